@@ -1,0 +1,1 @@
+"""A reproducible Celery task server for Django projects."""
