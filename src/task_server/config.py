@@ -1,14 +1,16 @@
 """
 The configuration, frozen: the only place of defaults.
 
-Each field carries its one-line description in the metadata; the
-documentation, `task-server config show` and the loader read it there.
+Each field carries its one-line description and the kind of its value in its
+metadata; the loader and `task-server config show` read them there.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal, get_args
+
+from task_server import values
 
 Pool = Literal["prefork", "gevent"]
 Delivery = Literal["at-least-once", "at-most-once"]
@@ -21,9 +23,9 @@ POOLS: tuple[Pool, ...] = get_args(Pool)
 AUTO: Literal["auto"] = "auto"
 
 
-def setting(doc: str, default: Any = ..., *, secret: bool = False, unit: str = "") -> Any:
-    """Declare one field of the configuration: its description, default and unit."""
-    metadata = {"doc": doc, "secret": secret, "unit": unit}
+def setting(doc: str, kind: values.Kind, default: Any = ..., *, secret: bool = False) -> Any:
+    """Declare one field: its description, the kind of its value and its default."""
+    metadata = {"doc": doc, "kind": kind, "secret": secret}
     if default is ...:
         return field(metadata=metadata, repr=not secret)
     return field(default=default, metadata=metadata, repr=not secret)
@@ -34,54 +36,83 @@ class WorkerConfig:
     """
     One worker: a row of the table `workers`.
 
-    Sizes are bytes, times are seconds. `None` means that the pool's profile
-    chooses (see `task_server.profiles`).
+    Sizes are bytes, times are seconds. `None` means that the profile of the
+    pool chooses (see `task_server.profiles`).
     """
 
-    name: str = setting("Name of the worker; its node name is NAME@HOST.")
-    pool: Pool = setting("Execution pool: prefork (CPU-bound) or gevent (network-bound).", "prefork")
-    queues: tuple[str, ...] = setting("Queues the worker takes tasks from.", ("celery",))
+    name: str = field(metadata={"doc": "Name of the worker; its node name is NAME@HOST."})
+    pool: Pool = setting(
+        "Execution pool: prefork (CPU-bound) or gevent (network-bound).",
+        values.choice(*POOLS, noun="a pool"),
+        "prefork",
+    )
+    queues: tuple[str, ...] = setting(
+        "Queues the worker takes tasks from.", values.words, ("celery",)
+    )
     concurrency: int | Literal["auto"] | None = setting(
-        "Tasks at once: a number, or auto (the CPU quota; prefork only).", None
+        "Tasks at once: a number, or auto (the CPU quota; prefork only).",
+        values.integer_or(AUTO, 1),
+        None,
     )
     prefetch_multiplier: int | None = setting(
-        "Messages reserved for each place of the pool; 0 is no limit.", None
+        "Messages reserved for each place of the pool.", values.integer(1), None
     )
     memory_limit: int | None = setting(
-        "Memory of the whole worker; unset, the cgroup's limit counts.", None, unit="bytes"
+        "Memory of the whole worker; unset, the cgroup's limit counts.",
+        values.size(32 * 2**20),
+        None,
     )
     max_memory_per_child: int | None = setting(
         "Memory at which a prefork child is replaced; unset, derived from the limit.",
+        values.size(16 * 2**20),
         None,
-        unit="bytes",
     )
-    database_connections: int = setting("Most connections to PostgreSQL under gevent.", 20)
-    time_limit: float | None = setting("A task is killed after this.", None, unit="seconds")
+    database_connections: int = setting(
+        "Most connections to PostgreSQL under gevent.", values.integer(1), 20
+    )
+    time_limit: float | None = setting(
+        "A task is killed after this (prefork only).", values.seconds(1), None
+    )
     soft_time_limit: float | None = setting(
-        "A task is told to stop after this (prefork only).", None, unit="seconds"
+        "A task is told to stop after this (prefork only).", values.seconds(1), None
     )
     drain_seconds: float = setting(
-        "How long running tasks may go on after SIGTERM.", 30.0, unit="seconds"
+        "How long running tasks may go on after SIGTERM.", values.seconds(0), 30.0
     )
     delivery: Delivery = setting(
         "at-least-once: a task is acknowledged when it has run; at-most-once: before.",
+        values.choice(*get_args(Delivery)),
         "at-least-once",
     )
-    events: bool = setting("Send task events from the start (Flower can switch them on).", False)
-    log_level: LogLevel = setting("Least severe messages that are logged.", "info")
-    log_format: LogFormat = setting("text, or json with one object a line.", "text")
-    extra_args: tuple[str, ...] = setting("More arguments for `celery worker`, as they are.", ())
+    events: bool = setting(
+        "Send task events from the start (Flower can switch them on).", values.boolean, False
+    )
+    log_level: LogLevel = setting(
+        "Least severe messages that are logged.", values.choice(*get_args(LogLevel)), "info"
+    )
+    log_format: LogFormat = setting(
+        "text, or json with one object a line.", values.choice(*get_args(LogFormat)), "text"
+    )
+    extra_args: tuple[str, ...] = setting(
+        "More arguments for `celery worker`, as they are.", values.arguments, ()
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FlowerConfig:
     """Where Flower listens and who may look."""
 
-    address: str = setting("Address that Flower listens on.", "127.0.0.1")
-    port: int = setting("TCP port of Flower; 0 is any free one.", 5555)
-    basic_auth: str | None = setting("user:password that Flower asks for.", None, secret=True)
-    url_prefix: str = setting("Path under which a reverse proxy shows Flower.", "")
-    read_only: bool = setting("Flower only shows; it cannot stop workers or tasks.", True)
+    address: str = setting("Address that Flower listens on.", values.text, "127.0.0.1")
+    port: int = setting("TCP port of Flower; 0 is any free one.", values.integer(0, 65535), 5555)
+    basic_auth: str | None = setting(
+        "user:password that Flower asks for.", values.user_and_password, None, secret=True
+    )
+    url_prefix: str = setting(
+        "Path under which a reverse proxy shows Flower.", values.optional_path, ""
+    )
+    read_only: bool = setting(
+        "Flower only shows; it cannot stop workers or tasks.", values.boolean, True
+    )
 
 
 #: The workers that exist without a line of configuration.
@@ -98,18 +129,40 @@ BUILT_IN_WORKERS: Mapping[str, WorkerConfig] = MappingProxyType(
 class Config:
     """Everything that is decided before a process starts."""
 
-    app: str = setting("The project's Celery app, as `celery --app` takes it.", "docket")
-    code: str | None = setting("Folder of the project's code, put first on PYTHONPATH.", None)
-    settings_module: str | None = setting("DJANGO_SETTINGS_MODULE of the project.", None)
-    broker_url: str | None = setting(
-        "URL of Redis; unset, the project's own setting counts.", None, secret=True
+    app: str = setting(
+        "The project's Celery app, as `celery --app` takes it.", values.text, "docket"
     )
-    result_backend: str | None = setting(
-        "URL of the result backend; unset, the project's own setting counts.", None, secret=True
+    code: str | None = setting(
+        "Folder of the project's code, put first on PYTHONPATH.", values.text, None
     )
-    runtime_dir: str | None = setting(
-        "Folder for heartbeats; unset, the first of RUNTIME_DIRECTORY and a private one in /tmp.",
+    settings_module: str | None = setting(
+        "DJANGO_SETTINGS_MODULE of the project; unset, the project's own code sets it.",
+        values.text,
         None,
     )
-    workers: Mapping[str, WorkerConfig] = setting("The workers, by name.", BUILT_IN_WORKERS)
-    flower: FlowerConfig = setting("Flower.", FlowerConfig())
+    broker_url: str | None = setting(
+        "URL of Redis; unset, the project's own setting counts.", values.text, None, secret=True
+    )
+    result_backend: str | None = setting(
+        "URL of the result backend; unset, the project's own setting counts.",
+        values.text,
+        None,
+        secret=True,
+    )
+    visibility_timeout: float | None = setting(
+        "A message that was taken and not acknowledged returns to its queue after this; "
+        "unset, an hour or twice the longest time limit.",
+        values.seconds(1),
+        None,
+    )
+    runtime_dir: str | None = setting(
+        "Folder for heartbeats; unset, RUNTIME_DIRECTORY or a private one in /tmp.",
+        values.text,
+        None,
+    )
+    workers: Mapping[str, WorkerConfig] = field(
+        default_factory=lambda: BUILT_IN_WORKERS, metadata={"doc": "The workers, by name."}
+    )
+    flower: FlowerConfig = field(
+        default_factory=FlowerConfig, metadata={"doc": "Flower, the watcher."}
+    )

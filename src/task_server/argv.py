@@ -1,0 +1,127 @@
+"""Profile -> the command that becomes the worker; pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+
+from task_server.config import Config
+from task_server.decision import APP_VARIABLE, WORKER_VARIABLE, Decision
+from task_server.profiles import Profile
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A process to become: its arguments, and the variables it adds to the environment."""
+
+    argv: tuple[str, ...]
+    environ: Mapping[str, str]
+
+
+def worker_command(
+    config: Config,
+    profile: Profile,
+    *,
+    python: str,
+    runtime_dir: str,
+    environ: Mapping[str, str],
+) -> Command:
+    """
+    Return the command of the worker that *profile* describes.
+
+    Args:
+        python: Path of the interpreter.
+
+        runtime_dir: Folder of the worker's heartbeat.
+
+        environ: The environment it will run in; only PYTHONPATH is looked at.
+    """
+    worker = profile.worker
+    argv = [
+        *(python, "-m", "celery", "--app", "task_server.app", "worker"),
+        # Celery patches the standard library for gevent when it sees --pool in
+        # its own argv, before anything else is imported.
+        f"--pool={worker.pool}",
+        f"--hostname={worker.name}@%h",
+        f"--queues={','.join(worker.queues)}",
+        f"--concurrency={profile.concurrency}",
+        f"--prefetch-multiplier={profile.prefetch_multiplier}",
+        f"--loglevel={worker.log_level}",
+        # Workers do not need to know each other: mingle waits a second for
+        # answers at every start, gossip sends every worker each other's events.
+        "--without-gossip",
+        "--without-mingle",
+    ]
+    if worker.events:
+        argv.append("--task-events")
+    if profile.max_memory_per_child is not None:
+        argv.append(f"--max-memory-per-child={profile.max_memory_per_child // 1024}")
+    if worker.time_limit is not None:
+        argv.append(f"--time-limit={worker.time_limit:g}")
+    if worker.soft_time_limit is not None:
+        argv.append(f"--soft-time-limit={worker.soft_time_limit:g}")
+    argv.extend(worker.extra_args)
+    frozen = replace(
+        worker,
+        concurrency=profile.concurrency,
+        prefetch_multiplier=profile.prefetch_multiplier,
+        max_memory_per_child=profile.max_memory_per_child,
+        memory_limit=profile.memory_limit,
+    )
+    decision = Decision(
+        worker=frozen,
+        visibility_timeout=visibility_timeout(config),
+        runtime_dir=runtime_dir,
+    )
+    added = project_environ(config, environ)
+    added[WORKER_VARIABLE] = decision.freeze()
+    return Command(tuple(argv), MappingProxyType(added))
+
+
+def flower_command(config: Config, *, python: str, environ: Mapping[str, str]) -> Command:
+    """Return the command of Flower; its password is in the environment, which `ps` hides."""
+    flower = config.flower
+    argv = [
+        *(python, "-m", "celery", "--app", "task_server.app", "flower"),
+        f"--address={flower.address}",
+        f"--port={flower.port}",
+        # Without it a killed worker stays Online for ever.
+        "--purge-offline-workers=60",
+    ]
+    if flower.url_prefix:
+        argv.append(f"--url-prefix={flower.url_prefix}")
+    if flower.read_only:
+        argv.append("--read-only")
+    added = project_environ(config, environ)
+    if flower.basic_auth is not None:
+        added["FLOWER_BASIC_AUTH"] = flower.basic_auth
+    return Command(tuple(argv), MappingProxyType(added))
+
+
+def project_environ(config: Config, environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables with which the project's own code is found and reaches Redis."""
+    added = {APP_VARIABLE: config.app}
+    if config.code is not None:
+        rest = environ.get("PYTHONPATH")
+        added["PYTHONPATH"] = f"{config.code}:{rest}" if rest else config.code
+    if config.settings_module is not None:
+        added["DJANGO_SETTINGS_MODULE"] = config.settings_module
+    # Celery itself lets these two win over the project's settings.
+    if config.broker_url is not None:
+        added["CELERY_BROKER_URL"] = config.broker_url
+    if config.result_backend is not None:
+        added["CELERY_RESULT_BACKEND"] = config.result_backend
+    return added
+
+
+def visibility_timeout(config: Config) -> float:
+    """
+    Return the seconds after which an unacknowledged message returns to its queue.
+
+    It must be above the longest time limit, or a task that still runs is given
+    to a second worker; and it is one number for all, since the smallest of all
+    the workers on a broker counts.
+    """
+    if config.visibility_timeout is not None:
+        return config.visibility_timeout
+    longest = max((worker.time_limit or 0 for worker in config.workers.values()), default=0)
+    return max(3600.0, 2 * longest)

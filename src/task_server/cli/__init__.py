@@ -1,0 +1,54 @@
+"""
+The command line: a group whose commands are imported when they are called.
+
+A worker's launcher becomes Celery within a tenth of a second because it does
+not import what `up` or `demo` need.
+"""
+
+from collections.abc import Mapping
+from importlib import import_module
+from types import MappingProxyType
+
+import click
+
+#: The module that has the command, by its name, in the order of the help.
+COMMANDS: Mapping[str, str] = MappingProxyType(
+    {
+        "demo": "task_server.cli.demo",
+        "up": "task_server.cli.up",
+        "worker": "task_server.cli.worker",
+        "flower": "task_server.cli.flower",
+    }
+)
+
+
+class Commands(click.Group):
+    """A group that imports a command when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's interface
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        module = COMMANDS.get(cmd_name)
+        if module is None:
+            return None
+        command = import_module(module).command
+        assert isinstance(command, click.Command)  # noqa: S101 - our own table
+        return command
+
+
+@click.group(
+    cls=Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "show_default": True},
+    epilog="""
+\b
+Examples:
+  task-server demo                    the whole system at work, on documents of its own
+  task-server demo ~/briefs           the same on your PDF files
+  task-server up --app cl             servers, workers and Flower for your project
+  task-server worker gevent           one worker, in the foreground
+""",
+)
+@click.version_option(package_name="task-server")
+def cli() -> None:
+    """Run Celery for Django, reproducibly."""

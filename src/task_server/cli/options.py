@@ -1,0 +1,56 @@
+"""The options that several commands share, and the configuration they lead to."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from task_server.loader import Resolved, find, resolve
+
+config_option = click.option(
+    "--config",
+    "path",
+    type=click.Path(dir_okay=False, path_type=Path),
+    envvar="TASK_SERVER_CONFIG",
+    show_envvar=True,
+    help="The configuration (TOML).  [default: ./task-server.toml or ./pyproject.toml]",
+)
+
+app_option = click.option(
+    "--app",
+    envvar="TASK_SERVER_APP",
+    show_envvar=True,
+    help="The project's Celery app, as `celery --app` takes it.  [default: docket]",
+)
+
+state_option = click.option(
+    "--state",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path(".task-server"),
+    envvar="TASK_SERVER_STATE",
+    show_envvar=True,
+    help="Folder that keeps the data of the local servers.",
+)
+
+
+def resolved(path: Path | None, **given: Any) -> Resolved:
+    """
+    Return the configuration of *path* (or of this folder), with the options *given*.
+
+    An option is the same as its variable, so both go the same way.
+
+    Raises:
+        ConfigError: With every problem found.
+    """
+    return resolve(path or find(Path.cwd()), environ_with(os.environ, **given))
+
+
+def environ_with(environ: Mapping[str, str], **given: Any) -> dict[str, str]:
+    """Return *environ* with the options *given*, by the names of their settings."""
+    changed = dict(environ)
+    for name, value in given.items():
+        if value is not None:
+            changed[f"TASK_SERVER_{name.upper()}"] = str(value)
+    return changed

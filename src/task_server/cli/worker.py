@@ -1,0 +1,63 @@
+"""`task-server worker NAME`: become one worker."""
+
+import os
+import shlex
+import sys
+from pathlib import Path
+
+import click
+
+from task_server import runtime
+from task_server.argv import worker_command
+from task_server.cli.options import app_option, config_option, resolved
+from task_server.machine import this_machine
+from task_server.process import become
+from task_server.profiles import profile_of
+
+
+@click.command(
+    epilog="""
+\b
+Examples:
+  task-server worker prefork                the default queue, `celery`
+  task-server worker gevent --app cl        the queue `io_bound`, for the project cl
+  task-server worker all --print-argv       what would be run, and with which variables
+"""
+)
+@click.argument("name")
+@app_option
+@config_option
+@click.option(
+    "--print-argv",
+    is_flag=True,
+    envvar="TASK_SERVER_PRINT_ARGV",
+    show_envvar=True,
+    help="Print the command, ready for a shell, instead of running it.",
+)
+def command(name: str, app: str | None, path: Path | None, *, print_argv: bool) -> None:
+    """
+    Start the worker NAME in the foreground.
+
+    NAME is a row of the table `workers`: prefork, gevent and all are built in.
+    The process becomes Celery: its PID is the worker's, and signals reach it.
+    """
+    config = resolved(path, app=app).config
+    if name not in config.workers:
+        known = ", ".join(config.workers)
+        raise click.BadParameter(
+            f"there is no worker {name!r}; there are {known}.", param_hint="NAME"
+        )
+    folder = runtime.folder(config, os.environ, os.getuid())
+    chosen = worker_command(
+        config,
+        profile_of(config.workers[name], this_machine()),
+        python=sys.executable,
+        runtime_dir=str(folder),
+        environ=os.environ,
+    )
+    if print_argv:
+        settings = [f"{key}={value}" for key, value in chosen.environ.items() if "URL" not in key]
+        click.echo(shlex.join(["env", *settings, *chosen.argv]))
+        return
+    runtime.prepare(folder, os.getuid())
+    become(chosen, os.environ)

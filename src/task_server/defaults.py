@@ -1,0 +1,117 @@
+"""
+The Celery settings that a worker starts with where the project gives none.
+
+Pure: `task_server.app` applies them, `task-server config show` prints them.
+A dotted name is one key of a dictionary, so that a project that sets another
+key of it keeps this one.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from task_server.decision import Decision
+
+
+@dataclass(frozen=True, slots=True)
+class Default:
+    """One Celery setting, its value, and the reason for it."""
+
+    name: str
+    value: Any
+    reason: str
+
+
+def connection_defaults() -> tuple[Default, ...]:
+    """Return the defaults of everything that talks to Redis, Flower included."""
+    return (
+        Default(
+            "broker_connection_retry_on_startup",
+            True,
+            "a worker that starts before Redis waits for it",
+        ),
+        Default(
+            "broker_connection_max_retries",
+            None,
+            "after a long outage a worker comes back by itself; the default gives up after 100",
+        ),
+        Default(
+            "broker_transport_options.socket_keepalive",
+            True,
+            "a connection whose other end vanished is noticed by the kernel",
+        ),
+        Default(
+            "broker_transport_options.health_check_interval",
+            25,
+            "a connection that is silent is asked whether it still works",
+        ),
+        Default(
+            "redis_socket_keepalive", True, "the same for the connections of the result backend"
+        ),
+        Default(
+            "redis_backend_health_check_interval",
+            25,
+            "the same for the connections of the result backend",
+        ),
+    )
+
+
+def worker_defaults(decision: Decision) -> tuple[Default, ...]:
+    """Return the defaults of the worker that *decision* describes, its connections included."""
+    worker = decision.worker
+    late = worker.delivery == "at-least-once"
+    timeout = decision.visibility_timeout
+    together = "three clients read it, and the smallest value counts"
+    defaults = [
+        *connection_defaults(),
+        Default("task_acks_late", late, f"delivery is {worker.delivery}"),
+        Default(
+            "task_reject_on_worker_lost",
+            late,
+            "a task whose process was killed goes back to its queue"
+            if late
+            else "delivery is at-most-once",
+        ),
+        Default("visibility_timeout", timeout, together),
+        Default("broker_transport_options.visibility_timeout", timeout, together),
+        Default("result_backend_transport_options.visibility_timeout", timeout, together),
+        Default(
+            "broker_transport_options.unacked_restore_interval",
+            10,
+            "look every 10 s for messages whose time is over",
+        ),
+        Default(
+            "broker_transport_options.unacked_restore_throttle",
+            1,
+            "at each look, not at each tenth",
+        ),
+        Default(
+            "broker_transport_options.max_connections",
+            _connections(worker.concurrency),
+            "with the transport's 10, acknowledgements of concurrent tasks fail and are lost",
+        ),
+        Default(
+            "worker_send_task_events",
+            worker.events,
+            "events nobody reads cost a third of the time; Flower switches them on",
+        ),
+        Default("worker_hijack_root_logger", False, "the project's own LOGGING keeps its handlers"),
+        Default(
+            "worker_proc_alive_timeout",
+            60.0,
+            "a busy machine forks slowly; after the default 4 s the child is killed",
+        ),
+    ]
+    if worker.pool == "gevent":
+        defaults.append(
+            Default(
+                "result_backend_thread_safe",
+                True,
+                "else each greenlet, so each task, makes a result backend of its own",
+            )
+        )
+    return tuple(defaults)
+
+
+def _connections(concurrency: Any) -> int:
+    """Every running task may acknowledge at once; the rest is the worker's own."""
+    return int(concurrency or 0) + 16

@@ -1,0 +1,276 @@
+"""
+TOML, environment and secret files -> Config.
+
+A value comes from the last of these that gives it: the default, the TOML
+file, a systemd credential, a file named by TASK_SERVER_…_FILE, the variable
+TASK_SERVER_… itself. Every problem is gathered before anything is raised.
+"""
+
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from task_server.config import AUTO, BUILT_IN_WORKERS, Config, FlowerConfig, WorkerConfig
+from task_server.errors import ConfigError, Problem
+from task_server.values import worker_name
+
+PREFIX = "TASK_SERVER"
+
+#: Arguments that a setting gives; in `extra_args` they would contradict it.
+OWN_ARGUMENTS: Mapping[str, str] = MappingProxyType(
+    {
+        "--app": "app",
+        "-A": "app",
+        "--pool": "pool",
+        "-P": "pool",
+        "--queues": "queues",
+        "-Q": "queues",
+        "--concurrency": "concurrency",
+        "-c": "concurrency",
+        "--prefetch-multiplier": "prefetch_multiplier",
+        "--max-memory-per-child": "max_memory_per_child",
+        "--time-limit": "time_limit",
+        "--soft-time-limit": "soft_time_limit",
+        "--loglevel": "log_level",
+        "-l": "log_level",
+        "--task-events": "events",
+        "--events": "events",
+        "-E": "events",
+        "--hostname": "name",
+        "-n": "name",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """
+    A configuration, and where each of its values came from.
+
+    *origins* has the dotted name of each setting (``workers.gevent.pool``)
+    that something gave; what is absent there is a default.
+    """
+
+    config: Config
+    origins: Mapping[str, str]
+
+
+def find(folder: Path) -> Path | None:
+    """Return the configuration file of *folder*: task-server.toml, or else pyproject.toml."""
+    own = folder / "task-server.toml"
+    if own.is_file():
+        return own
+    project = folder / "pyproject.toml"
+    if project.is_file() and b"[tool.task-server" in project.read_bytes():
+        return project
+    return None
+
+
+def load(path: Path | None, environ: Mapping[str, str]) -> Config:
+    """
+    Load the configuration from *path* (TOML, or None) and from *environ*.
+
+    Returns:
+        A frozen configuration; nothing is read again later.
+
+    Raises:
+        ConfigError: With every problem found, not only the first.
+    """
+    return resolve(path, environ).config
+
+
+def resolve(path: Path | None, environ: Mapping[str, str]) -> Resolved:
+    """
+    Load the configuration as `load` does, and keep where each value came from.
+
+    Raises:
+        ConfigError: With every problem found, not only the first.
+    """
+    reader = _Reader(path, environ)
+    config = reader.config()
+    if reader.problems:
+        raise ConfigError(reader.problems, str(path) if path else "the configuration")
+    return Resolved(config, MappingProxyType(reader.origins))
+
+
+def variable(setting: str) -> str:
+    """Return the environment variable of *setting* (``flower.port`` -> TASK_SERVER_FLOWER_PORT)."""
+    return f"{PREFIX}_{setting}".upper().replace(".", "_").replace("-", "_")
+
+
+class _Reader:
+    """Reads one configuration; collects problems and origins on the way."""
+
+    def __init__(self, path: Path | None, environ: Mapping[str, str]) -> None:
+        self.path = path
+        self.environ = environ
+        self.problems: list[Problem] = []
+        self.origins: dict[str, str] = {}
+        self.credentials = environ.get("CREDENTIALS_DIRECTORY")
+
+    def problem(self, setting: str, message: str) -> None:
+        self.problems.append(Problem(setting, message))
+
+    def config(self) -> Config:
+        table = self._toml()
+        workers = self._workers(self._table(table, "workers"))
+        flower = self._section(FlowerConfig, self._table(table, "flower"), "flower")
+        top = self._section(Config, table, "", skip=("workers", "flower"))
+        self._unknown_variables(workers)
+        return Config(**top, workers=MappingProxyType(workers), flower=FlowerConfig(**flower))
+
+    def _toml(self) -> dict[str, Any]:
+        if self.path is None:
+            return {}
+        try:
+            document = tomllib.loads(self.path.read_text(encoding="utf-8"))
+        except OSError as error:
+            self.problem("file", f"cannot be read ({error.strerror}); name another with --config")
+            return {}
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            self.problem("file", f"is not TOML: {error}")
+            return {}
+        if self.path.name == "pyproject.toml":
+            return self._table(self._table(document, "tool"), "task-server")
+        return document
+
+    def _table(self, table: Mapping[str, Any], name: str) -> dict[str, Any]:
+        value = table.get(name, {})
+        if not isinstance(value, dict):
+            self.problem(name, f"{value!r} is not a table; write [{name}]")
+            return {}
+        return value
+
+    def _workers(self, table: dict[str, Any]) -> dict[str, WorkerConfig]:
+        workers: dict[str, WorkerConfig] = {}
+        variables: dict[str, str] = {}
+        for name in [*BUILT_IN_WORKERS, *(name for name in table if name not in BUILT_IN_WORKERS)]:
+            setting = f"workers.{name}"
+            try:
+                worker_name(name)
+            except ValueError as error:
+                self.problem(setting, str(error))
+                continue
+            taken = variables.setdefault(variable(setting), name)
+            if taken != name:
+                self.problem(setting, f"has the same variables as workers.{taken}; rename one")
+                continue
+            values = self._section(
+                WorkerConfig, self._table_of(table, name, setting), setting, skip=("name",)
+            )
+            built_in = BUILT_IN_WORKERS.get(name)
+            if built_in is not None:
+                values = {"pool": built_in.pool, "queues": built_in.queues, **values}
+            workers[name] = WorkerConfig(name=name, **values)
+            self._contradictions(workers[name], setting)
+        return workers
+
+    def _table_of(self, table: Mapping[str, Any], name: str, setting: str) -> dict[str, Any]:
+        value = table.get(name, {})
+        if not isinstance(value, dict):
+            self.problem(setting, f"{value!r} is not a table; write [{setting}]")
+            return {}
+        return value
+
+    def _section(
+        self, kind: type, table: Mapping[str, Any], prefix: str, skip: tuple[str, ...] = ()
+    ) -> dict[str, Any]:
+        """Return the values given for the fields of the dataclass *kind*."""
+        known = {field.name: field for field in fields(kind) if field.name not in skip}
+        where = f"{prefix}." if prefix else ""
+        for name in table:
+            if name not in known and not (not prefix and name in skip):
+                self.problem(f"{where}{name}", f"is not a setting; known are {', '.join(known)}")
+        values: dict[str, Any] = {}
+        for name, field in known.items():
+            given = self._given(f"{where}{name}", table.get(name), secret=field.metadata["secret"])
+            if given is None:
+                continue
+            raw, origin = given
+            try:
+                values[name] = field.metadata["kind"](raw)
+            except ValueError as error:
+                message = str(error)
+                if field.metadata["secret"] and isinstance(raw, str) and raw:
+                    message = message.replace(raw, "********")
+                self.problem(f"{where}{name}", f"{message} (from {origin})")
+            else:
+                self.origins[f"{where}{name}"] = origin
+        return values
+
+    def _given(self, setting: str, in_file: Any, *, secret: bool) -> tuple[Any, str] | None:
+        """Return the raw value of *setting* and where it stands, or None."""
+        name = variable(setting)
+        if name in self.environ:
+            if f"{name}_FILE" in self.environ:
+                self.problem(setting, f"{name} and {name}_FILE are both set; keep one")
+            return self.environ[name], name
+        if f"{name}_FILE" in self.environ:
+            return self._secret_file(setting, Path(self.environ[f"{name}_FILE"]), f"{name}_FILE")
+        if secret and self.credentials:
+            path = Path(self.credentials, setting.replace(".", "_"))
+            if path.exists():
+                return self._secret_file(setting, path, f"credential {path.name}")
+        if in_file is not None and self.path is not None:
+            return in_file, self.path.name
+        return None
+
+    def _secret_file(self, setting: str, path: Path, origin: str) -> tuple[str, str] | None:
+        try:
+            return path.read_text(encoding="utf-8").rstrip("\r\n"), origin
+        except OSError as error:
+            self.problem(setting, f"{path} cannot be read ({error.strerror}); {origin} names it")
+        except UnicodeDecodeError:
+            self.problem(setting, f"{path} is not text in UTF-8; {origin} names it")
+        return None
+
+    def _contradictions(self, worker: WorkerConfig, setting: str) -> None:
+        if worker.pool == "gevent":
+            if worker.concurrency == AUTO:
+                self.problem(
+                    f"{setting}.concurrency",
+                    "'auto' counts processors, which gevent does not use; give a number",
+                )
+            for name in ("time_limit", "soft_time_limit", "max_memory_per_child"):
+                if getattr(worker, name) is not None:
+                    self.problem(
+                        f"{setting}.{name}",
+                        "the gevent pool cannot enforce it; leave it out or use pool 'prefork'",
+                    )
+        if (
+            worker.time_limit is not None
+            and worker.soft_time_limit is not None
+            and worker.soft_time_limit >= worker.time_limit
+        ):
+            self.problem(
+                f"{setting}.soft_time_limit",
+                f"{worker.soft_time_limit:g} is not below time_limit ({worker.time_limit:g})",
+            )
+        for argument in worker.extra_args:
+            own = next(_own_settings(argument), None)
+            if own is not None:
+                self.problem(
+                    f"{setting}.extra_args", f"{argument} contradicts {setting}.{own}; set that"
+                )
+
+    def _unknown_variables(self, workers: Mapping[str, WorkerConfig]) -> None:
+        """A mistyped variable would be ignored in silence, so those of tables are checked."""
+        known = {variable(f"flower.{field.name}") for field in fields(FlowerConfig)}
+        for name in workers:
+            known |= {variable(f"workers.{name}.{field.name}") for field in fields(WorkerConfig)}
+        tables = (f"{PREFIX}_WORKERS_", f"{PREFIX}_FLOWER_")
+        for name in sorted(self.environ):
+            if name.startswith(tables) and name.removesuffix("_FILE") not in known:
+                self.problem(name, "is the variable of no setting; see `task-server config show`")
+
+
+def _own_settings(argument: str) -> Iterator[str]:
+    name = argument.split("=", 1)[0]
+    if name in OWN_ARGUMENTS:
+        yield OWN_ARGUMENTS[name]
+    elif not argument.startswith("--"):
+        # A short option with its value attached, such as -c4.
+        yield from (own for short, own in OWN_ARGUMENTS.items() if short == argument[:2])

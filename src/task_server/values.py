@@ -1,0 +1,166 @@
+"""
+The kinds of value a setting can have: text or TOML in, a checked value out.
+
+Each kind is a callable that returns the value or raises ValueError with a
+fact about what it was given; the loader puts the setting's name before it.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+Kind = Callable[[Any], Any]
+
+_SIZE = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>[kmgt]?i?b?)", re.IGNORECASE)
+_FACTORS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
+_BINARY_FACTORS = {"ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
+_NAME = re.compile(r"[a-z0-9](?:[a-z0-9_-]*[a-z0-9])?")
+
+
+def text(raw: Any) -> str:
+    """Return *raw* if it is text that is not empty."""
+    if not isinstance(raw, str):
+        raise ValueError(f"{raw!r} is not text; put it in quotes")
+    if not raw.strip():
+        raise ValueError("it is empty; give a value or leave the setting out")
+    return raw.strip()
+
+
+def optional_path(raw: Any) -> str:
+    """Return *raw* if it is text; an empty text stands for "at the root"."""
+    if not isinstance(raw, str):
+        raise ValueError(f"{raw!r} is not text; put it in quotes")
+    return raw.strip()
+
+
+def choice(*names: str, noun: str = "one of its values") -> Kind:
+    """Return the kind that takes one of *names*; *noun* is what the error calls them."""
+    listed = " or ".join(repr(name) for name in names)
+
+    def parse(raw: Any) -> str:
+        if raw not in names:
+            raise ValueError(f"{raw!r} is not {noun}; use {listed}")
+        return str(raw)
+
+    return parse
+
+
+def integer(minimum: int, maximum: int | None = None) -> Kind:
+    """Return the kind that takes a whole number of at least *minimum*."""
+    span = f"x>={minimum}" if maximum is None else f"{minimum}<=x<={maximum}"
+
+    def parse(raw: Any) -> int:
+        if isinstance(raw, bool) or not isinstance(raw, int | str):
+            raise ValueError(f"{raw!r} is not a whole number")
+        try:
+            number = int(raw)
+        except ValueError:
+            raise ValueError(f"{raw!r} is not a whole number") from None
+        if number < minimum or (maximum is not None and number > maximum):
+            raise ValueError(f"{number} is not in the range {span}")
+        return number
+
+    return parse
+
+
+def integer_or(word: str, minimum: int) -> Kind:
+    """Return the kind that takes a whole number or *word*."""
+    number = integer(minimum)
+
+    def parse(raw: Any) -> int | str:
+        if raw == word:
+            return word
+        try:
+            return int(number(raw))
+        except ValueError as error:
+            raise ValueError(f"{error}; use a number or '{word}'") from None
+
+    return parse
+
+
+def seconds(minimum: float = 0) -> Kind:
+    """Return the kind that takes a number of seconds."""
+
+    def parse(raw: Any) -> float:
+        if isinstance(raw, bool) or not isinstance(raw, int | float | str):
+            raise ValueError(f"{raw!r} is not a number of seconds")
+        try:
+            number = float(raw)
+        except ValueError:
+            raise ValueError(f"{raw!r} is not a number of seconds") from None
+        if not minimum <= number < float("inf"):
+            raise ValueError(f"{number:g} is not in the range x>={minimum:g}")
+        return number
+
+    return parse
+
+
+def size(minimum: int) -> Kind:
+    """Return the kind that takes bytes: a number, or text such as 512MB or 4GiB."""
+
+    def parse(raw: Any) -> int:
+        if isinstance(raw, bool) or not isinstance(raw, int | str):
+            raise ValueError(f"{raw!r} is not a size; write for example '512MB' or '4GiB'")
+        match = _SIZE.fullmatch(str(raw).strip())
+        if match is None:
+            raise ValueError(f"{raw!r} is not a size; write for example '512MB' or '4GiB'")
+        unit = match["unit"].lower().removesuffix("b")
+        factor = _BINARY_FACTORS.get(unit) or _FACTORS.get(unit)
+        if factor is None:
+            raise ValueError(f"{raw!r} is not a size; write for example '512MB' or '4GiB'")
+        number = int(float(match["number"]) * factor)
+        if number < minimum:
+            raise ValueError(f"{number} bytes are too few; give at least {minimum}")
+        return number
+
+    return parse
+
+
+def boolean(raw: Any) -> bool:
+    """Return a truth value; text as click reads it (true/false, yes/no, on/off, 1/0)."""
+    if isinstance(raw, bool):
+        return raw
+    word = raw.strip().lower() if isinstance(raw, str) else raw
+    if word in ("1", "true", "yes", "on", "t", "y"):
+        return True
+    if word in ("0", "false", "no", "off", "f", "n"):
+        return False
+    raise ValueError(f"{raw!r} is not true or false")
+
+
+def words(raw: Any) -> tuple[str, ...]:
+    """Return names: a list, or text with commas between them; at least one, each once."""
+    items = raw.split(",") if isinstance(raw, str) else raw
+    if not isinstance(items, Sequence) or not all(isinstance(item, str) for item in items):
+        raise ValueError(f"{raw!r} is not a list of names")
+    names = tuple(item.strip() for item in items)
+    if not names or not all(names):
+        raise ValueError("it has an empty name; give at least one name and no stray comma")
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"{', '.join(twice)} is named twice; name each once")
+    return names
+
+
+def arguments(raw: Any) -> tuple[str, ...]:
+    """Return a list of command-line arguments; text is split at white space."""
+    items = raw.split() if isinstance(raw, str) else raw
+    if not isinstance(items, Sequence) or not all(isinstance(item, str) for item in items):
+        raise ValueError(f"{raw!r} is not a list of arguments")
+    return tuple(items)
+
+
+def worker_name(raw: str) -> str:
+    """Return *raw* if it can be part of a node name, a file name and a variable's name."""
+    if _NAME.fullmatch(raw) is None:
+        raise ValueError(f"{raw!r} is not a worker's name; use a-z, 0-9, - and _ (as in 'bulk-2')")
+    return raw
+
+
+def user_and_password(raw: Any) -> str:
+    """Return *raw* if it has the form user:password."""
+    value = text(raw)
+    user, colon, password = value.partition(":")
+    if not (user and colon and password):
+        raise ValueError("it has not the form user:password")
+    return value
