@@ -28,10 +28,14 @@ def find(name: str) -> Any:
     try:
         return find_app(name)
     except ModuleNotFoundError as error:
-        top = name.partition(":")[0]
-        if error.name is None or not f"{top}.".startswith(f"{error.name}."):
+        module, _, attribute = name.partition(":")
+        missing = error.name or ""
+        if attribute and missing == name:
+            message = f"the module {module!r} has no attribute {attribute!r}"
+        elif f"{module}.".startswith(f"{missing}."):
+            message = f"there is no module {missing!r}; set `code` to the folder it lies in"
+        else:
             raise
-        message = f"there is no module {error.name!r}; set `code` to the folder it lies in"
     except AttributeError as error:
         # An AttributeError from inside the project is the project's own affair.
         if getattr(error.obj, "__name__", None) != name.partition(":")[0]:

@@ -1,0 +1,154 @@
+"""A profile becomes the arguments of Celery, and only them."""
+
+from dataclasses import replace
+
+from task_server.argv import flower_command, visibility_timeout, worker_command
+from task_server.config import Config, FlowerConfig, WorkerConfig
+from task_server.decision import Decision
+from task_server.profiles import Machine, profile_of
+
+MACHINE = Machine(cores=4, memory=8 * 2**30)
+
+
+def command(config: Config, name: str, machine: Machine = MACHINE):  # type: ignore[no-untyped-def]
+    return worker_command(
+        config,
+        profile_of(config.workers[name], machine),
+        python="python3",
+        runtime_dir="/run/task-server",
+        environ={"PYTHONPATH": "/lib/python"},
+    )
+
+
+def test_the_prefork_worker() -> None:
+    """
+    The built-in prefork worker takes `celery` with a child for each processor.
+    """
+    argv = command(Config(), "prefork", replace(MACHINE, memory=None)).argv
+
+    assert (
+        *("python3", "-m", "celery", "--app", "task_server.app", "worker"),
+        "--pool=prefork",
+        "--hostname=prefork@%h",
+        "--queues=celery",
+        "--concurrency=4",
+        "--prefetch-multiplier=1",
+        "--loglevel=info",
+        "--without-gossip",
+        "--without-mingle",
+    ) == argv
+
+
+def test_the_gevent_worker() -> None:
+    """
+    The built-in gevent worker takes `io_bound` with 512 greenlets.
+    """
+    argv = command(Config(), "gevent").argv
+
+    assert {"--pool=gevent", "--queues=io_bound", "--concurrency=512"} <= set(argv)
+
+
+def test_every_setting_of_a_worker_reaches_celery() -> None:
+    """
+    No setting is read and then forgotten.
+    """
+    worker = WorkerConfig(
+        name="bulk",
+        queues=("batch1", "batch2"),
+        concurrency=3,
+        prefetch_multiplier=5,
+        max_memory_per_child=512 * 2**20,
+        time_limit=90,
+        soft_time_limit=60.5,
+        events=True,
+        log_level="warning",
+        extra_args=("--purge",),
+    )
+
+    argv = command(Config(workers={"bulk": worker}), "bulk").argv
+
+    assert (
+        "--queues=batch1,batch2",
+        "--concurrency=3",
+        "--prefetch-multiplier=5",
+        "--loglevel=warning",
+        "--without-gossip",
+        "--without-mingle",
+        "--task-events",
+        "--max-memory-per-child=524288",
+        "--time-limit=90",
+        "--soft-time-limit=60.5",
+        "--purge",
+    ) == argv[8:]
+
+
+def test_the_project_is_found_and_reached_by_variables() -> None:
+    """
+    Code, settings and secrets go by the environment; no secret is an argument.
+    """
+    config = Config(
+        app="cl",
+        code="/opt/celery",
+        settings_module="cl.settings",
+        broker_url="redis://:hunter2@db/0",
+        result_backend="redis://:hunter2@db/1",
+    )
+
+    chosen = command(config, "gevent")
+
+    found = {name: value for name, value in chosen.environ.items() if name != "TASK_SERVER_WORKER"}
+    assert {
+        "TASK_SERVER_APP": "cl",
+        "PYTHONPATH": "/opt/celery:/lib/python",
+        "DJANGO_SETTINGS_MODULE": "cl.settings",
+        "CELERY_BROKER_URL": "redis://:hunter2@db/0",
+        "CELERY_RESULT_BACKEND": "redis://:hunter2@db/1",
+    } == found
+    assert "hunter2" not in " ".join([*chosen.argv, chosen.environ["TASK_SERVER_WORKER"]])
+
+
+def test_the_worker_thaws_what_the_launcher_froze() -> None:
+    """
+    The worker knows the numbers that were decided, not only those that were given.
+    """
+    chosen = command(Config(), "gevent")
+
+    thawed = Decision.thaw(chosen.environ["TASK_SERVER_WORKER"])
+
+    assert (
+        thawed.worker.concurrency,
+        thawed.worker.prefetch_multiplier,
+        thawed.worker.queues,
+        thawed.runtime_dir,
+        thawed.visibility_timeout,
+    ) == (512, 4, ("io_bound",), "/run/task-server", 3600.0)
+
+
+def test_the_visibility_timeout_is_above_the_longest_time_limit() -> None:
+    """
+    A task that is allowed to run for two hours is not given to a second worker after one.
+    """
+    long = WorkerConfig(name="long", time_limit=7200)
+
+    assert 3600 == visibility_timeout(Config())
+    assert 14400 == visibility_timeout(Config(workers={"long": long}))
+    assert 60 == visibility_timeout(Config(visibility_timeout=60))
+
+
+def test_flower_shows_its_password_to_nobody() -> None:
+    """
+    Flower's password is in the environment, not in the arguments that `ps` shows.
+    """
+    config = Config(flower=FlowerConfig(basic_auth="me:hunter2", port=0, url_prefix="flower"))
+
+    chosen = flower_command(config, python="python3", environ={})
+
+    assert (
+        *("python3", "-m", "celery", "--app", "task_server.app", "flower"),
+        "--address=127.0.0.1",
+        "--port=0",
+        "--purge-offline-workers=60",
+        "--url-prefix=flower",
+        "--read-only",
+    ) == chosen.argv
+    assert "me:hunter2" == chosen.environ["FLOWER_BASIC_AUTH"]
