@@ -1,0 +1,28 @@
+"""
+Redis and PostgreSQL on this machine for development, and the supervisor that
+runs them together with the workers.
+
+    state = State.open(path)
+    servers = [redis.find(state, environ), postgres.find(state, environ)]
+    with state.claim(), Supervisor() as supervisor:
+        supervisor.start_all([server.child for server in servers if server.child])
+        supervisor.start_all(workers)
+        supervisor.run()
+"""
+
+from task_server.local import postgres, redis
+from task_server.local.child import NOTIFY, Child, Server
+from task_server.local.state import Claim, State
+from task_server.local.supervisor import Supervisor, run_job
+
+__all__ = [
+    "NOTIFY",
+    "Child",
+    "Claim",
+    "Server",
+    "State",
+    "Supervisor",
+    "postgres",
+    "redis",
+    "run_job",
+]

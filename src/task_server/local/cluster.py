@@ -1,0 +1,202 @@
+"""
+A PostgreSQL cluster on the disk: whether it is whole, whether a server runs on
+it, and what a server that did not start on it says.
+"""
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from task_server.errors import LocalServerError
+
+#: Lines of postmaster.pid, counted from 0 (miscadmin.h counts from 1).
+_PID, _DATA, _PORT, _STATUS = 0, 1, 3, 7
+
+_CONNECT_SECONDS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A server that is ready on a cluster."""
+
+    pid: int
+    port: int
+
+
+def exists(data: Path) -> bool:
+    """
+    Tell whether there is a whole cluster in *data*.
+
+    Raises:
+        LocalServerError: There is something else, or a damaged one.
+    """
+    if not data.exists() or (data.is_dir() and not any(data.iterdir())):
+        return False
+    version(data)
+    if not (data / "global" / "pg_control").exists():
+        raise _damaged(data, "global/pg_control is missing")
+    return True
+
+
+def version(data: Path) -> str:
+    """
+    Return the major version of the cluster in *data*, such as "18".
+
+    Raises:
+        LocalServerError: PG_VERSION is missing or is not one.
+    """
+    try:
+        text = (data / "PG_VERSION").read_text(encoding="ascii", errors="replace").strip()
+    except OSError as error:
+        raise _damaged(data, f"PG_VERSION cannot be read ({error.strerror})") from error
+    if not re.fullmatch(r"\d+(\.\d+)?", text):
+        raise _damaged(data, f"PG_VERSION holds {text[:20]!r}, not a version")
+    return text
+
+
+def _damaged(data: Path, what: str) -> LocalServerError:
+    return LocalServerError(
+        f"{data} is not a whole PostgreSQL cluster: {what}. "
+        "Restore it from a backup, or move it away to start empty."
+    )
+
+
+def _postmaster(data: Path) -> list[str]:
+    """Return the lines of postmaster.pid, padded; empty when there is none."""
+    try:
+        lines = (data / "postmaster.pid").read_text(errors="replace").splitlines()
+    except FileNotFoundError:
+        return []
+    return [*(line.strip() for line in lines), *[""] * 8]
+
+
+def _is_server_of(pid: int, data: Path) -> bool:
+    """Tell whether the process *pid* lives and may be the server of *data*."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    if not Path("/proc/self").exists():
+        return True
+    # A server works in its data folder; any other process has got the number
+    # of one that died. (A process we may not look at is not one of ours.)
+    try:
+        return Path(f"/proc/{pid}/cwd").samefile(data)
+    except OSError:
+        return False
+
+
+def running(data: Path) -> Running | None:
+    """
+    Return the server that runs on *data*; None when there is none.
+
+    Raises:
+        LocalServerError: It is just starting or stopping.
+    """
+    lines = _postmaster(data)
+    if not lines or not lines[_PID].isdigit():
+        return None
+    pid = int(lines[_PID])
+    if not _is_server_of(pid, data):
+        return None
+    if lines[_STATUS] == "ready":
+        return Running(pid, int(lines[_PORT]))
+    raise LocalServerError(
+        f"The PostgreSQL in {data} (pid {pid}) is {lines[_STATUS] or 'starting'}; "
+        "try again in a moment."
+    )
+
+
+def clear_stale(data: Path, sockets: Path, port: int) -> None:
+    """
+    Remove the lock files of a server of *data* that is not there any more.
+
+    PostgreSQL does so itself, unless another process has got the number by now;
+    then it would refuse to start.
+    """
+    lines = _postmaster(data)
+    if lines and lines[_PID].isdigit() and _is_server_of(int(lines[_PID]), data):
+        return
+    (data / "postmaster.pid").unlink(missing_ok=True)
+    # The folder is private to this state, so its only server was that one.
+    (sockets / f".s.PGSQL.{port}.lock").unlink(missing_ok=True)
+
+
+def ensure_database(variables: Mapping[str, str], database: str) -> None:
+    """
+    Create *database* unless the server has it.
+
+    Raises:
+        LocalServerError: The server does not let us in.
+    """
+    # Only who starts servers needs the driver, so nobody else pays for it.
+    import psycopg2  # noqa: PLC0415
+    from psycopg2 import errors, sql  # noqa: PLC0415
+
+    try:
+        connection = psycopg2.connect(
+            host=variables["PGHOST"],
+            port=variables["PGPORT"],
+            user=variables["PGUSER"],
+            dbname="postgres",
+            connect_timeout=_CONNECT_SECONDS,
+        )
+        with closing(connection), connection.cursor() as cursor:
+            connection.autocommit = True
+            cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", [database])
+            if cursor.fetchone() is None:
+                statement = sql.SQL("CREATE DATABASE {}").format(sql.Identifier(database))
+                cursor.execute(statement)
+    except errors.DuplicateDatabase:
+        return
+    except psycopg2.Error as error:
+        raise LocalServerError(
+            f"PostgreSQL on {variables['PGHOST']} runs, but the database {database} "
+            f"could not be made: {str(error).strip()}"
+        ) from error
+
+
+#: What PostgreSQL says when it does not start, and what that means; the first
+#: that is found counts.
+_MEANINGS = (
+    (
+        "No space left on device",
+        "PostgreSQL cannot write to {data}: the disk is full; free some space.",
+    ),
+    (
+        "Read-only file system",
+        "PostgreSQL cannot write to {data}: the disk is read-only; choose another folder.",
+    ),
+    (
+        "Address already in use|could not bind",
+        "PostgreSQL cannot listen: its port is in use; choose another or stop who uses it.",
+    ),
+    (
+        "lock file .* already exists",
+        "Another PostgreSQL uses {data}; stop it or choose another folder for the state.",
+    ),
+    (
+        (
+            "PANIC|checkpoint record|invalid data in file|incorrect checksum|control file"
+            "|could not open (file|directory)"
+        ),
+        (
+            "The PostgreSQL cluster in {data} is damaged. "
+            "Restore it from a backup, or move it away to start empty."
+        ),
+    ),
+)
+
+
+def explain(lines: Sequence[str], data: Path) -> str | None:
+    """Say what the last *lines* of a PostgreSQL that did not start mean."""
+    text = "\n".join(lines)
+    for pattern, meaning in _MEANINGS:
+        if re.search(pattern, text):
+            return meaning.format(data=data)
+    return None
