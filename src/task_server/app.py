@@ -6,66 +6,14 @@ The project's own settings win over every default, and its code is not changed.
 
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from celery.app.utils import find_app
-
-from task_server import worker
+from task_server import project, worker
 from task_server.decision import APP_VARIABLE, WORKER_VARIABLE, Decision
-from task_server.defaults import Default, connection_defaults, worker_defaults
-from task_server.errors import ConfigError, Problem
-
-
-def find(name: str) -> Any:
-    """
-    Return the Celery app *name*: a module, an attribute of one, or a package with `celery.py`.
-
-    Raises:
-        ConfigError: When there is no such module, or no app in it.
-    """
-    try:
-        return find_app(name)
-    except ModuleNotFoundError as error:
-        module, _, attribute = name.partition(":")
-        missing = error.name or ""
-        if attribute and missing == name:
-            message = f"the module {module!r} has no attribute {attribute!r}"
-        elif f"{module}.".startswith(f"{missing}."):
-            message = f"there is no module {missing!r}; set `code` to the folder it lies in"
-        else:
-            raise
-    except AttributeError as error:
-        # An AttributeError from inside the project is the project's own affair.
-        if getattr(error.obj, "__name__", None) != name.partition(":")[0]:
-            raise
-        message = f"{name!r} has no Celery app; name it as module:attribute"
-    raise ConfigError([Problem("app", message)])
-
-
-def apply(app: Any, defaults: Iterable[Default]) -> tuple[str, ...]:
-    """
-    Give *app* the *defaults*.
-
-    Returns:
-        The names of those that the project's own settings override.
-    """
-    overridden = []
-    for default in defaults:
-        name, _, key = default.name.partition(".")
-        if not key:
-            if app.conf.value_set_for(name):
-                overridden.append(default.name)
-            else:
-                app.conf.add_defaults({name: default.value})
-            continue
-        options = dict(app.conf.get(name) or {})
-        if key in options:
-            overridden.append(default.name)
-        else:
-            app.conf[name] = {**options, key: default.value}
-    return tuple(overridden)
+from task_server.defaults import connection_defaults, worker_defaults
+from task_server.errors import ConfigError
 
 
 def prepared(environ: Mapping[str, str]) -> Any:
@@ -75,13 +23,13 @@ def prepared(environ: Mapping[str, str]) -> Any:
     With TASK_SERVER_WORKER (the launcher's decision) that process is a worker;
     without, it is Flower or one of Celery's own commands.
     """
-    app = find(environ.get(APP_VARIABLE, "docket"))
+    app = project.find(environ.get(APP_VARIABLE, "docket"))
     frozen = environ.get(WORKER_VARIABLE)
     if frozen is None:
-        apply(app, connection_defaults())
+        project.apply(app, connection_defaults())
         return app
     decision = Decision.thaw(frozen)
-    apply(app, worker_defaults(decision))
+    project.apply(app, worker_defaults(decision))
     worker.install(app, decision.worker, Path(decision.runtime_dir))
     return app
 

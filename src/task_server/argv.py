@@ -60,21 +60,24 @@ def worker_command(
     if worker.soft_time_limit is not None:
         argv.append(f"--soft-time-limit={worker.soft_time_limit:g}")
     argv.extend(worker.extra_args)
-    frozen = replace(
-        worker,
+    decision = decide(config, profile, runtime_dir)
+    added = project_environ(config, environ)
+    added[WORKER_VARIABLE] = decision.freeze()
+    return Command(tuple(argv), MappingProxyType(added))
+
+
+def decide(config: Config, profile: Profile, runtime_dir: str) -> Decision:
+    """Return what the worker of *profile* must know; its heartbeat lies in *runtime_dir*."""
+    worker = replace(
+        profile.worker,
         concurrency=profile.concurrency,
         prefetch_multiplier=profile.prefetch_multiplier,
         max_memory_per_child=profile.max_memory_per_child,
         memory_limit=profile.memory_limit,
     )
-    decision = Decision(
-        worker=frozen,
-        visibility_timeout=visibility_timeout(config),
-        runtime_dir=runtime_dir,
+    return Decision(
+        worker=worker, visibility_timeout=visibility_timeout(config), runtime_dir=runtime_dir
     )
-    added = project_environ(config, environ)
-    added[WORKER_VARIABLE] = decision.freeze()
-    return Command(tuple(argv), MappingProxyType(added))
 
 
 def flower_command(config: Config, *, python: str, environ: Mapping[str, str]) -> Command:

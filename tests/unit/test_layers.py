@@ -19,8 +19,9 @@ LAYERS = (
     {"loader", "decision", "cgroup"},
     {"profiles"},
     {"machine", "argv", "defaults", "runtime"},
-    {"worker", "local", "probe", "process"},
+    {"worker", "local", "probe", "process", "project"},
     {"app"},
+    {"manage"},
     {"cli"},
     {"__main__"},
 )

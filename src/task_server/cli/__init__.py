@@ -18,6 +18,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "up": "task_server.cli.up",
         "worker": "task_server.cli.worker",
         "flower": "task_server.cli.flower",
+        "config": "task_server.cli.config",
     }
 )
 

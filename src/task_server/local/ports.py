@@ -1,24 +1,33 @@
-"""Whether a TCP port of this machine is free."""
+"""Whether a TCP port of this machine is free, and which one is."""
 
 import socket
 
 from task_server.errors import LocalServerError
 
 
-def check_free(port: int, who: str) -> None:
+def check_free(port: int, who: str, address: str = "127.0.0.1") -> None:
     """
-    Raise unless *who* can listen on *port* of 127.0.0.1.
+    Raise unless *who* can listen on *port* of *address*.
 
     Raises:
         LocalServerError: The port is in use, or may not be used.
     """
-    with socket.socket() as probe:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family) as probe:
         # As servers do; else a connection that has just ended counts as use.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind(("127.0.0.1", port))
+            probe.bind((address, port))
         except OSError as error:
             raise LocalServerError(
-                f"{who} cannot listen on 127.0.0.1:{port}: {error.strerror or error}; "
+                f"{who} cannot listen on {address}:{port}: {error.strerror or error}; "
                 "stop who uses the port, or choose another."
             ) from error
+
+
+def free_port(address: str = "127.0.0.1") -> int:
+    """Return a port of *address* that nobody uses just now."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.bind((address, 0))
+        return int(probe.getsockname()[1])

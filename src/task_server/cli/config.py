@@ -1,0 +1,152 @@
+"""`task-server config show|check`: what was decided, and why."""
+
+import json
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from task_server import runtime
+from task_server.argv import decide
+from task_server.cli.options import app_option, config_option, resolved
+from task_server.config import Config
+from task_server.defaults import Default, worker_defaults
+from task_server.errors import ConfigError
+from task_server.loader import Resolved
+from task_server.machine import this_machine
+from task_server.profiles import Profile, profile_of
+
+MASK = "********"
+
+
+@click.group(
+    epilog="""
+\b
+Examples:
+  task-server config show                    every setting, its value, and who gave it
+  task-server config show gevent             the Celery settings of one worker, with reasons
+  task-server config check                   only whether it is right: exit 0 or 78
+"""
+)
+def command() -> None:
+    """Show or check the configuration."""
+
+
+@command.command()
+@click.argument("worker", required=False)
+@app_option
+@config_option
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    envvar="TASK_SERVER_JSON",
+    show_envvar=True,
+    help="One JSON object instead of lines.",
+)
+def show(worker: str | None, app: str | None, path: Path | None, *, as_json: bool) -> None:
+    """
+    Show each setting with its value and where it comes from; secrets are masked.
+
+    With WORKER: the Celery settings that it starts with, the reason for each,
+    and which of them the project's own settings override.
+    """
+    found = resolved(path, app=app)
+    if worker is None:
+        chosen = _chosen(found.config)
+        rows = [
+            {"setting": name, "value": chosen[name], "from": "chosen by the pool"}
+            if value is None and chosen.get(name) is not None
+            else {"setting": name, "value": value, "from": found.origins.get(name, "default")}
+            for name, value in settings_of(found.config)
+        ]
+    elif worker in found.config.workers:
+        rows = _celery_rows(found, worker)
+    else:
+        known = ", ".join(found.config.workers)
+        raise click.BadParameter(f"there is no worker {worker!r}; there are {known}.")
+    if as_json:
+        click.echo(json.dumps(rows))
+        return
+    width = max(len(row["setting"]) for row in rows)
+    for row in rows:
+        value = json.dumps(row["value"])
+        click.echo(f"{row['setting']:{width}}  {value:24}  {row['from']}")
+
+
+@command.command()
+@app_option
+@config_option
+def check(app: str | None, path: Path | None) -> None:
+    """Say nothing and exit 0 when the configuration is right, else tell every mistake."""
+    resolved(path, app=app)
+
+
+def settings_of(config: Config) -> Iterator[tuple[str, Any]]:
+    """Return the dotted name and the value of each setting, secrets masked."""
+    yield from _walk(config, "")
+
+
+def _chosen(config: Config) -> dict[str, Any]:
+    """Return what the pools' profiles choose where the configuration leaves it to them."""
+    machine = this_machine()
+    return {
+        f"workers.{name}.{field.name}": getattr(profile_of(worker, machine), field.name)
+        for name, worker in config.workers.items()
+        for field in fields(Profile)
+        if field.name != "worker"
+    }
+
+
+def _walk(part: Any, prefix: str) -> Iterator[tuple[str, Any]]:
+    for field in fields(part):
+        value = getattr(part, field.name)
+        name = f"{prefix}{field.name}"
+        if isinstance(value, Mapping):
+            for key, row in value.items():
+                yield from _walk(row, f"{name}.{key}.")
+        elif is_dataclass(value):
+            yield from _walk(value, f"{name}.")
+        elif "kind" in field.metadata:
+            secret = field.metadata["secret"] and value is not None
+            yield name, MASK if secret else value
+
+
+def _celery_rows(found: Resolved, name: str) -> list[dict[str, Any]]:
+    config = found.config
+    folder = runtime.folder(config, os.environ, os.getuid())
+    decision = decide(config, profile_of(config.workers[name], this_machine()), str(folder))
+    defaults = worker_defaults(decision)
+    overridden = _overridden(config, defaults)
+    return [
+        {
+            "setting": default.name,
+            "value": overridden.get(default.name, default.value),
+            "from": "the project's own settings" if default.name in overridden else default.reason,
+        }
+        for default in defaults
+    ]
+
+
+def _overridden(config: Config, defaults: tuple[Default, ...]) -> dict[str, Any]:
+    """Return what the project's own settings say instead of a default; imports the project."""
+    from task_server import project  # noqa: PLC0415 - imports Celery, which `config check` does not
+
+    if config.code is not None:
+        sys.path.insert(0, config.code)
+    if config.settings_module is not None:
+        os.environ["DJANGO_SETTINGS_MODULE"] = config.settings_module
+    try:
+        app = project.find(config.app)
+    except ConfigError as error:
+        click.echo(f"Not compared with the project's own settings: {error}", err=True)
+        return {}
+    values = {}
+    for name in project.apply(app, defaults):
+        setting, _, key = name.partition(".")
+        values[name] = app.conf[setting][key] if key else app.conf[setting]
+    return values

@@ -1,0 +1,155 @@
+"""`task-server demo`: the main job, from nothing to a table of documents."""
+
+import json
+import os
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+
+from task_server.cli.options import resolved, state_option
+from task_server.cli.report import Report
+from task_server.errors import TaskServerError
+from task_server.local import State, Supervisor
+from task_server.local.system import System
+
+#: The project whose documents the demo works on, and its workers.
+APP = "docket"
+WORKERS = ("prefork", "gevent")
+
+
+@click.command(
+    epilog="""
+\b
+Examples:
+  task-server demo                                 documents of its own
+  task-server demo brief.pdf ~/opinions            a file, and the PDF files of a folder
+  task-server demo https://example.org/brief.pdf   over the network
+  task-server demo --repeat 40 ~/opinions          each document forty times
+  task-server demo --json | jq .tasks_per_second
+"""
+)
+@click.argument("sources", nargs=-1, metavar="[SOURCE]...")
+@click.option(
+    "--repeat",
+    type=click.IntRange(1),
+    default=1,
+    envvar="TASK_SERVER_REPEAT",
+    show_envvar=True,
+    help="Passes over the documents.",
+)
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    envvar="TASK_SERVER_JSON",
+    show_envvar=True,
+    help="One JSON object on standard output; progress goes to standard error.",
+)
+@click.option(
+    "--keep",
+    is_flag=True,
+    envvar="TASK_SERVER_KEEP",
+    show_envvar=True,
+    help="Stay up afterwards, with Flower, until Ctrl-C.",
+)
+@state_option
+def command(
+    sources: tuple[str, ...], state: Path, *, repeat: int, as_json: bool, keep: bool
+) -> None:
+    """
+    Fetch and read court documents with both workers, and show what came out.
+
+    SOURCE is a PDF file, a folder of them, or an http(s) URL. Each document is
+    fetched by the gevent worker (queue io_bound), then read by the prefork
+    worker (queue celery). What a document lacks is said in the table.
+    """
+    missing = [source for source in sources if "://" not in source and not Path(source).exists()]
+    if missing:
+        listed = "; ".join(f"{source}: no such file or folder" for source in missing)
+        raise click.BadParameter(listed, param_hint="SOURCE")
+    console = Console(stderr=as_json)
+    folder = State.open(state)
+    config = resolved(None, app=APP).config
+    with ExitStack() as stack:
+        owner = folder.owner()
+        if owner is None:
+            claim = stack.enter_context(folder.claim({"app": APP}))
+        elif owner.get("app") != APP:
+            raise TaskServerError(
+                f"{folder.path} belongs to the project {owner.get('app', '?')}, which is up "
+                f"(pid {owner.get('pid', '?')}); choose another --state."
+            )
+        supervisor = stack.enter_context(Supervisor(sys.stderr, environ=os.environ))
+        report = stack.enter_context(Report(console))
+        system = System.find(config, folder, os.environ)
+        report.say(f"redis: {system.redis.where}")
+        report.say(f"postgres: {system.postgres.where}")
+        flower_url = owner.get("flower") if owner else None
+        if owner is None:
+            supervisor.start_all(system.servers(quiet=True))
+            _migrate(supervisor, system)
+            children = [system.worker(name, quiet=True) for name in WORKERS]
+            if keep:
+                flower, flower_url = system.flower(quiet=True)
+                children.append(flower)
+                claim.update(flower=flower_url)
+            report.say(f"workers: {', '.join(WORKERS)}")
+            supervisor.start_all(children)
+        else:
+            report.say(f"workers: those of the task-server that is up (pid {owner.get('pid')})")
+        result = _ingest(supervisor, system, report, sources, repeat)
+        report.close()
+        if as_json:
+            click.echo(json.dumps(result))
+        else:
+            report.show(result)
+        if result["ended"] != result["jobs"]:
+            raise TaskServerError(f"{result['jobs'] - result['ended']} jobs did not end.")
+        if keep and owner is None:
+            report.say(f"Flower is at {flower_url}; press Ctrl-C to stop.")
+            supervisor.run()
+
+
+def _migrate(supervisor: Supervisor, system: System) -> None:
+    job = system.manage("migrate", ["migrate", "--no-input"], quiet=True)
+    supervisor.start(job)
+    if supervisor.wait(job) != 0:
+        lines = "\n  ".join(supervisor.last_lines(job))
+        raise TaskServerError(f"The migrations failed:\n  {lines}")
+
+
+def _ingest(
+    supervisor: Supervisor,
+    system: System,
+    report: Report,
+    sources: tuple[str, ...],
+    repeat: int,
+) -> dict[str, Any]:
+    """Run docket's `ingest` to its end, and return its last event: what came out."""
+    given = sources or ("--sample", f"--sample-dir={system.state.folder('samples')}")
+    end: dict[str, Any] = {}
+
+    def on_line(line: str) -> None:
+        event = json.loads(line)
+        report.progress(event)
+        if event.pop("event") == "end":
+            end.update(event)
+
+    job = system.manage(
+        "ingest",
+        ["ingest", "--json-lines", f"--repeat={repeat}", "--wait", *given],
+        on_line,
+        quiet=True,
+    )
+    supervisor.start(job)
+    returncode = supervisor.wait(job)
+    if not end:
+        lines = "\n  ".join(supervisor.last_lines(job))
+        raise TaskServerError(
+            f"The documents could not be ingested (exit {returncode}):\n  {lines}"
+        )
+    return end

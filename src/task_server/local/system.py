@@ -1,0 +1,123 @@
+"""The whole system on this machine: the servers, and a project's processes as children."""
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from task_server.argv import Command, flower_command, project_environ, worker_command
+from task_server.config import Config
+from task_server.local import postgres, redis
+from task_server.local.child import Child, Server
+from task_server.local.ports import check_free, free_port
+from task_server.local.state import State
+from task_server.machine import this_machine
+from task_server.profiles import profile_of
+
+#: What a worker may still need after its drain: to hand back and to disconnect.
+AFTER_DRAIN_SECONDS = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class System:
+    """
+    The servers of one state folder, and the children that a project needs.
+
+    Attributes:
+        environ: The environment of every process of the project.
+    """
+
+    config: Config
+    state: State
+    redis: Server
+    postgres: Server
+    environ: Mapping[str, str]
+
+    @classmethod
+    def find(cls, config: Config, state: State, environ: Mapping[str, str]) -> "System":
+        """
+        Find the servers for the project of *config*.
+
+        Raises:
+            LocalServerError: When there is no server to be had.
+        """
+        database = config.app.partition(":")[0].partition(".")[0]
+        broker = redis.find(state, environ)
+        data = postgres.find(state, environ, database=database)
+        shared = {**environ, **broker.environ, **data.environ}
+        shared.setdefault("DJANGO_MEDIA_ROOT", str(state.folder("media")))
+        shared["TASK_SERVER_STATE"] = str(state.path)
+        # A project that hard-codes its broker still meets the one started here.
+        shared.setdefault("CELERY_BROKER_URL", config.broker_url or broker.url)
+        shared.update(project_environ(config, environ))
+        return cls(config, state, broker, data, shared)
+
+    def servers(self, *, quiet: bool = False) -> list[Child]:
+        """Return the servers that must be started; those that run already are not among them."""
+        return [
+            replace(server.child, quiet=quiet)
+            for server in (self.redis, self.postgres)
+            if server.child is not None
+        ]
+
+    def manage(
+        self,
+        name: str,
+        arguments: Sequence[str],
+        on_stdout: Callable[[str], None] | None = None,
+        *,
+        quiet: bool = False,
+    ) -> Child:
+        """Return the job *name* that runs a management command of the project."""
+        return Child(
+            name=name,
+            argv=[sys.executable, "-m", "task_server.manage", *arguments],
+            environ=self.environ,
+            job=True,
+            on_stdout=on_stdout,
+            quiet=quiet,
+        )
+
+    def worker(self, name: str, *, quiet: bool = False) -> Child:
+        """Return the worker *name*."""
+        worker = self.config.workers[name]
+        command = worker_command(
+            self.config,
+            profile_of(worker, this_machine()),
+            python=sys.executable,
+            runtime_dir=str(self.state.folder("run")),
+            environ=self.environ,
+        )
+        return self._child(
+            name,
+            command,
+            ready=rf"{name}@\S+ ready\.",
+            stop_seconds=worker.drain_seconds + AFTER_DRAIN_SECONDS,
+            quiet=quiet,
+        )
+
+    def flower(self, *, quiet: bool = False) -> tuple[Child, str]:
+        """
+        Return Flower, and the URL of its first page.
+
+        Raises:
+            LocalServerError: When its port is in use.
+        """
+        flower = self.config.flower
+        port = flower.port or free_port(flower.address)
+        check_free(port, "Flower", flower.address)
+        config = replace(self.config, flower=replace(flower, port=port))
+        command = flower_command(config, python=sys.executable, environ=self.environ)
+        child = self._child("flower", command, ready=r"Visit me at", stop_seconds=5.0, quiet=quiet)
+        return child, f"http://{flower.address}:{port}/{flower.url_prefix.strip('/')}"
+
+    def _child(
+        self, name: str, command: Command, *, ready: str, stop_seconds: float, quiet: bool
+    ) -> Child:
+        return Child(
+            name=name,
+            argv=command.argv,
+            environ={**self.environ, **command.environ},
+            ready=ready,
+            stop_seconds=stop_seconds,
+            quiet=quiet,
+        )
