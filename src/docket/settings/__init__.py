@@ -1,0 +1,3 @@
+from task_server.settings import load
+
+load(globals())
