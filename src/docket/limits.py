@@ -30,6 +30,10 @@ class Limits:
     fetch_connections: int = 100
     #: Reading one document.
     read_seconds: int = 120
+    #: Celery's own time limit comes so much later. It is for what a task cannot
+    #: end itself: the headers of an answer that come by one byte a second, a
+    #: call of pdfium that hangs.
+    margin_seconds: int = 30
     #: A document whose reading has so often started and never ended (it kills
     #: the worker each time) is given up.
     read_starts: int = 5

@@ -20,10 +20,6 @@ from docket.states import DocumentError, State
 
 LIMITS = Limits.current()
 
-# Celery's own limit is only for what the task's cannot end: the headers of an
-# HTTP answer that come by one byte a second, a call of pdfium that hangs.
-_MARGIN_SECONDS = 30
-
 # While Redis restarts, `fetch` keeps trying to send `read`, for a minute or so.
 _SEND_POLICY = {
     "max_retries": 40,
@@ -63,7 +59,7 @@ def job_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
     return int(kwargs["job_id"] if "job_id" in kwargs else args[0])
 
 
-@shared_task(base=JobTask, time_limit=LIMITS.fetch_seconds + _MARGIN_SECONDS)
+@shared_task(base=JobTask, time_limit=LIMITS.fetch_seconds + LIMITS.margin_seconds)
 def fetch(job_id: int) -> None:
     """Fetch the file of a job, then have it read."""
     job = Job.objects.get(pk=job_id)
@@ -83,7 +79,7 @@ def fetch(job_id: int) -> None:
 @shared_task(
     base=JobTask,
     soft_time_limit=LIMITS.read_seconds,
-    time_limit=LIMITS.read_seconds + _MARGIN_SECONDS,
+    time_limit=LIMITS.read_seconds + LIMITS.margin_seconds,
 )
 def read(job_id: int) -> None:
     """Read the text of a job's file into the document."""
