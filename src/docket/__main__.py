@@ -2,19 +2,35 @@
 
 import os
 import sys
+from contextlib import ExitStack
+from pathlib import Path
 
+from task_server.config import Config
 from task_server.errors import TaskServerError
+from task_server.local.system import running
+
+#: Any of these says where PostgreSQL is.
+DATABASE_VARIABLES = ("DATABASE_URL", "PGHOST", "PGSERVICE")
 
 
 def main() -> None:
-    """Run the management command that the arguments name, and exit."""
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "docket.settings")
-    # Django reads the environment when it imports the settings, which is
-    # below this line: what is to be in it must be there by now.
-    from django.core.management import execute_from_command_line  # noqa: PLC0415
+    """
+    Run the management command that the arguments name, and exit.
 
+    Where nothing says which PostgreSQL to use, it is that of the state folder
+    in which `task-server demo` and `task-server up` keep theirs.
+    """
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "docket.settings")
+    state = Path(os.environ.get("TASK_SERVER_STATE", ".task-server"))
     try:
-        execute_from_command_line(sys.argv)
+        with ExitStack() as stack:
+            if state.is_dir() and not any(name in os.environ for name in DATABASE_VARIABLES):
+                os.environ.update(stack.enter_context(running(Config(), state, os.environ)))
+            # Django reads the environment when it imports the settings: what
+            # is to be in it must be there by now.
+            from django.core.management import execute_from_command_line  # noqa: PLC0415
+
+            execute_from_command_line(sys.argv)
     except TaskServerError as error:
         sys.stderr.write(f"Error: {error}\n")
         sys.exit(error.exit_code)

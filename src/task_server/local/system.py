@@ -1,8 +1,10 @@
 """The whole system on this machine: the servers, and a project's processes as children."""
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from task_server.argv import Command, flower_command, project_environ, worker_command
 from task_server.config import Config
@@ -10,6 +12,7 @@ from task_server.local import postgres, redis
 from task_server.local.child import Child, Server
 from task_server.local.ports import check_free, free_port
 from task_server.local.state import State
+from task_server.local.supervisor import Supervisor
 from task_server.machine import this_machine
 from task_server.profiles import profile_of
 
@@ -121,3 +124,25 @@ class System:
             stop_seconds=stop_seconds,
             quiet=quiet,
         )
+
+
+@contextmanager
+def running(config: Config, path: Path, environ: Mapping[str, str]) -> Iterator[Mapping[str, str]]:
+    """
+    Yield the environment of the servers of the state folder *path*.
+
+    Those that do not run are started, and stopped at the end; so a command of
+    a minute and a whole `up` find the same data.
+
+    Raises:
+        LocalServerError: When a server cannot be started.
+    """
+    state = State.open(path)
+    with ExitStack() as stack:
+        if state.owner() is None:
+            stack.enter_context(state.claim({"app": config.app}))
+        # Ctrl-C belongs to the command that runs inside.
+        supervisor = stack.enter_context(Supervisor(sys.stderr, environ, signals=False))
+        system = System.find(config, state, environ)
+        supervisor.start_all(system.servers(quiet=True))
+        yield system.environ
