@@ -5,6 +5,8 @@ it, and what a server that did not start on it says.
 
 import os
 import re
+import select
+import sys
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -16,6 +18,9 @@ from task_server.errors import LocalServerError
 _PID, _DATA, _PORT, _STATUS = 0, 1, 3, 7
 
 _CONNECT_SECONDS = 5
+
+#: How long to wait for a server that is stopping.
+_STOP_SECONDS = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,12 +96,31 @@ def _is_server_of(pid: int, data: Path) -> bool:
         return False
 
 
+def _ends(pid: int, seconds: float) -> bool:
+    """Wait up to *seconds* for the end of the process *pid*, which need not be ours."""
+    if sys.platform != "linux":
+        return False
+    try:
+        handle = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return False
+    try:
+        return bool(select.select([handle], [], [], seconds)[0])
+    finally:
+        os.close(handle)
+
+
 def running(data: Path) -> Running | None:
     """
     Return the server that runs on *data*; None when there is none.
 
+    One that is stopping, because its supervisor was killed a moment ago, is
+    waited for.
+
     Raises:
-        LocalServerError: It is just starting or stopping.
+        LocalServerError: It is just starting, or does not finish stopping.
     """
     lines = _postmaster(data)
     if not lines or not lines[_PID].isdigit():
@@ -106,6 +130,8 @@ def running(data: Path) -> Running | None:
         return None
     if lines[_STATUS] == "ready":
         return Running(pid, int(lines[_PORT]))
+    if lines[_STATUS] == "stopping" and _ends(pid, _STOP_SECONDS):
+        return None
     raise LocalServerError(
         f"The PostgreSQL in {data} (pid {pid}) is {lines[_STATUS] or 'starting'}; "
         "try again in a moment."

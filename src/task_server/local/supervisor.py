@@ -172,6 +172,10 @@ class Supervisor:
         """Return the last lines of *child*."""
         return tuple(self._processes[child].last_lines)
 
+    def returncode(self, child: Child) -> int | None:
+        """Return the exit code of *child*, negative for a signal; None while it runs."""
+        return self._processes[child].returncode
+
     def pid(self, child: Child) -> int:
         """Return the pid of *child*, which is its process group's number, too."""
         return self._processes[child].pid
@@ -230,14 +234,18 @@ class Supervisor:
     def stop(self) -> None:
         """Stop all children, the last started first; leaving the context calls it."""
         self._stopping = True
-        # A signal that asked for this stop does not hurry it as well.
-        self._requests = 0
         for stage in reversed(self._stages):
             self._stop_stage([process for process in stage if process.alive])
         self._stages.clear()
 
     def _stop_stage(self, stage: list[Process]) -> None:
-        """Send each of *stage* its signal, wait for its patience, and kill what is left."""
+        """
+        Send each of *stage* its signal, wait for its patience, and kill what is left.
+
+        Who asks again hurries this stage; the servers that come after busy
+        workers still get their own time, which is short.
+        """
+        self._requests = 0
         for process in stage:
             process.send(process.child.stop_signal)
         begun = time.monotonic()

@@ -1,0 +1,147 @@
+"""State folders and supervisors of one test, apart from the session's servers."""
+
+import io
+import json
+import os
+import select
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from task_server import local
+
+#: Starts servers and whatever `more` adds, tells their pids in one line of
+#: JSON, and waits for a signal.
+PROGRAM = """
+import json, os, sys
+from task_server import local
+
+state = local.State.open(sys.argv[1])
+servers = [
+    getattr(local, name).find(state, os.environ) for name in ("redis", "postgres")
+]
+environ = dict(os.environ)
+for server in servers:
+    environ.update(server.environ)
+with state.claim(), local.Supervisor(environ=environ) as supervisor:
+    children = [server.child for server in servers if server.child]
+    supervisor.start_all(children)
+    more = [local.Child(environ=environ, **options) for options in json.loads(sys.argv[2])]
+    for child in more:
+        supervisor.start(child)
+    told = {"uid": os.getuid(), "where": {server.name: server.where for server in servers}}
+    told["environ"] = {k: v for server in servers for k, v in server.environ.items()}
+    told["pids"] = {child.name: supervisor.pid(child) for child in [*children, *more]}
+    print("TOLD " + json.dumps(told), flush=True)
+    supervisor.run()
+print("ENDED", flush=True)
+"""
+
+
+@dataclass
+class Running:
+    """A supervisor in a process of its own; *told* is what it says when all are ready."""
+
+    process: subprocess.Popen[str]
+    told: dict[str, object]
+    lines: list[str]
+
+    @property
+    def environ(self) -> Mapping[str, str]:
+        return self.told["environ"]
+
+    def rest(self) -> list[str]:
+        """Return the lines until its end."""
+        assert self.process.stdout is not None
+        lines = [line.rstrip("\n") for line in self.process.stdout]
+        self.process.wait(30)
+        return lines
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> local.State:
+    return local.State.open(tmp_path / "state")
+
+
+@pytest.fixture
+def supervisor() -> Iterator[local.Supervisor]:
+    with local.Supervisor(io.StringIO(), signals=False) as running:
+        yield running
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Iterator[Callable[..., Running]]:
+    """Run `PROGRAM` on a state folder; ended, with SIGTERM if need be, after the test."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(
+        folder: Path, more: list[dict[str, object]] = (), prefix: list[str] = (), **variables: str
+    ) -> Running:
+        process = subprocess.Popen(
+            [*prefix, sys.executable, "-c", PROGRAM, str(folder), json.dumps(list(more))],
+            env={**os.environ, **variables},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        started.append(process)
+        lines: list[str] = []
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.startswith("TOLD "):
+                return Running(process, json.loads(line.removeprefix("TOLD ")), lines)
+            lines.append(line.rstrip("\n"))
+        pytest.fail("the program ended:\n" + "\n".join(lines))
+
+    yield start
+    for process in started:
+        process.terminate()
+        process.wait(30)
+        assert process.stdout is not None
+        process.stdout.close()
+
+
+@pytest.fixture
+def marked() -> Callable[[str], dict[int, int]]:
+    """Open a pidfd for each process whose environment has MARK=*mark*, by pid."""
+    opened: list[int] = []
+
+    def find(mark: str) -> dict[int, int]:
+        found = {}
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                if f"MARK={mark}".encode() in (folder / "environ").read_bytes().split(b"\0"):
+                    found[int(folder.name)] = os.pidfd_open(int(folder.name))
+            except OSError:
+                continue
+        opened.extend(found.values())
+        return found
+
+    yield find
+    for handle in opened:
+        os.close(handle)
+
+
+@pytest.fixture
+def survivors() -> Callable[[dict[int, int], float], set[int]]:
+    """Wait for the end of processes; returns the pids of those that did not."""
+
+    def wait(handles: dict[int, int], seconds: float) -> set[int]:
+        poll = select.poll()
+        by_handle = {handle: pid for pid, handle in handles.items()}
+        for handle in by_handle:
+            poll.register(handle, select.POLLIN)
+        while by_handle:
+            ready = poll.poll(seconds * 1000)
+            if not ready:
+                break
+            for handle, _ in ready:
+                poll.unregister(handle)
+                del by_handle[handle]
+        return set(by_handle.values())
+
+    return wait

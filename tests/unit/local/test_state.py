@@ -1,0 +1,143 @@
+"""The state folder: where it may be, and whose it is."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from task_server.errors import LocalServerError
+from task_server.local.state import MAX_SOCKET_FOLDER, State
+
+
+def test_the_folder_is_made_and_private(tmp_path: Path) -> None:
+    """
+    A state folder that is not there is created, with its parents, for its owner only.
+    """
+    state = State.open(tmp_path / "a" / "b")
+
+    assert tmp_path / "a" / "b" == state.path
+    assert 0o700 == state.path.stat().st_mode & 0o777
+
+
+def test_a_file_in_the_way_is_named(tmp_path: Path) -> None:
+    """
+    A path that is a file gives an error with the path and what to do.
+    """
+    (tmp_path / "file").write_text("")
+
+    with pytest.raises(LocalServerError, match="is a file; remove it") as caught:
+        State.open(tmp_path / "file")
+
+    assert str(tmp_path / "file") in str(caught.value)
+
+
+def test_a_file_among_the_parents_is_named(tmp_path: Path) -> None:
+    """
+    A path that leads through a file gives an error that says so.
+    """
+    (tmp_path / "file").write_text("")
+
+    with pytest.raises(LocalServerError, match="a part of the path is a file"):
+        State.open(tmp_path / "file" / "state")
+
+
+def test_nobody_owns_a_new_folder(tmp_path: Path) -> None:
+    """
+    A folder that no supervisor holds has no owner.
+    """
+    assert State.open(tmp_path).owner() is None
+
+
+def test_the_owner_tells_what_it_is(tmp_path: Path) -> None:
+    """
+    What the owner says of itself, and adds later, can be read until it lets go.
+    """
+    state = State.open(tmp_path)
+
+    with state.claim({"app": "docket"}) as claim:
+        first = State.open(tmp_path).owner()
+        claim.update(flower="http://127.0.0.1:5555")
+        second = State.open(tmp_path).owner()
+
+    assert {"app": "docket", "pid": os.getpid()} == first
+    assert {"app": "docket", "pid": os.getpid(), "flower": "http://127.0.0.1:5555"} == second
+    assert state.owner() is None
+
+
+def test_a_second_claim_names_the_first(tmp_path: Path) -> None:
+    """
+    A folder can be claimed once; the error of the second names the pid of the first.
+    """
+    state = State.open(tmp_path)
+
+    with (
+        state.claim(),
+        pytest.raises(LocalServerError, match=f"Another task-server .pid {os.getpid()}."),
+        State.open(tmp_path).claim(),
+    ):
+        pass
+
+
+def test_a_claim_ends_with_its_process(tmp_path: Path) -> None:
+    """
+    A killed owner owns nothing: the next claim succeeds, and nothing it said is believed.
+    """
+    program = (
+        "import os, signal; from task_server.local.state import State\n"
+        f"with State.open({str(tmp_path)!r}).claim({{'app': 'old'}}):\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    subprocess.run([sys.executable, "-c", program], check=False)
+    state = State.open(tmp_path)
+
+    assert (tmp_path / "owner.json").exists()
+    assert state.owner() is None
+    with state.claim({"app": "new"}):
+        assert {"app": "new", "pid": os.getpid()} == state.owner()
+
+
+@pytest.mark.parametrize("name", ["with-Capitals", "x" * MAX_SOCKET_FOLDER, "with space"])
+def test_a_path_that_no_socket_url_can_hold_gets_a_short_one(tmp_path: Path, name: str) -> None:
+    """
+    A long path, or one that a URL would change, has its sockets in a private folder in /tmp.
+    """
+    state = State.open(tmp_path / name)
+    folder = state.socket_folder()
+    try:
+        assert Path("/tmp") == folder.parent
+        assert 0o700 == folder.stat().st_mode & 0o777
+        assert folder == state.socket_folder()
+    finally:
+        folder.rmdir()
+
+
+def test_a_socket_folder_open_to_others_is_refused(tmp_path: Path) -> None:
+    """
+    A folder in /tmp that others can enter is not used for sockets.
+    """
+    state = State.open(tmp_path / "With-Capitals")
+    folder = state.socket_folder()
+    folder.chmod(0o755)
+    try:
+        with pytest.raises(LocalServerError, match="not a private folder"):
+            state.socket_folder()
+    finally:
+        folder.rmdir()
+
+
+def test_a_link_in_place_of_the_socket_folder_is_refused(tmp_path: Path) -> None:
+    """
+    A symbolic link that somebody laid in /tmp is not followed.
+    """
+    state = State.open(tmp_path / "With-Capitals")
+    folder = state.socket_folder()
+    folder.rmdir()
+    (tmp_path / "target").mkdir(mode=0o700)
+    folder.symlink_to(tmp_path / "target")
+    try:
+        with pytest.raises(LocalServerError, match="not a private folder"):
+            state.socket_folder()
+    finally:
+        folder.unlink()
