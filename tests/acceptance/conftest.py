@@ -1,0 +1,143 @@
+"""
+The program as its users run it: a child process, its output and its exit code.
+
+Every child carries a mark in its environment, so that a test can tell whether
+anything of it is still running.
+"""
+
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+MARK = "TASK_SERVER_TESTS_MARK"
+
+#: Seconds that any single thing may take on a machine that is busy.
+PATIENCE = 120.0
+
+
+@dataclass
+class Ended:
+    """A program that has ended."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+    @property
+    def result(self) -> dict[str, Any]:
+        """The JSON object on standard output."""
+        loaded: dict[str, Any] = json.loads(self.stdout)
+        return loaded
+
+
+@dataclass
+class Program:
+    """Starts `task-server` in *folder*, with *environ* and a mark of its own."""
+
+    folder: Path
+    environ: Mapping[str, str]
+    mark: str = field(default_factory=lambda: uuid.uuid4().hex)
+    started: list[subprocess.Popen[str]] = field(default_factory=list)
+
+    def start(self, *arguments: str | Path, **environ: str) -> subprocess.Popen[str]:
+        """Start the program with pipes for its output."""
+        process = subprocess.Popen(
+            [sys.executable, "-m", "task_server", *map(str, arguments)],
+            cwd=self.folder,
+            env={**self.environ, **environ, MARK: self.mark},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.started.append(process)
+        return process
+
+    def __call__(self, *arguments: str | Path, **environ: str) -> Ended:
+        """Run the program to its end."""
+        process = self.start(*arguments, **environ)
+        stdout, stderr = process.communicate(timeout=PATIENCE)
+        return Ended(process.returncode, stdout, stderr)
+
+    def alive(self) -> list[str]:
+        """Return the command lines of all processes that carry the mark."""
+        found = []
+        needle = f"{MARK}={self.mark}".encode()
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                if needle in (folder / "environ").read_bytes().split(b"\0"):
+                    found.append((folder / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+            except OSError:
+                continue
+        return [line for line in found if line]
+
+
+class Output:
+    """The lines of a program that goes on, as they come."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        assert process.stdout is not None
+        self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        self.seen: list[str] = []
+        self._thread = threading.Thread(target=self._read, args=(process.stdout,), daemon=True)
+        self._thread.start()
+
+    def _read(self, pipe: Sequence[str]) -> None:
+        for line in pipe:
+            self._lines.put(line.rstrip("\n"))
+        self._lines.put(None)
+
+    def until(self, text: str) -> str:
+        """Return the next line that has *text* in it."""
+        while (line := self._lines.get(timeout=PATIENCE)) is not None:
+            self.seen.append(line)
+            if text in line:
+                return line
+        pytest.fail(f"the output ended without {text!r}:\n" + "\n".join(self.seen))
+
+    def rest(self) -> list[str]:
+        """Return all lines, once the output has ended."""
+        while (line := self._lines.get(timeout=PATIENCE)) is not None:
+            self.seen.append(line)
+        return self.seen
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Iterator[Program]:
+    """Return the program, in an empty folder; nothing of it may be left at the end."""
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    environ = {**os.environ, "NO_COLOR": "1", "COLUMNS": "200", "PYTHONUNBUFFERED": "1"}
+    one = Program(folder, environ)
+    yield one
+    for process in one.started:
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+            try:
+                process.communicate(timeout=60)
+            except subprocess.TimeoutExpired:
+                process.kill()
+        for pipe in (process.stdout, process.stderr):
+            if pipe is not None:
+                pipe.close()
+
+
+@pytest.fixture(scope="session")
+def documents(require) -> Path:  # type: ignore[no-untyped-def]
+    """Return the folder of real court documents, which is not part of the project."""
+    default = Path(__file__).parents[3] / "shared" / "documents"
+    folder = Path(os.environ.get("TASK_SERVER_DOCUMENTS", default))
+    if not folder.is_dir():
+        require("documents", f"there is no folder {folder}; name one in TASK_SERVER_DOCUMENTS")
+    return folder
