@@ -39,7 +39,7 @@ def local_state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[local.Stat
 
 
 @pytest.fixture(scope="session")
-def supervisor() -> Iterator[local.Supervisor]:
+def session_supervisor() -> Iterator[local.Supervisor]:
     """Run the session's servers; pytest keeps its own Ctrl-C."""
     with local.Supervisor(io.StringIO(), signals=False) as running:
         yield running
@@ -52,19 +52,19 @@ def _started(supervisor: local.Supervisor, server: local.Server) -> local.Server
 
 
 @pytest.fixture(scope="session")
-def session_redis(require, local_state, supervisor) -> local.Server:
+def session_redis(require, local_state, session_supervisor) -> local.Server:
     """Return the session's Redis."""
     try:
-        return _started(supervisor, local.redis.find(local_state, os.environ))
+        return _started(session_supervisor, local.redis.find(local_state, os.environ))
     except LocalServerError as error:
         require("redis", str(error))
 
 
 @pytest.fixture(scope="session")
-def session_postgres(require, local_state, supervisor) -> local.Server:
+def session_postgres(require, local_state, session_supervisor) -> local.Server:
     """Return the session's PostgreSQL."""
     try:
-        return _started(supervisor, local.postgres.find(local_state, os.environ))
+        return _started(session_supervisor, local.postgres.find(local_state, os.environ))
     except LocalServerError as error:
         require("postgres", str(error))
 

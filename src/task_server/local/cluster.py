@@ -209,7 +209,7 @@ _MEANINGS = (
     (
         (
             "PANIC|checkpoint record|invalid data in file|incorrect checksum|control file"
-            "|could not open (file|directory)"
+            "|incompatible with server|could not open (file|directory)"
         ),
         (
             "The PostgreSQL cluster in {data} is damaged. "

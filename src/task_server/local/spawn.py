@@ -65,11 +65,16 @@ def enter_namespace(uid: int, gid: int) -> None:
             Docker, some distributions' kernel settings).
     """
     real_uid, real_gid = os.getuid(), os.getgid()
+    maps = (
+        # Without "deny" only a privileged process may write gid_map.
+        ("/proc/self/setgroups", b"deny"),
+        ("/proc/self/uid_map", b"%d %d 1" % (uid, real_uid)),
+        ("/proc/self/gid_map", b"%d %d 1" % (gid, real_gid)),
+    )
     _check(_libc().unshare(_CLONE_NEWUSER), "unshare")
-    # Without "deny" only a privileged process may write gid_map.
-    Path("/proc/self/setgroups").write_text("deny", encoding="ascii")
-    Path("/proc/self/uid_map").write_text(f"{uid} {real_uid} 1", encoding="ascii")
-    Path("/proc/self/gid_map").write_text(f"{gid} {real_gid} 1", encoding="ascii")
+    # Bytes, because text may need a codec, and its module may be out of reach now.
+    for path, text in maps:
+        Path(path).write_bytes(text)
 
 
 def drop_to(uid: int, gid: int) -> None:

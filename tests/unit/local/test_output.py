@@ -24,7 +24,9 @@ class Terminal(io.StringIO):
     ],
 )
 def test_colour_is_for_terminals_unless_told(
-    out: io.StringIO, environ: dict[str, str], expected: bool
+    out: io.StringIO,
+    environ: dict[str, str],
+    expected: bool,  # noqa: FBT001
 ) -> None:
     """
     Colour is for terminals; FORCE_COLOR asks for it elsewhere, NO_COLOR forbids it everywhere.

@@ -21,7 +21,7 @@ def program(path: Path, says: str) -> Path:
 
 @pytest.fixture
 def no_wheels(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(binaries, "_wheel_folder", lambda package: None)
+    monkeypatch.setattr(binaries, "_wheel_folder", lambda _package: None)
     monkeypatch.setattr(binaries, "POSTGRES_FOLDERS", ())
 
 
@@ -100,7 +100,7 @@ def test_a_folder_that_is_no_whole_cluster_is_refused(
         cluster.exists(tmp_path)
 
     assert str(tmp_path) in str(caught.value)
-    assert sorted(make) == sorted(os.listdir(tmp_path))
+    assert sorted(make) == sorted(path.name for path in tmp_path.iterdir())
 
 
 def test_data_of_another_major_version_names_both(no_wheels: None, tmp_path: Path) -> None:

@@ -21,6 +21,17 @@ def test_the_folder_is_made_and_private(tmp_path: Path) -> None:
     assert 0o700 == state.path.stat().st_mode & 0o777
 
 
+def test_git_ignores_a_folder_that_we_made_and_no_other(tmp_path: Path) -> None:
+    """
+    A new state folder ignores itself; one that was there gets no such file.
+    """
+    State.open(tmp_path)
+    State.open(tmp_path / "new")
+
+    assert not (tmp_path / ".gitignore").exists()
+    assert "*\n" == (tmp_path / "new" / ".gitignore").read_text()
+
+
 def test_a_file_in_the_way_is_named(tmp_path: Path) -> None:
     """
     A path that is a file gives an error with the path and what to do.
