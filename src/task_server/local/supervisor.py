@@ -222,6 +222,7 @@ class Supervisor:
             self.log.write(child.name, event.text)
             if self.log.broken and not self._stopping:
                 # Nobody reads us any more, as a program in a pipe learns by SIGPIPE.
+                self._number = signal.SIGPIPE
                 raise SystemExit(128 + signal.SIGPIPE)
 
     def _exited(self, process: Process) -> None:
