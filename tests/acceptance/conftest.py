@@ -5,13 +5,16 @@ Every child carries a mark in its environment, so that a test can tell whether
 anything of it is still running.
 """
 
+import contextlib
 import json
 import os
 import queue
+import select
 import signal
 import subprocess
 import sys
 import threading
+import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -70,17 +73,34 @@ class Program:
         stdout, stderr = process.communicate(timeout=PATIENCE)
         return Ended(process.returncode, stdout, stderr)
 
-    def alive(self) -> list[str]:
-        """Return the command lines of all processes that carry the mark."""
-        found = []
+    def alive(self) -> dict[int, str]:
+        """Return pid and command line of all processes that belong to this program."""
         needle = f"{MARK}={self.mark}".encode()
+        found = {}
         for folder in Path("/proc").glob("[0-9]*"):
             try:
-                if needle in (folder / "environ").read_bytes().split(b"\0"):
-                    found.append((folder / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+                variables = (folder / "environ").read_bytes().split(b"\0")
+                line = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                inside = (folder / "cwd").readlink().is_relative_to(self.folder)
             except OSError:
                 continue
-        return [line for line in found if line]
+            # Redis writes its title over its environment, but works in our folder.
+            if line and (needle in variables or inside):
+                found[int(folder.name)] = line
+        return found
+
+    def left(self, seconds: float = 20) -> dict[int, str]:
+        """Return what still runs after *seconds*; nothing as soon as all has ended."""
+        deadline = time.monotonic() + seconds
+        while alive := self.alive():
+            for pid in alive:
+                with contextlib.suppress(ProcessLookupError):
+                    process = os.pidfd_open(pid)
+                    readable, _, _ = select.select([process], [], [], deadline - time.monotonic())
+                    os.close(process)
+                    if not readable:
+                        return alive
+        return {}
 
 
 class Output:

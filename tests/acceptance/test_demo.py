@@ -66,7 +66,7 @@ def test_without_a_source_it_reads_documents_of_its_own(program: Program) -> Non
     """
     ended = program("demo")
 
-    assert (0, []) == (ended.returncode, program.alive()), ended.stderr
+    assert (0, {}) == (ended.returncode, program.alive()), ended.stderr
     assert "tasks on io_bound" in ended.stdout
     assert 4 == ended.stdout.count(".pdf ")
 
@@ -181,8 +181,10 @@ def test_it_keeps_up_when_asked_and_ends_at_ctrl_c(program: Program) -> None:
     output = Output(process)
 
     output.until("Flower is at http://127.0.0.1:")
-    assert any("valkey-server" in line or "redis-server" in line for line in program.alive())
+    assert any(
+        "valkey-server" in line or "redis-server" in line for line in program.alive().values()
+    )
     process.send_signal(2)
     process.wait(timeout=60)
 
-    assert (0, []) == (process.returncode, program.alive())
+    assert (0, {}) == (process.returncode, program.alive())

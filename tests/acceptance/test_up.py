@@ -30,7 +30,7 @@ def test_up_is_ready_in_order_and_stops_workers_before_servers(program: Program)
     ]
     assert sorted(text.index(moment) for moment in moments) == [text.index(m) for m in moments]
     assert text.rindex("Warm shutdown") < text.rindex("database system is shut down")
-    assert (0, []) == (process.returncode, program.alive())
+    assert (0, {}) == (process.returncode, program.alive())
 
 
 def test_a_second_up_says_that_the_first_is_up(program: Program) -> None:
@@ -67,15 +67,12 @@ def test_kill_9_leaves_no_orphan(program: Program) -> None:
     When the supervisor is killed, the kernel ends all its children.
     """
     process = program.start("up", "--flower-port", "0")
-    output = Output(process)
-    output.until("Flower is at ")
+    Output(process).until("Flower is at ")
 
     process.kill()
     process.wait(timeout=30)
-    # The pipe ends when the last process that writes to it is gone.
-    output.rest()
 
-    assert [] == program.alive()
+    assert {} == program.left()
 
 
 def test_a_port_in_use_is_named(program: Program) -> None:
