@@ -1,0 +1,137 @@
+"""
+psycopg 3 under gevent: connections of the pool.
+
+psycopg 3 waits with Python's own `select` when it finds it patched, so that it
+needs no callback, only to be imported after the patch. Between two tasks the
+pool keeps the libpq connection (`PGconn`) alone. Each task gets a new
+`psycopg.Connection` around it, and the old one is left without any: a cursor
+that outlived its task cannot reach the next task.
+"""
+
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+from weakref import finalize
+
+import gevent
+import psycopg
+from psycopg import pq
+from psycopg.adapt import AdaptersMap
+
+from task_server.worker.green_pool import Lease, Pool
+
+#: Seconds the server may take to accept the request to cancel a query.
+CANCEL_SECONDS = 5.0
+
+
+def _dead() -> Any:
+    """Return a libpq connection that is closed, without a socket ever opened."""
+    connection = pq.PGconn.connect_start(b"host=/nonexistent")
+    connection.finish()
+    return connection
+
+
+class PooledConnection(psycopg.Connection[Any]):
+    """A connection whose `close` gives it back to the pool."""
+
+    _lent: tuple[Lease, Pool] | None = None
+    _finalizer: Any = None
+
+    def _hand_out(self, lease: Lease, pool: Pool) -> None:
+        self._lent = (lease, pool)
+        self._finalizer = finalize(self, pool.lost, lease)
+        self._finalizer.atexit = False
+
+    def _detach(self) -> Any:
+        raw, self.pgconn = self.pgconn, _dead()
+        self._closed = True
+        return raw
+
+    def close(self) -> None:
+        """Give the connection back; this object is closed from now on."""
+        lent, self._lent = self._lent, None
+        if lent is None:
+            super().close()
+            return
+        lease, pool = lent
+        self._finalizer.detach()
+        pool.take_back(lease, self._detach())
+
+    def wait(self, *args: Any, **kwargs: Any) -> Any:
+        """
+        Wait as psycopg does; when the greenlet is killed in it, close.
+
+        psycopg would leave the connection in the middle of an answer.
+        """
+        try:
+            return super().wait(*args, **kwargs)
+        except psycopg.Error:
+            raise
+        except BaseException:
+            if self.pgconn.transaction_status == pq.TransactionStatus.ACTIVE:
+                self.close()
+            raise
+
+
+class Psycopg3:
+    """What the pool needs to know of psycopg 3; a raw connection is a `PGconn`."""
+
+    name = "psycopg"
+    error: type[Exception] = psycopg.OperationalError
+
+    def connect(self, params: Mapping[str, Any]) -> Any:
+        """Return the libpq connection of a new connection."""
+        return PooledConnection.connect(**params)._detach()  # noqa: SLF001 a class of this module
+
+    def fileno(self, raw: Any) -> int:
+        """Return the socket of the connection."""
+        return int(raw.socket)
+
+    def adopt(self, raw: Any, params: Mapping[str, Any], lease: Lease, pool: Pool) -> Any:
+        """Hand the connection out, in a new object, as `psycopg.connect` makes it."""
+        connection = PooledConnection(raw)
+        connection.autocommit = bool(params.get("autocommit", False))
+        if row_factory := params.get("row_factory"):
+            connection.row_factory = row_factory
+        if cursor_factory := params.get("cursor_factory"):
+            connection.cursor_factory = cursor_factory
+        if context := params.get("context"):
+            connection._adapters = AdaptersMap(context.adapters)  # noqa: SLF001 as psycopg does
+        connection.prepare_threshold = params.get("prepare_threshold", 5)
+        connection._hand_out(lease, pool)  # noqa: SLF001 a class of this module
+        return connection
+
+    def reset(self, raw: Any) -> bool:
+        """Make the session as good as new; False if it is in the middle of something."""
+        if raw.transaction_status != pq.TransactionStatus.IDLE:
+            return False
+        self._run(raw, "DISCARD ALL")
+        return True
+
+    def probe(self, raw: Any) -> None:
+        """Ask for an answer."""
+        self._run(raw, "SELECT 1")
+
+    def destroy(self, raw: Any) -> None:
+        """Cancel what runs, and close the client's side."""
+        if raw.status == pq.ConnStatus.OK:
+            if raw.transaction_status == pq.TransactionStatus.ACTIVE:
+                # libpq blocks while it asks, so that a thread of the hub does it.
+                cancel = raw.get_cancel()
+                gevent.get_hub().threadpool.spawn(_cancel, cancel).wait(CANCEL_SECONDS)
+            raw.finish()
+
+    @staticmethod
+    def _run(raw: Any, sql: str) -> None:
+        connection = PooledConnection(raw)
+        connection.autocommit = True
+        try:
+            connection.execute(sql)
+        finally:
+            connection._detach()  # noqa: SLF001 a class of this module
+
+
+def _cancel(request: Any) -> None:
+    # The server is gone, or has ended the query: nothing is left to cancel.
+    with suppress(psycopg.Error):
+        request.cancel()
