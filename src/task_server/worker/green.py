@@ -193,8 +193,9 @@ def _take_over(bound: int, aliases: int, *, wait: float, reuse: bool) -> "Pool":
     from task_server.worker.green_gate import Gate  # noqa: PLC0415 imports gevent
     from task_server.worker.green_pool import Driver, Pool  # noqa: PLC0415
 
+    engine: Any = base  # the stubs lack what the driver decides
     driver: Driver
-    if base.is_psycopg3:
+    if engine.is_psycopg3:
         from task_server.worker.green_psycopg3 import Psycopg3  # noqa: PLC0415 may be absent
 
         driver = Psycopg3()
@@ -206,7 +207,7 @@ def _take_over(bound: int, aliases: int, *, wait: float, reuse: bool) -> "Pool":
         extensions.set_wait_callback(green_psycopg2.wait)
         driver = green_psycopg2.Psycopg2()
     pool = Pool(driver, Gate(bound, aliases, wait), reuse=reuse)
-    base.DatabaseWrapper.Database = _Driver(base.Database, pool)
+    engine.DatabaseWrapper.Database = _Driver(engine.Database, pool)
     return pool
 
 

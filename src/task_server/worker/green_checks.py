@@ -43,7 +43,8 @@ def driver() -> list[Problem]:
     """Tell whether the driver Django uses lets other greenlets run while it waits."""
     from django.db.backends.postgresql import base  # noqa: PLC0415
 
-    if not base.is_psycopg3:
+    engine: Any = base  # the stubs lack what the driver decides
+    if not engine.is_psycopg3:
         from psycopg2 import extensions  # noqa: PLC0415 may be absent
 
         if hasattr(extensions, "set_wait_callback"):

@@ -8,6 +8,7 @@ such greenlet at a time, the *owner*: it can always get all it needs, ends, and
 gives everything back. A project with one PostgreSQL alias keeps nothing aside.
 """
 
+import gc
 import logging
 import time
 from collections import Counter, deque
@@ -19,6 +20,10 @@ logger = logging.getLogger(__name__)
 
 #: Seconds without a place given back after which the log says so.
 COMPLAIN_AFTER = 30.0
+#: Seconds without a place given back after which garbage is collected (and again
+#: after twice, four times as long): it may hold connections of greenlets that
+#: ended without a close, and where every task waits nothing else collects it.
+COLLECT_AFTER = 2.0
 
 
 class NoPlaceError(Exception):
@@ -59,6 +64,7 @@ class Gate:
         self._firsts: deque[_Waiter] = deque()
         self._seconds: deque[_Waiter] = deque()
         self._moved = self._complained = time.monotonic()
+        self._collect_at = COLLECT_AFTER
 
     @property
     def waiting(self) -> int:
@@ -107,6 +113,7 @@ class Gate:
         if self._owner is not None and self._held[self._owner] <= 1:
             self._owner = None
         self._moved = time.monotonic()
+        self._collect_at = COLLECT_AFTER
         self._dispatch()
 
     def _sleep_until_granted(self, waiter: _Waiter) -> None:
@@ -118,10 +125,12 @@ class Gate:
                     f"all {self.limit} connections were in use and none was given back for "
                     f"{self._wait:g} seconds"
                 )
+            if still >= self._collect_at:
+                self._collect_at = 2 * still
+                gc.collect()
             if still >= COMPLAIN_AFTER:
                 self._complain(still)
-            step = COMPLAIN_AFTER - still if still < COMPLAIN_AFTER else COMPLAIN_AFTER
-            waiter.wake.wait(min(step, self._wait - still))
+            waiter.wake.wait(min(COLLECT_AFTER, self._wait - still))
 
     def _complain(self, still: float) -> None:
         now = time.monotonic()

@@ -176,12 +176,13 @@ class Pool:
         box: AsyncResult[Lease] = AsyncResult()
         gevent.spawn(self._provide, key, params, holder, box)
         try:
-            return box.get()
+            lease: Lease = box.get()
         except BaseException:
             # Killed while waiting: what arrives later is put away unused. After
             # an error of the connect itself there is nothing in the box.
             box.rawlink(self._put_away)
             raise
+        return lease
 
     def _put_away(self, box: "AsyncResult[Lease]") -> None:
         if box.successful():

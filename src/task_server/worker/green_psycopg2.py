@@ -44,7 +44,8 @@ def wait(connection: extensions.connection) -> None:
             elif state == extensions.POLL_WRITE:
                 green_socket.wait_write(connection.fileno())
             else:
-                raise psycopg2.OperationalError(f"psycopg2 returned the state {state!r}")
+                message = f"psycopg2 returned the state {state!r}"
+                raise psycopg2.OperationalError(message)  # noqa: TRY301 as psycopg2 itself
     except psycopg2.Error:
         raise
     except BaseException:
@@ -110,7 +111,7 @@ class PooledConnection(extensions.connection):
         self._pool.take_back(lease, self)
 
     @property
-    def closed(self) -> int:  # type: ignore[override]
+    def closed(self) -> int:
         """Return 0 while a task may use it."""
         return super().closed if self._lease is not None else 1
 
@@ -135,7 +136,7 @@ class PooledConnection(extensions.connection):
         if self.get_transaction_status() != extensions.TRANSACTION_STATUS_IDLE:
             return False
         self.set_session(
-            isolation_level="DEFAULT", readonly="DEFAULT", deferrable="DEFAULT", autocommit=True
+            isolation_level="default", readonly="default", deferrable="default", autocommit=True
         )
         self._run("DISCARD ALL")
         self.autocommit = False
@@ -164,7 +165,7 @@ class Psycopg2:
     def connect(self, params: Mapping[str, Any]) -> Any:
         """Return a new connection, without a lease yet."""
         base = params.get("connection_factory")
-        factory = PooledConnection
+        factory: Any = PooledConnection
         if base is not None:
             factory = type("PooledConnection", (PooledConnection, base), {})
         seconds = connect_seconds(params)

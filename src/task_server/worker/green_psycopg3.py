@@ -31,11 +31,12 @@ def _dead() -> Any:
     return connection
 
 
-class PooledConnection(psycopg.Connection[Any]):
+class PooledConnection(psycopg.Connection[Any]):  # type: ignore[misc,unused-ignore]
     """A connection whose `close` gives it back to the pool."""
 
     _lent: tuple[Lease, Pool] | None = None
     _finalizer: Any = None
+    pgconn: Any
 
     def _hand_out(self, lease: Lease, pool: Pool) -> None:
         self._lent = (lease, pool)

@@ -1,3 +1,4 @@
+# ruff: noqa: PLC0415, ISC004, S608, E402
 """
 A stand-in for the worker: patched by gevent, Django set up, `install`, then tasks.
 
@@ -207,11 +208,9 @@ def collected(pool: Any) -> None:
     def careless() -> None:
         query()
 
-    lost = []
-    for _ in range(OPTIONS["connections"] * 3):
-        lost += failures([gevent.spawn(careless)])
-        gc.collect()
-        gevent.sleep(0)
+    lost = failures([gevent.spawn(careless) for _ in range(OPTIONS["connections"] * 3)])
+    gevent.sleep(0.1)
+    gc.collect()
     settle(pool)
     say(failed=lost, used=pool._gate.used, answer=run(("SELECT 7", "default")))
 
@@ -280,10 +279,8 @@ def like_new(pool: Any) -> None:
         close()
         return pid, found, autocommit, reached
 
-    run(("SELECT 1 FROM (SELECT pg_advisory_unlock_all()) x", "default"))
-    fresh = gevent.spawn(query, state).get()
-    gc.collect()
-    gevent.sleep(0.05)
+    fresh = run((state, "default"))[0]
+    settle(pool)
     pid, closed = gevent.spawn(leave).get()
     settle(pool)
     again, found, autocommit, reached = gevent.spawn(find).get()

@@ -9,14 +9,16 @@ import shutil
 import signal
 import subprocess
 import threading
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
 import psycopg2
 import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 HERE = Path(__file__).parent
 SOURCES = HERE.parents[2] / "src"
@@ -69,7 +71,7 @@ class Server:
                 ],
                 stdout=log,
                 stderr=log,
-                preexec_fn=become_nobody,
+                preexec_fn=become_nobody,  # noqa: PLW1509 no other thread runs here
             )
         wait_for(self._answers, "PostgreSQL to answer")
 
@@ -127,7 +129,7 @@ class Sampler:
     most: int = 0
     _over: threading.Event = field(default_factory=threading.Event)
 
-    def __enter__(self) -> "Sampler":
+    def __enter__(self) -> Self:
         self._connection = self.server.connect()
         self._thread = threading.Thread(target=self._run)
         self._thread.start()

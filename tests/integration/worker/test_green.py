@@ -8,7 +8,6 @@ when TASK_SERVER_REQUIRE names it.
 from typing import Any
 
 import pytest
-
 from green_server import Launcher, Sampler, Server
 
 BOUND = 20
@@ -16,7 +15,9 @@ BOUND = 20
 
 @pytest.mark.parametrize("reuse", [True, False])
 def test_512_tasks_never_hold_more_than_the_bound(
-    launch: Launcher, server: Server, reuse: bool
+    launch: Launcher,
+    server: Server,
+    reuse: bool,  # noqa: FBT001 a parameter of the test
 ) -> None:
     """
     All of 512 tasks end, 20 at once are at work, and the server never counts 21.
