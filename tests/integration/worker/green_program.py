@@ -1,4 +1,4 @@
-# ruff: noqa: PLC0415, ISC004, S608, E402
+# ruff: noqa: PLC0415, ISC004, S608
 """
 A stand-in for the worker: patched by gevent, Django set up, `install`, then tasks.
 

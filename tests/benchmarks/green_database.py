@@ -1,0 +1,90 @@
+"""
+What a task with one trivial query costs with and without used connections.
+
+    uv run python tests/benchmarks/green_database.py [TASKS]
+
+And how many of 512 tasks fail when psycopg2 has a wait callback and no bound.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+WORKER_TESTS = HERE.parent / "integration" / "worker"
+sys.path.insert(0, str(WORKER_TESTS))
+
+from green_server import SOURCES, Server, become_nobody, postgresql_binaries  # noqa: E402
+
+UNBOUND = """
+from gevent import monkey; monkey.patch_all()
+import sys, gevent, psycopg2
+from task_server.worker.green_psycopg2 import wait
+psycopg2.extensions.set_wait_callback(wait)
+def task():
+    connection = psycopg2.connect(host=sys.argv[1], user="tester", dbname="postgres")
+    connection.cursor().execute("SELECT pg_sleep(0.2)")
+    connection.close()
+greenlets = [gevent.spawn(task) for _ in range(512)]
+gevent.joinall(greenlets)
+print(sum(not g.successful() for g in greenlets))
+"""
+
+
+def main() -> None:
+    """Run each way three times, side by side."""
+    tasks = int(sys.argv[1]) if len(sys.argv) > 1 else 2000
+    folder = Path(tempfile.mkdtemp(prefix="green-"))
+    server = Server(folder, postgresql_binaries())
+    subprocess.run(
+        [
+            *(server.binaries / "initdb", "-D", folder / "data", "-U", "tester"),
+            *("-A", "trust", "-E", "UTF8", "--locale=C", "-N"),
+        ],
+        check=True,
+        stdout=subprocess.DEVNULL,
+        preexec_fn=become_nobody,
+    )
+    server.start()
+    environ = {**os.environ, "PYTHONPATH": str(SOURCES)}
+    try:
+        for _ in range(3):
+            for reuse in (True, False):
+                options = {"host": str(folder), "tasks": tasks, "connections": 20, "reuse": reuse}
+                done = subprocess.run(
+                    [
+                        sys.executable,
+                        WORKER_TESTS / "green_program.py",
+                        "trivial",
+                        json.dumps(options),
+                    ],
+                    check=True,
+                    capture_output=True,
+                    text=True,
+                    env=environ,
+                )
+                found = json.loads(done.stdout)
+                print(
+                    f"reuse={reuse}: {tasks / found['seconds']:.0f} tasks/s, "
+                    f"{found['cpu'] / tasks * 1e6:.0f} us CPU of the client a task, "
+                    f"{found['failed']} failed"
+                )
+        done = subprocess.run(
+            [sys.executable, "-c", UNBOUND, folder],
+            check=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            env=environ,
+        )
+        print(f"a wait callback and no bound: {done.stdout.strip()} of 512 tasks fail")
+    finally:
+        server.stop()
+        shutil.rmtree(folder)
+
+
+main()
