@@ -54,6 +54,7 @@ def main() -> None:
     try:
         for _ in range(3):
             for reuse in (True, False):
+                program = str(WORKER_TESTS / "green_program.py")
                 options = {"host": str(folder), "tasks": tasks, "connections": 20, "reuse": reuse}
                 done = subprocess.run(
                     [

@@ -56,7 +56,8 @@ def driver() -> list[Problem]:
                 "install psycopg2 or psycopg2-binary 2.8.4 or later",
             )
         ]
-    from psycopg import waiting  # noqa: PLC0415 may be absent
+    # It may be absent, for mypy too.
+    from psycopg import waiting  # type: ignore[import-not-found,unused-ignore]  # noqa: PLC0415
 
     if _lets_others_run(waiting.wait, waiting.Wait.R):
         return []

@@ -14,9 +14,9 @@ from typing import Any
 from weakref import finalize
 
 import gevent
-import psycopg
-from psycopg import pq
-from psycopg.adapt import AdaptersMap
+import psycopg  # type: ignore[import-not-found,unused-ignore]
+from psycopg import pq  # type: ignore[import-not-found,unused-ignore]
+from psycopg.adapt import AdaptersMap  # type: ignore[import-not-found,unused-ignore]
 
 from task_server.worker.green_pool import Lease, Pool
 

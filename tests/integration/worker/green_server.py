@@ -104,10 +104,11 @@ class Server:
 def count(connection: Any, condition: str = "true") -> int:
     """Return how many client sessions of the programs meet *condition*."""
     with connection.cursor() as cursor:
-        cursor.execute(
+        sql = (
             "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' "
-            f"AND application_name = 'green' AND {condition}"
+            "AND application_name = 'green' AND "
         )
+        cursor.execute(sql + condition)
         return int(cursor.fetchone()[0])
 
 
