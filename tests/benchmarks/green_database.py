@@ -59,7 +59,7 @@ def main() -> None:
                 done = subprocess.run(
                     [
                         sys.executable,
-                        WORKER_TESTS / "green_program.py",
+                        program,
                         "trivial",
                         json.dumps(options),
                     ],

@@ -13,8 +13,8 @@ look at the SQL can rule out, and a task that loses it computes wrong things in
 silence. So a task that queries and then waits two seconds for a web server
 holds its connection for two seconds, and 20 connections run 20 such tasks at
 once. The cure is one line in such a task, `django.db.connection.close()`
-before the slow call; the next query gets a connection of the pool again in a
-fraction of a millisecond.
+before the slow call; the next query gets a connection of the pool again,
+mostly without a connect.
 
 How long a task waits for a connection: as long as others give theirs back,
 for the turn comes in order of arrival; with none given back for 300 seconds it
