@@ -38,6 +38,7 @@ class JobInline(ReadOnly, JobInlineBase):
 
     model = Job
     fields = ["state", "fetch_runs", "read_runs", "created", "fetched_at", "ended_at"]
+    readonly_fields = fields
     extra = 0
 
 

@@ -8,7 +8,7 @@ import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import quote
@@ -19,6 +19,8 @@ import pytest
 from django.conf import settings
 from django.db import connection, connections
 
+from docket.celery import app
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "docket.settings")
 django.setup()
 
@@ -28,10 +30,8 @@ DOCKET_FETCH_BYTES = 5_000_000
 DOCKET_FETCH_SECONDS = 3
 DOCKET_FETCH_READ_SECONDS = 1
 DOCKET_FETCH_BACKOFF_SECONDS = 0.05
-DOCKET_READ_SECONDS = 20
+DOCKET_READ_SECONDS = 5
 DOCKET_MARGIN_SECONDS = 2
-CELERY_TASK_ACKS_LATE = True
-CELERY_TASK_REJECT_ON_WORKER_LOST = True
 """
 
 # PostgreSQL refuses root: as root, it runs in a user namespace where root is
@@ -124,8 +124,8 @@ class Servers:
 
     environ: dict[str, str]
     database_url: str
+    broker_url: str
     media: Path
-    private: Path = field(repr=False)
 
 
 @pytest.fixture(scope="session")
@@ -164,7 +164,8 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
             "PYTHONWARNINGS": "default",
             "PYTHONUNBUFFERED": "1",
         }
-        yield Servers(environ=environ, database_url=url, media=media, private=private)
+        broker = f"redis+socket://{folder}/redis.sock?virtual_host=0"
+        yield Servers(environ=environ, database_url=url, broker_url=broker, media=media)
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +210,7 @@ def docket(servers: Servers) -> Docket:
     # Tests of other folders may have set up Django in this process before.
     connections.databases["default"].update(dj_database_url.parse(servers.database_url))
     settings.MEDIA_ROOT = str(servers.media)
+    app.conf.broker_url = app.conf.result_backend = servers.broker_url
     return command
 
 
