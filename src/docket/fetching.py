@@ -120,7 +120,7 @@ def _get(url: str, limits: Limits, deadline: float) -> requests.Response:
     proxies = {"no_proxy": host} if host in _LOOPBACK else {}
     session = _session()
     request = session.prepare_request(requests.Request("GET", url))
-    environment = session.merge_environment_settings(url, proxies, True, None, None)  # noqa: FBT003
+    environment = session.merge_environment_settings(url, proxies, True, None, None)
     verify = environment["verify"]
     # Not session.send(): even without following a redirect, that reads its
     # body to the end.

@@ -1,23 +1,33 @@
 """`task-server`, or `python -m task_server`."""
 
+import os
 import sys
 from typing import NoReturn
 
-import click
-
-from task_server.cli import cli
 from task_server.errors import TaskServerError
 
 
 def main() -> NoReturn:
     """Run the command line; an error is one message and an exit code, never a traceback."""
     try:
-        cli(prog_name="task-server")
+        sys.exit(_run(sys.argv[1:]))
     except TaskServerError as error:
-        click.secho("Error: ", fg="red", bold=True, nl=False, err=True)
-        click.echo(str(error), err=True)
+        coloured = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
+        word = "\033[1;31mError:\033[0m" if coloured else "Error:"
+        print(f"{word} {error}", file=sys.stderr)
         sys.exit(error.exit_code)
-    sys.exit(0)
+
+
+def _run(arguments: list[str]) -> int:
+    # Imported where they are needed: a health check must not wait for click.
+    if arguments[:1] == ["health"]:
+        from task_server import health  # noqa: PLC0415
+
+        return health.main(arguments[1:], os.environ)
+    from task_server.cli import cli  # noqa: PLC0415
+
+    cli(arguments, prog_name="task-server")
+    return 0
 
 
 if __name__ == "__main__":

@@ -2,9 +2,17 @@
 
 import os
 
+from task_server import cgroup
 from task_server.profiles import Machine
 
 
 def this_machine() -> Machine:
     """Return the processors and the memory that this process may use."""
-    return Machine(cores=float(len(os.sched_getaffinity(0))), memory=None)
+    if hasattr(os, "sched_getaffinity"):
+        cores = float(len(os.sched_getaffinity(0)))
+    else:
+        cores = float(os.cpu_count() or 1)
+    quota = cgroup.cpu_quota()
+    return Machine(
+        cores=cores if quota is None else min(cores, quota), memory=cgroup.memory_limit()
+    )

@@ -21,7 +21,7 @@ LAYERS = (
     {"machine", "argv", "defaults", "runtime"},
     {"worker", "local", "probe", "process", "project"},
     {"app"},
-    {"manage"},
+    {"manage", "health"},
     {"cli"},
     {"__main__"},
 )
@@ -81,6 +81,18 @@ def test_task_server_knows_nothing_of_the_reference_project() -> None:
     ]
 
     assert [] == importing
+
+
+def test_a_health_check_does_not_even_import_click() -> None:
+    """
+    The health check, which runs every few seconds everywhere, needs the standard library alone.
+    """
+    program = "import sys, task_server.__main__, task_server.health; print(*sys.modules)"
+    loaded = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    ).stdout.split()
+
+    assert set() == {name for name in loaded if name.split(".")[0] in {*HEAVY, "click"}}
 
 
 @pytest.mark.parametrize(

@@ -17,8 +17,10 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "demo": "task_server.cli.demo",
         "up": "task_server.cli.up",
         "worker": "task_server.cli.worker",
+        "health": "task_server.cli.health",
         "flower": "task_server.cli.flower",
         "config": "task_server.cli.config",
+        "settings": "task_server.cli.settings",
     }
 )
 

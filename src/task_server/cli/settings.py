@@ -1,0 +1,68 @@
+"""`task-server settings explain NAME`: which file gave a Django setting its value."""
+
+import json
+import os
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import click
+
+from task_server.cli.options import app_option, config_option, resolved
+from task_server.config import Config
+from task_server.errors import ConfigError, Problem
+from task_server.settings import explain as explain_setting
+
+
+@click.group(
+    epilog="""
+\b
+Examples:
+  task-server settings explain DATABASES
+  task-server settings explain ALLOWED_HOSTS --app cl
+"""
+)
+def command() -> None:
+    """Look into the layered settings files of a project."""
+
+
+@command.command()
+@click.argument("name")
+@app_option
+@config_option
+def explain(name: str, app: str | None, path: Path | None) -> None:
+    """
+    Tell which settings file set NAME, and which ones it overrode.
+
+    Values of names that look like secrets are masked.
+    """
+    folder = settings_folder(resolved(path, app=app).config)
+    changes = explain_setting(name, folder, os.environ)
+    if not changes:
+        raise click.ClickException(f"no file of {folder} sets {name}; Django's default counts.")
+    for number, change in enumerate(changes, start=1):
+        counts = "  <- counts" if number == len(changes) else ""
+        value = "" if change.action == "remove" else f" {json.dumps(change.value, default=repr)}"
+        click.echo(f"{change.file}: {change.action}{value}{counts}")
+
+
+def settings_folder(config: Config) -> Path:
+    """
+    Return the folder of the project's settings module.
+
+    Raises:
+        ConfigError: When there is no such package.
+    """
+    if config.code is not None:
+        sys.path.insert(0, config.code)
+    top = config.app.partition(":")[0].partition(".")[0]
+    module = config.settings_module or os.environ.get("DJANGO_SETTINGS_MODULE")
+    module = module or f"{top}.settings"
+    try:
+        spec = find_spec(module)
+    except ImportError:
+        spec = None
+    if spec is None or not spec.submodule_search_locations:
+        message = f"there is no package {module!r} of settings files; name it in settings_module"
+        raise ConfigError([Problem("settings_module", message)])
+    return Path(next(iter(spec.submodule_search_locations)))

@@ -1,0 +1,274 @@
+"""
+Is this worker alive, ready, draining? Reads the heartbeat that the worker writes.
+
+It imports the standard library alone, so that a health check costs a few
+milliseconds of start-up and no connection to Redis. The worker judges itself
+with the same rules before it answers systemd's watchdog.
+"""
+
+import json
+import os
+import time
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal
+
+State = Literal["starting", "ready", "draining"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heartbeat:
+    """
+    What a worker says of itself, as it lies in `NAME.json`.
+
+    Attributes:
+        time: When it was written, in seconds since 1970.
+
+        monotonic: The same on CLOCK_MONOTONIC, which a correction of the wall
+            clock does not move; of the boot *boot_id*. All other times but
+            those of *last_task* are on this clock.
+
+        pid_start: When the process started, in clock ticks since boot; tells
+            the process from a later one with the same pid.
+
+        connected: Whether the consumer has a connection on which Redis answers.
+
+        connecting_since: When the worker began to look for Redis; None while
+            it is connected or has not come so far.
+
+        active: Tasks that run.
+
+        reserved: Tasks taken that do not run yet, those with an ETA included.
+
+        processed: Tasks run since the start.
+
+        last_task: `name`, `id` and `time` (since 1970) of the last task taken.
+
+        queues: Messages waiting in each queue that is consumed, seen at
+            *queues_seen*.
+
+        backlog_since: Since when messages wait, get no fewer, and none is
+            taken although places are free; None otherwise.
+
+        until: When the drain ends at the latest; None unless draining.
+    """
+
+    state: State
+    time: float
+    monotonic: float
+    boot_id: str
+    started: float
+    pid: int
+    pid_start: int | None
+    name: str
+    node: str | None
+    pool: str
+    concurrency: int
+    connected: bool = False
+    connecting_since: float | None = None
+    active: int = 0
+    reserved: int = 0
+    free: int = 0
+    processed: int = 0
+    last_task: dict[str, Any] | None = None
+    queues: dict[str, int] = field(default_factory=dict)
+    queues_seen: float | None = None
+    backlog_since: float | None = None
+    until: float | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """
+    How long is too long, in seconds.
+
+    Attributes:
+        stale: Without a heartbeat, a loop that ought to turn is stuck. The
+            worker writes one every two seconds.
+
+        start: Without a heartbeat while starting; importing a large project
+            takes its time.
+
+        connect: Without a heartbeat while looking for Redis: a connection to a
+            host that drops packets takes the kernel 130 s to give up.
+
+        backlog: Taking nothing although messages wait and places are free.
+
+        drain: After the end of the drain.
+    """
+
+    stale: float = 30.0
+    start: float = 120.0
+    connect: float = 180.0
+    backlog: float = 60.0
+    drain: float = 20.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Now:
+    """The moment of judgement, on the clocks of a heartbeat."""
+
+    time: float
+    monotonic: float
+    boot_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """Whether a worker is alive (else it wants a restart), ready for tasks, and why."""
+
+    alive: bool
+    ready: bool
+    reason: str
+
+
+def now() -> Now:
+    """Return the moment this is called."""
+    return Now(time=time.time(), monotonic=time.monotonic(), boot_id=boot_id())
+
+
+def boot_id() -> str:
+    """Return what tells this boot of the machine from the others; empty where unknown."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
+
+
+def path_of(runtime_dir: Path, name: str) -> Path:
+    """Return where the worker *name* leaves its heartbeat."""
+    return runtime_dir / f"{name}.json"
+
+
+def write(path: Path, heartbeat: Heartbeat) -> None:
+    """
+    Put *heartbeat* in the place of the one before; a reader sees one or the other.
+
+    Raises:
+        OSError: When the folder is gone or full.
+    """
+    temporary = path.with_name(f".{path.name}.{heartbeat.pid}")
+    temporary.write_text(json.dumps(asdict(heartbeat)))
+    temporary.replace(path)
+
+
+def read(runtime_dir: Path, name: str) -> Heartbeat | str:
+    """Return the heartbeat of the worker *name*, or the reason why there is none."""
+    path = path_of(runtime_dir, name)
+    try:
+        text = path.read_text()
+    except FileNotFoundError:
+        return f"no heartbeat at {path}: the worker does not run, or has another runtime_dir"
+    except (OSError, UnicodeDecodeError) as error:
+        return f"the heartbeat at {path} cannot be read: {error}"
+    try:
+        values = json.loads(text)
+        known = {one.name for one in fields(Heartbeat)}
+        # A newer worker may say more than this probe knows.
+        return Heartbeat(**{key: value for key, value in values.items() if key in known})
+    except (ValueError, TypeError, AttributeError) as error:
+        return f"the heartbeat at {path} is broken ({error}); the worker writes a new one"
+
+
+def check(runtime_dir: Path, name: str, limits: Limits | None = None) -> Verdict:
+    """Return the verdict on the worker *name*, from its heartbeat and its process."""
+    heartbeat = read(runtime_dir, name)
+    if isinstance(heartbeat, str):
+        return Verdict(alive=False, ready=False, reason=heartbeat)
+    return judge(heartbeat, now(), limits, running=is_running(heartbeat.pid, heartbeat.pid_start))
+
+
+def judge(
+    heartbeat: Heartbeat, now: Now, limits: Limits | None = None, *, running: bool = True
+) -> Verdict:
+    """
+    Return the verdict on a worker.
+
+    Args:
+        running: Whether its process still exists.
+    """
+    limits = limits or Limits()
+    if heartbeat.boot_id != now.boot_id:
+        return _dead("the heartbeat is from before the machine started")
+    if not running:
+        return _dead(f"its process {heartbeat.pid} is gone")
+    age = now.monotonic - heartbeat.monotonic
+    if heartbeat.state == "draining":
+        return _judge_draining(heartbeat, now, limits)
+    allowed = limits.stale
+    if heartbeat.connecting_since is not None:
+        allowed = max(allowed, limits.connect)
+    elif heartbeat.state == "starting":
+        allowed = max(allowed, limits.start)
+    if age > allowed:
+        return _dead(_stale_reason(heartbeat, age))
+    if heartbeat.state == "starting" and heartbeat.connecting_since is None:
+        since = now.monotonic - heartbeat.started
+        if since > limits.start:
+            return _dead(f"it has been starting for {since:.0f} s")
+    if not heartbeat.connected:
+        if heartbeat.connecting_since is None:
+            return _not_ready(f"it is {heartbeat.state}")
+        for_ = now.monotonic - heartbeat.connecting_since
+        return _not_ready(f"Redis does not answer for {for_:.0f} s; a restart does not help")
+    if heartbeat.backlog_since is not None:
+        idle = now.monotonic - heartbeat.backlog_since
+        if idle > limits.backlog:
+            waiting = sum(heartbeat.queues.values())
+            return _dead(
+                f"it takes nothing for {idle:.0f} s although {waiting} messages wait "
+                f"and {heartbeat.free} of {heartbeat.concurrency} places are free"
+            )
+    if heartbeat.state != "ready":
+        return _not_ready(f"it is {heartbeat.state}")
+    reason = f"{heartbeat.active} running, {heartbeat.free} of {heartbeat.concurrency} places free"
+    return Verdict(alive=True, ready=True, reason=reason)
+
+
+def is_running(pid: int, pid_start: int | None) -> bool:
+    """Whether the process *pid* that started at *pid_start* exists and is no zombie."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    status = process_status(pid)
+    if status is None:
+        return True
+    state, start = status
+    return state not in "ZX" and pid_start in (None, start)
+
+
+def process_status(pid: int) -> tuple[str, int] | None:
+    """Return the state letter and the start in ticks of *pid*; None where /proc does not tell."""
+    try:
+        # The name, in parentheses, may hold anything.
+        rest = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return rest[0], int(rest[19])
+    except (OSError, IndexError, ValueError):
+        return None
+
+
+def _judge_draining(heartbeat: Heartbeat, now: Now, limits: Limits) -> Verdict:
+    until = heartbeat.until or heartbeat.monotonic
+    late = now.monotonic - until
+    if late > limits.drain:
+        return _dead(f"it should have stopped {late:.0f} s ago")
+    return _not_ready(f"it is draining ({heartbeat.reason}), {heartbeat.active} running")
+
+
+def _stale_reason(heartbeat: Heartbeat, age: float) -> str:
+    reason = f"its loop has not turned for {age:.0f} s"
+    if heartbeat.pool == "gevent":
+        reason += "; a task that computes, or blocks outside gevent, stops all the others"
+    return reason
+
+
+def _dead(reason: str) -> Verdict:
+    return Verdict(alive=False, ready=False, reason=reason)
+
+
+def _not_ready(reason: str) -> Verdict:
+    return Verdict(alive=True, ready=False, reason=reason)
