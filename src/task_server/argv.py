@@ -37,7 +37,10 @@ def worker_command(
     """
     worker = profile.worker
     argv = [
-        *(python, "-m", "celery", "--app", "task_server.app", "worker"),
+        *(python, "-m", "celery", "--app", "task_server.app"),
+        # The banner is no JSON.
+        *(["--quiet"] if worker.log_format == "json" else []),
+        "worker",
         # Celery patches the standard library for gevent when it sees --pool in
         # its own argv, before anything else is imported.
         f"--pool={worker.pool}",
