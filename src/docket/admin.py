@@ -38,7 +38,7 @@ class JobInline(ReadOnly, JobInlineBase):
 
     model = Job
     fields = ["state", "fetch_runs", "read_runs", "created", "fetched_at", "ended_at"]
-    readonly_fields = fields
+    readonly_fields = ["created"]
     extra = 0
 
 

@@ -45,7 +45,7 @@ def record_fetch(
     with transaction.atomic():
         job = _counted(job_id, "fetch_runs")
         if job.state == Job.State.QUEUED and outcome is not None:
-            document = Document.objects.select_for_update().get(pk=job.document_id)
+            document = _locked_document(job)
             if isinstance(outcome, DocumentError):
                 _fail(document, outcome)
                 _end(job)
@@ -79,17 +79,23 @@ def record_read(job_id: int, sha256: str, outcome: Contents | DocumentError | No
         _tell(job, "read")
         if job.state == Job.State.ENDED or outcome is None:
             return
-        document = Document.objects.select_for_update().get(pk=job.document_id)
+        document = _locked_document(job)
         if document.sha256 == sha256:
             if isinstance(outcome, DocumentError):
                 _forget_contents(document)
                 _fail(document, outcome)
             else:
                 document.pages, document.words = outcome.pages, outcome.words
-                document.text = outcome.text
                 document.state, document.error = State.DONE, ""
+                known = Document.objects.filter(pk=document.pk, search__isnull=False)
+                # Another pass over the same text need not write it again:
+                # indexing costs more than reading the PDF.
+                changed = not known.filter(text=outcome.text).exists()
+                if changed:
+                    document.text = outcome.text
                 document.save()
-                _index(document)
+                if changed:
+                    _index(document)
         _end(job)
 
 
@@ -98,7 +104,7 @@ def give_up(job_id: int, outcome: DocumentError) -> None:
     with transaction.atomic():
         job = Job.objects.select_for_update().filter(pk=job_id).first()
         if job is not None and job.state != Job.State.ENDED:
-            _fail(Document.objects.select_for_update().get(pk=job.document_id), outcome)
+            _fail(_locked_document(job), outcome)
             _end(job)
 
 
@@ -107,6 +113,12 @@ def _counted(job_id: int, counter: Literal["fetch_runs", "read_runs"]) -> Job:
     job = Job.objects.select_for_update().get(pk=job_id)
     Job.objects.filter(pk=job_id).update(**{counter: F(counter) + 1})
     return job
+
+
+def _locked_document(job: Job) -> Document:
+    """Lock the document of *job*, and return it; `save()` writes what was loaded or assigned."""
+    # The text and its index may have megabytes, which most steps leave alone.
+    return Document.objects.select_for_update().defer("text", "search").get(pk=job.document_id)
 
 
 def _fail(document: Document, outcome: DocumentError) -> None:

@@ -29,6 +29,8 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     # A worker keeps the connection for its next file, but not for ever.
     timeout = 60
+    # Otherwise the end of a file waits for the reader's delayed acknowledgement.
+    disable_nagle_algorithm = True
 
     def do_GET(self) -> None:
         """Send the file whose path was asked for, and no other."""

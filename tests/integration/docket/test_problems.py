@@ -229,7 +229,7 @@ def test_a_final_answer_is_not_asked_for_again(result):
 
 def test_no_failure_leaves_a_file(result, servers):
     """
-    What is under MEDIA_ROOT is named by a document; no temporary file is left.
+    Each file under MEDIA_ROOT belongs to a document: no temporary one is left.
     """
     stored = {
         str(path.relative_to(servers.media))
@@ -237,4 +237,5 @@ def test_no_failure_leaves_a_file(result, servers):
         if path.is_file() and path.parent.name != "samples"
     }
 
-    assert stored == set(Document.objects.exclude(file="").values_list("file", flat=True))
+    assert stored
+    assert stored <= set(Document.objects.exclude(file="").values_list("file", flat=True))
