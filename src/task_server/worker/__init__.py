@@ -1,10 +1,51 @@
 """What runs inside the worker."""
 
+import os
 from pathlib import Path
 from typing import Any
 
+from celery import signals
+
 from task_server.config import WorkerConfig
+from task_server.worker import children, memory, reconnect
+from task_server.worker.drain import Drain
+from task_server.worker.heartbeat import Heart
+from task_server.worker.notify import Notifier
+from task_server.worker.steps import ConsumerStep, WorkerStep
 
 
 def install(app: Any, worker: WorkerConfig, runtime_dir: Path) -> None:
-    """Give *app* the steps of *worker*, whose heartbeat lies in *runtime_dir*."""
+    """
+    Give *app* the steps of *worker*, whose heartbeat lies in *runtime_dir*.
+
+    Call it once, in the worker's main process, before Celery builds the
+    worker; under gevent after its patching. The first heartbeat is written
+    here, and NOTIFY_SOCKET is taken out of the environment.
+    """
+    # A pool child that was not forked but started imports the app once more.
+    if os.environ.get("FORKED_BY_MULTIPROCESSING"):
+        return
+    heart = Heart(worker, runtime_dir, Notifier(os.environ))
+    drain = Drain(worker.drain_seconds, heart)
+    parts = {"drain": drain, "heart": heart}
+    limit = memory.limit(worker.memory_limit) if worker.pool == "gevent" else None
+    app.steps["worker"].add(type("TaskServer", (WorkerStep,), {**parts, "memory_limit": limit}))
+    app.steps["consumer"].add(type("TaskServerConsumer", (ConsumerStep,), dict(parts)))
+    if worker.pool == "prefork":
+        children.install()
+        memory.freeze_before_fork()
+    reconnect.outlive_closed_transport()
+
+    def received(request: Any = None, **_: Any) -> None:
+        drain.in_hand.add(request)
+        heart.received(request)
+
+    def ready(**_: Any) -> None:
+        heart.ready()
+
+    def ended(**_: Any) -> None:
+        heart.remove()
+
+    signals.task_received.connect(received, weak=False)
+    signals.worker_ready.connect(ready, weak=False)
+    signals.worker_shutdown.connect(ended, weak=False)

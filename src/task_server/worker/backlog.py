@@ -1,0 +1,90 @@
+"""How many messages wait in the queues, and whether this worker leaves them lying there."""
+
+import logging
+import time
+from typing import Any, Self
+
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+from redis.retry import Retry
+
+logger = logging.getLogger(__name__)
+
+#: Seconds that a look at the queues may hold up the worker's loop.
+TIMEOUT = 2.0
+
+
+class Backlog:
+    """
+    The queues of *consumer*, seen over a connection of its own.
+
+    The consumer's connection waits in BRPOP; and a look at the queues must not
+    hold up the loop for long when Redis hangs, so this one has a time-out.
+    """
+
+    def __init__(self, consumer: Any, channel: Any) -> None:
+        self.taken = 0
+        self._consumer = consumer
+        self._channel = channel
+        self._pool = channel._get_pool()  # noqa: SLF001 - knows TLS, sockets and Sentinel
+        options = self._pool.connection_kwargs
+        options["socket_timeout"] = TIMEOUT
+        options["retry"] = Retry(NoBackoff(), 0)
+        if "socket_connect_timeout" in options:
+            options["socket_connect_timeout"] = TIMEOUT
+        self._client = channel.Client(connection_pool=self._pool)
+        self._before: tuple[int, int] | None = None
+        self._since: float | None = None
+
+    @classmethod
+    def of(cls, consumer: Any) -> Self | None:
+        """Return the queues of *consumer*; None if its broker is not Redis."""
+        channel = consumer.connection.default_channel
+        return cls(consumer, channel) if hasattr(channel, "_q_for_pri") else None
+
+    def lengths(self) -> dict[str, int] | None:
+        """Return the messages in each queue that is consumed; None if Redis does not answer."""
+        names = [queue.name for queue in self._consumer.task_consumer.queues]
+        steps = self._channel.priority_steps
+        try:
+            with self._client.pipeline(transaction=False) as pipe:
+                for name in names:
+                    for step in steps:
+                        pipe.llen(self._channel._q_for_pri(name, step))  # noqa: SLF001
+                counts = pipe.execute()
+        except (RedisError, OSError) as error:
+            logger.debug("the queues were not seen: %s", error)
+            return None
+        width = len(steps)
+        return {
+            name: sum(counts[index * width : (index + 1) * width])
+            for index, name in enumerate(names)
+        }
+
+    def since(self, waiting: int, *, idle: bool) -> float | None:
+        """
+        Return since when messages are left lying, on CLOCK_MONOTONIC.
+
+        Args:
+            waiting: Messages in the queues now.
+
+            idle: Whether the worker has free places and nothing to put there.
+        """
+        before, self._before = self._before, (waiting, self.taken)
+        # Fewer than before: somebody takes them, be it another worker.
+        stuck = (
+            idle
+            and waiting > 0
+            and before is not None
+            and waiting >= before[0] > 0
+            and before[1] == self.taken
+        )
+        if not stuck:
+            self._since = None
+        elif self._since is None:
+            self._since = time.monotonic()
+        return self._since
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._pool.disconnect()

@@ -1,0 +1,81 @@
+"""
+The processes of the prefork pool: they live and die with the main process.
+
+A task runs in a child; whether it may go on is decided by the main process
+alone, which knows what is acknowledged and what has to go back to the queue.
+"""
+
+import ctypes
+import os
+import signal
+import sys
+from types import FrameType
+from typing import Any
+
+import billiard.pool
+import billiard.popen_fork
+from celery import signals
+
+PR_SET_PDEATHSIG = 1
+
+
+def install() -> None:
+    """Prepare the main process before it forks; the children inherit what is set here."""
+    # A SIGTERM for the whole group (kill -- -PGID, systemd's control-group
+    # mode) would end the running tasks in the children, behind the back of
+    # the main process that lets them finish. So children take SIGTERM as
+    # meant for the main process, and the main process ends them with SIGQUIT,
+    # which billiard handles in the same way.
+    billiard.pool.TERM_SIGNAL = signal.SIGQUIT
+    billiard.popen_fork.TERM_SIGNAL = signal.SIGQUIT
+    main = os.getpid()
+
+    def set_up(**_: Any) -> None:
+        die_with(main)
+        leave_sigterm_to_main()
+
+    signals.worker_process_init.connect(set_up, weak=False)
+
+
+def wrap_pool(pool: Any) -> None:
+    """Let `revoke(terminate=True)` reach the children of *pool*, which ignore SIGTERM."""
+    terminate_job = pool.terminate_job
+
+    def terminate(pid: int, number: int | None = None) -> None:
+        terminate_job(pid, signal.SIGQUIT if number in (None, signal.SIGTERM) else number)
+
+    pool.terminate_job = terminate
+
+
+def die_with(main: int) -> None:
+    """
+    Have the kernel kill this process when its parent, the process *main*, dies.
+
+    A child that goes on after a `kill -9` of the main process runs a task that
+    another worker gets once more.
+    """
+    if sys.platform != "linux":
+        return
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    # It may have died before the call.
+    if os.getppid() != main:
+        os._exit(1)
+
+
+def leave_sigterm_to_main() -> None:
+    """Ignore SIGTERM in this child from now on."""
+    reset = billiard.pool.reset_signals
+
+    def reset_and_ignore(*args: Any, **kwargs: Any) -> None:
+        reset(*args, **kwargs)
+        # A handler, not SIG_IGN: that would be inherited by every program
+        # that a task starts, and could not be terminated any more.
+        signal.signal(signal.SIGTERM, _ignore)
+
+    # billiard sets its own handlers after the signal worker_process_init.
+    billiard.pool.reset_signals = reset_and_ignore
+
+
+def _ignore(number: int, frame: FrameType | None) -> None:
+    pass

@@ -1,0 +1,215 @@
+"""
+The stop of a worker: it fetches nothing more, lets tasks finish, and hands back the rest.
+
+Celery's own stop waits for the running tasks without a bound, and its cold stop
+loses tasks or hangs under gevent. Here the worker's loop goes on turning until
+no task runs any more, so that results, acknowledgements and heartbeats take
+their usual way; only then is Celery told to stop, which finds nothing left.
+"""
+
+import logging
+import os
+import signal
+import time
+from types import FrameType
+from typing import Any, Protocol
+
+from celery.worker import state
+
+from task_server.worker.handback import InHand, give_back, requeue, scheduled
+from task_server.worker.heartbeat import Heart
+from task_server.worker.signals import WakePipe
+
+logger = logging.getLogger(__name__)
+
+#: Seconds for everything after the drain time: stopping tasks, handing back,
+#: Celery's own steps. When they are over the process ends as it is.
+FINISH_SECONDS = 12.0
+
+#: Signals this close together are one wish: Ctrl-C reaches the worker from the
+#: terminal and once more from whoever supervises it.
+SAME_WISH_SECONDS = 1.0
+
+#: An answer to the last BRPOP comes within its time-out of a second.
+LAST_ANSWER_SECONDS = 1.5
+
+
+class Tasks(Protocol):
+    """The tasks of a pool, see `pool_prefork` and `pool_gevent`."""
+
+    def running(self, requests: Any) -> list[Any]: ...
+    def withdraw(self, requests: Any) -> list[Any]: ...
+    def stop(self, requests: Any) -> list[Any]: ...
+
+
+class Drain:
+    """
+    The one stop of this process.
+
+    Attributes:
+        wake: Readable when the loop should call `step`.
+
+        done: Readable when nothing runs and nothing is held any more.
+
+        tasks: The pool's tasks, once there is a pool.
+    """
+
+    def __init__(self, seconds: float, heart: Heart) -> None:
+        self.wake = WakePipe()
+        self.done = WakePipe()
+        self.tasks: Tasks | None = None
+        self.in_hand = InHand()
+        self._seconds = seconds
+        self._heart = heart
+        self._consumer: Any = None
+        self._asked: float | None = None
+        self._until: float | None = None
+        self._began: float | None = None
+        self._finished = False
+
+    @property
+    def asked(self) -> bool:
+        """Whether the worker is to stop."""
+        return self._until is not None
+
+    @property
+    def finished(self) -> bool:
+        """Whether the loop has nothing left to do."""
+        return self._finished
+
+    def on_signal(self, number: int) -> None:
+        """Take note of the signal *number*; called in its handler."""
+        self.ask(signal.Signals(number).name, hurry=number == signal.SIGQUIT)
+
+    def ask(self, reason: str, *, hurry: bool = False) -> None:
+        """
+        Stop the worker; a second call, or *hurry*, stops the running tasks at once.
+
+        It does not wait, and may be called in a signal handler.
+        """
+        now = time.monotonic()
+        if self._until is None or self._asked is None:
+            self._asked = now
+            self._until = now if hurry else now + self._seconds
+            self._heart.drain(reason, self._until)
+        elif hurry or now - self._asked >= SAME_WISH_SECONDS:
+            self._until = min(self._until, now)
+            self._heart.drain(f"{reason}, at once", self._until)
+        self._bound(self._until - now + FINISH_SECONDS)
+        if self._consumer is None:
+            # No loop turns: the worker starts, or looks for Redis, and asks
+            # for this flag every second.
+            state.should_stop = os.EX_OK
+        self.wake.wake()
+
+    def attach(self, consumer: Any) -> None:
+        """Go with *consumer*, which is about to consume."""
+        self._consumer = consumer
+
+    def detach(self) -> None:
+        """
+        Go without the consumer, which has lost its connection or ends.
+
+        A drain ends here: what a lost connection has taken cannot be given
+        back or acknowledged through it.
+        """
+        self._consumer = None
+        if self.asked:
+            state.should_stop = os.EX_OK
+
+    def step(self) -> None:
+        """Do what is to be done now; the loop calls it when woken and some times a second."""
+        if self._until is None or self._consumer is None or self._finished:
+            return
+        assert self.tasks is not None  # noqa: S101 - the pool is there before the consumer
+        if self._began is None:
+            self._began = time.monotonic()
+            self._stop_fetching(self._consumer, self.tasks)
+        now = time.monotonic()
+        running = self.tasks.running(self.in_hand.known())
+        if running and now < self._until:
+            return
+        if self._awaits_answer() and now < self._began + LAST_ANSWER_SECONDS:
+            return
+        # Under gevent others run while this waits, and may call it again.
+        self._finished = True
+        unfinished = self.tasks.stop(running) if running else []
+        self._hand_back_stopped(unfinished)
+        state.should_stop = os.EX_OK
+        self._bound(FINISH_SECONDS)
+        self.done.wake()
+        self.wake.wake()
+
+    def _stop_fetching(self, consumer: Any, tasks: Tasks) -> None:
+        """Take no new message, and give back those that no task runs for."""
+        consumer.on_task_request = self._refuse
+        consumer.task_consumer.on_message = self._return
+        consumer.task_consumer.cancel()
+        self._heart.beat()
+        waiting = tasks.withdraw(self.in_hand)
+        for item, _ in scheduled(consumer.timer):
+            consumer.timer.cancel(item.entry)
+        for bucket in consumer.task_buckets.values():
+            if bucket:
+                bucket.clear_pending()
+        back = give_back(waiting, self._errors)
+        assert self._until is not None  # noqa: S101 - narrows for the type checker
+        logger.warning(
+            "draining (%s): %d tasks handed back, %d running for up to %.0f s",
+            self._heart.reason,
+            len(back),
+            len(tasks.running(self.in_hand.known())),
+            max(0.0, self._until - time.monotonic()),
+        )
+
+    def _hand_back_stopped(self, unfinished: list[Any]) -> None:
+        """Give back the tasks that were stopped, and any that came in last."""
+        for request in unfinished:
+            if request.acknowledged:
+                logger.error(
+                    "stopped %s[%s] after the drain time; it was acknowledged before it ran "
+                    "(acks_late=False), so it does not run again",
+                    request.name,
+                    request.id,
+                )
+        back = give_back(list(self.in_hand), self._errors)
+        if back:
+            names = ", ".join(f"{request.name}[{request.id}]" for request in back[:20])
+            logger.warning("%d tasks stopped and handed back: %s", len(back), names)
+
+    def _refuse(self, request: Any) -> None:
+        """Take the place of starting *request*, whose time has come."""
+        give_back([request], self._errors)
+
+    def _return(self, message: Any) -> None:
+        """Take the place of receiving *message*, which was on its way."""
+        try:
+            requeue(message)
+        except self._errors as error:
+            logger.warning("a message stays registered as unacked: %s", error)
+
+    @property
+    def _errors(self) -> tuple[type[Exception], ...]:
+        consumer = self._consumer
+        lost = () if consumer is None else consumer.connection_errors + consumer.channel_errors
+        return (OSError, *lost)
+
+    def _awaits_answer(self) -> bool:
+        """Whether a BRPOP is under way, whose answer may be a message."""
+        task_consumer = self._consumer.task_consumer
+        return bool(task_consumer and getattr(task_consumer.channel, "_in_poll", False))
+
+    def _bound(self, seconds: float) -> None:
+        """End the process in *seconds* whatever it hangs in, and leave the rest to others."""
+        signal.signal(signal.SIGALRM, self._give_up)
+        signal.setitimer(signal.ITIMER_REAL, seconds)
+
+    def _give_up(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - signal's shape
+        # A logger may be what it hangs in.
+        os.write(
+            2,
+            b"task-server: the stop took too long and ends here; what is not handed back "
+            b"stays registered as unacked until the visibility timeout\n",
+        )
+        self._heart.remove()
+        os._exit(os.EX_OK)

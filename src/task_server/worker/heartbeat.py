@@ -1,0 +1,212 @@
+"""
+The heartbeat: what the worker knows of itself, written from its own loop.
+
+No thread of its own writes it, so that a heartbeat proves that the loop turns.
+"""
+
+import atexit
+import logging
+import os
+import time
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from celery.worker import state
+
+from task_server import probe
+from task_server.config import WorkerConfig
+from task_server.worker.backlog import Backlog
+from task_server.worker.handback import scheduled
+from task_server.worker.notify import Notifier
+
+logger = logging.getLogger(__name__)
+
+#: Seconds between two heartbeats.
+INTERVAL = 2.0
+
+#: Seconds between two looks at the length of the queues.
+QUEUES_INTERVAL = 10.0
+
+
+class Heart:
+    """The heartbeat of the worker *config*, in *runtime_dir* and to *notifier*."""
+
+    def __init__(self, config: WorkerConfig, runtime_dir: Path, notifier: Notifier) -> None:
+        self.notifier = notifier
+        # Half of what systemd allows, so that one beat may be late.
+        self.interval = min(INTERVAL, (notifier.watchdog or 60.0) / 2)
+        self._path = probe.path_of(runtime_dir, config.name)
+        self._pid = os.getpid()
+        status = probe.process_status(self._pid)
+        concurrency = config.concurrency if isinstance(config.concurrency, int) else 0
+        self._beat = probe.Heartbeat(
+            state="starting",
+            time=time.time(),
+            monotonic=time.monotonic(),
+            boot_id=probe.boot_id(),
+            started=time.monotonic(),
+            pid=self._pid,
+            pid_start=status and status[1],
+            name=config.name,
+            node=None,
+            pool=config.pool,
+            concurrency=concurrency,
+            free=concurrency,
+        )
+        self._controller: Any = None
+        self._consumer: Any = None
+        self._backlog: Backlog | None = None
+        self._queues_at = 0.0
+        self._beaten = 0.0
+        self._last: tuple[str, str, float] | None = None
+        self._told_stopping = False
+        self._complained = False
+        atexit.register(self.remove)
+        self.beat()
+
+    @property
+    def reason(self) -> str | None:
+        """Why the worker drains; None if it does not."""
+        return self._beat.reason
+
+    def started(self, controller: Any) -> None:
+        """Take note of Celery's *controller*, which has its pool now."""
+        self._controller = controller
+        self._beat = replace(
+            self._beat, node=controller.hostname, concurrency=controller.pool.num_processes
+        )
+
+    def connecting(self) -> None:
+        """Take note that the worker looks for Redis; called once a second while it does."""
+        if self._consumer is not None:
+            # One more connection, such as that of the remote control.
+            return
+        if self._beat.connecting_since is None:
+            self._beat = replace(
+                self._beat, connected=False, connecting_since=time.monotonic(), backlog_since=None
+            )
+            self.beat()
+        else:
+            self.beat_if_due()
+
+    def connected(self, consumer: Any) -> None:
+        """Take note of *consumer*, which has a connection."""
+        self._consumer = consumer
+        self._backlog = Backlog.of(consumer)
+        self._queues_at = 0.0
+        self._beat = replace(self._beat, connected=True, connecting_since=None)
+
+    def disconnected(self) -> None:
+        """Take note that the connection is gone."""
+        if self._backlog is not None:
+            self._backlog.close()
+        self._consumer = self._backlog = None
+        if not self._beat.connected:
+            return
+        self._beat = replace(
+            self._beat, connected=False, connecting_since=time.monotonic(), backlog_since=None
+        )
+        self.beat()
+
+    def ready(self) -> None:
+        """Take note that the worker consumes, for the first time."""
+        if self._beat.state == "starting":
+            self._beat = replace(self._beat, state="ready")
+        self.beat()
+        self.notifier.ready()
+
+    def received(self, request: Any) -> None:
+        """Take note of a task that was taken."""
+        self._last = (request.name, request.id, time.time())
+        if self._backlog is not None:
+            self._backlog.taken += 1
+
+    def drain(self, reason: str, until: float) -> None:
+        """Take note that the worker stops, by *until* at the latest; it writes nothing."""
+        self._beat = replace(self._beat, state="draining", reason=reason, until=until)
+
+    def beat_if_due(self) -> None:
+        """Write a heartbeat if the last one is old enough."""
+        if time.monotonic() - self._beaten >= self.interval:
+            self.beat()
+
+    def beat(self) -> None:
+        """Write a heartbeat, and tell systemd if all is well."""
+        # A pool child inherits this object.
+        if os.getpid() != self._pid:
+            return
+        self._beaten = time.monotonic()
+        self._count()
+        if self._beaten - self._queues_at >= QUEUES_INTERVAL:
+            self._queues_at = self._beaten
+            self._look_at_queues()
+        self._beat = replace(self._beat, time=time.time(), monotonic=time.monotonic())
+        try:
+            probe.write(self._path, self._beat)
+        except OSError as error:
+            if not self._complained:
+                self._complained = True
+                logger.error("the heartbeat cannot be written: %s", error)  # noqa: TRY400
+        self._tell()
+
+    def remove(self) -> None:
+        """Take the heartbeat away: the process ends."""
+        if os.getpid() == self._pid:
+            with suppress(OSError):
+                self._path.unlink()
+
+    def _count(self) -> None:
+        active = len(state.active_requests)
+        waiting = sum(request not in state.active_requests for request in state.reserved_requests)
+        if self._consumer is not None:
+            waiting += len(scheduled(self._consumer.timer))
+        concurrency = self._beat.concurrency
+        if self._controller is not None:
+            concurrency = self._controller.pool.num_processes
+        last = self._last
+        self._beat = replace(
+            self._beat,
+            active=active,
+            reserved=waiting,
+            concurrency=concurrency,
+            free=max(0, concurrency - active),
+            processed=max(0, state.all_total_count[0] - active),
+            last_task=last and {"name": last[0], "id": last[1], "time": last[2]},
+        )
+
+    def _look_at_queues(self) -> None:
+        if self._backlog is None or self._beat.state == "draining":
+            return
+        lengths = self._backlog.lengths()
+        if lengths is None:
+            self._beat = replace(
+                self._beat,
+                connected=False,
+                connecting_since=self._beat.connecting_since or time.monotonic(),
+                backlog_since=None,
+            )
+            return
+        since = self._backlog.since(
+            sum(lengths.values()), idle=self._beat.free > 0 and self._beat.reserved == 0
+        )
+        self._beat = replace(
+            self._beat,
+            connected=True,
+            connecting_since=None,
+            queues=lengths,
+            queues_seen=time.monotonic(),
+            backlog_since=since,
+        )
+
+    def _tell(self) -> None:
+        beat = self._beat
+        if beat.state == "draining" and not self._told_stopping:
+            self._told_stopping = True
+            self.notifier.stopping()
+        verdict = probe.judge(beat, probe.now())
+        word = "ready" if verdict.ready else "not ready"
+        self.notifier.status(f"{word}: {verdict.reason}" if verdict.alive else verdict.reason)
+        if verdict.alive:
+            self.notifier.alive()

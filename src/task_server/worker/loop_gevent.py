@@ -1,0 +1,74 @@
+"""The worker's loop under gevent: greenlets beside Celery's, which waits for messages."""
+
+from collections.abc import Callable
+from typing import Any
+
+import gevent
+from gevent.socket import wait_read
+from kombu.utils.eventio import READ
+
+from task_server.worker.drain import Drain
+from task_server.worker.signals import WakePipe
+
+#: Seconds between two looks of a draining worker at what still runs.
+DRAIN_INTERVAL = 0.1
+
+
+class GeventLoop:
+    """The greenlets that call *beat* every *interval* seconds, and *drain* when it is asked."""
+
+    def __init__(self, drain: Drain, beat: Callable[[], None], interval: float) -> None:
+        self._greenlets = (
+            gevent.spawn(_beat_for_ever, beat, interval),
+            gevent.spawn(_drain_when_asked, drain),
+        )
+
+
+def wake_when_done(connection: Any, drain: Drain) -> None:
+    """
+    End the poll of *connection*, two seconds at most, as soon as *drain* is done.
+
+    Celery's loop asks only after it whether to stop, and then polls once more.
+    """
+    cycle = getattr(connection.transport, "cycle", None)
+    if hasattr(cycle, "poller"):
+        cycle.poller = WakeablePoller(cycle.poller, drain.done)
+
+
+class WakeablePoller:
+    """Kombu's *poller*, whose `poll` times out at once when *done* is readable."""
+
+    def __init__(self, poller: Any, done: WakePipe) -> None:
+        self._poller = poller
+        self._fileno = done.fileno()
+        poller.register(self._fileno, READ)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._poller, name)
+
+    def poll(self, timeout: float | None) -> Any:
+        """
+        Return the events that *poller* sees.
+
+        Raises:
+            TimeoutError: When the drain is done; Celery's loop turns on it.
+        """
+        events = self._poller.poll(timeout)
+        if events and any(fileno == self._fileno for fileno, _ in events):
+            raise TimeoutError
+        return events
+
+
+def _beat_for_ever(beat: Callable[[], None], interval: float) -> None:
+    while True:
+        beat()
+        gevent.sleep(interval)
+
+
+def _drain_when_asked(drain: Drain) -> None:
+    while True:
+        wait_read(drain.wake.fileno())
+        drain.wake.clear()
+        while drain.asked and not drain.finished:
+            drain.step()
+            gevent.sleep(DRAIN_INTERVAL)

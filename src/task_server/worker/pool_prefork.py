@@ -1,0 +1,107 @@
+"""Which tasks run in the prefork pool, and how they are stopped."""
+
+import os
+import select
+import signal
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import Any
+
+from billiard.pool import WorkersJoined
+
+#: Seconds between SIGQUIT, on which a task's `finally` blocks run, and SIGKILL.
+GRACE = 2.0
+
+
+class PreforkTasks:
+    """The tasks of *controller*, a worker with the prefork pool and Celery's event loop."""
+
+    def __init__(self, controller: Any) -> None:
+        self._controller = controller
+
+    def running(self, requests: Iterable[Any]) -> list[Any]:
+        """Return those of *requests* that a child has got and not ended."""
+        return [request for request in requests if _job(request) is not None]
+
+    def withdraw(self, requests: Iterable[Any]) -> list[Any]:
+        """Return those of *requests* that no child has got; none of them will start."""
+        self._controller.semaphore.clear()
+        pool = self._controller.pool._pool  # noqa: SLF001
+        waiting = []
+        for request in requests:
+            if request._apply_result is None:  # noqa: SLF001 - not yet given to the pool
+                waiting.append(request)
+                continue
+            job = _job(request)
+            if job in pool.outbound_buffer:
+                pool.outbound_buffer.remove(job)
+                job.discard()
+                waiting.append(request)
+        return waiting
+
+    def stop(self, requests: Iterable[Any]) -> list[Any]:
+        """
+        End the children that run *requests*; takes up to `GRACE` and a second.
+
+        Returns:
+            Those that had not ended by themselves; no child runs them any more.
+        """
+        pool = self._controller.pool._pool  # noqa: SLF001
+        # A closed pool puts no new child in the place of a dead one.
+        self._controller.pool.close()
+        jobs = []
+        for request in requests:
+            job = _job(request)
+            if job is not None:
+                # What a task raises because it is stopped is not its result.
+                job._error_callback = None  # noqa: SLF001
+                jobs.append((request, job))
+        pids = {pid for _, job in jobs for pid in _pids(job)}
+        doomed = [process for process in pool._pool if process.pid in pids]  # noqa: SLF001
+        for process in doomed:
+            process._controlled_termination = True  # noqa: SLF001 - else billiard logs a crash
+            _kill(process.pid, signal.SIGQUIT)
+        stubborn = _wait(doomed, GRACE)
+        for process in stubborn:
+            _kill(process.pid, signal.SIGKILL)
+        _wait(stubborn, 1.0)
+        # Reads the results that the dead have left, then drops them.
+        with suppress(WorkersJoined):
+            pool._join_exited_workers(shutdown=True)  # noqa: SLF001
+        unfinished = []
+        for request, job in jobs:
+            if not (job.ready() and job.successful()):
+                job.discard()
+                unfinished.append(request)
+        return unfinished
+
+
+def _job(request: Any) -> Any | None:
+    """Return what the pool knows of *request*; None if it has ended or never began."""
+    reference = request._apply_result  # noqa: SLF001
+    job = reference and reference()
+    return None if job is None or job.ready() else job
+
+
+def _pids(job: Any) -> list[int]:
+    """Return the process that runs *job*, or that it is written to."""
+    if job.worker_pids():
+        return list(job.worker_pids())
+    process = job._write_to or job._scheduled_for  # noqa: SLF001
+    return [] if process is None else [process.pid]
+
+
+def _wait(processes: list[Any], seconds: float) -> list[Any]:
+    """Wait until *processes* have died, *seconds* at most; return those that live."""
+    deadline = time.monotonic() + seconds
+    alive = [process for process in processes if process._is_alive()]  # noqa: SLF001
+    while alive and (left := deadline - time.monotonic()) > 0:
+        select.select([process._popen.sentinel for process in alive], [], [], left)  # noqa: SLF001
+        alive = [process for process in alive if process._is_alive()]  # noqa: SLF001
+    return alive
+
+
+def _kill(pid: int, number: int) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, number)

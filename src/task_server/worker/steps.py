@@ -1,0 +1,143 @@
+"""Where all of this is fastened to Celery's worker: its bootsteps."""
+
+import logging
+from typing import Any, ClassVar
+
+from celery import bootsteps
+from celery.worker.control import Panel
+
+from task_server.worker import children, memory
+from task_server.worker.drain import Drain
+from task_server.worker.heartbeat import Heart
+from task_server.worker.signals import install as install_signals
+
+logger = logging.getLogger(__name__)
+
+#: Seconds between two looks of a draining worker at what still runs.
+DRAIN_INTERVAL = 0.2
+
+
+class WorkerStep(bootsteps.StartStopStep):
+    """The part that lives as long as the worker, whatever becomes of its connection."""
+
+    requires = ("celery.worker.components:Pool",)
+
+    drain: ClassVar[Drain]
+    heart: ClassVar[Heart]
+    memory_limit: ClassVar[int | None]
+
+    _hub: Any = None
+    _timers: tuple[Any, ...] = ()
+
+    def start(self, parent: Any) -> None:
+        """Take over the signals; Celery has set its own handlers by now, and has forked."""
+        install_signals(self.drain.on_signal)
+        Panel.data["shutdown"] = self._on_remote_shutdown
+        self.heart.started(parent)
+        if parent.hub is None:
+            # gevent is imported where it is the pool, and nowhere else.
+            from task_server.worker.loop_gevent import GeventLoop  # noqa: PLC0415
+            from task_server.worker.pool_gevent import GeventTasks  # noqa: PLC0415
+
+            self.drain.tasks = GeventTasks(parent)
+            self._loop = GeventLoop(self.drain, self._beat, self.heart.interval)
+        else:
+            from task_server.worker.pool_prefork import PreforkTasks  # noqa: PLC0415
+
+            children.wrap_pool(parent.pool)
+            self.drain.tasks = PreforkTasks(parent)
+        self.heart.beat()
+
+    def register_with_event_loop(self, parent: Any, hub: Any) -> None:  # noqa: ARG002 - Celery's shape
+        """Fasten heartbeat and drain to the event loop, which loses all with its connection."""
+        self._hub = hub
+        hub.add_reader(self.drain.wake.fileno(), self.drain.wake.clear)
+        for entry in self._timers:
+            entry.cancel()
+        self._timers = (
+            hub.call_repeatedly(self.heart.interval, self._beat),
+            # A loop without a timer sleeps for a second.
+            hub.call_repeatedly(DRAIN_INTERVAL, self._tick),
+        )
+        hub.on_tick.add(self._tick)
+
+    def _tick(self) -> None:
+        if not self.drain.asked:
+            return
+        if self._hub._ready:  # noqa: SLF001
+            # Acknowledgements of tasks that have just ended; the next turn writes them.
+            self.drain.wake.wake()
+            return
+        self.drain.step()
+
+    def _beat(self) -> None:
+        self.heart.beat()
+        if self.memory_limit is None or self.drain.asked:
+            return
+        used = memory.used()
+        if used > self.memory_limit:
+            logger.warning(
+                "%d MiB are used, the limit is %d MiB: draining, to be started anew",
+                used >> 20,
+                self.memory_limit >> 20,
+            )
+            self.drain.ask("memory limit")
+
+    def _on_remote_shutdown(self, state: Any, **_: Any) -> dict[str, str]:  # noqa: ARG002 - Celery's shape
+        """Answer the remote control command `shutdown`, Flower's button for one."""
+        self.drain.ask("remote shutdown")
+        return {"ok": "draining"}
+
+
+class ConsumerStep(bootsteps.StartStopStep):
+    """The part that starts anew with every connection to Redis."""
+
+    requires = ("celery.worker.consumer.tasks:Tasks",)
+
+    drain: ClassVar[Drain]
+    heart: ClassVar[Heart]
+
+    def __init__(self, parent: Any, **kwargs: Any) -> None:
+        super().__init__(parent, **kwargs)
+        _beat_while_connecting(parent, self.heart)
+
+    def start(self, parent: Any) -> None:
+        """Take note of the connection; the consumer is about to consume."""
+        self.drain.attach(parent)
+        self.heart.connected(parent)
+        if parent.hub is None:
+            from task_server.worker.loop_gevent import wake_when_done  # noqa: PLC0415
+
+            wake_when_done(parent.connection, self.drain)
+
+    def stop(self, parent: Any) -> None:  # noqa: ARG002 - Celery's shape
+        """Take note that the connection is lost, or no longer needed."""
+        self.drain.detach()
+        self.heart.disconnected()
+
+
+def _beat_while_connecting(consumer: Any, heart: Heart) -> None:
+    """
+    Go on with the heartbeat of *heart* while *consumer* looks for Redis.
+
+    Celery's loop does not turn then; the main thread retries and asks a
+    callback once a second whether to stop.
+    """
+    ensure_connected = consumer.ensure_connected
+
+    def ensure(connection: Any) -> Any:
+        ensure_connection = connection.ensure_connection
+
+        def beat_meanwhile(*args: Any, callback: Any = None, **kwargs: Any) -> Any:
+            def each_second() -> None:
+                heart.connecting()
+                if callback is not None:
+                    callback()
+
+            return ensure_connection(*args, callback=each_second, **kwargs)
+
+        connection.ensure_connection = beat_meanwhile
+        heart.connecting()
+        return ensure_connected(connection)
+
+    consumer.ensure_connected = ensure
