@@ -18,7 +18,7 @@ from celery.worker import state
 
 from task_server.worker.handback import InHand, give_back, requeue, scheduled
 from task_server.worker.heartbeat import Heart
-from task_server.worker.signals import WakePipe
+from task_server.worker.stop_signals import WakePipe
 
 logger = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from gevent.socket import wait_read
 from kombu.utils.eventio import READ
 
 from task_server.worker.drain import Drain
-from task_server.worker.signals import WakePipe
+from task_server.worker.stop_signals import WakePipe
 
 #: Seconds between two looks of a draining worker at what still runs.
 DRAIN_INTERVAL = 0.1

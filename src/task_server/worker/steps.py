@@ -9,7 +9,7 @@ from celery.worker.control import Panel
 from task_server.worker import children, memory
 from task_server.worker.drain import Drain
 from task_server.worker.heartbeat import Heart
-from task_server.worker.signals import install as install_signals
+from task_server.worker.stop_signals import install as install_signals
 
 logger = logging.getLogger(__name__)
 

@@ -1,0 +1,54 @@
+"""A Redis that can be stopped, and workers of a small project."""
+
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from celery import Celery
+from worker_child import Broker, Worker
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder with a path short enough for a socket."""
+    with tempfile.TemporaryDirectory(prefix="ts") as name:
+        yield Path(name)
+
+
+@pytest.fixture
+def broker(folder: Path) -> Iterator[Broker]:
+    """A Redis of this test alone."""
+    one = Broker(folder)
+    one.start()
+    yield one
+    one.client.close()
+    one.stop()
+
+
+@pytest.fixture
+def start(folder: Path, broker: Broker) -> Iterator[Callable[..., Worker]]:
+    """Start workers with a pool and settings; they are ended after the test."""
+    workers: list[Worker] = []
+
+    def start_worker(pool: str, **settings: Any) -> Worker:
+        worker = Worker(folder, broker, pool, **settings)
+        workers.append(worker)
+        return worker
+
+    yield start_worker
+    for worker in workers:
+        worker.close()
+
+
+@pytest.fixture
+def send(broker: Broker) -> Iterator[Callable[..., None]]:
+    """Send the task *name* of the project: `send("work", 1, 0.5, countdown=600)`."""
+    sender = Celery("proj", broker=broker.url)
+
+    def send_task(name: str, *args: Any, **options: Any) -> None:
+        sender.send_task(f"proj.{name}", args, **options)
+
+    yield send_task
+    sender.close()

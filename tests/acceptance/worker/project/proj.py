@@ -1,0 +1,59 @@
+"""A project that knows nothing of task-server; its tasks leave a line in PROJ_LOG."""
+
+import os
+import time
+
+from celery import Celery
+
+app = Celery("proj")
+app.conf.task_ignore_result = True
+
+
+def note(line: str) -> None:
+    """Append *line*; lines this short are written whole."""
+    handle = os.open(os.environ["PROJ_LOG"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    os.write(handle, f"{line}\n".encode())
+    os.close(handle)
+
+
+@app.task
+def work(number: int, seconds: float = 0.0) -> None:
+    """Take *seconds*, and say so before and after."""
+    note(f"start {number} {os.getpid()}")
+    time.sleep(seconds)
+    note(f"done {number} {os.getpid()}")
+
+
+@app.task(acks_late=False)
+def early(number: int, seconds: float) -> None:
+    """As `work`, but acknowledged before it runs."""
+    work.run(number, seconds)
+
+
+@app.task
+def stubborn(number: int, seconds: float) -> None:
+    """As `work`, and makes an exception of its own out of being stopped."""
+    try:
+        work.run(number, seconds)
+    except BaseException as error:
+        raise ValueError("interrupted") from error
+
+
+@app.task
+def compute(number: int, seconds: float) -> None:
+    """As `work`, but never waits: the processor is busy all the time."""
+    note(f"start {number} {os.getpid()}")
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        pass
+    note(f"done {number} {os.getpid()}")
+
+
+HELD = []
+
+
+@app.task
+def hold(number: int, mebibytes: int) -> None:
+    """Keep *mebibytes* for ever."""
+    HELD.append(b"x" * (mebibytes << 20))
+    note(f"done {number} {os.getpid()}")

