@@ -26,6 +26,9 @@ logger = logging.getLogger(__name__)
 #: Celery's own steps. When they are over the process ends as it is.
 FINISH_SECONDS = 12.0
 
+#: Seconds for Celery's own steps when no task runs.
+LEAVE_SECONDS = 5.0
+
 #: Signals this close together are one wish: Ctrl-C reaches the worker from the
 #: terminal and once more from whoever supervises it.
 SAME_WISH_SECONDS = 1.0
@@ -111,11 +114,13 @@ class Drain:
         Go without the consumer, which has lost its connection or ends.
 
         A drain ends here: what a lost connection has taken cannot be given
-        back or acknowledged through it.
+        back or acknowledged through it. Celery waits for the running tasks,
+        until the drain time is over.
         """
         self._consumer = None
-        if self.asked:
+        if self._until is not None and not self._finished:
             state.should_stop = os.EX_OK
+            self._bound(max(LEAVE_SECONDS, self._until - time.monotonic() + 1.0))
 
     def step(self) -> None:
         """Do what is to be done now; the loop calls it when woken and some times a second."""

@@ -51,11 +51,11 @@ class PreforkTasks:
         # A closed pool puts no new child in the place of a dead one.
         self._controller.pool.close()
         jobs = []
+        ended: set[str] = set()
         for request in requests:
             job = _job(request)
             if job is not None:
-                # What a task raises because it is stopped is not its result.
-                job._error_callback = None  # noqa: SLF001
+                _count_success_only(request, job, ended)
                 jobs.append((request, job))
         pids = {pid for _, job in jobs for pid in _pids(job)}
         doomed = [process for process in pool._pool if process.pid in pids]  # noqa: SLF001
@@ -71,7 +71,7 @@ class PreforkTasks:
             pool._join_exited_workers(shutdown=True)  # noqa: SLF001
         unfinished = []
         for request, job in jobs:
-            if not (job.ready() and job.successful()):
+            if request.id not in ended:
                 job.discard()
                 unfinished.append(request)
         return unfinished
@@ -82,6 +82,20 @@ def _job(request: Any) -> Any | None:
     reference = request._apply_result  # noqa: SLF001
     job = reference and reference()
     return None if job is None or job.ready() else job
+
+
+def _count_success_only(request: Any, job: Any, ended: set[str]) -> None:
+    """Let only a success of *job* count, and add its request to *ended* then."""
+
+    def on_result(result: Any) -> None:
+        # What a task raises because it is stopped is not its result.
+        failed = result[0]
+        if not failed:
+            ended.add(request.id)
+            request.on_success(result)
+
+    job._callback = on_result  # noqa: SLF001
+    job._error_callback = None  # noqa: SLF001
 
 
 def _pids(job: Any) -> list[int]:

@@ -1,0 +1,205 @@
+"""The probe tells the truth of a running worker, from its heartbeat alone."""
+
+import signal
+from collections.abc import Callable
+
+import pytest
+from worker_child import POOLS, Broker, Worker, eventually
+
+
+@pytest.mark.parametrize("pool", POOLS)
+def test_a_working_worker_is_alive_and_ready(
+    pool: str, start: Callable[..., Worker], send: Callable[..., None]
+) -> None:
+    """
+    The heartbeat tells what runs, what was taken last, and what waits.
+    """
+    worker = start(pool)
+    worker.hear("READY=1")
+    send("work", 1, 1.0)
+    send("work", 2, countdown=600)
+    beat = eventually(lambda: (b := worker.heartbeat()) and b.active == 1 and b.reserved == 1 and b)
+
+    verdict = worker.verdict()
+
+    assert (True, True) == (verdict.alive, verdict.ready), verdict
+    assert (pool, 2, 1, "ready") == (beat.pool, beat.concurrency, beat.free, beat.state)
+    assert beat.last_task["name"] == "proj.work"
+    assert beat.connected
+    assert {"celery": 0} == beat.queues
+    eventually(lambda: (b := worker.heartbeat()) and b.processed == 1)
+
+
+@pytest.mark.parametrize("pool", POOLS)
+def test_a_worker_outlives_a_restart_of_redis(
+    pool: str, broker: Broker, start: Callable[..., Worker], send: Callable[..., None]
+) -> None:
+    """
+    While Redis is down it is alive and not ready; afterwards it is ready again and works.
+    """
+    worker = start(pool)
+    worker.hear("READY=1")
+    for number in range(6):
+        send("work", number, 1.0)
+    send("work", 6, countdown=600)
+    eventually(lambda: len(worker.starts()) == 2)
+    broker.stop()
+
+    verdicts = []
+
+    def down() -> bool:
+        verdicts.append(worker.verdict())
+        return not verdicts[-1].ready
+
+    def again() -> bool:
+        verdicts.append(worker.verdict())
+        return verdicts[-1].ready
+
+    eventually(down)
+    # Long enough for Celery to try and fail some times.
+    worker.is_silent("never", 7)
+    verdicts.append(worker.verdict())
+    still_down = verdicts[-1]
+    broker.start()
+    eventually(again, 40)
+    send("work", 100)
+    eventually(lambda: 100 in worker.ends(), 40)
+
+    assert {True} == {verdict.alive for verdict in verdicts}, verdicts
+    assert not still_down.ready
+    assert "Redis does not answer" in still_down.reason
+    assert worker.process.poll() is None, worker.output()
+    assert 8 <= len(worker.ends()) + broker.queued() + broker.unacked()
+
+
+@pytest.mark.parametrize("pool", POOLS)
+def test_a_worker_waits_for_redis_at_its_start(
+    pool: str, broker: Broker, start: Callable[..., Worker]
+) -> None:
+    """
+    Before Redis is there it is alive and not ready, and it becomes ready by itself.
+    """
+    broker.stop()
+    worker = start(pool)
+    eventually(lambda: "Redis does not answer" in worker.verdict().reason)
+    verdict = worker.verdict()
+    broker.start()
+
+    said = worker.hear("READY=1")
+
+    assert (True, False) == (verdict.alive, verdict.ready)
+    assert "WATCHDOG=1" not in said
+
+
+@pytest.mark.parametrize("pool", POOLS)
+def test_a_stopped_loop_is_dead(pool: str, start: Callable[..., Worker]) -> None:
+    """
+    A worker whose loop does not turn is found out, although its process exists.
+    """
+    worker = start(pool)
+    worker.hear("READY=1")
+    worker.send(signal.SIGSTOP)
+
+    verdict = eventually(lambda: not (v := worker.verdict(stale=3)).alive and v)
+
+    assert "its loop has not turned" in verdict.reason
+    worker.send(signal.SIGCONT)
+    eventually(lambda: worker.verdict(stale=3).ready)
+
+
+def test_a_task_that_hogs_the_gevent_hub_is_seen(
+    start: Callable[..., Worker], send: Callable[..., None]
+) -> None:
+    """
+    A computing task stops all greenlets, which the verdict says; then all is well again.
+    """
+    worker = start("gevent")
+    worker.hear("READY=1")
+    send("compute", 1, 7.0)
+
+    verdict = eventually(lambda: not (v := worker.verdict(stale=4)).alive and v)
+
+    assert "a task that computes" in verdict.reason
+    eventually(lambda: worker.verdict(stale=4).ready)
+
+
+@pytest.mark.parametrize("pool", POOLS)
+def test_a_drain_is_alive_and_not_ready(
+    pool: str, start: Callable[..., Worker], send: Callable[..., None]
+) -> None:
+    """
+    While it drains nobody restarts it, and nobody counts on it; then the heartbeat is gone.
+    """
+    worker = start(pool)
+    worker.hear("READY=1")
+    send("work", 1, 2.0)
+    eventually(lambda: len(worker.starts()) == 1)
+    worker.send(signal.SIGTERM)
+    worker.hear("STOPPING=1")
+
+    verdict = worker.verdict()
+
+    assert (True, False) == (verdict.alive, verdict.ready)
+    assert "draining (SIGTERM)" in verdict.reason
+    assert 0 == worker.wait()
+    assert worker.heartbeat() is None
+
+
+@pytest.mark.parametrize("pool", POOLS)
+def test_a_killed_worker_is_dead(pool: str, start: Callable[..., Worker]) -> None:
+    """
+    The heartbeat of a process that is gone does not count, fresh as it is.
+    """
+    worker = start(pool)
+    worker.hear("READY=1")
+    worker.send(signal.SIGKILL)
+    worker.wait()
+
+    verdict = worker.verdict()
+
+    assert (False, False) == (verdict.alive, verdict.ready)
+    assert "is gone" in verdict.reason
+
+
+@pytest.mark.parametrize("pool", POOLS)
+def test_systemd_hears_from_a_healthy_worker_only(
+    pool: str, start: Callable[..., Worker]
+) -> None:
+    """
+    WATCHDOG=1 comes while the loop turns, and stays away while it does not.
+    """
+    worker = start(pool, environ={"WATCHDOG_USEC": "2000000"})
+    worker.hear("READY=1")
+    said = worker.hear("WATCHDOG=1")
+    worker.hear("WATCHDOG=1")
+    worker.send(signal.SIGSTOP)
+
+    silent = worker.is_silent("WATCHDOG=1", 2.5)
+
+    worker.send(signal.SIGCONT)
+    assert silent
+    assert "READY=1" not in said
+    worker.hear("WATCHDOG=1")
+    worker.send(signal.SIGTERM)
+    worker.hear("STOPPING=1")
+
+
+def test_a_gevent_worker_drains_at_its_memory_limit(
+    broker: Broker, start: Callable[..., Worker], send: Callable[..., None]
+) -> None:
+    """
+    It finishes what runs, hands back the rest and exits with 0, to be started anew.
+    """
+    worker = start("gevent", memory_limit="200MiB")
+    worker.hear("READY=1")
+    for number in range(5):
+        send("work", number, countdown=600)
+    send("work", 5, 4.0)
+    eventually(lambda: len(worker.starts()) == 1)
+    send("hold", 6, 300)
+    code = worker.wait(30)
+
+    assert 0 == code
+    assert {5: 1, 6: 1} == worker.ends(), worker.output()
+    assert (5, 0) == (broker.queued(), broker.unacked())
+    assert "the limit is 180 MiB: draining" in worker.output()
