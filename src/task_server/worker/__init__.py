@@ -7,10 +7,11 @@ from typing import Any
 from celery import signals
 
 from task_server.config import WorkerConfig
-from task_server.worker import children, memory, reconnect
+from task_server.worker import children, memory
 from task_server.worker.drain import Drain
 from task_server.worker.heartbeat import Heart
 from task_server.worker.notify import Notifier
+from task_server.worker.reconnect import Debts
 from task_server.worker.steps import ConsumerStep, WorkerStep
 
 
@@ -27,14 +28,15 @@ def install(app: Any, worker: WorkerConfig, runtime_dir: Path) -> None:
         return
     heart = Heart(worker, runtime_dir, Notifier(os.environ))
     drain = Drain(worker.drain_seconds, heart)
-    parts = {"drain": drain, "heart": heart}
+    debts = Debts(drain.running_tags)
+    debts.install()
+    parts = {"drain": drain, "heart": heart, "debts": debts}
     limit = memory.limit(worker.memory_limit) if worker.pool == "gevent" else None
     app.steps["worker"].add(type("TaskServer", (WorkerStep,), {**parts, "memory_limit": limit}))
     app.steps["consumer"].add(type("TaskServerConsumer", (ConsumerStep,), dict(parts)))
     if worker.pool == "prefork":
         children.install()
         memory.freeze_before_fork()
-    reconnect.outlive_closed_transport()
 
     def received(request: Any = None, **_: Any) -> None:
         drain.in_hand.add(request)

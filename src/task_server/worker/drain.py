@@ -80,6 +80,13 @@ class Drain:
         """Whether the loop has nothing left to do."""
         return self._finished
 
+    def running_tags(self) -> set[str]:
+        """Return the delivery tags of the messages whose tasks run now."""
+        if self.tasks is None:
+            return set()
+        running = self.tasks.running(self.in_hand.known())
+        return {request.message.delivery_tag for request in running}
+
     def on_signal(self, number: int) -> None:
         """Take note of the signal *number*; called in its handler."""
         self.ask(signal.Signals(number).name, hurry=number == signal.SIGQUIT)

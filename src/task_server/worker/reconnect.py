@@ -1,28 +1,126 @@
-"""A worker that outlives its connection to Redis."""
+"""
+A worker that outlives its connection to Redis, and so do its tasks.
 
+Celery closes a lost connection, and the channel that took the messages with
+it. What then happens to them is not what one would wish:
+
+- A task that runs on is acknowledged through the closed channel, which asks
+  the missing connection for its address: "Unrecoverable error: AttributeError
+  'NoneType' object has no attribute 'hostname'" (or 'client'), and the worker
+  ends. The same happens when the connection is closed a second time, as
+  Celery does, while messages are unacknowledged.
+- If Redis answers again by then, the messages of tasks that still run are put
+  back as well, and these tasks run twice.
+- If it does not, the messages that wait in the worker stay registered as
+  unacked until the visibility timeout, an hour or more.
+
+An acknowledgement, and the way back to the queue, need the message's tag and
+any connection. So here what is owed is paid through the next one.
+"""
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
-from kombu.transport import redis
+from kombu.transport import redis, virtual
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+logger = logging.getLogger(__name__)
 
 
-def outlive_closed_transport() -> None:
+class Debts:
     """
-    Keep Celery from ending when Redis restarts while messages are unacknowledged.
+    What this worker owes Redis for messages of connections that are gone.
 
-    Celery closes a lost connection twice. If Redis is still down the first
-    time stops half-way, with the transport's client gone and the channel not
-    yet closed; the second then asks the missing client for its host name:
-    "Unrecoverable error: AttributeError 'NoneType' object has no attribute
-    'hostname'". Without a client nothing can be put back; the messages stay
-    registered as unacked, and are restored after the visibility timeout.
+    Args:
+        running: Returns the delivery tags of the messages whose tasks run now.
     """
-    restore_unacked = redis.QoS.restore_unacked
 
-    def restore_if_connected(self: Any, client: Any = None) -> Any:
-        transport = self.channel.connection
-        if transport is None or transport.client is None:
+    def __init__(self, running: Callable[[], set[str]]) -> None:
+        self._running = running
+        self._acknowledge: list[str] = []
+        self._restore: list[str] = []
+        self._channel: Any = None
+
+    def attach(self, channel: Any) -> None:
+        """Pay through *channel*, which is connected, and use it from now on."""
+        self._channel = channel
+        while self._acknowledge:
+            channel.qos._remove_from_indices(self._acknowledge[-1]).execute()  # noqa: SLF001
+            self._acknowledge.pop()
+        restored = len(self._restore)
+        while self._restore:
+            channel.qos.restore_by_tag(self._restore[-1])
+            self._restore.pop()
+        if restored:
+            logger.info("%d tasks of the lost connection are back in their queues", restored)
+
+    def detach(self) -> None:
+        """Do without a connection until the next `attach`."""
+        self._channel = None
+
+    def install(self) -> None:
+        """Fasten this to Kombu's Redis transport, in place of three of its methods."""
+        redis.Channel.conn_or_acquire = _through_next(redis.Channel.conn_or_acquire, self)
+        redis.QoS.ack = self._later(redis.QoS.ack)
+        redis.QoS.restore_unacked = self._restore_unacked
+
+    def client(self) -> Any:
+        """
+        Return a client of the present connection.
+
+        Raises:
+            ConnectionError: Redis-py's; when there is none.
+        """
+        if self._channel is None or not _is_open(self._channel):
+            raise RedisConnectionError("the connection is lost and there is no new one yet")
+        return self._channel._create_client()  # noqa: SLF001
+
+    def _later(self, ack: Callable[[Any, str], None]) -> Callable[[Any, str], None]:
+        debts = self
+
+        def acknowledge(self: Any, delivery_tag: str) -> None:
+            try:
+                ack(self, delivery_tag)
+            except self.channel.connection_errors as error:
+                logger.info("an acknowledgement waits for Redis: %s", error)
+                debts._acknowledge.append(delivery_tag)
+                virtual.QoS.ack(self, delivery_tag)
+
+        return acknowledge
+
+    @property
+    def _restore_unacked(self) -> Callable[..., None]:
+        debts = self
+
+        def restore_unacked(self: Any, client: Any = None) -> None:
+            running = debts._running()
+            waiting = [tag for tag in self._delivered if tag not in running]
             self._delivered.clear()
-            return None
-        return restore_unacked(self, client)
+            while waiting:
+                try:
+                    self.restore_by_tag(waiting[-1], client=client)
+                except self.channel.connection_errors:
+                    debts._restore.extend(waiting)
+                    return
+                waiting.pop()
 
-    redis.QoS.restore_unacked = restore_if_connected
+        return restore_unacked
+
+
+def _through_next(conn_or_acquire: Any, debts: Debts) -> Any:
+    @contextmanager
+    def conn_or_next(self: Any, client: Any = None) -> Iterator[Any]:
+        if client or _is_open(self):
+            with conn_or_acquire(self, client) as usable:
+                yield usable
+        else:
+            yield debts.client()
+
+    return conn_or_next
+
+
+def _is_open(channel: Any) -> bool:
+    """Whether *channel* still belongs to a connection."""
+    return channel.connection is not None and channel.connection.client is not None

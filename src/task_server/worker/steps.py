@@ -9,6 +9,7 @@ from celery.worker.control import Panel
 from task_server.worker import children, memory
 from task_server.worker.drain import Drain
 from task_server.worker.heartbeat import Heart
+from task_server.worker.reconnect import Debts
 from task_server.worker.stop_signals import install as install_signals
 
 logger = logging.getLogger(__name__)
@@ -96,6 +97,7 @@ class ConsumerStep(bootsteps.StartStopStep):
 
     drain: ClassVar[Drain]
     heart: ClassVar[Heart]
+    debts: ClassVar[Debts]
 
     def __init__(self, parent: Any, **kwargs: Any) -> None:
         super().__init__(parent, **kwargs)
@@ -103,6 +105,7 @@ class ConsumerStep(bootsteps.StartStopStep):
 
     def start(self, parent: Any) -> None:
         """Take note of the connection; the consumer is about to consume."""
+        self.debts.attach(parent.task_consumer.channel)
         self.drain.attach(parent)
         self.heart.connected(parent)
         if parent.hub is None:
@@ -113,6 +116,7 @@ class ConsumerStep(bootsteps.StartStopStep):
     def stop(self, parent: Any) -> None:  # noqa: ARG002 - Celery's shape
         """Take note that the connection is lost, or no longer needed."""
         self.drain.detach()
+        self.debts.detach()
         self.heart.disconnected()
 
 

@@ -16,7 +16,7 @@ def test_a_working_worker_is_alive_and_ready(
     """
     worker = start(pool)
     worker.hear("READY=1")
-    send("work", 1, 1.0)
+    send("work", 1, 5.0)
     send("work", 2, countdown=600)
     beat = eventually(lambda: (b := worker.heartbeat()) and b.active == 1 and b.reserved == 1 and b)
 
@@ -35,7 +35,7 @@ def test_a_worker_outlives_a_restart_of_redis(
     pool: str, broker: Broker, start: Callable[..., Worker], send: Callable[..., None]
 ) -> None:
     """
-    While Redis is down it is alive and not ready; afterwards it is ready again and works.
+    While Redis is down it is alive and not ready; then it is ready again, and all tasks run once.
     """
     worker = start(pool)
     worker.hear("READY=1")
@@ -44,32 +44,52 @@ def test_a_worker_outlives_a_restart_of_redis(
     send("work", 6, countdown=600)
     eventually(lambda: len(worker.starts()) == 2)
     broker.stop()
-
     verdicts = []
 
-    def down() -> bool:
+    def is_ready(wanted: bool) -> bool:  # noqa: FBT001
         verdicts.append(worker.verdict())
-        return not verdicts[-1].ready
+        return verdicts[-1].ready is wanted
 
-    def again() -> bool:
-        verdicts.append(worker.verdict())
-        return verdicts[-1].ready
-
-    eventually(down)
-    # Long enough for Celery to try and fail some times.
+    eventually(lambda: is_ready(wanted=False))
+    # Long enough for the running tasks to end, and for Celery to fail some times.
     worker.is_silent("never", 7)
     verdicts.append(worker.verdict())
     still_down = verdicts[-1]
     broker.start()
-    eventually(again, 40)
+    eventually(lambda: is_ready(wanted=True), 40)
     send("work", 100)
-    eventually(lambda: 100 in worker.ends(), 40)
+    eventually(lambda: len(worker.ends()) == 7, 40)
+    eventually(lambda: broker.unacked() == 1)
 
     assert {True} == {verdict.alive for verdict in verdicts}, verdicts
     assert not still_down.ready
     assert "Redis does not answer" in still_down.reason
-    assert worker.process.poll() is None, worker.output()
-    assert 8 <= len(worker.ends()) + broker.queued() + broker.unacked()
+    assert dict.fromkeys([*range(6), 100], 1) == worker.starts() == worker.ends()
+    assert worker.process.poll() is None
+
+
+@pytest.mark.parametrize("pool", POOLS)
+def test_a_cut_connection_runs_no_task_twice(
+    pool: str, broker: Broker, start: Callable[..., Worker], send: Callable[..., None]
+) -> None:
+    """
+    Tasks that run while the connection is cut are acknowledged through the next one.
+    """
+    worker = start(pool)
+    worker.hear("READY=1")
+    for number in range(8):
+        send("work", number, 1.0)
+    eventually(lambda: len(worker.starts()) == 2)
+
+    for _ in range(3):
+        for kind in ("normal", "pubsub"):
+            broker.client.client_kill_filter(_type=kind, skipme=True)
+        worker.is_silent("never", 0.3)
+    eventually(lambda: len(worker.ends()) == 8, 60)
+    eventually(lambda: broker.unacked() == 0)
+
+    assert {1} == set(worker.starts().values()), worker.output()
+    assert worker.process.poll() is None
 
 
 @pytest.mark.parametrize("pool", POOLS)
