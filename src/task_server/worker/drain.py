@@ -81,11 +81,13 @@ class Drain:
         return self._finished
 
     def running_tags(self) -> set[str]:
-        """Return the delivery tags of the messages whose tasks run now."""
+        """Return the delivery tags of the messages whose tasks have begun and not ended."""
         if self.tasks is None:
             return set()
         running = self.tasks.running(self.in_hand.known())
-        return {request.message.delivery_tag for request in running}
+        # Celery forgets what no child has accepted when the connection is lost.
+        begun = [request for request in running if request.time_start is not None]
+        return {request.message.delivery_tag for request in begun}
 
     def on_signal(self, number: int) -> None:
         """Take note of the signal *number*; called in its handler."""

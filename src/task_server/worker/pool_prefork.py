@@ -22,7 +22,9 @@ class PreforkTasks:
 
     def running(self, requests: Iterable[Any]) -> list[Any]:
         """Return those of *requests* that a child has got and not ended."""
-        return [request for request in requests if _job(request) is not None]
+        buffered = self._controller.pool._pool.outbound_buffer  # noqa: SLF001
+        jobs = [(request, _job(request)) for request in requests]
+        return [request for request, job in jobs if job is not None and job not in buffered]
 
     def withdraw(self, requests: Iterable[Any]) -> list[Any]:
         """Return those of *requests* that no child has got; none of them will start."""
