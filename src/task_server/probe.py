@@ -190,38 +190,16 @@ def judge(
     """
     limits = limits or Limits()
     if heartbeat.boot_id != now.boot_id:
-        return _dead("the heartbeat is from before the machine started")
-    if not running:
-        return _dead(f"its process {heartbeat.pid} is gone")
-    age = now.monotonic - heartbeat.monotonic
-    if heartbeat.state == "draining":
-        return _judge_draining(heartbeat, now, limits)
-    allowed = limits.stale
-    if heartbeat.connecting_since is not None:
-        allowed = max(allowed, limits.connect)
-    elif heartbeat.state == "starting":
-        allowed = max(allowed, limits.start)
-    if age > allowed:
-        return _dead(_stale_reason(heartbeat, age))
-    if heartbeat.state == "starting" and heartbeat.connecting_since is None:
-        since = now.monotonic - heartbeat.started
-        if since > limits.start:
-            return _dead(f"it has been starting for {since:.0f} s")
-    if not heartbeat.connected:
-        if heartbeat.connecting_since is None:
-            return _not_ready(f"it is {heartbeat.state}")
-        for_ = now.monotonic - heartbeat.connecting_since
-        return _not_ready(f"Redis does not answer for {for_:.0f} s; a restart does not help")
-    if heartbeat.backlog_since is not None:
-        idle = now.monotonic - heartbeat.backlog_since
-        if idle > limits.backlog:
-            waiting = sum(heartbeat.queues.values())
-            return _dead(
-                f"it takes nothing for {idle:.0f} s although {waiting} messages wait "
-                f"and {heartbeat.free} of {heartbeat.concurrency} places are free"
-            )
-    if heartbeat.state != "ready":
-        return _not_ready(f"it is {heartbeat.state}")
+        death = "the heartbeat is from before the machine started"
+    elif not running:
+        death = f"its process {heartbeat.pid} is gone"
+    else:
+        death = _stuck(heartbeat, now, limits)
+    if death:
+        return Verdict(alive=False, ready=False, reason=death)
+    delay = _unready(heartbeat, now)
+    if delay:
+        return Verdict(alive=True, ready=False, reason=delay)
     reason = f"{heartbeat.active} running, {heartbeat.free} of {heartbeat.concurrency} places free"
     return Verdict(alive=True, ready=True, reason=reason)
 
@@ -251,24 +229,45 @@ def process_status(pid: int) -> tuple[str, int] | None:
         return None
 
 
-def _judge_draining(heartbeat: Heartbeat, now: Now, limits: Limits) -> Verdict:
-    until = heartbeat.until or heartbeat.monotonic
-    late = now.monotonic - until
-    if late > limits.drain:
-        return _dead(f"it should have stopped {late:.0f} s ago")
-    return _not_ready(f"it is draining ({heartbeat.reason}), {heartbeat.active} running")
+def _stuck(heartbeat: Heartbeat, now: Now, limits: Limits) -> str:
+    """Return why the worker does not get on any more; empty if it does."""
+    if heartbeat.state == "draining":
+        # Celery's own last steps come without a heartbeat.
+        late = now.monotonic - (heartbeat.until or heartbeat.monotonic)
+        return f"it should have stopped {late:.0f} s ago" if late > limits.drain else ""
+    age = now.monotonic - heartbeat.monotonic
+    if age > _allowed_age(heartbeat, limits):
+        reason = f"its loop has not turned for {age:.0f} s"
+        if heartbeat.pool == "gevent":
+            reason += "; a task that computes, or blocks outside gevent, stops all the others"
+        return reason
+    if heartbeat.state == "starting" and heartbeat.connecting_since is None:
+        since = now.monotonic - heartbeat.started
+        return f"it has been starting for {since:.0f} s" if since > limits.start else ""
+    if heartbeat.connected and heartbeat.backlog_since is not None:
+        idle = now.monotonic - heartbeat.backlog_since
+        if idle > limits.backlog:
+            return (
+                f"it takes nothing for {idle:.0f} s although {sum(heartbeat.queues.values())} "
+                f"messages wait and {heartbeat.free} of {heartbeat.concurrency} places are free"
+            )
+    return ""
 
 
-def _stale_reason(heartbeat: Heartbeat, age: float) -> str:
-    reason = f"its loop has not turned for {age:.0f} s"
-    if heartbeat.pool == "gevent":
-        reason += "; a task that computes, or blocks outside gevent, stops all the others"
-    return reason
+def _allowed_age(heartbeat: Heartbeat, limits: Limits) -> float:
+    """Return how old the heartbeat may be, for what the worker is doing."""
+    if heartbeat.connecting_since is not None:
+        return max(limits.stale, limits.connect)
+    if heartbeat.state == "starting":
+        return max(limits.stale, limits.start)
+    return limits.stale
 
 
-def _dead(reason: str) -> Verdict:
-    return Verdict(alive=False, ready=False, reason=reason)
-
-
-def _not_ready(reason: str) -> Verdict:
-    return Verdict(alive=True, ready=False, reason=reason)
+def _unready(heartbeat: Heartbeat, now: Now) -> str:
+    """Return why a worker that is alive takes no tasks now; empty if it does."""
+    if heartbeat.state == "draining":
+        return f"it is draining ({heartbeat.reason}), {heartbeat.active} running"
+    if heartbeat.connecting_since is not None:
+        since = now.monotonic - heartbeat.connecting_since
+        return f"Redis does not answer for {since:.0f} s; a restart does not help"
+    return "" if heartbeat.state == "ready" else f"it is {heartbeat.state}"

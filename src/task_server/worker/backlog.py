@@ -1,7 +1,6 @@
 """How many messages wait in the queues, and whether this worker leaves them lying there."""
 
 import logging
-import time
 from typing import Any, Self
 
 from redis.backoff import NoBackoff
@@ -14,6 +13,42 @@ logger = logging.getLogger(__name__)
 TIMEOUT = 2.0
 
 
+class Standstill:
+    """Whether messages are left lying, from one look at the queues to the next."""
+
+    def __init__(self) -> None:
+        self._before: tuple[int, int] | None = None
+        self._since: float | None = None
+
+    def look(self, waiting: int, taken: int, now: float, *, idle: bool) -> float | None:
+        """
+        Return since when messages lie although this worker could take them; None if none do.
+
+        Args:
+            waiting: Messages in the queues now.
+
+            taken: Messages this worker has taken in its life.
+
+            now: The time, on the clock of the answer.
+
+            idle: Whether the worker has free places and nothing to put there.
+        """
+        before, self._before = self._before, (waiting, taken)
+        # Fewer than before: somebody takes them, be it another worker.
+        stuck = (
+            idle
+            and waiting > 0
+            and before is not None
+            and waiting >= before[0] > 0
+            and before[1] == taken
+        )
+        if not stuck:
+            self._since = None
+        elif self._since is None:
+            self._since = now
+        return self._since
+
+
 class Backlog:
     """
     The queues of *consumer*, seen over a connection of its own.
@@ -23,7 +58,6 @@ class Backlog:
     """
 
     def __init__(self, consumer: Any, channel: Any) -> None:
-        self.taken = 0
         self._consumer = consumer
         self._channel = channel
         self._pool = channel._get_pool()  # noqa: SLF001 - knows TLS, sockets and Sentinel
@@ -33,8 +67,6 @@ class Backlog:
         if "socket_connect_timeout" in options:
             options["socket_connect_timeout"] = TIMEOUT
         self._client = channel.Client(connection_pool=self._pool)
-        self._before: tuple[int, int] | None = None
-        self._since: float | None = None
 
     @classmethod
     def of(cls, consumer: Any) -> Self | None:
@@ -60,30 +92,6 @@ class Backlog:
             name: sum(counts[index * width : (index + 1) * width])
             for index, name in enumerate(names)
         }
-
-    def since(self, waiting: int, *, idle: bool) -> float | None:
-        """
-        Return since when messages are left lying, on CLOCK_MONOTONIC.
-
-        Args:
-            waiting: Messages in the queues now.
-
-            idle: Whether the worker has free places and nothing to put there.
-        """
-        before, self._before = self._before, (waiting, self.taken)
-        # Fewer than before: somebody takes them, be it another worker.
-        stuck = (
-            idle
-            and waiting > 0
-            and before is not None
-            and waiting >= before[0] > 0
-            and before[1] == self.taken
-        )
-        if not stuck:
-            self._since = None
-        elif self._since is None:
-            self._since = time.monotonic()
-        return self._since
 
     def close(self) -> None:
         """Close the connection."""

@@ -12,9 +12,12 @@ import sys
 from types import FrameType
 from typing import Any
 
-import billiard.pool
-import billiard.popen_fork
+from billiard import pool as billiard_pool
+from billiard import popen_fork as billiard_popen
 from celery import signals
+
+pool: Any = billiard_pool
+popen: Any = billiard_popen
 
 PR_SET_PDEATHSIG = 1
 
@@ -26,8 +29,8 @@ def install() -> None:
     # the main process that lets them finish. So children take SIGTERM as
     # meant for the main process, and the main process ends them with SIGQUIT,
     # which billiard handles in the same way.
-    billiard.pool.TERM_SIGNAL = signal.SIGQUIT
-    billiard.popen_fork.TERM_SIGNAL = signal.SIGQUIT
+    pool.TERM_SIGNAL = signal.SIGQUIT
+    popen.TERM_SIGNAL = signal.SIGQUIT
     main = os.getpid()
 
     def set_up(**_: Any) -> None:
@@ -37,14 +40,14 @@ def install() -> None:
     signals.worker_process_init.connect(set_up, weak=False)
 
 
-def wrap_pool(pool: Any) -> None:
-    """Let `revoke(terminate=True)` reach the children of *pool*, which ignore SIGTERM."""
-    terminate_job = pool.terminate_job
+def wrap_pool(task_pool: Any) -> None:
+    """Let `revoke(terminate=True)` reach the children of *task_pool*, which ignore SIGTERM."""
+    terminate_job = task_pool.terminate_job
 
     def terminate(pid: int, number: int | None = None) -> None:
         terminate_job(pid, signal.SIGQUIT if number in (None, signal.SIGTERM) else number)
 
-    pool.terminate_job = terminate
+    task_pool.terminate_job = terminate
 
 
 def die_with(main: int) -> None:
@@ -65,7 +68,7 @@ def die_with(main: int) -> None:
 
 def leave_sigterm_to_main() -> None:
     """Ignore SIGTERM in this child from now on."""
-    reset = billiard.pool.reset_signals
+    reset = pool.reset_signals
 
     def reset_and_ignore(*args: Any, **kwargs: Any) -> None:
         reset(*args, **kwargs)
@@ -74,7 +77,7 @@ def leave_sigterm_to_main() -> None:
         signal.signal(signal.SIGTERM, _ignore)
 
     # billiard sets its own handlers after the signal worker_process_init.
-    billiard.pool.reset_signals = reset_and_ignore
+    pool.reset_signals = reset_and_ignore
 
 
 def _ignore(number: int, frame: FrameType | None) -> None:

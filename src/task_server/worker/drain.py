@@ -14,13 +14,15 @@ import time
 from types import FrameType
 from typing import Any, Protocol
 
-from celery.worker import state
+from celery.worker import state as worker_state
 
 from task_server.worker.handback import InHand, give_back, requeue, scheduled
 from task_server.worker.heartbeat import Heart
 from task_server.worker.stop_signals import WakePipe
 
 logger = logging.getLogger(__name__)
+
+state: Any = worker_state
 
 #: Seconds for everything after the drain time: stopping tasks, handing back,
 #: Celery's own steps. When they are over the process ends as it is.

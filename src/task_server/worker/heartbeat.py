@@ -17,7 +17,7 @@ from celery.worker import state
 
 from task_server import probe
 from task_server.config import WorkerConfig
-from task_server.worker.backlog import Backlog
+from task_server.worker.backlog import Backlog, Standstill
 from task_server.worker.handback import scheduled
 from task_server.worker.notify import Notifier
 
@@ -58,6 +58,8 @@ class Heart:
         self._controller: Any = None
         self._consumer: Any = None
         self._backlog: Backlog | None = None
+        self._standstill = Standstill()
+        self._taken = 0
         self._queues_at = 0.0
         self._beaten = 0.0
         self._last: tuple[str, str, float] | None = None
@@ -95,6 +97,7 @@ class Heart:
         """Take note of *consumer*, which has a connection."""
         self._consumer = consumer
         self._backlog = Backlog.of(consumer)
+        self._standstill = Standstill()
         self._queues_at = 0.0
         self._beat = replace(self._beat, connected=True, connecting_since=None)
 
@@ -120,8 +123,7 @@ class Heart:
     def received(self, request: Any) -> None:
         """Take note of a task that was taken."""
         self._last = (request.name, request.id, time.time())
-        if self._backlog is not None:
-            self._backlog.taken += 1
+        self._taken += 1
 
     def drain(self, reason: str, until: float) -> None:
         """Take note that the worker stops, by *until* at the latest; it writes nothing."""
@@ -188,15 +190,15 @@ class Heart:
                 backlog_since=None,
             )
             return
-        since = self._backlog.since(
-            sum(lengths.values()), idle=self._beat.free > 0 and self._beat.reserved == 0
-        )
+        now = time.monotonic()
+        idle = self._beat.free > 0 and self._beat.reserved == 0
+        since = self._standstill.look(sum(lengths.values()), self._taken, now, idle=idle)
         self._beat = replace(
             self._beat,
             connected=True,
             connecting_since=None,
             queues=lengths,
-            queues_seen=time.monotonic(),
+            queues_seen=now,
             backlog_since=since,
         )
 

@@ -31,7 +31,7 @@ def wake_when_done(connection: Any, drain: Drain) -> None:
     Celery's loop asks only after it whether to stop, and then polls once more.
     """
     cycle = getattr(connection.transport, "cycle", None)
-    if hasattr(cycle, "poller"):
+    if cycle is not None and hasattr(cycle, "poller"):
         cycle.poller = WakeablePoller(cycle.poller, drain.done)
 
 

@@ -36,7 +36,7 @@ class PreforkTasks:
                 waiting.append(request)
                 continue
             job = _job(request)
-            if job in pool.outbound_buffer:
+            if job is not None and job in pool.outbound_buffer:
                 pool.outbound_buffer.remove(job)
                 job.discard()
                 waiting.append(request)

@@ -62,9 +62,11 @@ class Debts:
 
     def install(self) -> None:
         """Fasten this to Kombu's Redis transport, in place of three of its methods."""
-        redis.Channel.conn_or_acquire = _through_next(redis.Channel.conn_or_acquire, self)
-        redis.QoS.ack = self._later(redis.QoS.ack)
-        redis.QoS.restore_unacked = self._restore_unacked
+        channel: Any = redis.Channel
+        qos: Any = redis.QoS
+        channel.conn_or_acquire = _through_next(channel.conn_or_acquire, self)
+        qos.ack = self._later(qos.ack)
+        qos.restore_unacked = self._restore_unacked
 
     def client(self) -> Any:
         """

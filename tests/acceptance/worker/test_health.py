@@ -182,9 +182,7 @@ def test_a_killed_worker_is_dead(pool: str, start: Callable[..., Worker]) -> Non
 
 
 @pytest.mark.parametrize("pool", POOLS)
-def test_systemd_hears_from_a_healthy_worker_only(
-    pool: str, start: Callable[..., Worker]
-) -> None:
+def test_systemd_hears_from_a_healthy_worker_only(pool: str, start: Callable[..., Worker]) -> None:
     """
     WATCHDOG=1 comes while the loop turns, and stays away while it does not.
     """
