@@ -29,7 +29,7 @@ def test_up_is_ready_in_order_and_stops_workers_before_servers(program: Program)
         "Up: prefork, gevent",
     ]
     assert sorted(text.index(moment) for moment in moments) == [text.index(m) for m in moments]
-    assert text.rindex("Warm shutdown") < text.rindex("database system is shut down")
+    assert text.rindex("prefork    | ") < text.rindex("database system is shut down")
     assert (0, {}) == (process.returncode, program.alive())
 
 

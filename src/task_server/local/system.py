@@ -9,7 +9,7 @@ from pathlib import Path
 from task_server.argv import Command, flower_command, project_environ, worker_command
 from task_server.config import Config
 from task_server.local import postgres, redis
-from task_server.local.child import Child, Server
+from task_server.local.child import NOTIFY, Child, Notify, Server
 from task_server.local.ports import check_free, free_port
 from task_server.local.state import State
 from task_server.local.supervisor import Supervisor
@@ -93,7 +93,7 @@ class System:
         return self._child(
             name,
             command,
-            ready=rf"{name}@\S+ ready\.",
+            ready=NOTIFY,
             stop_seconds=worker.drain_seconds + AFTER_DRAIN_SECONDS,
             quiet=quiet,
         )
@@ -114,7 +114,13 @@ class System:
         return child, f"http://{flower.address}:{port}/{flower.url_prefix.strip('/')}"
 
     def _child(
-        self, name: str, command: Command, *, ready: str, stop_seconds: float, quiet: bool
+        self,
+        name: str,
+        command: Command,
+        *,
+        ready: str | Notify,
+        stop_seconds: float,
+        quiet: bool,
     ) -> Child:
         return Child(
             name=name,
