@@ -37,10 +37,7 @@ def worker_command(
     """
     worker = profile.worker
     argv = [
-        *(python, "-m", "celery", "--app", "task_server.app"),
-        # The banner is no JSON.
-        *(["--quiet"] if worker.log_format == "json" else []),
-        "worker",
+        *(python, "-m", "task_server.celeryd"),
         # Celery patches the standard library for gevent when it sees --pool in
         # its own argv, before anything else is imported.
         f"--pool={worker.pool}",
@@ -54,6 +51,9 @@ def worker_command(
         "--without-gossip",
         "--without-mingle",
     ]
+    if worker.log_format == "json":
+        # The banner is no JSON.
+        argv.append("--quiet")
     if worker.events:
         argv.append("--task-events")
     if profile.max_memory_per_child is not None:

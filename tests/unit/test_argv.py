@@ -27,7 +27,7 @@ def test_the_prefork_worker() -> None:
     argv = command(Config(), "prefork", replace(MACHINE, memory=None)).argv
 
     assert (
-        *("python3", "-m", "celery", "--app", "task_server.app", "worker"),
+        *("python3", "-m", "task_server.celeryd"),
         "--pool=prefork",
         "--hostname=prefork@%h",
         "--queues=celery",
@@ -62,6 +62,7 @@ def test_every_setting_of_a_worker_reaches_celery() -> None:
         soft_time_limit=60.5,
         events=True,
         log_level="warning",
+        log_format="json",
         extra_args=("--purge",),
     )
 
@@ -74,12 +75,13 @@ def test_every_setting_of_a_worker_reaches_celery() -> None:
         "--loglevel=warning",
         "--without-gossip",
         "--without-mingle",
+        "--quiet",
         "--task-events",
         "--max-memory-per-child=524288",
         "--time-limit=90",
         "--soft-time-limit=60.5",
         "--purge",
-    ) == argv[8:]
+    ) == argv[5:]
 
 
 def test_the_project_is_found_and_reached_by_variables() -> None:

@@ -21,7 +21,7 @@ LAYERS = (
     {"machine", "argv", "defaults", "runtime", "probe"},
     {"worker", "local", "process", "project"},
     {"app"},
-    {"manage", "health"},
+    {"manage", "health", "celeryd"},
     {"cli"},
     {"__main__"},
 )
