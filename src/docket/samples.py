@@ -91,13 +91,12 @@ _RESULTS = _sentences(
 )
 
 
-# pdfium writes the time of day and an identifier made of it. What takes their
-# places is as long, for the file tells the positions of its parts.
-_VARIABLE = re.compile(rb"/(CreationDate|ID)(\(D:[^)]{21}\)|\[(?:<[0-9A-F]{32}>){2}\])")
-_FIXED = {
-    b"CreationDate": b"/CreationDate(D:20260101000000+00'00')",
-    b"ID": b"/ID[" + 2 * (b"<" + 32 * b"0" + b">") + b"]",
-}
+# pdfium writes the time of day, in one form or another, and an identifier made
+# of it. What takes their places is as long, for the file tells the positions
+# of its parts.
+_DATE = re.compile(rb"(?<=/CreationDate\(D:)[^)]+")
+_IDENTIFIER = re.compile(rb"(?<=[<])[0-9A-F]{32}(?=[>])")
+_FIRST_DAY = b"20260101000000+00'00'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +193,8 @@ def typeset(lines: Sequence[str]) -> bytes:
         document.save(buffer)
     finally:
         document.close()
-    return _VARIABLE.sub(lambda found: _FIXED[found[1]], buffer.getvalue())
+    dated = _DATE.sub(lambda found: _FIRST_DAY[: len(found[0])], buffer.getvalue())
+    return _IDENTIFIER.sub(32 * b"0", dated)
 
 
 def _put(
