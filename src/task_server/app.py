@@ -26,10 +26,10 @@ def prepared(environ: Mapping[str, str]) -> Any:
     app = project.find(environ.get(APP_VARIABLE, "docket"))
     frozen = environ.get(WORKER_VARIABLE)
     if frozen is None:
-        project.apply(app, connection_defaults())
+        project.apply(app, connection_defaults(app.conf.result_backend))
         return app
     decision = Decision.thaw(frozen)
-    project.apply(app, worker_defaults(decision))
+    project.apply(app, worker_defaults(decision, app.conf.result_backend))
     worker.install(app, decision.worker, Path(decision.runtime_dir))
     return app
 

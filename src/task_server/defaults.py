@@ -11,6 +11,9 @@ from typing import Any
 
 from task_server.decision import Decision
 
+#: What the URL of a Unix socket begins with.
+SOCKET_SCHEMES = ("socket:", "redis+socket:", "unix:")
+
 
 @dataclass(frozen=True, slots=True)
 class Default:
@@ -21,9 +24,9 @@ class Default:
     reason: str
 
 
-def connection_defaults() -> tuple[Default, ...]:
+def connection_defaults(result_backend: str | None) -> tuple[Default, ...]:
     """Return the defaults of everything that talks to Redis, Flower included."""
-    return (
+    defaults = [
         Default(
             "broker_connection_retry_on_startup",
             True,
@@ -45,24 +48,32 @@ def connection_defaults() -> tuple[Default, ...]:
             "a connection that is silent is asked whether it still works",
         ),
         Default(
-            "redis_socket_keepalive", True, "the same for the connections of the result backend"
-        ),
-        Default(
             "redis_backend_health_check_interval",
             25,
             "the same for the connections of the result backend",
         ),
-    )
+    ]
+    # redis-py refuses the option for a Unix socket, and then no result is stored.
+    if not (result_backend or "").startswith(SOCKET_SCHEMES):
+        defaults.append(
+            Default("redis_socket_keepalive", True, "the same as for the connections of the broker")
+        )
+    return tuple(defaults)
 
 
-def worker_defaults(decision: Decision) -> tuple[Default, ...]:
-    """Return the defaults of the worker that *decision* describes, its connections included."""
+def worker_defaults(decision: Decision, result_backend: str | None) -> tuple[Default, ...]:
+    """
+    Return the defaults of the worker that *decision* describes, its connections included.
+
+    Args:
+        result_backend: URL of the project's result backend, if it has one.
+    """
     worker = decision.worker
     late = worker.delivery == "at-least-once"
     timeout = decision.visibility_timeout
     together = "three clients read it, and the smallest value counts"
     defaults = [
-        *connection_defaults(),
+        *connection_defaults(result_backend),
         Default("task_acks_late", late, f"delivery is {worker.delivery}"),
         Default(
             "task_reject_on_worker_lost",

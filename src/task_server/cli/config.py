@@ -120,8 +120,9 @@ def _celery_rows(found: Resolved, name: str) -> list[dict[str, Any]]:
     config = found.config
     folder = runtime.folder(config, os.environ, os.getuid())
     decision = decide(config, profile_of(config.workers[name], this_machine()), str(folder))
-    defaults = worker_defaults(decision)
-    overridden = _overridden(config, defaults)
+    app = _project_app(config)
+    defaults = worker_defaults(decision, None if app is None else app.conf.result_backend)
+    overridden = {} if app is None else _overridden(app, defaults)
     return [
         {
             "setting": default.name,
@@ -132,8 +133,8 @@ def _celery_rows(found: Resolved, name: str) -> list[dict[str, Any]]:
     ]
 
 
-def _overridden(config: Config, defaults: tuple[Default, ...]) -> dict[str, Any]:
-    """Return what the project's own settings say instead of a default; imports the project."""
+def _project_app(config: Config) -> Any:
+    """Return the project's Celery app, or None where it cannot be imported."""
     from task_server import project  # noqa: PLC0415 - imports Celery, which `config check` does not
 
     if config.code is not None:
@@ -141,10 +142,16 @@ def _overridden(config: Config, defaults: tuple[Default, ...]) -> dict[str, Any]
     if config.settings_module is not None:
         os.environ["DJANGO_SETTINGS_MODULE"] = config.settings_module
     try:
-        app = project.find(config.app)
+        return project.find(config.app)
     except ConfigError as error:
         click.echo(f"Not compared with the project's own settings: {error}", err=True)
-        return {}
+        return None
+
+
+def _overridden(app: Any, defaults: tuple[Default, ...]) -> dict[str, Any]:
+    """Return what the project's own settings say instead of a default."""
+    from task_server import project  # noqa: PLC0415 - as above
+
     values = {}
     for name in project.apply(app, defaults):
         setting, _, key = name.partition(".")

@@ -1,0 +1,74 @@
+"""The Celery settings that a worker starts with, and when they differ."""
+
+import pytest
+
+from task_server.config import WorkerConfig
+from task_server.decision import Decision
+from task_server.defaults import worker_defaults
+
+
+def defaults(worker: WorkerConfig, backend: str | None = "redis://db/0") -> dict[str, object]:
+    decision = Decision(worker=worker, visibility_timeout=7200, runtime_dir="/run")
+    return {one.name: one.value for one in worker_defaults(decision, backend)}
+
+
+def test_each_default_has_a_reason_and_one_place() -> None:
+    """
+    No default is unexplained, and none is said twice.
+    """
+    worker = WorkerConfig(name="w", pool="gevent", concurrency=512)
+    found = worker_defaults(Decision(worker=worker, visibility_timeout=1, runtime_dir="/"), None)
+
+    assert all(one.reason for one in found)
+    assert len(found) == len({one.name for one in found})
+
+
+def test_the_visibility_timeout_stands_in_all_three_places() -> None:
+    """
+    Broker, result backend and Celery itself read it; the smallest value would count.
+    """
+    found = defaults(WorkerConfig(name="w", concurrency=1))
+
+    assert {
+        "visibility_timeout": 7200,
+        "broker_transport_options.visibility_timeout": 7200,
+        "result_backend_transport_options.visibility_timeout": 7200,
+    } == {name: value for name, value in found.items() if "visibility" in name}
+
+
+@pytest.mark.parametrize(("delivery", "late"), [("at-least-once", True), ("at-most-once", False)])
+def test_one_switch_chooses_the_delivery(delivery: str, late: bool) -> None:  # noqa: FBT001
+    """
+    Late acknowledgement and the return of lost tasks belong together.
+    """
+    found = defaults(WorkerConfig(name="w", concurrency=1, delivery=delivery))  # type: ignore[arg-type]
+
+    assert (late, late) == (found["task_acks_late"], found["task_reject_on_worker_lost"])
+
+
+def test_every_greenlet_can_acknowledge_at_once() -> None:
+    """
+    With fewer connections than tasks, acknowledgements fail and tasks run twice.
+    """
+    found = defaults(WorkerConfig(name="w", pool="gevent", concurrency=512))
+
+    assert 512 < found["broker_transport_options.max_connections"]
+    assert True is found["result_backend_thread_safe"]
+
+
+@pytest.mark.parametrize(
+    ("backend", "expected"),
+    [
+        ("redis://db/0", True),
+        (None, True),
+        ("redis+socket:///run/redis.sock", None),
+        ("socket:///run/redis.sock", None),
+    ],
+)
+def test_a_unix_socket_gets_no_tcp_option(backend: str | None, expected: bool | None) -> None:  # noqa: FBT001
+    """
+    redis-py refuses TCP's keepalive for a Unix socket, and then no result would be stored.
+    """
+    assert expected == defaults(WorkerConfig(name="w", concurrency=1), backend).get(
+        "redis_socket_keepalive"
+    )
