@@ -10,6 +10,8 @@ from typing import NoReturn, Protocol
 
 import pytest
 
+pytest_plugins = ["tests.servers"]
+
 _KEPT = {"TASK_SERVER_REQUIRE", "TASK_SERVER_DOCUMENTS"}
 _DROPPED = {"REDIS_URL", "REDIS_CLIENT_URL", "DATABASE_URL"}
 _DROPPED_PREFIXES = ("TASK_SERVER_", "PG", "CELERY_")

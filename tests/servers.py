@@ -1,6 +1,6 @@
 """
-Real servers for the integration tests: one Redis and one PostgreSQL a session,
-started through task_server.local in a folder of their own.
+Real servers for the tests: one Redis and one PostgreSQL a session, started
+through task_server.local in a folder of their own; and the real documents.
 """
 
 import io
@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import psycopg2
 import pytest
@@ -93,3 +94,13 @@ def postgres_server(local_state, session_postgres: local.Server) -> Iterator[loc
         connection.autocommit = True
         with connection.cursor() as cursor:
             cursor.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(scope="session")
+def documents(require) -> Path:
+    """Return the folder of real court documents, which is not part of the project."""
+    default = Path(__file__).parents[2] / "shared" / "documents"
+    folder = Path(os.environ.get("TASK_SERVER_DOCUMENTS", default)).resolve()
+    if not folder.is_dir():
+        require("documents", f"there is no folder {folder}; name one in TASK_SERVER_DOCUMENTS")
+    return folder

@@ -16,10 +16,10 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 
@@ -104,16 +104,17 @@ class Program:
 
 
 class Output:
-    """The lines of a program that goes on, as they come."""
+    """The lines of a program that goes on, as they come; of *pipe*, or of its standard output."""
 
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        assert process.stdout is not None
+    def __init__(self, process: subprocess.Popen[str], pipe: IO[str] | None = None) -> None:
+        pipe = pipe or process.stdout
+        assert pipe is not None
         self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self.seen: list[str] = []
-        self._thread = threading.Thread(target=self._read, args=(process.stdout,), daemon=True)
+        self._thread = threading.Thread(target=self._read, args=(pipe,), daemon=True)
         self._thread.start()
 
-    def _read(self, pipe: Sequence[str]) -> None:
+    def _read(self, pipe: IO[str]) -> None:
         for line in pipe:
             self._lines.put(line.rstrip("\n"))
         self._lines.put(None)
@@ -151,13 +152,3 @@ def program(tmp_path: Path) -> Iterator[Program]:
         for pipe in (process.stdout, process.stderr):
             if pipe is not None:
                 pipe.close()
-
-
-@pytest.fixture(scope="session")
-def documents(require) -> Path:  # type: ignore[no-untyped-def]
-    """Return the folder of real court documents, which is not part of the project."""
-    default = Path(__file__).parents[3] / "shared" / "documents"
-    folder = Path(os.environ.get("TASK_SERVER_DOCUMENTS", default))
-    if not folder.is_dir():
-        require("documents", f"there is no folder {folder}; name one in TASK_SERVER_DOCUMENTS")
-    return folder

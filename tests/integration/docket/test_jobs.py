@@ -178,10 +178,10 @@ def test_an_unexpected_error_ends_the_job(job, workers):
 
 
 @pytest.fixture
-def stuck(job, servers):
+def stuck(job, place):
     """Return a job whose file is a pipe: its reader waits for ever, in a child of the worker."""
     made = job(state=Job.State.FETCHED)
-    pipe = servers.media / f"{made.batch}.pdf"
+    pipe = place.media / f"{made.batch}.pdf"
     pipe.parent.mkdir(exist_ok=True)
     os.mkfifo(pipe)
     Document.objects.filter(pk=made.document_id).update(file=pipe.name)

@@ -227,13 +227,13 @@ def test_a_final_answer_is_not_asked_for_again(result):
     assert Misbehaving.calls["/down.pdf"] == 5
 
 
-def test_no_failure_leaves_a_file(result, servers):
+def test_no_failure_leaves_a_file(result, place):
     """
     Each file under MEDIA_ROOT belongs to a document: no temporary one is left.
     """
     stored = {
-        str(path.relative_to(servers.media))
-        for path in Path(servers.media).rglob("*")
+        str(path.relative_to(place.media))
+        for path in Path(place.media).rglob("*")
         if path.is_file() and path.parent.name != "samples"
     }
 

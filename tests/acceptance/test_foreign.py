@@ -1,0 +1,131 @@
+"""
+A Django project that knows nothing of task-server, in a read-only folder.
+
+It is laid out as CourtListener was: `cl/celery.py`, settings files read in
+alphabetical order by code of its own, tasks in an app.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from .conftest import Output, Program
+
+PROJECT = Path(__file__).parent / "foreign"
+
+PRODUCER = """
+import json
+from cl.scrapers.tasks import add, ask_database
+
+sum = add.delay(2, 3)
+halves = [ask_database.apply_async((number,), queue="io_bound") for number in range(100)]
+whole = ask_database.delay(7)
+print(json.dumps({
+    "sum": sum.get(timeout=60),
+    "io_bound": [half.get(timeout=60) for half in halves],
+    "celery": whole.get(timeout=60),
+}))
+"""
+
+
+@pytest.fixture
+def code(tmp_path: Path) -> Iterator[Path]:
+    """Return the project's folder, to which nobody can write."""
+    folder = tmp_path / "code"
+    shutil.copytree(PROJECT, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    mounted = os.getuid() == 0
+    if mounted:
+        # Permissions do not stop root; a read-only mount does.
+        subprocess.run(["mount", "--bind", folder, folder], check=True)
+        subprocess.run(["mount", "-o", "remount,ro,bind", folder], check=True)
+    else:
+        for path in [folder, *folder.rglob("*")]:
+            path.chmod(0o555 if path.is_dir() else 0o444)
+    yield folder
+    if mounted:
+        subprocess.run(["umount", "--lazy", folder], check=True)
+    else:
+        for path in [folder, *folder.rglob("*")]:
+            path.chmod(0o755 if path.is_dir() else 0o644)
+
+
+@pytest.fixture
+def foreign(program: Program, code: Path, session_redis, postgres_server) -> Program:  # type: ignore[no-untyped-def]
+    """Return the program in an environment where the project finds its servers and its code."""
+    state = program.folder.parent / "run"
+    program.environ = {
+        **program.environ,
+        **session_redis.environ,
+        **postgres_server.environ,
+        "TASK_SERVER_APP": "cl",
+        "TASK_SERVER_CODE": str(code),
+        "TASK_SERVER_RUNTIME_DIR": str(state),
+    }
+    return program
+
+
+def test_a_project_runs_unchanged_on_both_workers(foreign: Program, code: Path) -> None:
+    """
+    Both queues are worked off with PostgreSQL, and the project's folder is not written to.
+    """
+    before = sorted(code.rglob("*"))
+    workers = [
+        foreign.start("worker", name, PYTHONUNBUFFERED="1") for name in ("prefork", "gevent")
+    ]
+    for worker in workers:
+        Output(worker, worker.stderr).until("ready.")
+
+    produced = subprocess.run(
+        [sys.executable, "-c", PRODUCER],
+        env={**foreign.environ, "PYTHONPATH": str(code)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+    assert 0 == produced.returncode, produced.stderr
+    result = json.loads(produced.stdout)
+    assert 5 == result["sum"]
+    assert 14 == result["celery"]["doubled"]
+    assert [number * 2 for number in range(100)] == [one["doubled"] for one in result["io_bound"]]
+    assert {workers[1].pid} == {one["pid"] for one in result["io_bound"]}
+    assert workers[0].pid != result["celery"]["pid"]
+    assert before == sorted(code.rglob("*"))
+    for name in ("prefork", "gevent"):
+        ready = foreign("health", name, "--ready")
+        assert 0 == ready.returncode, ready.stdout
+    for worker in workers:
+        worker.terminate()
+        assert 0 == worker.wait(timeout=60)
+
+
+def test_what_the_project_sets_is_kept_and_shown(foreign: Program) -> None:
+    """
+    The project's own task_acks_late wins over our default, and `config show` says so.
+    """
+    shown = foreign("config", "show", "prefork", "--json")
+
+    assert 0 == shown.returncode, shown.stderr
+    rows = {row["setting"]: row for row in json.loads(shown.stdout)}
+    assert (False, "the project's own settings") == (
+        rows["task_acks_late"]["value"],
+        rows["task_acks_late"]["from"],
+    )
+    assert True is rows["task_reject_on_worker_lost"]["value"]
+
+
+def test_its_settings_files_are_explained(foreign: Program) -> None:
+    """
+    One reads which file set a name, although the project loads the files itself.
+    """
+    explained = foreign("settings", "explain", "REDIS_URL")
+
+    assert 0 == explained.returncode, explained.stderr
+    assert "10-public.py: set" in explained.stdout
