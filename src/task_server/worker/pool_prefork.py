@@ -19,6 +19,7 @@ class PreforkTasks:
 
     def __init__(self, controller: Any) -> None:
         self._controller = controller
+        _remember_running_jobs(controller.pool)
 
     def running(self, requests: Iterable[Any]) -> list[Any]:
         """Return those of *requests* that a child has got and not ended."""
@@ -77,6 +78,33 @@ class PreforkTasks:
                 job.discard()
                 unfinished.append(request)
         return unfinished
+
+
+def _remember_running_jobs(task_pool: Any) -> None:
+    """
+    Let the tasks that run while the connection is lost deliver their results.
+
+    Celery flushes the pool then, and up to 5.6 forgets all its jobs: the
+    children end their tasks, and nobody hears of it. From 5.7 on this changes
+    nothing.
+    """
+    flush = task_pool.flush
+
+    def flush_others() -> None:
+        pool = task_pool._pool  # noqa: SLF001
+        running = {
+            number: job
+            for number, job in pool._cache.items()  # noqa: SLF001
+            if job.accepted() and not job.ready()
+        }
+        flush()
+        pool._cache.update(running)  # noqa: SLF001
+        for job in running.values():
+            process = job._write_to or job._scheduled_for  # noqa: SLF001
+            if process is not None and process._is_alive():  # noqa: SLF001
+                pool._busy_workers.add(process.inqW_fd)  # noqa: SLF001
+
+    task_pool.flush = flush_others
 
 
 def _job(request: Any) -> Any | None:
