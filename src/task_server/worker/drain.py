@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from celery.worker import state as worker_state
 
-from task_server.worker.handback import InHand, give_back, requeue, scheduled
+from task_server.worker.handback import InHand, cancel_scheduled, give_back, requeue
 from task_server.worker.heartbeat import Heart
 from task_server.worker.stop_signals import WakePipe
 
@@ -163,8 +163,7 @@ class Drain:
         consumer.task_consumer.cancel()
         self._heart.beat()
         waiting = tasks.withdraw(self.in_hand)
-        for item, _ in scheduled(consumer.timer):
-            consumer.timer.cancel(item.entry)
+        cancel_scheduled(consumer.timer)
         for bucket in consumer.task_buckets.values():
             if bucket:
                 bucket.clear_pending()

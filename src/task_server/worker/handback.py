@@ -105,3 +105,12 @@ def scheduled(timer: Any) -> list[tuple[Any, Any]]:
         if args and hasattr(args[0], "execute_using_pool"):
             found.append((item, args[0]))
     return found
+
+
+def cancel_scheduled(timer: Any) -> None:
+    """Keep the tasks that wait in *timer* from starting."""
+    for item, _ in scheduled(timer):
+        timer.cancel(item.entry)
+        # A greenlet of the gevent timer does not ask whether it was cancelled.
+        if hasattr(item, "kill"):
+            item.kill(block=False)

@@ -57,8 +57,20 @@ class Debts:
             logger.info("%d tasks of the lost connection are back in their queues", restored)
 
     def detach(self) -> None:
-        """Do without a connection until the next `attach`."""
-        self._channel = None
+        """Do without a connection until the next `attach`, and remember what was not restored."""
+        channel, self._channel = self._channel, None
+        if channel is None or _is_open(channel):
+            return
+        # Up to Kombu 5.6 the attempt to read the last answer ends the closing.
+        delivered, dirty = channel.qos._delivered, channel.qos._dirty  # noqa: SLF001
+        running = self._running()
+        self._restore.extend(tag for tag in delivered if tag not in dirty | running)
+        delivered.clear()
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the connection of the last `attach` is gone."""
+        return self._channel is not None and not _is_open(self._channel)
 
     def install(self) -> None:
         """Fasten this to Kombu's Redis transport, in place of three of its methods."""

@@ -8,6 +8,7 @@ from celery.worker.control import Panel
 
 from task_server.worker import children, memory
 from task_server.worker.drain import Drain
+from task_server.worker.handback import cancel_scheduled
 from task_server.worker.heartbeat import Heart
 from task_server.worker.reconnect import Debts
 from task_server.worker.stop_signals import install as install_signals
@@ -113,8 +114,11 @@ class ConsumerStep(bootsteps.StartStopStep):
 
             wake_when_done(parent.connection, self.drain)
 
-    def stop(self, parent: Any) -> None:  # noqa: ARG002 - Celery's shape
+    def stop(self, parent: Any) -> None:
         """Take note that the connection is lost, or no longer needed."""
+        if self.debts.is_lost:
+            # Their messages go back; up to 5.6 Celery lets them run as well.
+            cancel_scheduled(parent.timer)
         self.drain.detach()
         self.debts.detach()
         self.heart.disconnected()

@@ -4,6 +4,7 @@ import signal
 from collections.abc import Callable
 
 import pytest
+from celery import Celery
 from worker_child import POOLS, REPETITIONS, Broker, Worker, eventually
 
 from task_server.probe import is_running
@@ -268,3 +269,45 @@ def test_a_killed_worker_leaves_no_child(
 
 def _exists(pid: int) -> bool:
     return is_running(pid, None)
+
+
+@pytest.mark.parametrize("pool", POOLS)
+def test_the_remote_shutdown_drains_as_well(
+    pool: str, broker: Broker, start: Callable[..., Worker], send: Callable[..., None]
+) -> None:
+    """
+    Flower's button lets running tasks end and hands back the rest, like SIGTERM.
+    """
+    worker = start(pool)
+    worker.hear("READY=1")
+    for number in range(5):
+        send("work", number, 2.0)
+    eventually(lambda: len(worker.starts()) == 2)
+
+    with Celery("proj", broker=broker.url) as remote:
+        remote.control.shutdown()
+    code = worker.wait()
+
+    assert 0 == code
+    assert {0: 1, 1: 1} == worker.ends(), worker.output()
+    assert (3, 0) == (broker.queued(), broker.unacked())
+
+
+def test_a_task_can_still_be_terminated(
+    broker: Broker, start: Callable[..., Worker], send: Callable[..., None]
+) -> None:
+    """
+    Children leave SIGTERM to the main process, and yet `revoke(terminate=True)` ends a task.
+    """
+    worker = start("prefork", concurrency=1)
+    worker.hear("READY=1")
+    send("work", 1, 200, task_id="doomed")
+    eventually(lambda: len(worker.starts()) == 1)
+
+    with Celery("proj", broker=broker.url) as remote:
+        remote.control.revoke("doomed", terminate=True)
+    send("work", 2)
+    eventually(lambda: 2 in worker.ends())
+    eventually(lambda: broker.unacked() == 0)
+
+    assert {2: 1} == worker.ends()
