@@ -178,7 +178,9 @@ def test_the_handed_back_tasks_are_first_in_line(
     for number in range(8):
         send("work", number, 1.5 if number == 0 else 0)
     eventually(lambda: len(worker.starts()) == 1)
-    eventually(lambda: broker.unacked() >= 2)
+    # All that it reserves; under gevent it waits with the second for a free place.
+    # A message that is on its way at the signal goes to the end of the queue.
+    eventually(lambda: broker.unacked() == (4 if pool == "prefork" else 2))
     worker.send(signal.SIGTERM)
     worker.wait()
     after = start(pool, concurrency=1)
