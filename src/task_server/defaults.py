@@ -48,6 +48,16 @@ def connection_defaults(result_backend: str | None) -> tuple[Default, ...]:
             "a connection that is silent is asked whether it still works",
         ),
         Default(
+            "broker_transport_options.socket_timeout",
+            20,
+            "a Redis that accepts and never answers would stop the worker's loop for ever",
+        ),
+        Default(
+            "broker_transport_options.socket_connect_timeout",
+            10,
+            "a host that drops packets is given up sooner than the kernel does (130 s)",
+        ),
+        Default(
             "redis_backend_health_check_interval",
             25,
             "the same for the connections of the result backend",

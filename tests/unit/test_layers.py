@@ -18,7 +18,7 @@ LAYERS = (
     {"config", "settings"},
     {"loader", "decision", "cgroup"},
     {"profiles"},
-    {"machine", "argv", "defaults", "runtime", "probe"},
+    {"machine", "requirements", "argv", "defaults", "runtime", "probe"},
     {"worker", "local", "process", "project"},
     {"app"},
     {"manage", "health", "celeryd"},

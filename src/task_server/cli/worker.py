@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from task_server import runtime
+from task_server import requirements, runtime
 from task_server.argv import worker_command
 from task_server.cli.options import app_option, config_option, resolved
 from task_server.machine import this_machine
@@ -59,5 +59,6 @@ def command(name: str, app: str | None, path: Path | None, *, print_argv: bool) 
         settings = [f"{key}={value}" for key, value in chosen.environ.items() if "URL" not in key]
         click.echo(shlex.join(["env", *settings, *chosen.argv]))
         return
+    requirements.check(config.workers[name].pool)
     runtime.prepare(folder, os.getuid())
     become(chosen, os.environ)
