@@ -15,13 +15,13 @@ SOURCE = Path(task_server.__file__).parent
 #: in a lower row, and a package's own modules.
 LAYERS = (
     {"errors", "values", "transport"},
-    {"config", "settings"},
+    {"config", "settings", "findings"},
     {"loader", "decision", "cgroup"},
     {"profiles"},
     {"machine", "requirements", "argv", "defaults", "runtime", "probe"},
     {"worker", "local", "process", "project"},
     {"app"},
-    {"manage", "health", "celeryd"},
+    {"manage", "health", "celeryd", "checks"},
     {"cli"},
     {"__main__"},
 )

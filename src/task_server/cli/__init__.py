@@ -20,6 +20,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "health": "task_server.cli.health",
         "flower": "task_server.cli.flower",
         "config": "task_server.cli.config",
+        "check": "task_server.cli.check",
         "settings": "task_server.cli.settings",
     }
 )

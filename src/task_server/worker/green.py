@@ -28,9 +28,10 @@ and only checked. Not cooperative: the look-up of a host name in psycopg2.
 
 from dataclasses import dataclass
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from task_server.errors import ConfigError, Problem
+from task_server.findings import Finding
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
@@ -41,23 +42,6 @@ if TYPE_CHECKING:
 WAIT_SECONDS = 300.0
 
 SETTING = "database_connections"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """
-    Something the operator should know; the worker runs nevertheless.
-
-    *setting* is the dotted name of the setting, *message* what it does here
-    and what to do about it.
-    """
-
-    level: Literal["info", "warning"]
-    setting: str
-    message: str
-
-    def __str__(self) -> str:
-        return f"{self.level}: {self.setting}: {self.message}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +81,7 @@ def install(connections: int, *, wait: float = WAIT_SECONDS, reuse: bool = True)
     problems = _patch_problems()
     if problems:
         raise ConfigError(problems, "the gevent worker")
-    wrappers = _postgresql()
+    wrappers = postgresql()
     if not wrappers:
         return Installed((), None)
 
@@ -127,7 +111,14 @@ def check(connections: int) -> list[Finding]:
     """
     from task_server.worker import green_checks  # noqa: PLC0415 imports gevent
 
-    return green_checks.findings(_postgresql(), connections)
+    return green_checks.findings(postgresql(), connections)
+
+
+def contradictions(connections: int) -> list[Problem]:
+    """Return why the bound could not hold with the project's DATABASES; as `check` otherwise."""
+    from task_server.worker import green_checks  # noqa: PLC0415 imports gevent
+
+    return green_checks.share(postgresql(), connections)[1]
 
 
 def _patch_problems() -> list[Problem]:
@@ -148,7 +139,7 @@ def _patch_problems() -> list[Problem]:
     ]
 
 
-def _postgresql() -> "dict[str, BaseDatabaseWrapper]":
+def postgresql() -> "dict[str, BaseDatabaseWrapper]":
     """Return Django's PostgreSQL connections by alias, each unopened."""
     try:
         from django.conf import settings  # noqa: PLC0415 the project may not use Django

@@ -11,7 +11,8 @@ import gevent
 from gevent import monkey, socket
 
 from task_server.errors import Problem
-from task_server.worker.green import SETTING, Finding
+from task_server.findings import Finding
+from task_server.worker.green import SETTING
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper

@@ -1,0 +1,147 @@
+"""Broker, result backend and what goes through them."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from task_server.checks.facts import Case, Facts, listed
+from task_server.findings import Finding
+
+#: Schemes of a broker for which the defaults of task-server are made.
+REDIS_SCHEMES = ("redis", "rediss", "redis+socket", "sentinel")
+
+#: Names of pickle in `accept_content`: kombu's own and its media type.
+PICKLE = {"pickle", "application/x-python-serialize"}
+
+
+def broker(case: Case) -> Iterator[Finding]:
+    """Tell whether the broker is Redis."""
+    url = case.config.broker_url
+    if url is None and case.facts is not None:
+        url = case.facts.chosen("broker_url")
+    if url is None:
+        if case.facts is not None:
+            yield Finding(
+                "error",
+                "broker_url",
+                "neither task-server nor the project names a broker, so Celery would look for "
+                "RabbitMQ on this machine",
+                "set TASK_SERVER_BROKER_URL, or broker_url in the project",
+            )
+        return
+    scheme = str(url).partition("://")[0]
+    if scheme not in REDIS_SCHEMES:
+        yield Finding(
+            "error",
+            "broker_url",
+            f"the broker is {scheme}://, and what task-server does for its workers (visibility "
+            "timeout, restoring and handing back of messages) is made for Redis",
+            "use redis:// or rediss://, or start Celery without task-server",
+        )
+
+
+def results(case: Case) -> Iterator[Finding]:
+    """Look at where results go, and whether they ever leave."""
+    facts = case.facts or Facts()
+    url = case.config.result_backend or facts.chosen("result_backend")
+    if url is None:
+        return
+    scheme = str(url).partition("://")[0].partition("+")[0]
+    if scheme == "rpc":
+        yield Finding(
+            "warning",
+            "result_backend",
+            "rpc:// sends each result as a message to the process that called; no other process "
+            "can read it, and results of callers that went away stay in Redis",
+            "use the URL of Redis, or no backend if nobody reads results",
+        )
+    elif "result_expires" in facts.own and not facts.values["result_expires"]:
+        yield Finding(
+            "warning",
+            "result_expires",
+            f"{facts.whose('result_expires')} is {facts.values['result_expires']!r}: results "
+            "never expire, so the memory of Redis fills up",
+            "remove it (a day is the default), or set ignore_result on tasks whose result "
+            "nobody reads",
+        )
+
+
+def pickle(case: Case) -> Iterator[Finding]:
+    """Look for pickle: whoever reaches the broker runs code as the worker's user."""
+    facts = case.facts
+    if facts is None:
+        return
+    accepted = _names(facts.values.get("accept_content"))
+    serializer = str(facts.values.get("task_serializer") or "json")
+    if (
+        accepted
+        and serializer not in accepted
+        and not (serializer == "pickle" and accepted & PICKLE)
+    ):
+        yield Finding(
+            "error",
+            "task_serializer",
+            f"{serializer!r} is not in accept_content ({listed(sorted(accepted))}), so workers "
+            "refuse every task",
+            "add it there, or remove one of the two",
+        )
+    if not accepted & PICKLE:
+        return
+    danger = "whoever can write to Redis runs code as the user of the worker"
+    if case.root and not case.force_root:
+        yield Finding(
+            "error",
+            "accept_content",
+            f"{facts.whose('accept_content')} accepts pickle, and the worker runs as root: Celery "
+            "refuses to start",
+            "remove pickle, or run the worker as another user",
+        )
+    else:
+        yield Finding(
+            "warning",
+            "accept_content",
+            f"{facts.whose('accept_content')} accepts pickle: {danger}",
+            "remove it; json is the default",
+        )
+
+
+def _names(accepted: Any) -> set[str]:
+    return {str(name) for name in accepted or ()}
+
+
+def connections(case: Case) -> Iterator[Finding]:
+    """Compare the project's bound on connections of the transport with the concurrency."""
+    facts = case.facts
+    name = "broker_transport_options.max_connections"
+    if facts is None or name not in facts.own:
+        return
+    bound = int(facts.values[name])
+    for worker, profile in case.profiles.items():
+        if profile.worker.pool == "gevent" and bound < profile.concurrency:
+            yield Finding(
+                "error",
+                name,
+                f"{facts.whose(name)} is {bound}, below the {profile.concurrency} tasks at once "
+                f"of {worker}: acknowledgements fail and their tasks run twice",
+                f"remove it, or raise it to {profile.concurrency + 16}",
+            )
+
+
+#: Celery settings that an argument of the worker's command replaces.
+REPLACED = {
+    "worker_concurrency": "concurrency",
+    "worker_prefetch_multiplier": "prefetch_multiplier",
+    "worker_pool": "pool",
+}
+
+
+def replaced(case: Case) -> Iterator[Finding]:
+    """Name the project's settings that have no effect, since the command line has them."""
+    facts = case.facts or Facts()
+    for name, ours in REPLACED.items():
+        if name in facts.own:
+            yield Finding(
+                "info",
+                name,
+                f"{facts.whose(name)} has no effect: each worker has its own {ours} "
+                f"(workers.NAME.{ours})",
+            )

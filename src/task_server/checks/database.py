@@ -1,0 +1,55 @@
+"""What the project's DATABASES mean for workers; connects to nothing."""
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from task_server.checks.facts import Case
+from task_server.findings import Finding
+
+if TYPE_CHECKING:
+    from django.db.backends.base.base import BaseDatabaseWrapper
+
+
+def databases(case: Case) -> Iterator[Finding]:
+    """Look at DATABASES of a Django project, which must be set up."""
+    if case.facts is None:
+        return
+    from task_server.worker import green  # noqa: PLC0415 - worker imports Celery
+
+    gevent = {
+        name: profile.worker.database_connections
+        for name, profile in case.profiles.items()
+        if profile.worker.pool == "gevent"
+    }
+    if not gevent:
+        yield from connection_age(green.postgresql())
+        return
+    found: dict[Finding, None] = {}
+    for name, bound in gevent.items():
+        try:
+            for problem in green.contradictions(bound):
+                setting = f"workers.{name}.{problem.setting}"
+                found[Finding("error", setting, problem.message)] = None
+            found.update(dict.fromkeys(green.check(bound)))
+        except ImportError as error:
+            found[
+                Finding(
+                    "error",
+                    f"workers.{name}.pool",
+                    f"the gevent pool cannot be imported ({error})",
+                    "install gevent",
+                )
+            ] = None
+    yield from found
+
+
+def connection_age(aliases: "Mapping[str, BaseDatabaseWrapper]") -> Iterator[Finding]:
+    """Explain CONN_MAX_AGE for prefork workers; under gevent the worker's own check does."""
+    for alias, wrapper in aliases.items():
+        if wrapper.settings_dict.get("CONN_MAX_AGE", 0) != 0:
+            yield Finding(
+                "info",
+                f"DATABASES[{alias!r}]['CONN_MAX_AGE']",
+                "buys nothing in a worker: since 5.6 Celery closes the connection before and "
+                "after each task, which is also what ended the crashes of celery#4878",
+            )

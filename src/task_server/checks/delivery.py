@@ -1,0 +1,102 @@
+"""What happens to a task whose worker is killed; what reserves messages; events."""
+
+from collections.abc import Iterator
+
+from task_server.checks.facts import Case, Facts, listed
+from task_server.findings import Finding
+
+#: What a kill means where tasks are acknowledged before they run.
+LOST = (
+    "the tasks that run when a worker is killed (out of memory, a lost machine, the end of the "
+    "stop grace) are lost"
+)
+
+
+def delivery(case: Case) -> Iterator[Finding]:
+    """Explain at-least-once and at-most-once, and who chose it."""
+    facts = case.facts or Facts()
+    for name, profile in case.profiles.items():
+        yield _of_worker(name, profile.worker.delivery, facts)
+    late = facts.chosen("task_acks_late", True)
+    if late and facts.chosen("task_reject_on_worker_lost", True) is False:
+        yield Finding(
+            "warning",
+            "task_reject_on_worker_lost",
+            f"{facts.whose('task_reject_on_worker_lost')} is False: a task whose process is "
+            "killed counts as failed, and does not go back to its queue",
+            "remove it, and the worker sets it to True",
+        )
+    early = [task.name for task in facts.tasks if not task.acks_late]
+    if late and early:
+        yield Finding(
+            "info", "acks_late", f"{listed(early, 20)} declare acks_late=False: of these, {LOST}"
+        )
+
+
+def _of_worker(name: str, chosen: str, facts: Facts) -> Finding:
+    setting = f"workers.{name}.delivery"
+    own = facts.chosen("task_acks_late")
+    if own is None:
+        if chosen == "at-most-once":
+            return Finding("info", setting, f"at-most-once: no task runs twice, but {LOST}")
+        return Finding(
+            "ok",
+            setting,
+            "at-least-once: a task whose worker is killed runs again, so a task must bear a "
+            "second run",
+        )
+    who = facts.whose("task_acks_late")
+    if own and chosen == "at-most-once":
+        return Finding(
+            "warning",
+            setting,
+            f"at-most-once has no effect, since {who} is True and wins: tasks may run twice",
+            "remove one of the two",
+        )
+    if own:
+        return Finding("ok", setting, f"at-least-once, as {who} has it")
+    if chosen == "at-most-once":
+        return Finding("info", setting, f"at-most-once, as {who} has it: {LOST}")
+    return Finding(
+        "warning",
+        setting,
+        f"at-least-once has no effect, since {who} is False and wins: {LOST}",
+        f"remove it if tasks may run twice, or say so with {setting} = 'at-most-once'",
+    )
+
+
+def stalls(case: Case) -> Iterator[Finding]:
+    """Warn of a prefetch multiplier with which a gevent worker waits for its own poll."""
+    facts = case.facts or Facts()
+    for name, profile in case.profiles.items():
+        worker = profile.worker
+        late = facts.chosen("task_acks_late", worker.delivery == "at-least-once")
+        if worker.pool == "gevent" and late and profile.prefetch_multiplier == 1:
+            yield Finding(
+                "warning",
+                f"workers.{name}.prefetch_multiplier",
+                "1, with late acknowledgement: when every greenlet is taken the worker waits in "
+                "the transport's poll of two seconds, which halves its speed",
+                "leave it out (4 under gevent), or set it to 2 or more",
+            )
+
+
+def events(case: Case) -> Iterator[Finding]:
+    """Warn of task events that nobody asked for at run time."""
+    facts = case.facts or Facts()
+    cost = "a third of the time of a short task goes into events, whether anybody reads them"
+    repair = "Flower switches them on while it runs; leave it out unless something else reads them"
+    own = facts.chosen("worker_send_task_events")
+    if own:
+        who = facts.whose("worker_send_task_events")
+        yield Finding("warning", "worker_send_task_events", f"{who} is on: {cost}", repair)
+    for name, profile in case.profiles.items():
+        if profile.worker.events and not own:
+            yield Finding("warning", f"workers.{name}.events", f"on: {cost}", repair)
+    if facts.chosen("task_send_sent_event"):
+        yield Finding(
+            "info",
+            "task_send_sent_event",
+            f"{facts.whose('task_send_sent_event')} is on: each call of a task sends one more "
+            "message; only an exporter that measures the wait in the queue needs it",
+        )

@@ -1,0 +1,165 @@
+"""The project's Celery app -> Facts."""
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from task_server import project
+from task_server.checks.facts import Facts, TaskFacts
+from task_server.defaults import Default
+from task_server.errors import ConfigError
+from task_server.settings import explain, locate
+
+#: The settings that the rules look at.
+NAMES = (
+    "accept_content",
+    "broker_url",
+    "result_accept_content",
+    "result_backend",
+    "result_expires",
+    "task_acks_late",
+    "task_default_queue",
+    "task_ignore_result",
+    "task_reject_on_worker_lost",
+    "task_send_sent_event",
+    "task_serializer",
+    "task_soft_time_limit",
+    "task_time_limit",
+    "visibility_timeout",
+    "worker_concurrency",
+    "worker_max_memory_per_child",
+    "worker_pool",
+    "worker_prefetch_multiplier",
+    "worker_send_task_events",
+)
+
+#: The settings that are dictionaries, and the keys of each.
+OPTIONS: Mapping[str, tuple[str, ...]] = {
+    "broker_transport_options": ("visibility_timeout", "max_connections"),
+    "result_backend_transport_options": ("visibility_timeout",),
+}
+
+#: What Celery itself lets win over the project's settings.
+VARIABLES: Mapping[str, str] = {
+    "broker_url": "CELERY_BROKER_URL",
+    "result_backend": "CELERY_RESULT_BACKEND",
+}
+
+
+def read(app: Any, environ: Mapping[str, str]) -> Facts:
+    """
+    Import the tasks of *app*, and return what the rules need to know.
+
+    Sets Django up, as a worker does; connects to nothing.
+
+    Raises:
+        Exception: Whatever the project's own code raises.
+    """
+    own: dict[str, str] = {}
+    for name in NAMES:
+        if name in VARIABLES and environ.get(VARIABLES[name]):
+            own[name] = VARIABLES[name]
+        elif app.conf.value_set_for(name):
+            own[name] = _written(app, name)
+    values = {name: app.conf.get(name) for name in NAMES}
+    for name, keys in OPTIONS.items():
+        options = app.conf.get(name) or {}
+        for key in keys:
+            if key in options:
+                values[f"{name}.{key}"] = options[key]
+                own[f"{name}.{key}"] = f"{_written(app, name)}[{key!r}]"
+    # As in a worker: a task that says nothing acknowledges late.
+    project.apply(app, (Default("task_acks_late", True, ""),))
+    app.loader.import_default_modules()
+    app.finalize()
+    declared = app.conf.task_queues or ()
+    return Facts(
+        values=values,
+        own=own,
+        origin=_origin(environ),
+        # Before the tasks, since asking the router declares missing queues.
+        queues=tuple(str(getattr(queue, "name", queue)) for queue in declared),
+        routes=tuple(_routes(app.conf.task_routes)),
+        tasks=tuple(
+            _task(app, task)
+            for name, task in sorted(app.tasks.items())
+            if not name.startswith("celery.")
+        ),
+    )
+
+
+def _written(app: Any, name: str) -> str:
+    """Return *name* as a settings module writes it."""
+    return f"{app.namespace}_{name}".upper() if app.namespace else name
+
+
+def _origin(environ: Mapping[str, str]) -> Callable[[str], str]:
+    def origin(written: str) -> str:
+        if written in VARIABLES.values() and environ.get(written):
+            return "the environment"
+        # The project's own code may have set the module just now.
+        module = os.environ.get("DJANGO_SETTINGS_MODULE") or environ.get("DJANGO_SETTINGS_MODULE")
+        if module is None or not written.isupper():
+            return "the project's Celery app"
+        try:
+            changes = explain(written, locate(module), environ)
+        except ConfigError:
+            changes = ()
+        return str(changes[-1].file) if changes else module
+
+    return origin
+
+
+def _routes(given: Any) -> Iterator[tuple[str, str]]:
+    """Return pattern and queue of each route that `task_routes` spells out."""
+    tables = given if isinstance(given, list | tuple) else [given]
+    for table in tables:
+        rows = table.items() if isinstance(table, Mapping) else table
+        if not isinstance(rows, list | tuple) and not isinstance(table, Mapping):
+            continue  # a function, or the name of one: `_queue` asks it
+        for row in rows:
+            if not isinstance(row, tuple | list) or len(row) != 2:  # noqa: PLR2004 - a pair
+                continue
+            pattern, route = row
+            queue = route.get("queue") if isinstance(route, Mapping) else route
+            if queue is not None:
+                yield str(getattr(pattern, "pattern", pattern)), str(getattr(queue, "name", queue))
+
+
+def _task(app: Any, task: Any) -> TaskFacts:
+    return TaskFacts(
+        name=task.name,
+        acks_late=bool(task.acks_late),
+        queue=_queue(app, task),
+        time_limit=task.time_limit,
+        soft_time_limit=task.soft_time_limit,
+        longest_retry=_longest_retry(task),
+    )
+
+
+def _queue(app: Any, task: Any) -> str | None:
+    """Return the queue that a call of *task* without arguments goes to, if that can be told."""
+    given = {"queue": task.queue} if getattr(task, "queue", None) else {}
+    try:
+        route = app.amqp.router.route(given, task.name, (), {}, task_type=task)
+    except Exception:  # noqa: BLE001 - a project's own router may want the arguments of a call
+        return None
+    queue = route.get("queue")
+    return None if queue is None else str(getattr(queue, "name", queue))
+
+
+def _longest_retry(task: Any) -> float:
+    """
+    Return the longest countdown, in seconds, of a retry of *task*.
+
+    The arithmetic is Celery's (`get_exponential_backoff_interval`): factor x
+    2^n, at most `retry_backoff_max`; without backoff, `default_retry_delay`.
+    """
+    delay = float(task.default_retry_delay or 0)
+    backoff = getattr(task, "retry_backoff", False)
+    if not backoff:
+        return delay
+    most = float(getattr(task, "retry_backoff_max", 600))
+    # Beyond 2^20 s any bound on the number of retries is no bound on the time.
+    retries = 20 if task.max_retries is None else min(20, max(0, int(task.max_retries) - 1))
+    return min(most, float(int(backoff) << retries))

@@ -1,0 +1,486 @@
+"""Each offline rule: what it is given, and the one line it says."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from task_server.checks import Case, Facts, TaskFacts, content, delivery, offline, routing, times
+from task_server.config import BUILT_IN_WORKERS, Config, WorkerConfig
+from task_server.findings import Finding
+from task_server.profiles import Machine, profile_of
+
+MACHINE = Machine(cores=2.0, memory=None)
+Rule = Callable[[Case], Iterator[Finding]]
+
+
+def own(tasks: tuple[TaskFacts, ...] = (), **values: Any) -> Facts:
+    """Return what is known of a project that sets *values*; `__` stands for a dot."""
+    dotted = {name.replace("__", "."): value for name, value in values.items()}
+    return Facts(
+        values={"task_default_queue": "celery", **dotted},
+        own={name: f"CELERY_{name.upper()}" for name in dotted},
+        origin=lambda _: "cl/settings/10-public.py",
+        tasks=tasks,
+    )
+
+
+def case(
+    facts: Facts | None = None,
+    *,
+    workers: Mapping[str, Mapping[str, Any]] | None = None,
+    config: Mapping[str, Any] | None = None,
+    **more: Any,
+) -> Case:
+    """Return the built-in prefork and gevent workers, or *workers*, changed as given."""
+    chosen: dict[str, WorkerConfig] = {}
+    for name, changes in (workers or {"prefork": {}, "gevent": {}}).items():
+        base = BUILT_IN_WORKERS.get(name) or WorkerConfig(name=name)
+        chosen[name] = replace(base, **changes)
+    return Case(
+        config=Config(workers=chosen, **(config or {})),
+        profiles={name: profile_of(worker, MACHINE) for name, worker in chosen.items()},
+        counts=dict.fromkeys(chosen, 1),
+        facts=facts,
+        **more,
+    )
+
+
+BACKOFF = TaskFacts(name="feeds.poll", longest_retry=7200)
+SLOW = TaskFacts(name="bulk.read", time_limit=7200, queue="celery")
+SOFT = TaskFacts(name="docket.fetch", soft_time_limit=30, queue="io_bound")
+PREFORK = {"prefork": {}}
+GEVENT = {"gevent": {}}
+
+TABLE: list[tuple[str, Rule, Case, str, str, str]] = [
+    # the fact, the rule, the case, and level, setting and words of its only line
+    (
+        "a visibility timeout of ours below a worker's limit",
+        times.visibility,
+        case(config={"visibility_timeout": 60}, workers={"prefork": {"time_limit": 600}}),
+        "error",
+        "visibility_timeout",
+        "set visibility_timeout to 1200 in task-server.toml",
+    ),
+    (
+        "a task's own limit above the default of an hour",
+        times.visibility,
+        case(own((SLOW,))),
+        "error",
+        "visibility_timeout",
+        "not above the time limit of bulk.read (7200 s)",
+    ),
+    (
+        "the project's task_time_limit counts",
+        times.visibility,
+        case(own(task_time_limit=4000)),
+        "error",
+        "visibility_timeout",
+        "time limit of task_time_limit (4000 s)",
+    ),
+    (
+        "a retry later than the visibility timeout",
+        times.visibility,
+        case(own((BACKOFF,))),
+        "error",
+        "visibility_timeout",
+        "feeds.poll retries with a countdown of up to 7200 s",
+    ),
+    (
+        "the project's own value in the transport names who set it",
+        times.visibility,
+        case(
+            own((SLOW,), broker_transport_options__visibility_timeout=1800),
+            config={"visibility_timeout": 10000},
+        ),
+        "error",
+        "broker_transport_options.visibility_timeout",
+        "CELERY_BROKER_TRANSPORT_OPTIONS.VISIBILITY_TIMEOUT of cl/settings/10-public.py is 1800 s",
+    ),
+    (
+        "the project's own value in the result backend is looked at, too",
+        times.visibility,
+        case(
+            own((SLOW,), result_backend_transport_options__visibility_timeout=60),
+            config={"visibility_timeout": 10000},
+        ),
+        "error",
+        "result_backend_transport_options.visibility_timeout",
+        "is 60 s, not above the time limit of bulk.read",
+    ),
+    (
+        "a smaller value in one of three places",
+        times.visibility,
+        case(own(broker_transport_options__visibility_timeout=1800)),
+        "warning",
+        "broker_transport_options.visibility_timeout",
+        "below the 3600 s of the other places",
+    ),
+    (
+        "a right visibility timeout",
+        times.visibility,
+        case(own((replace(SLOW, time_limit=100),))),
+        "ok",
+        "visibility_timeout",
+        "3600 s, above the longest time limit (100 s)",
+    ),
+    (
+        "without a project",
+        times.visibility,
+        case(),
+        "ok",
+        "visibility_timeout",
+        "3600 s, a task that runs longer",
+    ),
+    (
+        "a task's soft limit on gevent",
+        times.soft_limits,
+        case(own((SOFT,))),
+        "warning",
+        "soft_time_limit",
+        "docket.fetch would go to gevent",
+    ),
+    (
+        "the project's soft limit on gevent",
+        times.soft_limits,
+        case(own((SOFT,), task_soft_time_limit=60)),
+        "warning",
+        "task_soft_time_limit",
+        "CELERY_TASK_SOFT_TIME_LIMIT of cl/settings/10-public.py is 60 s; on gevent",
+    ),
+    (
+        "the drain without a known stop grace tells the number",
+        times.drain,
+        case(workers={"prefork": {"drain_seconds": 60}}),
+        "info",
+        "workers.prefork.drain_seconds",
+        "stop_grace_period: 75s (Docker), TimeoutStopSec=75 (systemd)",
+    ),
+    (
+        "a stop grace below the drain",
+        times.drain,
+        case(workers=PREFORK, stop_grace=10),
+        "error",
+        "workers.prefork.drain_seconds",
+        "the worker is killed after 10 s",
+    ),
+    (
+        "a stop grace just above the drain",
+        times.drain,
+        case(workers=PREFORK, stop_grace=35),
+        "warning",
+        "workers.prefork.drain_seconds",
+        "30 s leave 5 s of the stop grace (35 s)",
+    ),
+    (
+        "a stop grace that is long enough",
+        times.drain,
+        case(workers=PREFORK, stop_grace=45),
+        "ok",
+        "workers.prefork.drain_seconds",
+        "fit into the stop grace of 45 s",
+    ),
+    (
+        "prefetch 1 with late acknowledgement on gevent",
+        delivery.stalls,
+        case(workers={"gevent": {"prefetch_multiplier": 1}}),
+        "warning",
+        "workers.gevent.prefetch_multiplier",
+        "set it to 2 or more",
+    ),
+    (
+        "late acknowledgement by the project counts for that, too",
+        delivery.stalls,
+        case(
+            own(task_acks_late=True),
+            workers={"gevent": {"prefetch_multiplier": 1, "delivery": "at-most-once"}},
+        ),
+        "warning",
+        "workers.gevent.prefetch_multiplier",
+        "poll of two seconds",
+    ),
+    (
+        "events of a worker",
+        delivery.events,
+        case(workers={"gevent": {"events": True}}),
+        "warning",
+        "workers.gevent.events",
+        "Flower switches them on while it runs",
+    ),
+    (
+        "events of the project",
+        delivery.events,
+        case(own(worker_send_task_events=True)),
+        "warning",
+        "worker_send_task_events",
+        "CELERY_WORKER_SEND_TASK_EVENTS of cl/settings/10-public.py is on",
+    ),
+    (
+        "events of each call",
+        delivery.events,
+        case(own(task_send_sent_event=True)),
+        "info",
+        "task_send_sent_event",
+        "each call of a task sends one more message",
+    ),
+    (
+        "at-least-once is explained",
+        delivery.delivery,
+        case(workers=PREFORK),
+        "ok",
+        "workers.prefork.delivery",
+        "a task must bear a second run",
+    ),
+    (
+        "at-most-once is explained by what is lost",
+        delivery.delivery,
+        case(workers={"prefork": {"delivery": "at-most-once"}}),
+        "info",
+        "workers.prefork.delivery",
+        "the tasks that run when a worker is killed",
+    ),
+    (
+        "the project acknowledges early",
+        delivery.delivery,
+        case(own(task_acks_late=False), workers=PREFORK),
+        "warning",
+        "workers.prefork.delivery",
+        "CELERY_TASK_ACKS_LATE of cl/settings/10-public.py is False and wins",
+    ),
+    (
+        "the project acknowledges early, and the worker says so",
+        delivery.delivery,
+        case(own(task_acks_late=False), workers={"prefork": {"delivery": "at-most-once"}}),
+        "info",
+        "workers.prefork.delivery",
+        "are lost",
+    ),
+    (
+        "the project overrides at-most-once",
+        delivery.delivery,
+        case(own(task_acks_late=True), workers={"prefork": {"delivery": "at-most-once"}}),
+        "warning",
+        "workers.prefork.delivery",
+        "at-most-once has no effect",
+    ),
+    (
+        "the project acknowledges late itself",
+        delivery.delivery,
+        case(own(task_acks_late=True), workers=PREFORK),
+        "ok",
+        "workers.prefork.delivery",
+        "as CELERY_TASK_ACKS_LATE of cl/settings/10-public.py has it",
+    ),
+    (
+        "a queue of a task without a worker",
+        routing.queues,
+        case(own((TaskFacts(name="feeds.poll", queue="feeds"),))),
+        "error",
+        "queue feeds",
+        "its tasks wait for ever; it is named by the task feeds.poll",
+    ),
+    (
+        "a queue of task_queues without a worker",
+        routing.queues,
+        case(replace(own(), queues=("celery", "batch1"))),
+        "error",
+        "queue batch1",
+        "named by task_queues; add it to the queues of a worker",
+    ),
+    (
+        "a queue of task_routes without a worker",
+        routing.queues,
+        case(replace(own(), routes=(("bulk.*", "batch2"),))),
+        "error",
+        "queue batch2",
+        "named by task_routes['bulk.*']",
+    ),
+    (
+        "a default queue without a worker",
+        routing.queues,
+        case(own(task_default_queue="web")),
+        "error",
+        "queue web",
+        "named by task_default_queue",
+    ),
+    (
+        "every queue has a worker",
+        routing.queues,
+        case(own((SOFT,))),
+        "ok",
+        "queues",
+        "a worker takes from each: celery, io_bound",
+    ),
+    (
+        "pickle as root",
+        content.pickle,
+        case(own(accept_content=["json", "pickle"]), root=True),
+        "error",
+        "accept_content",
+        "Celery refuses to start",
+    ),
+    (
+        "pickle as root by force",
+        content.pickle,
+        case(own(accept_content=["json", "pickle"]), root=True, force_root=True),
+        "warning",
+        "accept_content",
+        "whoever can write to Redis runs code",
+    ),
+    (
+        "pickle as somebody else, by its media type",
+        content.pickle,
+        case(own(accept_content=["application/x-python-serialize"], task_serializer="pickle")),
+        "warning",
+        "accept_content",
+        "json is the default",
+    ),
+    (
+        "a serializer that is not accepted",
+        content.pickle,
+        case(own(accept_content=["json"], task_serializer="yaml")),
+        "error",
+        "task_serializer",
+        "'yaml' is not in accept_content (json)",
+    ),
+    (
+        "results as messages",
+        content.results,
+        case(own(result_backend="rpc://")),
+        "warning",
+        "result_backend",
+        "use the URL of Redis",
+    ),
+    (
+        "results for ever",
+        content.results,
+        case(own(result_backend="redis://db", result_expires=None)),
+        "warning",
+        "result_expires",
+        "CELERY_RESULT_EXPIRES of cl/settings/10-public.py is None",
+    ),
+    (
+        "another broker, without telling its password",
+        content.broker,
+        case(own(broker_url="amqp://guest:hunter2@db//")),
+        "error",
+        "broker_url",
+        "the broker is amqp://, and what",
+    ),
+    ("no broker", content.broker, case(own()), "error", "broker_url", "TASK_SERVER_BROKER_URL"),
+    (
+        "a bound on connections below the greenlets",
+        content.connections,
+        case(own(broker_transport_options__max_connections=10), workers=GEVENT),
+        "error",
+        "broker_transport_options.max_connections",
+        "below the 512 tasks at once of gevent",
+    ),
+    (
+        "a setting that the command line replaces",
+        content.replaced,
+        case(own(worker_concurrency=8)),
+        "info",
+        "worker_concurrency",
+        "has no effect: each worker has its own concurrency",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("rule", "given", "level", "setting", "words"),
+    [row[1:] for row in TABLE],
+    ids=[row[0] for row in TABLE],
+)
+def test_a_rule_says_one_line(
+    rule: Rule, given: Case, level: str, setting: str, words: str
+) -> None:
+    """
+    A rule names the setting, what is wrong with it, and the repair; and no other line.
+    """
+    found = list(rule(given))
+
+    assert [(level, setting)] == [(finding.level, finding.setting) for finding in found]
+    assert words in found[0].text
+    assert "hunter2" not in str(found[0])
+
+
+@pytest.mark.parametrize(
+    ("rule", "given"),
+    [
+        (times.soft_limits, case(own((SOFT,)), workers={"prefork": {"queues": ("io_bound",)}})),
+        (times.soft_limits, case(own((replace(SOFT, queue="celery"),)))),
+        (delivery.stalls, case(workers={"prefork": {"prefetch_multiplier": 1}})),
+        (delivery.stalls, case(workers={"gevent": {"prefetch_multiplier": 2}})),
+        (
+            delivery.stalls,
+            case(own(task_acks_late=False), workers={"gevent": {"prefetch_multiplier": 1}}),
+        ),
+        (delivery.events, case(own(worker_send_task_events=False))),
+        (routing.queues, case()),
+        (content.pickle, case(own(accept_content=["json"]))),
+        (content.results, case(own(result_backend="redis://db", result_expires=3600))),
+        (content.broker, case(own(broker_url="rediss://db"))),
+        (content.broker, case(own(), config={"broker_url": "redis://db"})),
+        (content.connections, case(own(broker_transport_options__max_connections=528))),
+        (
+            content.connections,
+            case(own(broker_transport_options__max_connections=2), workers=PREFORK),
+        ),
+    ],
+)
+def test_a_rule_is_silent_where_nothing_is_wrong(rule: Rule, given: Case) -> None:
+    """
+    What is right, and has nothing to tell, has no line.
+    """
+    assert [] == list(rule(given))
+
+
+def test_tasks_that_acknowledge_early_are_listed() -> None:
+    """
+    Tasks with acks_late=False are named, with what a kill means for them.
+    """
+    tasks = (
+        TaskFacts(name="mail.send", acks_late=False),
+        TaskFacts(name="docket.read"),
+        TaskFacts(name="pay.charge", acks_late=False),
+    )
+
+    found = [one for one in delivery.delivery(case(own(tasks))) if one.setting == "acks_late"]
+
+    assert ["info"] == [one.level for one in found]
+    assert "mail.send, pay.charge declare acks_late=False" in found[0].message
+
+
+def test_a_task_of_a_lost_process_that_is_not_rejected_is_told() -> None:
+    """
+    Late acknowledgement without reject_on_worker_lost loses what an out-of-memory kill ends.
+    """
+    facts = own(task_reject_on_worker_lost=False)
+
+    found = {one.setting: one for one in delivery.delivery(case(facts))}
+
+    assert "warning" == found["task_reject_on_worker_lost"].level
+
+
+def test_two_places_are_two_lines() -> None:
+    """
+    Each place that is too small is named, as each has to be repaired.
+    """
+    facts = own(
+        (SLOW,),
+        broker_transport_options__visibility_timeout=60,
+        result_backend_transport_options__visibility_timeout=60,
+    )
+
+    found = list(times.visibility(case(facts, config={"visibility_timeout": 10000})))
+
+    assert list(times.PLACES[1:]) == [one.setting for one in found]
+
+
+def test_without_a_project_all_rules_run() -> None:
+    """
+    What can be said without the project is said, and is right by default.
+    """
+    assert {"ok", "info"} == {one.level for one in offline(case())}
