@@ -2,11 +2,12 @@
 Judging a configuration, the project and the servers before a worker starts.
 
 `offline` looks at what is written down and connects to nothing; `live` asks
-Redis, PostgreSQL and this machine. Both return findings, worst things with
-the step that repairs them, and change nothing.
+Redis, PostgreSQL and this machine. Both return findings, each problem with
+the step that repairs it, and change nothing.
 """
 
 from task_server.checks.facts import Case, Facts, TaskFacts
+from task_server.checks.live import live
 from task_server.checks.offline import offline
 
-__all__ = ["Case", "Facts", "TaskFacts", "offline"]
+__all__ = ["Case", "Facts", "TaskFacts", "live", "offline"]

@@ -30,13 +30,21 @@ ALONE = "all"
 \b
 Examples:
   task-server check                                 what needs no server
-  task-server check --worker prefork=50 --worker gevent=2
+  task-server check --live                          also Redis, PostgreSQL and this machine
+  task-server check --live --worker prefork=50 --worker gevent=2
   task-server check --stop-grace 60                 fits the drain into Docker's stop grace?
   task-server check --json | jq -r '.[] | select(.level == "error").setting'
 """
 )
 @app_option
 @config_option
+@click.option(
+    "--live",
+    is_flag=True,
+    envvar="TASK_SERVER_CHECK_LIVE",
+    show_envvar=True,
+    help="Also ask Redis, PostgreSQL and this machine.",
+)
 @click.option(
     "--worker",
     "workers",
@@ -53,6 +61,14 @@ Examples:
     envvar="TASK_SERVER_STOP_GRACE",
     show_envvar=True,
     help="Seconds from SIGTERM to SIGKILL (stop_grace_period, TimeoutStopSec).",
+)
+@click.option(
+    "--timeout",
+    type=click.FloatRange(0, min_open=True),
+    default=5.0,
+    envvar="TASK_SERVER_CHECK_TIMEOUT",
+    show_envvar=True,
+    help="Seconds that a server has for each answer.",
 )
 @click.option(
     "--project/--no-project",
@@ -75,19 +91,21 @@ def command(
     path: Path | None,
     workers: tuple[str, ...],
     stop_grace: float | None,
+    timeout: float,
     *,
+    live: bool,
     look: bool,
     as_json: bool,
 ) -> None:
     """
-    Check the configuration and the project.
+    Check the configuration, the project and, with --live, the servers.
 
     One line each: ok, info, warning or error, with the step that repairs it.
     Exits 0 without errors, 69 when only a server did not answer, else 78.
     """
     config = resolved(path, app=app).config
     counts = _counts(config, workers)
-    found = list(_findings(config, counts, stop_grace, look=look))
+    found = list(_findings(config, counts, stop_grace, look=look, live=timeout if live else None))
     if as_json:
         click.echo(json.dumps([asdict(finding) for finding in found]))
     else:
@@ -119,13 +137,16 @@ def _findings(
     stop_grace: float | None,
     *,
     look: bool,
+    live: float | None,
 ) -> Iterator[Finding]:
     from task_server.checks import Case, offline  # noqa: PLC0415 - imports Celery
+    from task_server.checks import live as asked
 
+    project: Any = None
     facts = None
     if look:
         try:
-            _, facts = _import(config)
+            project, facts = _import(config)
             yield Finding("ok", "app", f"{config.app} can be imported ({len(facts.tasks)} tasks)")
         except ConfigError as error:
             yield from (Finding("error", one.setting, one.message) for one in error.problems)
@@ -147,6 +168,8 @@ def _findings(
         stop_grace=stop_grace,
     )
     yield from offline(case)
+    if live is not None:
+        yield from asked(case, project, os.environ, live)
 
 
 def _import(config: Config) -> tuple[Any, Any]:

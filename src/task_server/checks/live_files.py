@@ -1,0 +1,127 @@
+"""This machine as its user finds it: folders to write in, and names of user and group."""
+
+import grp
+import os
+import pwd
+import stat
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from task_server import runtime
+from task_server.checks.facts import Case
+from task_server.findings import Finding
+
+
+def media() -> Iterator[Finding]:
+    """Try to write in MEDIA_ROOT, if the project is a Django project that has one."""
+    from django.conf import settings  # noqa: PLC0415 - not every project uses Django
+
+    if not settings.configured:
+        return
+    folder = str(settings.MEDIA_ROOT)
+    if not folder:
+        yield Finding("info", "MEDIA_ROOT", "not set, so there is no folder to look at")
+        return
+    yield writable("MEDIA_ROOT", Path(folder))
+
+
+def writable(setting: str, folder: Path) -> Finding:
+    """Tell whether this user can write in *folder*; leaves nothing in it."""
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except FileNotFoundError:
+        return Finding(
+            "error",
+            setting,
+            f"{folder} does not exist",
+            f"create it (or mount it), owned by {_user()}",
+        )
+    except NotADirectoryError:
+        return Finding("error", setting, f"{folder} is not a folder", "name a folder")
+    except OSError as error:
+        return Finding(
+            "error",
+            setting,
+            f"{folder} is not writable by {_user()} ({error.strerror}){_owner(folder)}",
+            "mount it for writing, or give it to that user",
+        )
+    return Finding("ok", setting, f"{folder} is writable by {_user()}")
+
+
+def _owner(folder: Path) -> str:
+    try:
+        status = folder.stat()
+    except OSError:
+        return ""
+    mode = stat.S_IMODE(status.st_mode)
+    return f": it belongs to {status.st_uid}:{status.st_gid}, mode {mode:04o}"
+
+
+def _user() -> str:
+    return f"{os.geteuid()}:{os.getegid()}"
+
+
+def names(case: Case) -> Iterator[Finding]:
+    """Tell whether the user and the group have names, which Celery and libraries look up."""
+    uid, gid = os.geteuid(), os.getegid()
+    try:
+        user = pwd.getpwuid(uid).pw_name
+    except KeyError:
+        yield Finding(
+            "warning",
+            "user",
+            f"uid {uid} has no entry in /etc/passwd: libraries that ask for the user's name or "
+            "home fail",
+            f"add one, such as worker:x:{uid}:{gid}::/:/usr/sbin/nologin",
+        )
+    else:
+        if uid == 0:
+            yield Finding(
+                "warning",
+                "user",
+                "root: whoever makes a task misbehave owns the machine or the container",
+                "run as another user",
+            )
+        else:
+            yield Finding("ok", "user", f"{user} ({uid})")
+    try:
+        group = grp.getgrgid(gid).gr_name
+    except KeyError:
+        pickle = "pickle" in ((case.facts.values.get("accept_content") if case.facts else ()) or ())
+        yield Finding(
+            "error" if pickle and not case.force_root else "warning",
+            "group",
+            f"gid {gid} has no entry in /etc/group, so Celery assumes that it runs as root"
+            + (" and refuses to start, since it accepts pickle" if pickle else ""),
+            f"add one, such as workers:x:{gid}:",
+        )
+    else:
+        yield Finding("ok", "group", f"{group} ({gid})")
+
+
+def folders(case: Case, environ: Mapping[str, str]) -> Iterator[Finding]:
+    """Look for a place for temporary files, and for the heartbeats."""
+    try:
+        temporary = tempfile.gettempdir()
+    except FileNotFoundError:
+        yield Finding(
+            "error",
+            "temporary files",
+            "no folder is writable (TMPDIR, /tmp, /var/tmp): a prefork worker does not start",
+            "mount a tmpfs at /tmp",
+        )
+    else:
+        yield Finding("ok", "temporary files", f"{temporary} is writable")
+    folder = runtime.folder(case.config, environ, os.getuid())
+    existing = next(one for one in (folder, *folder.parents) if one.exists())
+    if existing.is_dir() and os.access(existing, os.W_OK | os.X_OK):
+        yield Finding("ok", "runtime_dir", f"{folder} is for heartbeats")
+    else:
+        yield Finding(
+            "error",
+            "runtime_dir",
+            f"{folder} cannot be written by {_user()}{_owner(existing)}",
+            "name a writable folder, or mount a tmpfs there",
+        )
