@@ -28,16 +28,17 @@ def media() -> Iterator[Finding]:
 
 def writable(setting: str, folder: Path) -> Finding:
     """Tell whether this user can write in *folder*; leaves nothing in it."""
-    try:
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except FileNotFoundError:
+    if not folder.exists():
         return Finding(
             "error",
             setting,
             f"{folder} does not exist",
             f"create it (or mount it), owned by {_user()}",
         )
+    try:
+        # Trying is the only way to know: a mount, an ACL or a quota may forbid it.
+        with tempfile.TemporaryFile(dir=folder):
+            pass
     except NotADirectoryError:
         return Finding("error", setting, f"{folder} is not a folder", "name a folder")
     except OSError as error:

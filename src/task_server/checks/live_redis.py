@@ -37,7 +37,7 @@ def broker(case: Case, app: Any, timeout: float) -> Iterator[Finding]:
     try:
         answer = within(3 * timeout, lambda: _ask_broker(app, where, timeout))
     except Exception as error:  # noqa: BLE001 - whatever it is, it becomes a line
-        yield redis_trouble("broker", where, error)
+        yield redis_trouble("broker", url, error)
         return
     yield version("broker", answer)
     for rule in (role, policy, memory, persistence):
@@ -82,7 +82,7 @@ def _backend(app: Any, broker_answer: Answer, timeout: float) -> Iterator[Findin
     try:
         answer = within(3 * timeout, lambda: ask(app.backend.client, where))
     except Exception as error:  # noqa: BLE001 - whatever it is, it becomes a line
-        yield redis_trouble("result backend", where, error)
+        yield redis_trouble("result backend", url, error)
         return
     if answer.info.get("run_id") == broker_answer.info.get("run_id"):
         return

@@ -3,6 +3,7 @@
 import socket
 import ssl
 from collections.abc import Iterator
+from dataclasses import replace
 from urllib.parse import unquote, urlsplit
 
 from redis import exceptions
@@ -39,11 +40,16 @@ def causes(error: BaseException) -> Iterator[BaseException]:
         one = one.__cause__ or one.__context__
 
 
-def redis_trouble(setting: str, where: str, error: BaseException) -> Finding:
-    """Return the line for *error*, which a client of the Redis at *where* raised."""
+def redis_trouble(setting: str, url: str, error: BaseException) -> Finding:
+    """Return the line for *error*, which a client of the Redis at *url* raised."""
+    where = address(url)
     for one in causes(error):
         found = _configuration(setting, where, one) or _absence(setting, where, one)
         if found is not None:
+            late = isinstance(one, TimeoutError | exceptions.TimeoutError)
+            # A Redis without TLS waits for the rest of what it takes for a command.
+            if late and url.startswith("rediss:"):
+                return replace(found, repair=f"use redis:// if it has no TLS; {found.repair}")
             return found
     text = str(error).strip().splitlines()
     return _absent(

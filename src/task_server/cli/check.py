@@ -139,8 +139,7 @@ def _findings(
     look: bool,
     live: float | None,
 ) -> Iterator[Finding]:
-    from task_server.checks import Case, offline  # noqa: PLC0415 - imports Celery
-    from task_server.checks import live as asked
+    from task_server import checks  # noqa: PLC0415 - imports Celery
 
     project: Any = None
     facts = None
@@ -158,7 +157,7 @@ def _findings(
                 f"see the traceback with: python -c 'import {config.app.partition(':')[0]}'",
             )
     machine = this_machine()
-    case = Case(
+    case = checks.Case(
         config=config,
         profiles={name: profile_of(config.workers[name], machine) for name in counts},
         counts=counts,
@@ -167,9 +166,9 @@ def _findings(
         force_root=bool(os.environ.get("C_FORCE_ROOT")),
         stop_grace=stop_grace,
     )
-    yield from offline(case)
+    yield from checks.offline(case)
     if live is not None:
-        yield from asked(case, project, os.environ, live)
+        yield from checks.live(case, project, os.environ, live)
 
 
 def _import(config: Config) -> tuple[Any, Any]:
