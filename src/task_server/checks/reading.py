@@ -1,6 +1,5 @@
 """The project's Celery app -> Facts."""
 
-import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -50,7 +49,8 @@ def read(app: Any, environ: Mapping[str, str]) -> Facts:
     """
     Import the tasks of *app*, and return what the rules need to know.
 
-    Sets Django up, as a worker does; connects to nothing.
+    Sets Django up, as a worker does; connects to nothing. *environ* is the
+    environment as the project's own code leaves it.
 
     Raises:
         Exception: Whatever the project's own code raises.
@@ -97,8 +97,7 @@ def _origin(environ: Mapping[str, str]) -> Callable[[str], str]:
     def origin(written: str) -> str:
         if written in VARIABLES.values() and environ.get(written):
             return "the environment"
-        # The project's own code may have set the module just now.
-        module = os.environ.get("DJANGO_SETTINGS_MODULE") or environ.get("DJANGO_SETTINGS_MODULE")
+        module = environ.get("DJANGO_SETTINGS_MODULE")
         if module is None or not written.isupper():
             return "the project's Celery app"
         try:

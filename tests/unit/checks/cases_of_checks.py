@@ -1,0 +1,64 @@
+"""Cases for the offline rules: projects and workers, as few words as they need."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from task_server.checks import Case, Facts, TaskFacts
+from task_server.config import BUILT_IN_WORKERS, Config, WorkerConfig
+from task_server.findings import Finding
+from task_server.profiles import Machine, profile_of
+
+MACHINE = Machine(cores=2.0, memory=None)
+Rule = Callable[[Case], Iterator[Finding]]
+
+
+def own(tasks: tuple[TaskFacts, ...] = (), **values: Any) -> Facts:
+    """Return what is known of a project that sets *values*; `__` stands for a dot."""
+    dotted = {name.replace("__", "."): value for name, value in values.items()}
+    return Facts(
+        values={"task_default_queue": "celery", **dotted},
+        own={name: f"CELERY_{name.upper()}" for name in dotted},
+        origin=lambda _: "cl/settings/10-public.py",
+        tasks=tasks,
+    )
+
+
+def case(
+    facts: Facts | None = None,
+    *,
+    workers: Mapping[str, Mapping[str, Any]] | None = None,
+    config: Mapping[str, Any] | None = None,
+    **more: Any,
+) -> Case:
+    """Return the built-in prefork and gevent workers, or *workers*, changed as given."""
+    chosen: dict[str, WorkerConfig] = {}
+    for name, changes in (workers or {"prefork": {}, "gevent": {}}).items():
+        base = BUILT_IN_WORKERS.get(name) or WorkerConfig(name=name)
+        chosen[name] = replace(base, **changes)
+    return Case(
+        config=Config(workers=chosen, **(config or {})),
+        profiles={name: profile_of(worker, MACHINE) for name, worker in chosen.items()},
+        counts=dict.fromkeys(chosen, 1),
+        facts=facts,
+        **more,
+    )
+
+
+BACKOFF = TaskFacts(name="feeds.poll", longest_retry=7200)
+SLOW = TaskFacts(name="bulk.read", time_limit=7200, queue="celery")
+SOFT = TaskFacts(name="docket.fetch", soft_time_limit=30, queue="io_bound")
+PREFORK = {"prefork": {}}
+GEVENT = {"gevent": {}}
+
+#: The fact, the rule, the case, and level, setting and words of its only line.
+Row = tuple[str, Rule, Case, str, str, str]
+
+
+def says_one_line(rule: Rule, given: Case, level: str, setting: str, words: str) -> None:
+    """Assert that *rule* says that of *given*, and nothing else."""
+    found = list(rule(given))
+
+    assert [(level, setting)] == [(finding.level, finding.setting) for finding in found]
+    assert words in found[0].text
+    assert "hunter2" not in str(found[0])

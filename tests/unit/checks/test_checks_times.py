@@ -1,0 +1,145 @@
+"""Rules on times: visibility timeout, time limits, retries, drain."""
+
+from dataclasses import replace
+
+import pytest
+from cases_of_checks import BACKOFF, PREFORK, SLOW, SOFT, Row, case, own, says_one_line
+
+from task_server.checks import times
+
+TABLE: list[Row] = [
+    (
+        "a visibility timeout of ours below a worker's limit",
+        times.visibility,
+        case(config={"visibility_timeout": 60}, workers={"prefork": {"time_limit": 600}}),
+        "error",
+        "visibility_timeout",
+        "set visibility_timeout to 1200 in task-server.toml",
+    ),
+    (
+        "a task's own limit above the default of an hour",
+        times.visibility,
+        case(own((SLOW,))),
+        "error",
+        "visibility_timeout",
+        "not above the time limit of bulk.read (7200 s)",
+    ),
+    (
+        "the project's task_time_limit counts",
+        times.visibility,
+        case(own(task_time_limit=4000)),
+        "error",
+        "visibility_timeout",
+        "time limit of task_time_limit (4000 s)",
+    ),
+    (
+        "a retry later than the visibility timeout",
+        times.visibility,
+        case(own((BACKOFF,))),
+        "error",
+        "visibility_timeout",
+        "feeds.poll retries with a countdown of up to 7200 s",
+    ),
+    (
+        "the project's own value in the transport names who set it",
+        times.visibility,
+        case(
+            own((SLOW,), broker_transport_options__visibility_timeout=1800),
+            config={"visibility_timeout": 10000},
+        ),
+        "error",
+        "broker_transport_options.visibility_timeout",
+        "CELERY_BROKER_TRANSPORT_OPTIONS.VISIBILITY_TIMEOUT of cl/settings/10-public.py is 1800 s",
+    ),
+    (
+        "the project's own value in the result backend is looked at, too",
+        times.visibility,
+        case(
+            own((SLOW,), result_backend_transport_options__visibility_timeout=60),
+            config={"visibility_timeout": 10000},
+        ),
+        "error",
+        "result_backend_transport_options.visibility_timeout",
+        "is 60 s, not above the time limit of bulk.read",
+    ),
+    (
+        "a smaller value in one of three places",
+        times.visibility,
+        case(own(broker_transport_options__visibility_timeout=1800)),
+        "warning",
+        "broker_transport_options.visibility_timeout",
+        "below the 3600 s of the other places",
+    ),
+    (
+        "a right visibility timeout",
+        times.visibility,
+        case(own((replace(SLOW, time_limit=100),))),
+        "ok",
+        "visibility_timeout",
+        "3600 s, above the longest time limit (100 s)",
+    ),
+    (
+        "without a project",
+        times.visibility,
+        case(),
+        "ok",
+        "visibility_timeout",
+        "3600 s, a task that runs longer",
+    ),
+    (
+        "a task's soft limit on gevent",
+        times.soft_limits,
+        case(own((SOFT,))),
+        "warning",
+        "soft_time_limit",
+        "docket.fetch would go to gevent",
+    ),
+    (
+        "the project's soft limit on gevent",
+        times.soft_limits,
+        case(own((SOFT,), task_soft_time_limit=60)),
+        "warning",
+        "task_soft_time_limit",
+        "CELERY_TASK_SOFT_TIME_LIMIT of cl/settings/10-public.py is 60 s; on gevent",
+    ),
+    (
+        "the drain without a known stop grace tells the number",
+        times.drain,
+        case(workers={"prefork": {"drain_seconds": 60}}),
+        "info",
+        "workers.prefork.drain_seconds",
+        "stop_grace_period: 75s (Docker), TimeoutStopSec=75 (systemd)",
+    ),
+    (
+        "a stop grace below the drain",
+        times.drain,
+        case(workers=PREFORK, stop_grace=10),
+        "error",
+        "workers.prefork.drain_seconds",
+        "the worker is killed after 10 s",
+    ),
+    (
+        "a stop grace just above the drain",
+        times.drain,
+        case(workers=PREFORK, stop_grace=35),
+        "warning",
+        "workers.prefork.drain_seconds",
+        "30 s leave 5 s of the stop grace (35 s)",
+    ),
+    (
+        "a stop grace that is long enough",
+        times.drain,
+        case(workers=PREFORK, stop_grace=45),
+        "ok",
+        "workers.prefork.drain_seconds",
+        "fit into the stop grace of 45 s",
+    ),
+]
+
+
+@pytest.mark.parametrize("row", TABLE, ids=[row[0] for row in TABLE])
+def test_a_rule_says_one_line(row: Row) -> None:
+    """
+    A rule names the setting, what is wrong with it, and the repair; and no other line.
+    """
+    says_one_line(*row[1:])
