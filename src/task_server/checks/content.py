@@ -87,7 +87,8 @@ def pickle(case: Case) -> Iterator[Finding]:
     if not accepted & PICKLE:
         return
     danger = "whoever can write to Redis runs code as the user of the worker"
-    if case.root and not case.force_root:
+    # By this name only: Celery's own test misses the media type (5.7).
+    if case.root and not case.force_root and "pickle" in accepted:
         yield Finding(
             "error",
             "accept_content",

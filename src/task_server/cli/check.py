@@ -191,4 +191,8 @@ def _print(found: list[Finding]) -> None:
         click.echo(f"{level}  {finding.setting}: {finding.text}")
     errors = sum(finding.level == "error" for finding in found)
     warnings = sum(finding.level == "warning" for finding in found)
-    click.echo(f"{errors} errors, {warnings} warnings")
+    click.echo(f"{_number(errors, 'error')}, {_number(warnings, 'warning')}")
+
+
+def _number(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

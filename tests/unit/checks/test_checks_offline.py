@@ -156,9 +156,12 @@ TABLE: list[Row] = [
         "whoever can write to Redis runs code",
     ),
     (
-        "pickle as somebody else, by its media type",
+        "pickle by its media type, which Celery does not refuse to root",
         content.pickle,
-        case(own(accept_content=["application/x-python-serialize"], task_serializer="pickle")),
+        case(
+            own(accept_content=["application/x-python-serialize"], task_serializer="pickle"),
+            root=True,
+        ),
         "warning",
         "accept_content",
         "json is the default",
