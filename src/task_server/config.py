@@ -71,7 +71,7 @@ class WorkerConfig:
         "Most connections to PostgreSQL under gevent.", values.integer(1), 20
     )
     time_limit: float | None = setting(
-        "A task is killed after this (prefork only).", values.seconds(1), None
+        "A task is ended after this; under gevent only where it yields.", values.seconds(1), None
     )
     soft_time_limit: float | None = setting(
         "A task is told to stop after this (prefork only).", values.seconds(1), None

@@ -234,7 +234,7 @@ class _Reader:
                     f"{setting}.concurrency",
                     "'auto' counts processors, which gevent does not use; give a number",
                 )
-            for name in ("time_limit", "soft_time_limit", "max_memory_per_child"):
+            for name in ("soft_time_limit", "max_memory_per_child"):
                 if getattr(worker, name) is not None:
                     self.problem(
                         f"{setting}.{name}",

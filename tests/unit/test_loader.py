@@ -131,7 +131,7 @@ def test_every_problem_is_told_at_once(write: Write) -> None:
             concurrency = 0
             [workers.gevent]
             queues = []
-            time_limit = 60
+            soft_time_limit = 60
             """
         ),
         {"TASK_SERVER_WORKERS_PREFRK_CONCURRENCY": "4"},
@@ -139,7 +139,7 @@ def test_every_problem_is_told_at_once(write: Write) -> None:
 
     assert [
         "workers.gevent.queues",
-        "workers.gevent.time_limit",
+        "workers.gevent.soft_time_limit",
         "workers.mail.pool",
         "workers.mail.concurrency",
         "ap",
