@@ -5,15 +5,20 @@ It is laid out as CourtListener was: `cl/celery.py`, settings files read in
 alphabetical order by code of its own, tasks in an app.
 """
 
+import contextlib
 import json
 import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
+import psycopg2
 import pytest
+
+from task_server import local
 
 from .conftest import Output, Program
 
@@ -24,7 +29,7 @@ import json
 from cl.scrapers.tasks import add, ask_database
 
 sum = add.delay(2, 3)
-halves = [ask_database.apply_async((number,), queue="io_bound") for number in range(100)]
+halves = [ask_database.apply_async((number,), queue="io_bound") for number in range(512)]
 whole = ask_database.delay(7)
 print(json.dumps({
     "sum": sum.get(timeout=60),
@@ -70,9 +75,27 @@ def foreign(program: Program, code: Path, session_redis, postgres_server) -> Pro
     return program
 
 
-def test_a_project_runs_unchanged_on_both_workers(foreign: Program, code: Path) -> None:
+def most_connections(producer: subprocess.Popen[str], url: str) -> int:
+    """Return the most connections of others that PostgreSQL had while *producer* ran."""
+    most = 0
+    with closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
+        connection.autocommit = True
+        while producer.poll() is None:
+            cursor.execute(
+                "SELECT count(*) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+            most = max(most, cursor.fetchone()[0])
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                producer.wait(timeout=0.02)
+    return most
+
+
+def test_a_project_runs_unchanged_on_both_workers(
+    foreign: Program, code: Path, postgres_server: local.Server
+) -> None:
     """
-    Both queues are worked off with PostgreSQL, and the project's folder is not written to.
+    Both queues are worked off, 512 tasks share 20 connections, and the code is not written to.
     """
     before = sorted(code.rglob("*"))
     workers = [
@@ -81,20 +104,23 @@ def test_a_project_runs_unchanged_on_both_workers(foreign: Program, code: Path) 
     for worker in workers:
         Output(worker, worker.stderr).until("ready.")
 
-    produced = subprocess.run(
+    producer = subprocess.Popen(
         [sys.executable, "-c", PRODUCER],
         env={**foreign.environ, "PYTHONPATH": str(code)},
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        check=False,
-        timeout=120,
     )
+    most = most_connections(producer, postgres_server.client_url)
+    stdout, stderr = producer.communicate(timeout=120)
 
-    assert 0 == produced.returncode, produced.stderr
-    result = json.loads(produced.stdout)
+    assert 0 == producer.returncode, stderr
+    # The default bound of the gevent worker, one of each child of prefork.
+    assert 20 <= most <= 20 + (os.cpu_count() or 1)
+    result = json.loads(stdout)
     assert 5 == result["sum"]
     assert 14 == result["celery"]["doubled"]
-    assert [number * 2 for number in range(100)] == [one["doubled"] for one in result["io_bound"]]
+    assert [number * 2 for number in range(512)] == [one["doubled"] for one in result["io_bound"]]
     assert {workers[1].pid} == {one["pid"] for one in result["io_bound"]}
     assert workers[0].pid != result["celery"]["pid"]
     assert before == sorted(code.rglob("*"))
