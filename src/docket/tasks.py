@@ -29,7 +29,7 @@ _SEND_POLICY = {
 }
 
 
-class JobTask(Task[Any, Any]):
+class JobTask(Task):  # type: ignore[type-arg]  # Celery 5.6 cannot subscript it
     """
     A task of one job: whatever goes wrong, the job ends.
 

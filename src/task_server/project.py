@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from celery.app.utils import find_app
+from celery.app.utils import Settings, find_app
 
 from task_server.defaults import Default
 from task_server.errors import ConfigError, Problem
@@ -35,6 +35,24 @@ def find(name: str) -> Any:
     raise ConfigError([Problem("app", message)])
 
 
+def sets(app: Any, name: str) -> bool:
+    """
+    Whether the project itself sets *name*, under any of the names that Celery knows for it.
+
+    Celery 5.6 answers `value_set_for` wrongly for settings in a namespace, as
+    Django's are, and for old names; looking the value up knows all of them.
+    """
+    app.conf.finalize()
+    # Until then it is another object.
+    conf = app.conf
+    own = Settings({}, conf.maps[:-1], conf._keys, conf.prefix)  # noqa: SLF001
+    try:
+        own[name]
+    except KeyError:
+        return False
+    return True
+
+
 def apply(app: Any, defaults: Iterable[Default]) -> tuple[str, ...]:
     """
     Give *app* the *defaults*.
@@ -46,14 +64,21 @@ def apply(app: Any, defaults: Iterable[Default]) -> tuple[str, ...]:
     for default in defaults:
         name, _, key = default.name.partition(".")
         if not key:
-            if app.conf.value_set_for(name):
+            if sets(app, name):
                 overridden.append(default.name)
             else:
-                app.conf.add_defaults({name: default.value})
+                _put(app, name, default.value)
             continue
         options = dict(app.conf.get(name) or {})
         if key in options:
             overridden.append(default.name)
         else:
-            app.conf[name] = {**options, key: default.value}
+            _put(app, name, {**options, key: default.value})
     return tuple(overridden)
+
+
+def _put(app: Any, name: str, value: Any) -> None:
+    """Set *name*, with the project's prefix as well: Celery 5.6 looks there first."""
+    conf = app.conf
+    for key in conf._to_keys(name):  # noqa: SLF001
+        conf[key] = value

@@ -59,7 +59,7 @@ def read(app: Any, environ: Mapping[str, str]) -> Facts:
     for name in NAMES:
         if name in VARIABLES and environ.get(VARIABLES[name]):
             own[name] = VARIABLES[name]
-        elif app.conf.value_set_for(name):
+        elif project.sets(app, name):
             own[name] = _written(app, name)
     values = {name: app.conf.get(name) for name in NAMES}
     for name, keys in OPTIONS.items():
