@@ -39,7 +39,7 @@ def install(app: Any, worker: WorkerConfig, runtime_dir: Path) -> None:
     debts = Debts(drain.running_tags)
     debts.install()
     parts = {"drain": drain, "heart": heart, "debts": debts}
-    limit = memory.limit(worker.memory_limit) if worker.pool == "gevent" else None
+    limit = worker.memory_limit if worker.pool == "gevent" else None
     app.steps["worker"].add(type("TaskServer", (WorkerStep,), {**parts, "memory_limit": limit}))
     app.steps["consumer"].add(type("TaskServerConsumer", (ConsumerStep,), dict(parts)))
     if worker.log_format == "json":

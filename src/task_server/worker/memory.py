@@ -7,8 +7,6 @@ from typing import Any
 
 from celery import signals
 
-from task_server import cgroup
-
 
 def freeze_before_fork() -> None:
     """
@@ -26,19 +24,6 @@ def freeze_before_fork() -> None:
         gc.freeze()
 
     signals.worker_before_create_process.connect(freeze, weak=False)
-
-
-def limit(memory_limit: int | None) -> int | None:
-    """
-    Return the bytes at which a gevent worker drains, to be started anew.
-
-    Args:
-        memory_limit: The setting; unset, nine tenths of the control group's limit.
-    """
-    if memory_limit is not None:
-        return memory_limit
-    allowed = cgroup.memory_limit()
-    return None if allowed is None else allowed * 9 // 10
 
 
 def used(statm: Path = Path("/proc/self/statm")) -> int:
