@@ -99,5 +99,5 @@ def test_an_unknown_worker_and_an_unknown_project_are_named(program: Program) ->
 
     assert 2 == worker.returncode
     assert "there is no worker mail; there are prefork, gevent, all" in worker.stderr
-    assert 1 == project.returncode
-    assert "there is no module 'absent_project'" in project.stderr + project.stdout
+    assert 78 == project.returncode
+    assert "app: there is no module 'absent_project'" in project.stderr

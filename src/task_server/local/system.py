@@ -4,10 +4,12 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from importlib.machinery import PathFinder
 from pathlib import Path
 
 from task_server.argv import Command, flower_command, project_environ, worker_command
 from task_server.config import Config
+from task_server.errors import ConfigError, Problem
 from task_server.local import postgres, redis
 from task_server.local.child import NOTIFY, Child, Notify, Server
 from task_server.local.ports import check_free, free_port
@@ -41,9 +43,16 @@ class System:
         Find the servers for the project of *config*.
 
         Raises:
+            ConfigError: When there is no such project.
             LocalServerError: When there is no server to be had.
         """
         database = config.app.partition(":")[0].partition(".")[0]
+        # Celery looks in the working folder, too; better told now than by the
+        # last lines of a child, with the servers up already.
+        places = [*([config.code] if config.code else []), str(Path.cwd()), *sys.path]
+        if PathFinder.find_spec(database, places) is None:
+            message = f"there is no module {database!r}; set `code` to the folder it lies in"
+            raise ConfigError([Problem("app", message)])
         broker = redis.find(state, environ)
         data = postgres.find(state, environ, database=database)
         shared = {**environ, **broker.environ, **data.environ}
