@@ -1,0 +1,64 @@
+# `nix run .#up` and its like.
+{
+  lib,
+  pkgs,
+  name,
+  app,
+  environment,
+  flowerEnvironment,
+  images,
+  programs,
+  ...
+}:
+let
+  servers = [
+    pkgs.redis
+    pkgs.postgresql
+  ];
+
+  # `task-server COMMAND` with the servers that it starts on its PATH.
+  run =
+    command: description:
+    let
+      script = pkgs.writeShellApplication {
+        name = "${name}-${command}";
+        # Flower's environment has what `up` starts beside the workers.
+        runtimeInputs = [ flowerEnvironment ] ++ servers ++ programs;
+        text = ''
+          export TASK_SERVER_APP="''${TASK_SERVER_APP:-${app}}"
+          exec task-server ${command} "$@"
+        '';
+      };
+    in
+    {
+      type = "app";
+      program = lib.getExe script;
+      meta = { inherit description; };
+    };
+
+  loadImages = pkgs.writeShellApplication {
+    name = "${name}-load-images";
+    text = ''
+      # Pipes the images into docker, or into the program that is named:
+      # load-images podman
+      into="''${1:-docker}"
+      ${lib.concatMapStrings (image: ''
+        ${image.stream} | "$into" load
+      '') (lib.attrValues images)}
+    '';
+  };
+in
+{
+  up = run "up" "Redis, PostgreSQL, both workers and Flower, in this terminal";
+}
+# The demonstration works on the reference project and no other.
+// lib.optionalAttrs (app == "docket") {
+  demo = run "demo" "The whole system at work on a few documents, then its end";
+}
+// lib.optionalAttrs pkgs.stdenv.hostPlatform.isLinux {
+  load-images = {
+    type = "app";
+    program = lib.getExe loadImages;
+    meta.description = "Load the four images into docker (or podman), with no tarball on the way";
+  };
+}

@@ -1,0 +1,160 @@
+# The OCI images. What a container is told (entry point, user, environment,
+# health check, labels) stands in image-config.json, which the images that CI
+# builds without Nix read as well; here is only how the files get there.
+{
+  lib,
+  pkgs,
+  # Prefix of the images' names.
+  name,
+  version,
+  tag,
+  revision,
+  # When the source was committed, as Nix has it: YYYYMMDDhhmmss.
+  created,
+  # The project's Celery app.
+  app,
+  # The virtual environments: of the workers, and of Flower.
+  environment,
+  flowerEnvironment,
+  # Packages whose programs tasks call.
+  programs,
+  # A folder that is put where the code is otherwise mounted, or null.
+  code,
+  # More variables.
+  variables,
+}:
+let
+  description = lib.importJSON ./image-config.json;
+  inherit (description) user;
+
+  timestamp =
+    let
+      part = lib.substring;
+    in
+    "${part 0 4 created}-${part 4 2 created}-${part 6 2 created}"
+    + "T${part 8 2 created}:${part 10 2 created}:${part 12 2 created}Z";
+
+  names = pkgs.dockerTools.fakeNss.override {
+    extraPasswdLines = [
+      (lib.concatStringsSep ":" [
+        user.name
+        "x"
+        (toString user.uid)
+        (toString user.gid)
+        user.description
+        user.home
+        user.shell
+      ])
+    ];
+    extraGroupLines = [ "${user.group}:x:${toString user.gid}:" ];
+  };
+
+  # Links from the places that image-config.json names to the store.
+  places =
+    environment: commands:
+    pkgs.runCommand "${name}-places" { } ''
+      mkdir -p $out$(dirname ${description.environment}) $out/usr/bin $out/usr/share
+      ln -s ${environment} $out${description.environment}
+      ln -s ${lib.getExe pkgs.catatonit} $out${description.init}
+      ln -s ${pkgs.tzdata}/share/zoneinfo $out/usr/share/zoneinfo
+      ${lib.concatMapStrings (command: ''
+        ln -s ${lib.getExe command} $out/usr/bin/
+      '') commands}
+    '';
+
+  folders = lib.concatLines (
+    lib.mapAttrsToList (
+      path: folder:
+      "install -d -m ${folder.mode}"
+      + lib.optionalString (
+        folder.owner == "user"
+      ) " -o ${toString user.uid} -g ${toString user.gid}"
+      + " .${path}"
+    ) description.folders
+  );
+
+  # A shell and what goes with it, for people who look around in a container.
+  tools = [
+    pkgs.dockerTools.binSh
+    pkgs.bashInteractive
+    pkgs.coreutils
+  ];
+
+  arguments =
+    kind: environment: extra:
+    let
+      image = description.images.${kind};
+      commands = map (command: pkgs.${command}) (image.programs or [ ]);
+    in
+    {
+      name = "${name}-${kind}";
+      inherit tag;
+      # The store's layers keep the date of 1970, so that a new commit does
+      # not make every layer a new one.
+      created = timestamp;
+      # Docker's limit is 127, and whoever builds on the image needs some.
+      # Each path of the store is a layer as long as these suffice.
+      maxLayers = 120;
+      contents = [
+        names
+        pkgs.dockerTools.caCertificates
+        (places environment commands)
+      ]
+      ++ programs
+      ++ extra;
+      # The folder is a relative one: these commands run in the new root.
+      fakeRootCommands =
+        folders
+        + lib.optionalString (code != null) ''
+          cp -r ${code}/. .${description.config.WorkingDir}/
+        '';
+      config =
+        removeAttrs description.config [
+          "Env"
+          "Labels"
+        ]
+        // {
+          inherit (image) Cmd Healthcheck;
+          Env = lib.mapAttrsToList (variable: value: "${variable}=${value}") (
+            description.config.Env
+            // {
+              TASK_SERVER_APP = app;
+            }
+            // (image.Env or { })
+            // variables
+          );
+          ExposedPorts = lib.genAttrs (image.ExposedPorts or [ ]) (_: { });
+          Labels = description.config.Labels // {
+            "org.opencontainers.image.title" = image.title;
+            "org.opencontainers.image.version" = version;
+            "org.opencontainers.image.revision" = revision;
+            "org.opencontainers.image.created" = timestamp;
+          };
+        };
+    };
+
+  build =
+    kind: environment: extra:
+    let
+      # A tarball, since `docker load < result` is what people type; its
+      # `stream` is the script that writes one, for those who pipe.
+      image = pkgs.dockerTools.buildLayeredImage (arguments kind environment extra);
+    in
+    lib.extendDerivation true {
+      # What the image is made of, for the checks and for whoever extends it.
+      arguments = arguments kind environment extra;
+      meta = (image.meta or { }) // {
+        description = description.images.${kind}.title;
+      };
+    } image;
+
+  variants =
+    kind: environment:
+    lib.extendDerivation true { debug = build kind environment tools; } (build kind environment [ ]);
+in
+{
+  workerImage = variants "worker" environment;
+  preforkWorkerImage = variants "prefork" environment;
+  geventWorkerImage = variants "gevent" environment;
+  flowerImage = variants "flower" flowerEnvironment;
+}

