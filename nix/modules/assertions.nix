@@ -1,0 +1,130 @@
+# What is refused before anything is built, because the program could not see
+# it: it knows neither systemd nor the store.
+{ config, lib, ... }:
+let
+  cfg = config.services.task-server;
+  rows = import ./rows.nix { inherit lib cfg; };
+  here = "services.task-server";
+
+  # The variables of a setting are in upper case and know no hyphen.
+  asVariable = name: lib.toUpper (lib.replaceStrings [ "-" ] [ "_" ] name);
+  names = lib.groupBy (row: asVariable row.name) rows;
+  units = [
+    "flower"
+    "migrate"
+  ];
+
+  hasPassword = value: lib.isString value && builtins.match ".*://[^/@]*:[^/@]*@.*" value != null;
+  environments = [
+    {
+      option = "${here}.environment";
+      variables = cfg.environment;
+    }
+  ]
+  ++ lib.mapAttrsToList (name: worker: {
+    option = "${here}.workers.${name}.environment";
+    variables = worker.environment;
+  }) cfg.workers;
+
+  secretNames = [
+    "broker_url"
+    "result_backend"
+  ];
+  ownOptions = [
+    "app"
+    "code"
+    "workers"
+  ];
+
+  onSocket = cfg.redis.createLocally || lib.hasPrefix "redis+socket://" (cfg.settings.broker_url or "");
+in
+{
+  config = lib.mkIf cfg.enable {
+    assertions =
+      lib.mapAttrsToList (name: worker: {
+        assertion = worker.drain_seconds < worker.stopTimeout;
+        message =
+          "${here}.workers.${name}: drain_seconds (${toString worker.drain_seconds}) is not below "
+          + "stopTimeout (${toString worker.stopTimeout}), so systemd would kill the worker while it "
+          + "drains; lower drain_seconds or raise stopTimeout.";
+      }) cfg.workers
+      ++ lib.mapAttrsToList (_: same: {
+        assertion = lib.length same == 1;
+        message =
+          "${here}.workers: ${toString (lib.length same)} workers would have the node name "
+          + "${(lib.head same).name}@${config.networking.hostName} "
+          + "(${lib.concatStringsSep ", " (map (row: row.name) same)}); rename one, or say `instances`.";
+      }) names
+      ++ map (row: {
+        assertion = !(lib.elem row.name units);
+        message = "${here}.workers.${row.name}: task-server-${row.name}.service is another unit; rename the worker.";
+      }) rows
+      ++ lib.mapAttrsToList (name: worker: {
+        assertion = worker.privateNetwork -> onSocket;
+        message =
+          "${here}.workers.${name}.privateNetwork: the broker is not on a Unix socket, so the worker "
+          + "could not reach it; leave privateNetwork off, or use redis.createLocally.";
+      }) cfg.workers
+      ++ map (name: {
+        assertion = !(cfg.settings ? ${name});
+        message = "${here}.settings.${name}: set ${here}.${name} instead.";
+      }) ownOptions
+      ++
+        map
+          (name: {
+            assertion = !(cfg.settings ? flower && cfg.settings.flower ? ${name});
+            message = "${here}.settings.flower.${name}: set ${here}.flower.${name} instead.";
+          })
+          [
+            "address"
+            "port"
+          ]
+      ++ map (name: {
+        assertion = !(hasPassword (cfg.settings.${name} or null));
+        message =
+          "${here}.settings.${name} has a password, which everybody could read in the Nix store; "
+          + "write the URL to a file and name that in ${here}.credentials.${name}.";
+      }) secretNames
+      ++ [
+        {
+          assertion = !(cfg.settings ? runtime_dir);
+          message = "${here}.settings.runtime_dir: leave it out; systemd makes the folder of heartbeats, /run/task-server.";
+        }
+        {
+          assertion = !(cfg.settings ? flower && cfg.settings.flower ? basic_auth);
+          message =
+            "${here}.settings.flower.basic_auth would be readable by everybody in the Nix store; "
+            + "write it to a file and name that in ${here}.credentials.flower_basic_auth.";
+        }
+        {
+          assertion = !(cfg.redis.createLocally && (cfg.credentials ? broker_url || cfg.settings ? broker_url));
+          message =
+            "${here}: redis.createLocally makes a broker here and broker_url names another; "
+            + "set redis.createLocally = false, or leave broker_url out.";
+        }
+      ]
+      ++ lib.concatMap (
+        { option, variables }:
+        lib.mapAttrsToList (variable: value: {
+          assertion = !(hasPassword value);
+          message =
+            "${option}.${variable} has a password, which everybody could read in the Nix store; "
+            + "use ${here}.credentials or ${here}.settingsFiles.";
+        }) variables
+      ) environments
+      ++ map (name: {
+        assertion = builtins.match "[0-9][0-9]-.*\\.py" name != null;
+        message = "${here}.settingsFiles: '${name}' would not be read; name it as in 11-private.py.";
+      }) (lib.attrNames cfg.settingsFiles);
+
+    warnings = lib.optional (
+      cfg.flower.enable
+      && !(lib.elem cfg.flower.address [
+        "127.0.0.1"
+        "::1"
+        "localhost"
+      ])
+      && !(cfg.credentials ? flower_basic_auth)
+    ) "${here}.flower listens on ${cfg.flower.address} and asks for no password; set ${here}.credentials.flower_basic_auth.";
+  };
+}

@@ -1,0 +1,100 @@
+# What all units of ours share.
+{
+  config,
+  lib,
+  pkgs,
+}:
+let
+  cfg = config.services.task-server;
+
+  # In a unit file, % begins a specifier.
+  plain = lib.mapAttrs (_: lib.replaceStrings [ "%" ] [ "%%" ]);
+
+  # ProtectHome hides homes, but code and media may be there.
+  inHome = lib.filter (
+    path:
+    lib.any (home: lib.hasPrefix home path) [
+      "/home/"
+      "/root/"
+    ]
+  );
+  mediaDir = toString cfg.mediaDir;
+  code = lib.optional (cfg.code != null) (toString cfg.code);
+
+  # What is below the state folder is made by systemd; any other folder is the
+  # machine's own, and its owner is not changed.
+  ownMedia = lib.hasPrefix "/var/lib/task-server/" mediaDir;
+in
+{
+  # Newer NixOS has a target for PostgreSQL that is reached when users and
+  # databases are made, too.
+  servers =
+    lib.optional cfg.redis.createLocally "redis-task-server.service"
+    ++ lib.optional cfg.database.createLocally (
+      if config.systemd.targets ? postgresql then "postgresql.target" else "postgresql.service"
+    );
+
+  network = [ "network-online.target" ];
+
+  # Those of workers and migrations; Flower alone knows its password.
+  credentials = removeAttrs cfg.credentials [ "flower_basic_auth" ];
+
+  environment =
+    lib.optionalAttrs cfg.redis.createLocally {
+      REDIS_URL = "redis+socket://${config.services.redis.servers.task-server.unixSocket}?virtual_host=0";
+    }
+    // lib.optionalAttrs cfg.database.createLocally (plain {
+      DATABASE_URL = "postgres://%2Frun%2Fpostgresql/${cfg.user}";
+      PGHOST = "/run/postgresql";
+      PGDATABASE = cfg.user;
+    })
+    // {
+      TASK_SERVER_CONFIG = "${cfg.configFile}";
+      DJANGO_MEDIA_ROOT = toString cfg.mediaDir;
+      PYTHONUNBUFFERED = "1";
+    }
+    // lib.optionalAttrs (cfg.settingsFiles != { }) {
+      # The folder of the unit's credentials, where the settings files are.
+      TASK_SERVER_SETTINGS_PATH = "%d";
+    }
+    // plain cfg.environment;
+
+  inherit plain;
+
+  serviceConfig =
+    { credentials }:
+    import ./hardening.nix
+    // {
+      User = cfg.user;
+      Group = cfg.group;
+      # The group may open the socket of our Redis.
+      SupplementaryGroups = lib.optional cfg.redis.createLocally (
+        let
+          redis = config.services.redis.servers.task-server;
+        in
+        redis.group or redis.user
+      );
+      Slice = "system-taskserver.slice";
+
+      LoadCredential = lib.mapAttrsToList (name: path: "${name}:${path}") (
+        credentials // cfg.settingsFiles
+      );
+
+      StateDirectory = [
+        "task-server"
+      ]
+      ++ lib.optional ownMedia (lib.removePrefix "/var/lib/" mediaDir);
+      StateDirectoryMode = "0750";
+      WorkingDirectory = "/var/lib/task-server";
+      ReadWritePaths = lib.optional (!ownMedia) mediaDir;
+      # An empty folder can have something bound into it.
+      ProtectHome = if inHome ([ mediaDir ] ++ code) == [ ] then true else "tmpfs";
+      BindPaths = inHome [ mediaDir ];
+      BindReadOnlyPaths = inHome code;
+
+      # A mistake in the configuration stays where its message is read.
+      RestartPreventExitStatus = 78;
+    };
+
+  unitConfig.RequiresMountsFor = [ mediaDir ] ++ code;
+}

@@ -1,0 +1,34 @@
+# `services.task-server` with the packages of one project as defaults: what
+# `mkTaskServer` returns as `nixosModule`.
+{
+  self,
+  # One of both: the project built with one nixpkgs, or one for each system.
+  project ? null,
+  perSystem ? null,
+}:
+{
+  _file = ./project.nix;
+  imports = [
+    (import ./. { inherit self; })
+    (
+      { lib, pkgs, ... }:
+      let
+        inherit (pkgs.stdenv.hostPlatform) system;
+        ours =
+          if project != null then
+            project
+          else
+            perSystem.${system} or (throw "task-server: the project is not built for ${system}");
+      in
+      {
+        services.task-server = {
+          package = lib.mkDefault ours.environment;
+          flower.package = lib.mkDefault ours.flowerEnvironment;
+          app = lib.mkDefault ours.app;
+          programs = lib.mkDefault ours.programs;
+          settings = lib.mapAttrs (_: lib.mkDefault) ours.settings;
+        };
+      }
+    )
+  ];
+}

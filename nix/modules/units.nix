@@ -1,0 +1,115 @@
+# One unit for each instance of each worker; a target for all, a slice for all.
+{
+  config,
+  lib,
+  pkgs,
+  utils,
+  ...
+}:
+let
+  cfg = config.services.task-server;
+  rows = import ./rows.nix { inherit lib cfg; };
+  common = import ./common.nix { inherit config lib pkgs; };
+
+  # The same program as in the units, with their configuration: for
+  # `task-server health NAME` and `task-server config show`.
+  command = pkgs.writeShellScriptBin "task-server" ''
+    export TASK_SERVER_CONFIG="''${TASK_SERVER_CONFIG-${cfg.configFile}}"
+    exec ${cfg.package}/bin/task-server "$@"
+  '';
+
+  unit =
+    { name, worker, ... }:
+    lib.nameValuePair "task-server-${name}" {
+      description = "Celery worker ${name} of ${cfg.app}";
+      documentation = [ "man:systemd.exec(5)" ];
+      wantedBy = [ "task-server.target" ];
+      partOf = [ "task-server.target" ];
+      # Wanted, not required: a worker whose Redis restarts waits for it.
+      wants = common.network ++ common.servers;
+      requires = lib.optional cfg.migrations.enable "task-server-migrate.service";
+      after =
+        common.network
+        ++ common.servers
+        ++ lib.optional cfg.migrations.enable "task-server-migrate.service";
+      path = cfg.programs;
+      environment = common.environment // common.plain worker.environment;
+
+      inherit (worker) restartIfChanged;
+      # A changed unit is restarted in one go after the switch, so the old
+      # worker takes tasks until then, and drains with its own code and files.
+      stopIfChanged = false;
+
+      inherit (common) unitConfig;
+      # A worker that cannot start is tried again for as long as it takes.
+      startLimitIntervalSec = 0;
+
+      serviceConfig = common.serviceConfig { inherit (common) credentials; } // {
+        Type = "notify";
+        NotifyAccess = "main";
+        ExecStart = utils.escapeSystemdExecArgs [
+          "${cfg.package}/bin/task-server"
+          "worker"
+          name
+        ];
+
+        # Ready is said when the first task could be taken, so the start may
+        # have to wait for a broker that is on its way.
+        TimeoutStartSec = 300;
+        # The worker answers only while its loop turns and takes tasks.
+        WatchdogSec = 60;
+        Restart = "always";
+        RestartSec = 5;
+
+        # SIGTERM goes to the main process alone, which lets the children end
+        # their tasks; what is left after the time goes with SIGKILL.
+        KillMode = "mixed";
+        TimeoutStopSec = worker.stopTimeout;
+
+        RuntimeDirectory = "task-server";
+        RuntimeDirectoryMode = "0750";
+        # Other workers' heartbeats are in it.
+        RuntimeDirectoryPreserve = true;
+
+        # One child of many is killed for its memory: the worker replaces it
+        # and gives its task back. A gevent worker is one process.
+        OOMPolicy = if worker.pool == "prefork" then "continue" else "stop";
+        LimitNOFILE = 65536;
+        PrivateNetwork = worker.privateNetwork;
+      }
+      // lib.optionalAttrs worker.privateNetwork { RestrictAddressFamilies = [ "AF_UNIX" ]; }
+      // lib.optionalAttrs (worker.memoryMax != null) { MemoryMax = worker.memoryMax; }
+      // lib.optionalAttrs (worker.cpuQuota != null) { CPUQuota = worker.cpuQuota; };
+    };
+in
+{
+  config = lib.mkIf cfg.enable {
+    services.task-server.configFile = import ./document.nix { inherit config lib pkgs; };
+
+    systemd.services = lib.listToAttrs (map unit rows);
+
+    systemd.targets.task-server = {
+      description = "Celery workers of ${cfg.app}";
+      wantedBy = [ "multi-user.target" ];
+    };
+
+    systemd.slices.system-taskserver = {
+      description = "Celery workers of ${cfg.app}";
+      sliceConfig =
+        lib.optionalAttrs (cfg.memoryMax != null) { MemoryMax = cfg.memoryMax; }
+        // lib.optionalAttrs (cfg.cpuQuota != null) { CPUQuota = cfg.cpuQuota; };
+    };
+
+    environment.systemPackages = [ command ];
+
+    users.users = lib.optionalAttrs (cfg.user == "task-server") {
+      task-server = {
+        isSystemUser = true;
+        inherit (cfg) group;
+        description = "Celery workers";
+        home = "/var/lib/task-server";
+      };
+    };
+    users.groups = lib.optionalAttrs (cfg.group == "task-server") { task-server = { }; };
+  };
+}
