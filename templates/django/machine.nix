@@ -1,0 +1,16 @@
+{
+  # To be replaced by what the machine really is.
+  boot.isContainer = true;
+  system.stateVersion = "26.05";
+
+  services.task-server = {
+    enable = true;
+    code = "${./.}";
+    database.createLocally = true;
+    flower.enable = true;
+    workers = {
+      prefork.memoryMax = "4G";
+      gevent.concurrency = 256;
+    };
+  };
+}
