@@ -30,6 +30,9 @@ let
     ) (editable final prev);
 
   environment = (pythonSet.overrideScope withEditables).mkVirtualEnv "${name}-dev-env" dependencies;
+
+  # The same, not editable: what the tests run in when nothing may change.
+  testEnvironment = pythonSet.mkVirtualEnv "${name}-test-env" dependencies;
 in
 pkgs.mkShell {
   inherit name;
@@ -64,5 +67,5 @@ pkgs.mkShell {
     COMMANDS
   '';
 
-  passthru = { inherit environment; };
+  passthru = { inherit environment testEnvironment; };
 }

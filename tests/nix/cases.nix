@@ -21,7 +21,6 @@ let
   # Whether evaluating it ends in an error.
   fails = value: !(builtins.tryEval (builtins.deepSeq value value)).success;
 
-
   local = services {
     database.createLocally = true;
     flower.enable = true;

@@ -1,0 +1,133 @@
+# `nix flake check`, every check by name.
+{
+  self,
+  inputs,
+  # This repository, built.
+  project,
+}:
+let
+  inherit (project) lib pkgs;
+  inherit (pkgs.stdenv.hostPlatform) system;
+  tests = ../tests/nix;
+
+  # What the checks read; documents and issues of the repository are no part.
+  source = lib.fileset.toSource {
+    root = ../.;
+    fileset = lib.fileset.unions [
+      ../flake.nix
+      ../flake.lock
+      ../pyproject.toml
+      ../uv.lock
+      ../README.md
+      ../CHANGELOG.md
+      ../LICENSE
+      ../nix
+      ../src
+      ../templates
+      ../tests
+    ];
+  };
+
+  # A check is a command that says nothing and exits 0, in a copy of the source.
+  check =
+    name: tools: command:
+    pkgs.runCommand "check-${name}" { nativeBuildInputs = tools; } ''
+      cp -r --no-preserve=mode ${source} source
+      cd source
+      export HOME=$TMPDIR
+      ${command}
+      touch $out
+    '';
+
+  python = project.shell.testEnvironment;
+
+  foreign = import (tests + "/foreign") {
+    inherit lib system;
+    inherit (self.lib) mkTaskServer;
+  };
+
+  cases = import (tests + "/cases.nix") {
+    inherit lib foreign project;
+    machine =
+      module:
+      inputs.nixpkgs.lib.nixosSystem {
+        inherit system;
+        modules = [
+          self.nixosModules.default
+          module
+          {
+            boot.isContainer = true;
+            system.stateVersion = "26.05";
+          }
+        ];
+      };
+  };
+
+  failures = lib.runTests cases;
+
+  # Bytes that an image's tarball, compressed, may have.
+  largest = 200 * 1024 * 1024;
+
+  contents =
+    image:
+    check image.imageName [ pkgs.jq ] ''
+      bash tests/nix/image-contents.sh ${image} nix/image-config.json ${toString largest}
+    '';
+
+  vm =
+    file:
+    pkgs.testers.runNixOSTest {
+      imports = [ file ];
+      defaults.imports = [ self.nixosModules.default ];
+      _module.args = { inherit (project) environment; };
+      globalTimeout = 900;
+    };
+in
+{
+  # The environment starts, and finds what it is made of.
+  environment = check "environment" [ project.environment ] ''
+    task-server config check
+    task-server worker gevent --print-argv
+  '';
+
+  pytest =
+    check "pytest"
+      [
+        python
+        pkgs.redis
+        pkgs.postgresql
+      ]
+      ''
+        export TASK_SERVER_REQUIRE=redis,postgres
+        pytest
+      '';
+
+  lint = check "lint" [ python ] ''
+    ruff check
+    ruff format --check
+    mypy
+  '';
+
+  format = check "format" [ pkgs.nixfmt ] ''
+    find flake.nix nix templates tests -name '*.nix' -exec nixfmt --check {} +
+  '';
+
+  options =
+    if failures == [ ] then
+      check "options" [ ] "true"
+    else
+      throw "evaluated otherwise than expected: ${lib.generators.toPretty { } failures}";
+
+  foreign = foreign.environment;
+  shell = project.shell;
+}
+// lib.optionalAttrs pkgs.stdenv.hostPlatform.isLinux {
+  worker-image = contents project.images.workerImage;
+  prefork-image = contents project.images.preforkWorkerImage;
+  gevent-image = contents project.images.geventWorkerImage;
+  flower-image = contents project.images.flowerImage;
+  foreign-image = foreign.images.workerImage;
+
+  one-machine = vm (tests + "/vm/one-machine.nix");
+  three-machines = vm (tests + "/vm/three-machines.nix");
+}

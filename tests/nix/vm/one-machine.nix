@@ -1,0 +1,49 @@
+# One machine with everything: what an operator does to it, in one day.
+{ lib, ... }:
+{
+  name = "task-server-one-machine";
+
+  nodes.machine =
+    { config, pkgs, ... }:
+    let
+      cfg = config.services.task-server;
+      # The reference project's own command, as the workers' user.
+      docket = pkgs.writeShellScriptBin "docket-here" ''
+        export PGHOST=/run/postgresql PGDATABASE=${cfg.user}
+        export REDIS_URL="${config.systemd.services.task-server-prefork.environment.REDIS_URL}"
+        export DJANGO_MEDIA_ROOT=${cfg.mediaDir}
+        exec runuser -u ${cfg.user} -- ${cfg.package}/bin/docket "$@"
+      '';
+    in
+    {
+      virtualisation = {
+        memorySize = 2048;
+        cores = 2;
+      };
+      environment.systemPackages = [
+        docket
+        pkgs.curl
+      ];
+      services.task-server = {
+        enable = true;
+        database.createLocally = true;
+        flower.enable = true;
+        workers = {
+          prefork.concurrency = 2;
+          gevent.concurrency = 32;
+        };
+      };
+
+      specialisation = {
+        # A change that restarts the worker.
+        other.configuration.services.task-server.workers.prefork.prefetch_multiplier = 2;
+        # A mistake that the check at build time did not see.
+        broken.configuration.services.task-server = {
+          checkConfig = false;
+          workers.prefork.concurency = 3;
+        };
+      };
+    };
+
+  testScript = builtins.readFile ./one_machine.py;
+}
