@@ -6,7 +6,9 @@ from django.core.management.utils import get_random_secret_key
 # Workers sign nothing; a web server needs a key that stays.
 SECRET_KEY = os.environ.get("SECRET_KEY") or get_random_secret_key()
 INSTALLED_APPS = ["library"]
-DATABASES = {"default": dj_database_url.parse(os.environ.get("DATABASE_URL", "postgres:///library"))}
+DATABASES = {
+    "default": dj_database_url.parse(os.environ.get("DATABASE_URL", "postgres:///library"))
+}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 USE_TZ = True
 

@@ -30,7 +30,9 @@ with subtest("Redis is restarted under load, and no job is lost"):
     machine.succeed("task-server health prefork --ready")
 
 with subtest("a switch in the middle of tasks loses none"):
-    before = machine.succeed("systemctl show --property=MainPID --value task-server-prefork").strip()
+    before = machine.succeed(
+        "systemctl show --property=MainPID --value task-server-prefork"
+    ).strip()
     machine.succeed("systemd-run --unit=more docket-here ingest --sample --repeat 100")
     machine.succeed("/run/current-system/specialisation/other/bin/switch-to-configuration test >&2")
     machine.wait_until_succeeds(
