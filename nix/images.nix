@@ -66,9 +66,7 @@ let
     lib.mapAttrsToList (
       path: folder:
       "install -d -m ${folder.mode}"
-      + lib.optionalString (
-        folder.owner == "user"
-      ) " -o ${toString user.uid} -g ${toString user.gid}"
+      + lib.optionalString (folder.owner == "user") " -o ${toString user.uid} -g ${toString user.gid}"
       + " .${path}"
     ) description.folders
   );

@@ -5,11 +5,15 @@ let
   inherit (inputs.nixpkgs) lib;
 
   reference = pkgs: python: {
-    inherit (import ./reference.nix {
-      inherit lib;
-      inherit (inputs) self;
-      system = pkgs.stdenv.hostPlatform.system;
-    }) workspaceRoot overrides;
+    inherit
+      (import ./reference.nix {
+        inherit lib;
+        inherit (inputs) self;
+        system = pkgs.stdenv.hostPlatform.system;
+      })
+      workspaceRoot
+      overrides
+      ;
     inherit python;
     sourcePreference = "wheel";
     buildSystems = { };

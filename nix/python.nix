@@ -46,8 +46,7 @@ let
     final: prev:
     lib.mapAttrs (
       name: systems:
-      (prev.${name} or (throw "buildSystems.${name}: uv.lock has no package of that name"))
-      .overrideAttrs
+      (prev.${name} or (throw "buildSystems.${name}: uv.lock has no package of that name")).overrideAttrs
         (old: {
           nativeBuildInputs =
             (old.nativeBuildInputs or [ ]) ++ final.resolveBuildSystem (lib.genAttrs systems (_: [ ]));

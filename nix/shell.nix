@@ -24,8 +24,7 @@ let
     lib.mapAttrs (
       _: package:
       package.overrideAttrs (old: {
-        nativeBuildInputs =
-          (old.nativeBuildInputs or [ ]) ++ final.resolveBuildSystem { editables = [ ]; };
+        nativeBuildInputs = (old.nativeBuildInputs or [ ]) ++ final.resolveBuildSystem { editables = [ ]; };
       })
     ) (editable final prev);
 

@@ -36,7 +36,8 @@ let
     "workers"
   ];
 
-  onSocket = cfg.redis.createLocally || lib.hasPrefix "redis+socket://" (cfg.settings.broker_url or "");
+  onSocket =
+    cfg.redis.createLocally || lib.hasPrefix "redis+socket://" (cfg.settings.broker_url or "");
 in
 {
   config = lib.mkIf cfg.enable {
@@ -97,7 +98,8 @@ in
             + "write it to a file and name that in ${here}.credentials.flower_basic_auth.";
         }
         {
-          assertion = !(cfg.redis.createLocally && (cfg.credentials ? broker_url || cfg.settings ? broker_url));
+          assertion =
+            !(cfg.redis.createLocally && (cfg.credentials ? broker_url || cfg.settings ? broker_url));
           message =
             "${here}: redis.createLocally makes a broker here and broker_url names another; "
             + "set redis.createLocally = false, or leave broker_url out.";
@@ -117,14 +119,17 @@ in
         message = "${here}.settingsFiles: '${name}' would not be read; name it as in 11-private.py.";
       }) (lib.attrNames cfg.settingsFiles);
 
-    warnings = lib.optional (
-      cfg.flower.enable
-      && !(lib.elem cfg.flower.address [
-        "127.0.0.1"
-        "::1"
-        "localhost"
-      ])
-      && !(cfg.credentials ? flower_basic_auth)
-    ) "${here}.flower listens on ${cfg.flower.address} and asks for no password; set ${here}.credentials.flower_basic_auth.";
+    warnings =
+      lib.optional
+        (
+          cfg.flower.enable
+          && !(lib.elem cfg.flower.address [
+            "127.0.0.1"
+            "::1"
+            "localhost"
+          ])
+          && !(cfg.credentials ? flower_basic_auth)
+        )
+        "${here}.flower listens on ${cfg.flower.address} and asks for no password; set ${here}.credentials.flower_basic_auth.";
   };
 }

@@ -23,7 +23,11 @@ in
             job_name = "task-server";
             metrics_path = lib.optionalString (prefix != "") "/${lib.removePrefix "/" prefix}" + "/metrics";
             static_configs = [
-              { targets = [ "${lib.optionalString (lib.hasInfix ":" host) "["}${host}${lib.optionalString (lib.hasInfix ":" host) "]"}:${toString cfg.flower.port}" ]; }
+              {
+                targets = [
+                  "${lib.optionalString (lib.hasInfix ":" host) "["}${host}${lib.optionalString (lib.hasInfix ":" host) "]"}:${toString cfg.flower.port}"
+                ];
+              }
             ];
           }
         ];

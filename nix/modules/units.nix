@@ -44,42 +44,44 @@ let
       # A worker that cannot start is tried again for as long as it takes.
       startLimitIntervalSec = 0;
 
-      serviceConfig = common.serviceConfig { inherit (common) credentials; } // {
-        Type = "notify";
-        NotifyAccess = "main";
-        ExecStart = utils.escapeSystemdExecArgs [
-          "${cfg.package}/bin/task-server"
-          "worker"
-          name
-        ];
+      serviceConfig =
+        common.serviceConfig { inherit (common) credentials; }
+        // {
+          Type = "notify";
+          NotifyAccess = "main";
+          ExecStart = utils.escapeSystemdExecArgs [
+            "${cfg.package}/bin/task-server"
+            "worker"
+            name
+          ];
 
-        # Ready is said when the first task could be taken, so the start may
-        # have to wait for a broker that is on its way.
-        TimeoutStartSec = 300;
-        # The worker answers only while its loop turns and takes tasks.
-        WatchdogSec = 60;
-        Restart = "always";
-        RestartSec = 5;
+          # Ready is said when the first task could be taken, so the start may
+          # have to wait for a broker that is on its way.
+          TimeoutStartSec = 300;
+          # The worker answers only while its loop turns and takes tasks.
+          WatchdogSec = 60;
+          Restart = "always";
+          RestartSec = 5;
 
-        # SIGTERM goes to the main process alone, which lets the children end
-        # their tasks; what is left after the time goes with SIGKILL.
-        KillMode = "mixed";
-        TimeoutStopSec = worker.stopTimeout;
+          # SIGTERM goes to the main process alone, which lets the children end
+          # their tasks; what is left after the time goes with SIGKILL.
+          KillMode = "mixed";
+          TimeoutStopSec = worker.stopTimeout;
 
-        RuntimeDirectory = "task-server";
-        RuntimeDirectoryMode = "0750";
-        # Other workers' heartbeats are in it.
-        RuntimeDirectoryPreserve = true;
+          RuntimeDirectory = "task-server";
+          RuntimeDirectoryMode = "0750";
+          # Other workers' heartbeats are in it.
+          RuntimeDirectoryPreserve = true;
 
-        # One child of many is killed for its memory: the worker replaces it
-        # and gives its task back. A gevent worker is one process.
-        OOMPolicy = if worker.pool == "prefork" then "continue" else "stop";
-        LimitNOFILE = 65536;
-        PrivateNetwork = worker.privateNetwork;
-      }
-      // lib.optionalAttrs worker.privateNetwork { RestrictAddressFamilies = [ "AF_UNIX" ]; }
-      // lib.optionalAttrs (worker.memoryMax != null) { MemoryMax = worker.memoryMax; }
-      // lib.optionalAttrs (worker.cpuQuota != null) { CPUQuota = worker.cpuQuota; };
+          # One child of many is killed for its memory: the worker replaces it
+          # and gives its task back. A gevent worker is one process.
+          OOMPolicy = if worker.pool == "prefork" then "continue" else "stop";
+          LimitNOFILE = 65536;
+          PrivateNetwork = worker.privateNetwork;
+        }
+        // lib.optionalAttrs worker.privateNetwork { RestrictAddressFamilies = [ "AF_UNIX" ]; }
+        // lib.optionalAttrs (worker.memoryMax != null) { MemoryMax = worker.memoryMax; }
+        // lib.optionalAttrs (worker.cpuQuota != null) { CPUQuota = worker.cpuQuota; };
     };
 in
 {

@@ -9,14 +9,22 @@
   project,
 }:
 let
-  evaluated = settings: (machine { services.task-server = { enable = true; } // settings; }).config;
+  evaluated =
+    settings:
+    (machine {
+      services.task-server = {
+        enable = true;
+      }
+      // settings;
+    }).config;
   services = settings: (evaluated settings).systemd.services;
   worker = settings: (services { workers.one = settings; }).task-server-one;
   refusals =
     settings:
     map (one: one.message) (
-      lib.filter (one: !one.assertion && lib.hasPrefix "services.task-server" one.message)
-        (evaluated settings).assertions
+      lib.filter (
+        one: !one.assertion && lib.hasPrefix "services.task-server" one.message
+      ) (evaluated settings).assertions
     );
   # Whether evaluating it ends in an error.
   fails = value: !(builtins.tryEval (builtins.deepSeq value value)).success;
@@ -51,7 +59,9 @@ in
 
   testInstancesAreUnitsOfTheirOwn = {
     expr = lib.filter (lib.hasPrefix "task-server-") (
-      lib.attrNames (services { workers.bulk.instances = 3; })
+      lib.attrNames (services {
+        workers.bulk.instances = 3;
+      })
     );
     expected = [
       "task-server-bulk-1"
@@ -211,7 +221,8 @@ in
   };
 
   testABrokerElsewhereMeansNoneHere = {
-    expr = (evaluated remote).services.redis.servers ? task-server
+    expr =
+      (evaluated remote).services.redis.servers ? task-server
       && (evaluated remote).services.redis.servers.task-server.enable;
     expected = false;
   };
@@ -294,13 +305,15 @@ in
   };
 
   testTheFirewallOpensForFlower = {
-    expr = lib.elem 8555 (evaluated {
-      flower = {
-        enable = true;
-        port = 8555;
-        openFirewall = true;
-      };
-    }).networking.firewall.allowedTCPPorts;
+    expr =
+      lib.elem 8555
+        (evaluated {
+          flower = {
+            enable = true;
+            port = 8555;
+            openFirewall = true;
+          };
+        }).networking.firewall.allowedTCPPorts;
     expected = true;
   };
 
@@ -432,7 +445,9 @@ in
   };
 
   testASecretInTheStoreIsAnError = {
-    expr = fails (evaluated { credentials.broker_url = "${./cases.nix}"; }).services.task-server.credentials;
+    expr =
+      fails
+        (evaluated { credentials.broker_url = "${./cases.nix}"; }).services.task-server.credentials;
     expected = true;
   };
 
