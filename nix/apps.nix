@@ -7,6 +7,7 @@
   environment,
   flowerEnvironment,
   images,
+  isLinux,
   programs,
   ...
 }:
@@ -55,7 +56,7 @@ in
 // lib.optionalAttrs (app == "docket") {
   demo = run "demo" "The whole system at work on a few documents, then its end";
 }
-// lib.optionalAttrs pkgs.stdenv.hostPlatform.isLinux {
+// lib.optionalAttrs isLinux {
   load-images = {
     type = "app";
     program = lib.getExe loadImages;

@@ -7,7 +7,7 @@
 }:
 let
   inherit (project) lib pkgs;
-  inherit (pkgs.stdenv.hostPlatform) system;
+  inherit (project.pkgs.stdenv.hostPlatform) system;
   tests = ../tests/nix;
 
   # What the checks read; documents and issues of the repository are no part.
@@ -84,6 +84,20 @@ let
     };
 in
 {
+  lint = check "lint" [ python ] ''
+    ruff check
+    ruff format --check
+    mypy
+  '';
+
+  format = check "format" [ pkgs.nixfmt ] ''
+    find flake.nix nix templates tests -name '*.nix' -exec nixfmt --check {} +
+  '';
+
+  foreign = foreign.environment;
+  shell = project.shell;
+}
+// lib.optionalAttrs project.isLinux {
   # The environment starts, and finds what it is made of.
   environment = check "environment" [ project.environment ] ''
     task-server config check
@@ -102,26 +116,12 @@ in
         pytest
       '';
 
-  lint = check "lint" [ python ] ''
-    ruff check
-    ruff format --check
-    mypy
-  '';
-
-  format = check "format" [ pkgs.nixfmt ] ''
-    find flake.nix nix templates tests -name '*.nix' -exec nixfmt --check {} +
-  '';
-
   options =
     if failures == [ ] then
       check "options" [ ] "true"
     else
       throw "evaluated otherwise than expected: ${lib.generators.toPretty { } failures}";
 
-  foreign = foreign.environment;
-  shell = project.shell;
-}
-// lib.optionalAttrs pkgs.stdenv.hostPlatform.isLinux {
   worker-image = contents project.images.workerImage;
   prefork-image = contents project.images.preforkWorkerImage;
   gevent-image = contents project.images.geventWorkerImage;

@@ -96,8 +96,12 @@ rec {
       variables ? { },
       # Read from the workspace; named here so that the defaults above see it.
       pyproject ? lib.importTOML (workspaceRoot + "/pyproject.toml"),
-    }:
+    }@arguments:
     let
+      # From the name, where there is one: which outputs a flake has can then
+      # be told for each system without its package set.
+      isLinux = lib.hasSuffix "-linux" (arguments.system or pkgs.stdenv.hostPlatform.system);
+
       load = import ./python.nix { inherit lib inputs pkgs; };
 
       locked = load {
@@ -206,6 +210,7 @@ rec {
           flowerEnvironment
           images
           shell
+          isLinux
           ;
         programs = programList;
       };
@@ -216,7 +221,7 @@ rec {
         default = environment;
         inherit environment;
       }
-      // lib.optionalAttrs pkgs.stdenv.hostPlatform.isLinux ({ inherit flowerEnvironment; } // images);
+      // lib.optionalAttrs isLinux ({ inherit flowerEnvironment; } // images);
       devShells.default = shell;
       apps = import ./apps.nix parts;
       nixosModule = import ./modules/project.nix {
