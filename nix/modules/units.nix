@@ -22,7 +22,6 @@ let
     { name, worker, ... }:
     lib.nameValuePair "task-server-${name}" {
       description = "Celery worker ${name} of ${cfg.app}";
-      documentation = [ "man:systemd.exec(5)" ];
       wantedBy = [ "task-server.target" ];
       partOf = [ "task-server.target" ];
       # Wanted, not required: a worker whose Redis restarts waits for it.
