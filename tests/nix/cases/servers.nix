@@ -1,0 +1,164 @@
+# Redis, PostgreSQL, migrations and Flower as they evaluate.
+{
+  lib,
+  evaluated,
+  services,
+  prefork,
+  local,
+  remote,
+  ...
+}:
+{
+  testFlowersPasswordIsFlowersAlone = {
+    expr = {
+      worker = prefork.serviceConfig.LoadCredential;
+      flower = local.task-server-flower.serviceConfig.LoadCredential;
+    };
+    expected = {
+      worker = [ "11-private.py:/run/secrets/11-private.py" ];
+      flower = [
+        "11-private.py:/run/secrets/11-private.py"
+        "flower_basic_auth:/run/secrets/flower"
+      ];
+    };
+  };
+
+  testTheBrokerIsASocket = {
+    expr =
+      let
+        redis = (evaluated { }).services.redis.servers.task-server;
+      in
+      {
+        inherit (redis) port appendOnly;
+        policy = redis.settings.maxmemory-policy;
+        groups = prefork.serviceConfig.SupplementaryGroups;
+        url = prefork.environment.REDIS_URL;
+      };
+    expected = {
+      port = 0;
+      appendOnly = true;
+      policy = "noeviction";
+      groups = [ "redis-task-server" ];
+      url = "redis+socket:///run/redis-task-server/redis.sock?virtual_host=0";
+    };
+  };
+
+  testABrokerElsewhereMeansNoneHere = {
+    expr =
+      (evaluated remote).services.redis.servers ? task-server
+      && (evaluated remote).services.redis.servers.task-server.enable;
+    expected = false;
+  };
+
+  testTheDatabaseIsTheUsers = {
+    expr =
+      let
+        inherit
+          (evaluated {
+            user = "cl";
+            database.createLocally = true;
+          })
+          services
+          ;
+      in
+      {
+        inherit (services.postgresql) ensureDatabases;
+        users = map (user: { inherit (user) name ensureDBOwnership; }) services.postgresql.ensureUsers;
+      };
+    expected = {
+      ensureDatabases = [ "cl" ];
+      users = [
+        {
+          name = "cl";
+          ensureDBOwnership = true;
+        }
+      ];
+    };
+  };
+
+  testAPercentSignIsNoSpecifier = {
+    expr = prefork.environment.DATABASE_URL;
+    expected = "postgres://%%2Frun%%2Fpostgresql/task-server";
+  };
+
+  testMigrationsComeBeforeTheWorkers = {
+    expr = {
+      required = prefork.requires;
+      ordered = lib.elem "task-server-migrate.service" prefork.after;
+      type = local.task-server-migrate.serviceConfig.Type;
+    };
+    expected = {
+      required = [ "task-server-migrate.service" ];
+      ordered = true;
+      type = "oneshot";
+    };
+  };
+
+  testMigrationsAreNotForWorkersOfADatabaseElsewhere = {
+    expr = (services remote) ? task-server-migrate;
+    expected = false;
+  };
+
+  testServersAreWantedAndNotRequired = {
+    expr = {
+      wanted = lib.elem "redis-task-server.service" prefork.wants;
+      required = lib.elem "redis-task-server.service" prefork.requires;
+    };
+    expected = {
+      wanted = true;
+      required = false;
+    };
+  };
+
+  testFlowerIsOffTheNetwork = {
+    expr =
+      let
+        config = evaluated { flower.enable = true; };
+      in
+      {
+        inherit (config.services.task-server.flower) address port openFirewall;
+        open = lib.elem 5555 config.networking.firewall.allowedTCPPorts;
+      };
+    expected = {
+      address = "127.0.0.1";
+      port = 5555;
+      openFirewall = false;
+      open = false;
+    };
+  };
+
+  testTheFirewallOpensForFlower = {
+    expr =
+      lib.elem 8555
+        (evaluated {
+          flower = {
+            enable = true;
+            port = 8555;
+            openFirewall = true;
+          };
+        }).networking.firewall.allowedTCPPorts;
+    expected = true;
+  };
+
+  testMetricsStartFlower = {
+    expr =
+      let
+        config = evaluated {
+          metrics.enable = true;
+          settings.flower.url_prefix = "/flower";
+        };
+        job = lib.head config.services.prometheus.scrapeConfigs;
+      in
+      {
+        flower = config.systemd.services ? task-server-flower;
+        inherit (job) job_name metrics_path;
+        targets = (lib.head job.static_configs).targets;
+      };
+    expected = {
+      flower = true;
+      job_name = "task-server";
+      metrics_path = "/flower/metrics";
+      targets = [ "127.0.0.1:5555" ];
+    };
+  };
+}
