@@ -24,17 +24,28 @@ from .conftest import Output, Program
 
 PROJECT = Path(__file__).parent / "foreign"
 
+# It asks for the results rather than to be told of them: Celery's client of 5.7
+# now and then unsubscribes from results that it still waits for.
 PRODUCER = """
 import json
+import sys
+import threading
+import time
 from cl.scrapers.tasks import add, ask_database
 
 sum = add.delay(2, 3)
 halves = [ask_database.apply_async((number,), queue="io_bound") for number in range(512)]
 whole = ask_database.delay(7)
+waiting = [sum, whole, *halves]
+deadline = time.monotonic() + 90
+while waiting := [one for one in waiting if not one.ready()]:
+    if time.monotonic() > deadline:
+        sys.exit(f"{len(waiting)} tasks have no result")
+    threading.Event().wait(0.1)
 print(json.dumps({
-    "sum": sum.get(timeout=60),
-    "io_bound": [half.get(timeout=60) for half in halves],
-    "celery": whole.get(timeout=60),
+    "sum": sum.result,
+    "io_bound": [half.result for half in halves],
+    "celery": whole.result,
 }))
 """
 
