@@ -8,6 +8,9 @@ from task_server.config import Config
 from task_server.decision import APP_VARIABLE, WORKER_VARIABLE, Decision
 from task_server.profiles import Profile
 
+#: Variables of a command whose values may hold a password.
+SECRET_VARIABLES = frozenset({"CELERY_BROKER_URL", "CELERY_RESULT_BACKEND", "FLOWER_BASIC_AUTH"})
+
 
 @dataclass(frozen=True, slots=True)
 class Command:

@@ -12,15 +12,13 @@ import click
 
 from task_server import runtime
 from task_server.argv import decide
-from task_server.cli.options import app_option, config_option, resolved
+from task_server.cli.options import MASK, app_option, config_option, resolved
 from task_server.config import Config
 from task_server.defaults import Default, worker_defaults
 from task_server.errors import ConfigError
 from task_server.loader import Resolved
 from task_server.machine import this_machine
 from task_server.profiles import Profile, profile_of
-
-MASK = "********"
 
 
 @click.group(

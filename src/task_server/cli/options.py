@@ -9,6 +9,9 @@ import click
 
 from task_server.loader import Resolved, find, resolve
 
+#: What is shown of a secret.
+MASK = "********"
+
 config_option = click.option(
     "--config",
     "path",

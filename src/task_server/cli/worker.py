@@ -8,8 +8,8 @@ from pathlib import Path
 import click
 
 from task_server import requirements, runtime
-from task_server.argv import worker_command
-from task_server.cli.options import app_option, config_option, resolved
+from task_server.argv import SECRET_VARIABLES, worker_command
+from task_server.cli.options import MASK, app_option, config_option, resolved
 from task_server.machine import this_machine
 from task_server.process import become
 from task_server.profiles import profile_of
@@ -56,7 +56,10 @@ def command(name: str, app: str | None, path: Path | None, *, print_argv: bool) 
         environ=os.environ,
     )
     if print_argv:
-        settings = [f"{key}={value}" for key, value in chosen.environ.items() if "URL" not in key]
+        settings = [
+            f"{key}={MASK if key in SECRET_VARIABLES else value}"
+            for key, value in chosen.environ.items()
+        ]
         click.echo(shlex.join(["env", *settings, *chosen.argv]))
         return
     requirements.check(config.workers[name].pool)
