@@ -1,0 +1,70 @@
+"""
+A Redis transport for Kombu that loses no message with a killed worker.
+
+Kombu's own takes a message from its list and registers it as unacked in a
+second call; a worker killed between the two loses it, late acknowledgement or
+not. Here a script on the server does both. Lists, hash, sorted set and
+messages are Kombu's: producers and workers with Kombu's transport go on, on
+the same queues.
+"""
+
+import warnings
+from typing import Final
+
+from task_server.transport.versions import problem
+
+__all__ = ["TransportWarning", "install", "installed", "problem", "uninstall"]
+
+#: The schemes of a broker URL, Kombu's class for each, and ours.
+ALIASES: Final = {
+    "redis": "task_server.transport.transport:Transport",
+    "rediss": "task_server.transport.transport:Transport",
+    "sentinel": "task_server.transport.transport:SentinelTransport",
+}
+
+_kombu: dict[str, str] = {}
+
+
+class TransportWarning(UserWarning):
+    """Warns that Kombu's own transport is used though ours was asked for."""
+
+
+def install() -> bool:
+    """
+    Use this transport in this process for broker URLs of Redis.
+
+    Call it before the first connection is made. A connection that only
+    publishes does what it always did.
+
+    Returns:
+        Whether it is used. With a Kombu whose insides nobody has looked at it
+        is not, and a TransportWarning says so.
+    """
+    reason = problem()
+    if reason is not None:
+        warnings.warn(
+            f"{reason}; this worker uses Kombu's own Redis transport, which loses a message if it "
+            "is killed between taking and registering it",
+            TransportWarning,
+            stacklevel=2,
+        )
+        return False
+    from kombu.transport import TRANSPORT_ALIASES  # noqa: PLC0415 - the launcher imports no Kombu
+
+    for scheme, path in ALIASES.items():
+        _kombu.setdefault(scheme, TRANSPORT_ALIASES[scheme])
+        TRANSPORT_ALIASES[scheme] = path
+    return True
+
+
+def installed() -> bool:
+    """Return whether `install` was called, and did."""
+    return bool(_kombu)
+
+
+def uninstall() -> None:
+    """Undo `install` for connections to come."""
+    from kombu.transport import TRANSPORT_ALIASES  # noqa: PLC0415 - the launcher imports no Kombu
+
+    TRANSPORT_ALIASES.update(_kombu)
+    _kombu.clear()

@@ -1,0 +1,296 @@
+"""The channel: Kombu's, with a fetch that a kill cannot split."""
+
+# ruff: noqa: SLF001 - Kombu's transports are made of private methods
+
+import logging
+from collections import deque
+from contextlib import suppress
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Final
+
+from kombu.utils.scheduling import round_robin_cycle
+from redis import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+from task_server.transport.fetcher import WAIT, Fetcher, Sent
+from task_server.transport.qos import QoS
+from task_server.transport.stock import redis
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from task_server.transport.poller import MultiChannelPoller
+
+logger: Final = logging.getLogger(__name__)
+
+#: Acknowledgements that broken connections left, by the broker and the key of
+#: the unacked messages. Bounded: what falls out is delivered again.
+_LATE_ACKS: Final[dict[tuple[Any, ...], deque[str]]] = {}
+_MOST_LATE_ACKS: Final = 100_000
+
+#: A closing channel waits so many seconds for a reply that is on the way.
+LAST_REPLY_TIMEOUT: Final = 5.0
+
+
+class Channel(redis.Channel):  # type: ignore[misc]
+    """
+    A channel of one Redis server.
+
+    Attributes:
+        stock_mode: Messages are taken as Kombu takes them, without
+            acknowledgement: replies of remote control, `no_ack` consumers.
+
+        fetch_max: Messages that one call fetches at most (transport option).
+
+        ack_batching: Whether acknowledgements travel with the next fetch while
+            there is work (transport option). A kill between the end of a task
+            and that fetch, a turn of the loop, runs the task again. False for
+            tasks that acknowledge early because they must not run twice.
+    """
+
+    QoS = QoS
+
+    fetch_max = 64
+    ack_batching = True
+    # Kombu 5.6 has neither option; Kombu 5.7 looks at every tenth interval.
+    unacked_restore_interval = 10
+    unacked_restore_throttle = 1
+
+    stock_mode = False
+    _brpop_sent_at: float | None = None
+
+    from_transport_options = tuple(
+        dict.fromkeys(
+            (
+                *redis.Channel.from_transport_options,
+                *("fetch_max", "ack_batching"),
+                *("unacked_restore_interval", "unacked_restore_throttle"),
+            )
+        )
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._without_ack: set[str] = set()
+        self.fetcher = Fetcher(self)
+        self.late_acks: deque[str] = deque()
+        super().__init__(*args, **kwargs)
+        client = self.connection.client
+        broker = (client.hostname, client.port, client.virtual_host, *self.unacked_keys())
+        self.late_acks = _LATE_ACKS.setdefault(broker, deque(maxlen=_MOST_LATE_ACKS))
+        self.handlers["WAKE"] = self.fetcher.woken
+
+    # What the other parts ask
+
+    def prefixed(self, key: str) -> str:
+        """Return *key* as the server knows it."""
+        return f"{self.global_keyprefix}{key}"
+
+    def unacked_keys(self) -> tuple[str, str]:
+        """Return the keys of the unacked messages and of their times, complete."""
+        return self.prefixed(self.unacked_key), self.prefixed(self.unacked_index_key)
+
+    @property
+    def unreadable_key(self) -> str:
+        """The complete key of the list of messages that could not be read."""
+        return f"{self.unacked_keys()[0]}.unreadable"
+
+    def bare_client(self) -> Any:
+        """Return a client that takes complete keys; Kombu's prefixes only some commands."""
+        return Redis(connection_pool=self.pool)
+
+    def free_credit(self) -> int:
+        """Return how many messages to fetch."""
+        credit = self.qos.can_consume_max_estimate()
+        if credit is None or "can_consume" in vars(self.qos):
+            # A consumer without a limit has not said that it can hold many.
+            # With `worker_disable_prefetch` Celery puts its own test in the
+            # place of can_consume: it must be asked before each message.
+            return 1
+        return int(max(1, min(credit - len(self.fetcher.held), self.fetch_max)))
+
+    @property
+    def cycle_rotates(self) -> bool:
+        """Whether a queue that gave a message goes to the end of the cycle."""
+        return type(self._queue_cycle).rotate is round_robin_cycle.rotate
+
+    def cycle_of_connection(self) -> "MultiChannelPoller | None":
+        """Return the poller; None after the connection was closed."""
+        return getattr(self.connection, "cycle", None)
+
+    def batches_acks(self) -> bool:
+        """
+        Whether a fetch is due that can take an acknowledgement along.
+
+        A consumer without a limit of messages is not one of Celery's, and may
+        not come back to its loop for long.
+        """
+        return bool(
+            self.ack_batching
+            and self.fetcher.busy
+            and not self.stock_mode
+            and self._active_queues
+            and self.qos.prefetch_count
+        )
+
+    def flush_idle_acks(self) -> None:
+        """Send waiting acknowledgements that no fetch will take along."""
+        if self.qos.has_acks and not (self.fetcher.busy and self.qos.can_consume()):
+            self.qos.flush_acks()
+
+    @property
+    def restore_interval(self) -> float:
+        """Seconds between two looks for messages of dead workers."""
+        interval = self.unacked_restore_interval
+        if interval <= 0:
+            interval = Channel.unacked_restore_interval
+        return float(interval * (self.unacked_restore_throttle or 1))
+
+    @property
+    def hold_interval(self) -> float:
+        """Seconds between two signs of life: two may fail before others take over."""
+        return min(60.0, float(self.visibility_timeout) / 4)
+
+    @property
+    def turn_interval(self) -> float:
+        """Seconds between two looks at what is due."""
+        return min(1.0, self.hold_interval)
+
+    def drop_stale_connection(self) -> None:
+        """
+        Drop a connection whose reply is overdue.
+
+        Kombu does it from 5.7 on, and only in its event loop or when nothing
+        else happens.
+        """
+        connection, interval = self._in_poll, self.health_check_interval
+        if not connection or not interval or self._brpop_sent_at is None or self.stock_mode:
+            return
+        waited = monotonic() - self._brpop_sent_at
+        if waited > WAIT + interval and not _readable(connection):
+            logger.warning("Redis has not answered for %.0f s; connecting again", waited)
+            connection.disconnect()
+
+    # What Kombu asks
+
+    def basic_consume(self, queue: str, no_ack: bool = False, *args: Any, **kwargs: Any) -> Any:  # noqa: FBT001, FBT002 - Kombu's
+        """Remember who wants no acknowledgement: the script would register for nobody."""
+        (self._without_ack.add if no_ack else self._without_ack.discard)(queue)
+        return super().basic_consume(queue, no_ack, *args, **kwargs)
+
+    def _update_queue_cycle(self) -> None:
+        """After each change of the consumed queues: what was fetched for others goes back."""
+        super()._update_queue_cycle()
+        active = set(self.active_queues)
+        self.stock_mode = not self.ack_emulation or not self._without_ack.isdisjoint(active)
+        fetcher = self.fetcher
+        if not active or self.stock_mode:
+            self._quietly(fetcher.collect)
+            self._quietly(self._flush_all_acks)
+        elif any(message.queue not in active for message in fetcher.held):
+            self._quietly(fetcher.give_back)
+        fetcher.busy = True
+
+    def _flush_all_acks(self) -> None:
+        if self._qos is not None and self.ack_emulation:
+            self._qos.flush_acks()
+
+    def _brpop_start(self, timeout: float | None = None) -> None:
+        """Ask by the script; Kombu's BRPOP takes a message before it registers it."""
+        if self.stock_mode:
+            super()._brpop_start(timeout)
+        else:
+            self.fetcher.start()
+
+    def _brpop_read(self, **options: Any) -> Any:
+        """Read what was asked for."""
+        if self.fetcher.sent is Sent.NOTHING and (self.stock_mode or self._in_poll):
+            return super()._brpop_read(**options)
+        try:
+            return self.fetcher.read()
+        finally:
+            # Kombu 5.7 sends a renewed token of a credential provider here.
+            getattr(self, "_flush_brpop_reauth", _nothing)()
+
+    def _poll_error(self, type: str, **options: Any) -> Any:  # noqa: A002 - Kombu's
+        """An error on the wake connection is read where its news is."""
+        if type == "WAKE":
+            return self.fetcher.woken()
+        return super()._poll_error(type, **options)
+
+    def _connparams(self, asynchronous: bool = False) -> Any:  # noqa: FBT001, FBT002 - Kombu's
+        """
+        Return what a connection needs.
+
+        After the connection was given up Kombu fails here with "'NoneType'
+        object has no attribute 'hostname'", which ends the worker; an error
+        of the connection makes it connect again.
+        """
+        if self.connection is None or self.connection.client is None:
+            raise RedisConnectionError("the connection of this channel was given up")
+        return super()._connparams(asynchronous=asynchronous)
+
+    def close(self) -> None:
+        """
+        Close, and leave nothing in between.
+
+        Kombu waits for its BRPOP and delivers what it brings to consumers that
+        are gone. Here what was fetched goes back first, then what is unacked.
+        """
+        if not self.closed and self._active_queues_ever:
+            self._quietly(self.fetcher.collect)
+            self._quietly(self._flush_all_acks)
+            if self._qos is not None and self.ack_emulation:
+                self._qos.leave_acks()
+                self._qos.restore_unacked_once()
+            self._quietly(self.fetcher.close)
+        super().close()
+
+    @property
+    def _active_queues_ever(self) -> bool:
+        """Whether this channel has consumed; one that publishes has nothing to give back."""
+        return "client" in vars(self) and bool(self._active_queues or self.fetcher.used)
+
+    def _quietly(self, step: "Callable[[], None]") -> None:
+        """Run one step of an end; without a server there is nothing to be done about it."""
+        sock = getattr(self._in_poll or None, "_sock", None)
+        _set_timeout(sock, LAST_REPLY_TIMEOUT)
+        try:
+            step()
+        except (*self.connection_errors, self.ResponseError) as error:
+            logger.warning(
+                "Redis did not take what this worker gave back (%s); messages that it has not run "
+                "are delivered again after the visibility timeout of %s s",
+                *(error, self.visibility_timeout),
+            )
+        finally:
+            _set_timeout(sock, self.socket_timeout)
+
+
+def _nothing() -> None:
+    """Stand in for a method that an older Kombu does not have."""
+
+
+def _set_timeout(sock: Any, seconds: float | None) -> None:
+    # There may be none, or the step has closed it.
+    with suppress(OSError, AttributeError):
+        sock.settimeout(seconds)
+
+
+def _readable(connection: Any) -> bool:
+    """Return whether a reply has arrived; an unread one does not count as missing."""
+    from select import select  # noqa: PLC0415 - gevent's, if it was patched
+
+    sock = connection._sock
+    if sock is None:
+        return False
+    return bool(select([sock], [], [], 0)[0])
+
+
+class SentinelChannel(Channel, redis.SentinelChannel):  # type: ignore[misc]
+    """A channel of the server that Sentinel names."""
+
+    from_transport_options = tuple(
+        dict.fromkeys(
+            (*redis.SentinelChannel.from_transport_options, *Channel.from_transport_options)
+        )
+    )

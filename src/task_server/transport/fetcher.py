@@ -1,0 +1,342 @@
+"""
+One channel's way to its messages: ask, wait, hand on.
+
+    asking --reply with messages--> holding --all handed on--> asking
+    asking --reply without: 'watch'--> arming --nothing there--> watching
+    asking --reply without: 'wait'---> waiting (for the baton)
+    watching --told of a change, or the time is over--> asking
+    waiting  --got the baton, or the time is over-----> asking
+
+Asking, arming and waiting have a command on the way on the connection that
+Kombu uses for BRPOP; the others have none.
+"""
+
+# ruff: noqa: SLF001 - Kombu's transports are made of private methods
+
+import logging
+from collections import deque
+from enum import Enum
+from itertools import islice
+from queue import Empty
+from time import monotonic, time
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from uuid import uuid4
+
+from kombu.utils.encoding import bytes_to_str
+from kombu.utils.json import loads
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import NoScriptError, ReadOnlyError, ResponseError
+
+from task_server.transport.script import FETCH, GIVE_BACK
+from task_server.transport.wake import Wake, refused
+
+if TYPE_CHECKING:
+    from task_server.transport.channel import Channel
+
+logger: Final = logging.getLogger(__name__)
+
+#: Seconds after which an idle worker asks without being told. It bounds the
+#: delay of a message if the watching worker dies or hangs, and it is twice
+#: Kombu's own time-out of BRPOP, so that idling costs half.
+WAIT: Final = 2.0
+
+#: The same where the server tells nothing of changed keys.
+WAIT_UNTOLD: Final = 0.1
+
+#: Seconds after which a silent watcher is one no longer.
+LEASE: Final = 5
+
+#: Seconds before the next try after the server refused the script.
+REFUSED_WAIT: Final = 1.0
+
+#: Acknowledgements that one call carries at most; Lua's stack holds some 8000.
+ACKS_A_CALL: Final = 1000
+
+
+class Sent(Enum):
+    """The command whose reply is awaited."""
+
+    NOTHING = "nothing"
+    FETCH = "fetch"
+    ARM = "arm"
+    BATON = "baton"
+
+
+class Held(NamedTuple):
+    """A message that is registered as unacked and not handed on yet."""
+
+    queue: str
+    tag: str
+    text: bytes
+    key: str
+
+
+class Fetcher:
+    """
+    Fetches for one channel.
+
+    Attributes:
+        held: Messages that wait to be handed on.
+
+        busy: Whether the next step will be to ask again at once, so that an
+            acknowledgement can travel with it.
+    """
+
+    def __init__(self, channel: "Channel") -> None:
+        self.channel = channel
+        self.held: deque[Held] = deque()
+        self.busy = True
+        self.sent = Sent.NOTHING
+        self.wake: Wake | None = None
+        self._told = True
+        self._changed = False
+        self._known = False
+        self._rest_until = 0.0
+        self._limit = 0
+        self._keys: list[str] = []
+        self._queues: list[str] = []
+        self._acks: list[str] = []
+        self._name = str(uuid4())
+
+    @property
+    def used(self) -> bool:
+        """Whether it has ever asked."""
+        return bool(self._queues)
+
+    # Ask
+
+    def start(self) -> None:
+        """Send the next command, if there is one to send."""
+        if self.sent is not Sent.NOTHING:
+            # The connection was lost with its reply.
+            self._keep_acks()
+            self.sent, self.busy = Sent.NOTHING, True
+        if self.held or (not self.busy and monotonic() < self._rest_until):
+            return
+        channel = self.channel
+        queues = channel._queue_cycle.consume(len(channel.active_queues))
+        if not queues:
+            return
+        self._queues = queues
+        self._keys = [
+            channel.prefixed(channel._q_for_pri(queue, priority))
+            for priority in channel.priority_steps
+            for queue in queues
+        ]
+        self._limit = channel.free_credit()
+        self._acks = channel.qos.take_acks(ACKS_A_CALL)
+        arguments = [
+            *(self._limit, repr(time()), len(queues)),
+            *("1" if channel.cycle_rotates else "0", self._name, LEASE),
+            *self._acks,
+        ]
+        keys = [*channel.unacked_keys(), *self._own_keys(), channel.unreadable_key, *self._keys]
+        self._send(Sent.FETCH, *FETCH.command(keys, arguments, known=self._known))
+
+    def _own_keys(self) -> tuple[str, str]:
+        """Return the keys of the watchers and of the baton of those who consume the same."""
+        # Under the name of the unacked messages: where access is limited by
+        # patterns of keys, a worker may already use those.
+        name = f"{self.channel.unacked_keys()[0]}.idle:{','.join(sorted(self._queues))}"
+        return f"{name}:watchers", f"{name}:baton"
+
+    def _send(self, what: Sent, *command: Any) -> None:
+        connection = self.channel.client.connection
+        connection.send_command(*command)
+        self.channel._in_poll = connection
+        self.channel._brpop_sent_at = monotonic()
+        self.sent = what
+
+    # Read
+
+    def read(self) -> bool:
+        """
+        Read the reply that is due, and hand on what it brought.
+
+        Raises:
+            Empty: Nothing was handed on.
+        """
+        sent, self.busy = self.sent, True
+        try:
+            reply = self._reply()
+        finally:
+            self.channel._in_poll = None
+            self.sent = Sent.NOTHING
+        if sent is Sent.FETCH and reply:
+            self._fetched(reply)
+        elif sent is Sent.ARM and reply == 0 and not self._changed:
+            self._rest(WAIT)
+        if not self.hand_on():
+            raise Empty
+        return True
+
+    def _reply(self) -> Any:
+        """Return the reply; None if the server refused, which is then said or retried."""
+        client, sent = self.channel.client, self.sent
+        try:
+            reply = client.parse_response(client.connection, sent.name)
+        except NoScriptError:
+            # A server that was restarted, or whose scripts were flushed.
+            self._known = False
+            self._keep_acks()
+            return None
+        except ReadOnlyError as error:
+            self._keep_acks()
+            client.connection.disconnect()
+            raise RedisConnectionError(f"this Redis became a replica: {error}") from error
+        except ResponseError as error:
+            self._keep_acks()
+            self._rest(REFUSED_WAIT)
+            logger.warning("Redis refuses to hand out messages, next try in a second: %s", error)
+            return None
+        except BaseException:
+            self._keep_acks()
+            client.connection.disconnect()
+            raise
+        if sent is Sent.FETCH:
+            self._known = True
+            self._acks = []
+        return reply
+
+    def _keep_acks(self) -> None:
+        self.channel.qos.keep_acks(self._acks)
+        self._acks = []
+
+    def _fetched(self, reply: Any) -> None:
+        state, *fields = reply
+        columns = [islice(fields, first, None, 3) for first in range(3)]
+        for number, tag, text in zip(*columns, strict=True):
+            queue = self._queues[int(number) % len(self._queues)]
+            self.channel._queue_cycle.rotate(queue)
+            if tag:
+                self.held.append(Held(queue, bytes_to_str(tag), text, self._keys[int(number)]))
+            else:
+                logger.error(
+                    "a message of the queue %s cannot be read and is kept in the list %s: %r",
+                    *(queue, self.channel.unreadable_key, text[:200]),
+                )
+        if state == b"watch":
+            self._watch()
+        elif state == b"wait":
+            self._wait_for_baton()
+
+    # Hand on
+
+    def hand_on(self) -> bool:
+        """
+        Give messages to the consumer as far as its credit goes.
+
+        Under an event loop all of them; in `drain_events` one, which is what
+        its callers expect of one call. Return whether there was one.
+        """
+        channel = self.channel
+        alone = channel.connection.cycle._in_protected_read
+        count = 0
+        while self.held and channel.qos.can_consume() and not (alone and count):
+            message = self.held.popleft()
+            count += 1
+            channel.qos.registered.add(message.tag)
+            try:
+                channel.connection._deliver(loads(bytes_to_str(message.text)), message.queue)
+            finally:
+                channel.qos.registered.discard(message.tag)
+        return bool(count)
+
+    def give_back(self) -> None:
+        """Put what was not handed on back to its queue, unchanged."""
+        held = list(self.held)
+        if not held:
+            return
+        arguments = [
+            field
+            for message in reversed(held)
+            for field in (message.tag, message.key, message.text)
+        ]
+        GIVE_BACK.run(self.channel.bare_client(), self.channel.unacked_keys(), arguments)
+        self.held.clear()
+
+    # Idle
+
+    def _rest(self, seconds: float) -> None:
+        self.busy = False
+        self._rest_until = monotonic() + seconds
+
+    def _watch(self) -> None:
+        """Wait to be told of a change; from now on acknowledgements go at once."""
+        self.busy = False
+        self.channel.qos.flush_acks()
+        if not self._told or not self._prepared():
+            self._wait_for_baton()
+            return
+        # It counts the keys that exist and asks to be told of all. If there is
+        # a message already the answer says so, so that none falls between.
+        self._changed = False
+        self._send(Sent.ARM, "EXISTS", *self._keys)
+
+    def _prepared(self) -> bool:
+        channel = self.channel
+        cycle = channel.connection.cycle
+        try:
+            if self.wake is None:
+                self.wake = Wake(channel._create_client(asynchronous=True))
+            if not cycle._client_registered(channel, self.wake.client, "WAKE"):
+                cycle._register(channel, self.wake.client, "WAKE")
+            self.wake.prepare(channel.client.connection)
+        except ResponseError as error:
+            self._told = False
+            refused(error)
+        return self._told
+
+    def _wait_for_baton(self) -> None:
+        self.busy = False
+        self.channel.qos.flush_acks()
+        wait = WAIT if self._told else WAIT_UNTOLD
+        self._send(Sent.BATON, "BRPOP", self._own_keys()[1], wait)
+
+    def woken(self) -> None:
+        """Read from the wake connection: a queue has changed."""
+        if self.wake is not None and not self.wake.drain():
+            connection = self.wake.client.connection
+            if connection is not None:
+                connection.disconnect()
+        # The news may overtake the reply of the command that asked for it.
+        self._changed = True
+        if self.sent is Sent.NOTHING:
+            self.busy = True
+        raise Empty
+
+    # Stop
+
+    def collect(self) -> None:
+        """
+        End what is on the way, and put back what was not handed on.
+
+        Of a fetch the messages are registered already: read them, so that
+        another worker has them now and not after the visibility time-out.
+        """
+        sent, self.sent = self.sent, Sent.NOTHING
+        connection, self.channel._in_poll = self.channel._in_poll, None
+        if sent is Sent.FETCH and connection:
+            self.sent = sent
+            try:
+                reply = self._reply()
+                if reply:
+                    self._fetched([b"", *reply[1:]])
+            finally:
+                self.sent = Sent.NOTHING
+        elif sent is not Sent.NOTHING and connection:
+            # Its reply would be taken for that of the next command.
+            connection.disconnect()
+        self.busy = True
+        self.give_back()
+
+    def close(self) -> None:
+        """Let go of the wake connection, and let another worker watch."""
+        if self.wake is not None:
+            self.wake.close()
+            self.wake = None
+        if self._queues:
+            watchers, baton = self._own_keys()
+            with self.channel.bare_client().pipeline() as pipe:
+                pipe.zrem(watchers, self._name).lpush(baton, "1")
+                pipe.ltrim(baton, 0, 0).expire(baton, 60).execute()

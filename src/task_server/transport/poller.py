@@ -1,0 +1,157 @@
+"""The poller: Kombu's, and what both of its loops must do besides."""
+
+import socket
+from contextlib import suppress
+from queue import Empty
+from threading import get_ident
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from kombu.utils.eventio import READ
+
+from task_server.transport.stock import redis
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from task_server.transport.channel import Channel
+
+
+class MultiChannelPoller(redis.MultiChannelPoller):  # type: ignore[misc]
+    """
+    Polls for all channels of a connection.
+
+    Attributes:
+        owner: The thread or greenlet that polls; None before the first poll.
+    """
+
+    _channels: "set[Channel]"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.owner: int | None = None
+        self._loop: Any = None
+        self._timer: Any = None
+        self._bell: tuple[socket.socket, socket.socket] | None = None
+        self._rung = False
+        self._next_turn = 0.0
+        self._next_hold = 0.0
+
+    def join(self, loop: Any, interval: float) -> None:
+        """Take a turn every *interval* seconds of Kombu's event loop."""
+        if self._timer is not None:
+            # Of an earlier connection, else each reconnection adds one.
+            self._timer.cancel()
+        self._loop = loop
+        self._timer = loop.call_repeatedly(interval, self.take_turn)
+
+    # Another thread or greenlet has something for the loop
+
+    def wake(self) -> None:
+        """End the poll of the loop, from any thread or greenlet."""
+        if self._loop is not None:
+            self._loop.call_soon(_nothing)
+        elif self._bell is not None and not self._rung:
+            self._rung = True
+            try:
+                self._bell[1].send(b"\0")
+            except OSError:
+                self._rung = False  # closed meanwhile: there is no poll to end
+
+    def _hang_bell(self) -> None:
+        if self._bell is None:
+            self._bell = socket.socketpair()
+            for end in self._bell:
+                end.setblocking(False)
+            self.poller.register(self._bell[0].fileno(), READ)
+
+    @property
+    def fds(self) -> dict[int, Any]:
+        """What is polled: the connections, and the bell. Without any Kombu 5.7 only sleeps."""
+        watched: dict[int, Any] = super().fds
+        if self._bell is not None:
+            watched = {**watched, self._bell[0].fileno(): (None, "BELL")}
+        return watched
+
+    def handle_event(self, fileno: int, event: int) -> Any:
+        """Read, or find out what is wrong; the bell belongs to no channel."""
+        if self._bell is not None and fileno == self._bell[0].fileno():
+            self._rung = False
+            self._bell[0].recv(4096)
+            raise Empty
+        return super().handle_event(fileno, event)
+
+    # The loops
+
+    def on_poll_start(self) -> None:
+        """Before each poll: hand on, send acknowledgements, ask."""
+        self.owner = get_ident()
+        for channel in self._fetching():
+            if not self._in_protected_read:
+                channel.fetcher.hand_on()
+            channel.flush_idle_acks()
+        super().on_poll_start()
+
+    def get(self, callback: Any, timeout: float | None = None) -> None:
+        """
+        Wait for one event, without an event loop.
+
+        Kombu never gets to restore messages here while the worker is idle:
+        each empty reply leaves the method before.
+        """
+        self.owner = get_ident()
+        self.take_turn()
+        if self._hand_one_on():
+            return
+        if any(not channel.qos.can_consume() for channel in self._fetching()):
+            # Only another greenlet or thread can free a place now.
+            self._hang_bell()
+        super().get(callback, timeout)
+
+    def _hand_one_on(self) -> bool:
+        """Hand on one message that an earlier call fetched; return whether there was one."""
+        # What a consumer cancels in its callback waits until it is over.
+        self._in_protected_read = True
+        try:
+            return any(channel.fetcher.hand_on() for channel in self._fetching())
+        finally:
+            self._in_protected_read = False
+            while self.after_read:
+                self.after_read.pop()()
+
+    def take_turn(self) -> None:
+        """Do what is due: restore what others left, and keep what is held."""
+        channels = list(self._fetching())
+        now = monotonic()
+        if not channels or now < self._next_turn:
+            return
+        self._next_turn = now + channels[0].turn_interval
+        self.maybe_restore_messages()
+        for channel in channels:
+            channel.drop_stale_connection()
+            if now >= self._next_hold:
+                try:
+                    channel.qos.hold()
+                except channel.connection_errors:
+                    # The loop notices by itself, and connects again.
+                    return
+        if now >= self._next_hold:
+            self._next_hold = now + channels[0].hold_interval
+
+    def _fetching(self) -> "Iterator[Channel]":
+        return (c for c in tuple(self._channels) if c.active_queues and not c.stock_mode)
+
+    def close(self) -> None:
+        """Let go of everything, the bell included."""
+        super().close()
+        bell, self._bell = self._bell, None
+        if bell is not None:
+            # The poller may be closed already.
+            with suppress(KeyError, ValueError, OSError, AttributeError):
+                self.poller.unregister(bell[0].fileno())
+            for end in bell:
+                end.close()
+
+
+def _nothing() -> None:
+    """Do nothing, in the loop: that it was called ends its poll."""

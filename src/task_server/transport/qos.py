@@ -1,0 +1,271 @@
+"""What is delivered and not acknowledged: register, acknowledge, restore."""
+
+# ruff: noqa: SLF001 - Kombu's transports are made of private methods
+
+import logging
+from collections import deque
+from collections.abc import Iterable, Sequence
+from threading import get_ident
+from time import monotonic, time
+from typing import TYPE_CHECKING, Any, Final
+
+from kombu.transport import virtual
+from kombu.utils.encoding import bytes_to_str
+from kombu.utils.json import dumps, loads
+
+from task_server.transport.script import RESTORE
+from task_server.transport.stock import redis
+
+if TYPE_CHECKING:
+    from task_server.transport.channel import Channel
+
+logger: Final = logging.getLogger(__name__)
+
+#: Messages that one call restores or keeps alive.
+BATCH: Final = 100
+
+
+class QoS(redis.QoS):  # type: ignore[misc]
+    """
+    The unacked messages of one channel.
+
+    Attributes:
+        registered: Delivery tags that the script has registered and that the
+            consumer has not seen yet.
+    """
+
+    channel: "Channel"
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.registered: set[str] = set()
+        self._acks: deque[str] = deque()
+        self._next_restore = 0.0
+
+    def append(self, message: Any, delivery_tag: str) -> None:
+        """
+        Keep *message* until it is acknowledged.
+
+        Kombu registers it in Redis here, after it was popped: a kill between
+        the two loses the message. The script has done both at once.
+        """
+        if delivery_tag in self.registered:
+            virtual.QoS.append(self, message, delivery_tag)
+        else:
+            super().append(message, delivery_tag)
+
+    # Acknowledge
+
+    def ack(self, delivery_tag: str) -> None:
+        """
+        Acknowledge a message, at once or with the fetch that follows.
+
+        Kombu makes a call for each. While there is work the next fetch is due
+        in the same turn of the loop, and takes the acknowledgements along.
+        """
+        channel = self.channel
+        if channel.closed or channel.connection is None:
+            # The connection broke while the task ran. The next one says it.
+            channel.late_acks.append(delivery_tag)
+        elif channel.batches_acks():
+            self._acks.append(delivery_tag)
+        else:
+            self._remove_from_indices(delivery_tag).execute()
+        virtual.QoS.ack(self, delivery_tag)
+        self._tell_the_loop()
+
+    def reject(self, delivery_tag: str, requeue: bool = False) -> None:  # noqa: FBT001, FBT002 - Kombu's
+        """Give a message back or drop it; the freed place is news for the loop."""
+        super().reject(delivery_tag, requeue=requeue)
+        self._tell_the_loop()
+
+    def _tell_the_loop(self) -> None:
+        # A greenlet or thread that acknowledges frees a place; the loop waits
+        # in its poll and would notice after its time-out of two seconds.
+        cycle = self.channel.cycle_of_connection()
+        if cycle is not None and cycle.owner not in (None, get_ident()):
+            cycle.wake()
+
+    @property
+    def has_acks(self) -> bool:
+        """Whether acknowledgements wait to be sent."""
+        return bool(self._acks)
+
+    def take_acks(self, most: int) -> list[str]:
+        """Return up to *most* waiting acknowledgements, which are the caller's now."""
+        taken: list[str] = []
+        for source in (self.channel.late_acks, self._acks):
+            while source and len(taken) < most:
+                taken.append(source.popleft())
+        return taken
+
+    def keep_acks(self, tags: Iterable[str]) -> None:
+        """Take back acknowledgements that may not have reached the server."""
+        self._acks.extend(tags)
+
+    def flush_acks(self) -> None:
+        """
+        Send all waiting acknowledgements now.
+
+        Raises:
+            One of the connection's errors; the acknowledgements are kept.
+        """
+        while tags := self.take_acks(1000):
+            try:
+                with self.pipe_or_acquire() as pipe:
+                    pipe.zrem(self.unacked_index_key, *tags)
+                    pipe.hdel(self.unacked_key, *tags)
+                    pipe.execute()
+            except BaseException:
+                self.keep_acks(tags)
+                raise
+
+    def leave_acks(self) -> None:
+        """Hand waiting acknowledgements to the next connection of this process."""
+        self.channel.late_acks.extend(self._acks)
+        self._acks.clear()
+
+    # Hold
+
+    def hold(self) -> None:
+        """
+        Tell the server that this worker still has its messages.
+
+        Kombu counts the visibility time-out from the delivery, so that an ETA
+        or a task longer than it is run again and again. Counted from the last
+        sign of life, a message comes back when its worker is dead or its loop
+        hangs, and only then. XX: what another restored is not taken back.
+        """
+        held = [tag for tag in tuple(self._delivered) if tag not in self._dirty]
+        held.extend(message.tag for message in tuple(self.channel.fetcher.held))
+        for first in range(0, len(held), BATCH * 10):
+            times = dict.fromkeys(held[first : first + BATCH * 10], time())
+            with self.channel.conn_or_acquire() as client:
+                client.zadd(self.unacked_index_key, times, xx=True)
+
+    # Restore
+
+    def restore_visible(
+        self,
+        start: int = 0,
+        num: int | None = None,
+        interval: int | None = 10,  # noqa: ARG002 - Kombu's
+    ) -> None:
+        """
+        Deliver messages again whose worker gave no sign of life for too long.
+
+        Kombu counts the calls of this method, of which its two loops make very
+        different numbers; here both go by the clock. And it takes a lock of
+        300 s, which a killed holder leaves behind, so that nobody restores for
+        that long; the script needs none.
+        """
+        now = monotonic()
+        if now < self._next_restore:
+            return
+        self._next_restore = now + self.channel.restore_interval
+        latest = time() - self.visibility_timeout
+        client = self.channel.bare_client()
+        index = self.channel.unacked_keys()[1]
+        while True:
+            tags = client.zrange(
+                index, "-inf", latest, byscore=True, offset=start, num=num or BATCH
+            )
+            count = self.restore([bytes_to_str(tag) for tag in tags], latest=latest)
+            if num or not count or len(tags) < BATCH:
+                return
+
+    def restore_by_tag(self, tag: str, client: Any = None, leftmost: bool = False) -> None:  # noqa: ARG002, FBT001, FBT002 - Kombu's
+        """
+        Deliver one message again.
+
+        Kombu watches the whole hash of unacked messages and starts again each
+        time any worker changes it, under load without an end.
+        """
+        self.restore([bytes_to_str(tag)], leftmost=leftmost)
+
+    def restore_unacked(self, client: Any = None) -> None:  # noqa: ARG002 - Kombu's
+        """Deliver all messages of this channel again, a hundred a call."""
+        tags = list(self._delivered)
+        # From the newest: the oldest is then the next to be taken.
+        tags.reverse()
+        for first in range(0, len(tags), BATCH):
+            self.restore(tags[first : first + BATCH])
+        self._delivered.clear()
+
+    def restore(
+        self, tags: Sequence[str], *, latest: float | None = None, leftmost: bool = False
+    ) -> int:
+        """
+        Deliver the messages of *tags* again; return how many it was.
+
+        With *latest*, seconds, only those without a sign of life since then.
+        """
+        if not tags:
+            return 0
+        channel = self.channel
+        client = channel.bare_client()
+        keys = channel.unacked_keys()
+        arguments: list[str] = [
+            "LPUSH" if leftmost else "RPUSH",
+            "" if latest is None else repr(latest),
+        ]
+        for tag, entry in zip(tags, client.hmget(keys[0], tags), strict=True):
+            for queue_key, text in self._destinations(tag, entry):
+                arguments.extend((tag, queue_key, text))
+        return int(RESTORE.run(client, keys, arguments))
+
+    def _destinations(self, tag: str, entry: bytes | None) -> list[tuple[str, str]]:
+        """
+        Return the lists that the message goes to, each with its text.
+
+        None of a message that cannot be delivered: it stays where it is.
+        Kombu drops it.
+        """
+        if entry is None:
+            return [("", "")]
+        channel = self.channel
+        try:
+            payload, exchange, routing_key = loads(bytes_to_str(entry))
+            queues = channel._lookup(exchange, routing_key)
+            _mark_redelivered(payload)
+            priority = channel._get_message_priority(payload, reverse=False)
+            text = dumps(payload)
+        except channel.connection_errors:
+            raise
+        except Exception:
+            logger.exception("the unacked message %s cannot be delivered again, and is kept", tag)
+            return []
+        if not queues:
+            logger.error(
+                "no queue is bound to exchange %r, routing key %r, for the unacked message %s; "
+                "it is kept in %s",
+                *(exchange, routing_key, tag, self.unacked_key),
+            )
+        return [(channel.prefixed(channel._q_for_pri(queue, priority)), text) for queue in queues]
+
+    def restore_unacked_once(self, stderr: Any = None) -> None:
+        """
+        Deliver again, at the end, what is not acknowledged.
+
+        With Redis gone that fails; in Kombu the error then ends a worker that
+        would have connected again. The messages are registered, so they come
+        back after the visibility time-out whoever restores them.
+        """
+        try:
+            super().restore_unacked_once(stderr)
+        except (*self.channel.connection_errors, self.channel.ResponseError) as error:
+            logger.warning(
+                "%d messages could not be given back (%s); they are delivered again after the "
+                "visibility timeout of %s s",
+                *(len(self._delivered), error, self.visibility_timeout),
+            )
+            self._delivered.clear()
+
+
+def _mark_redelivered(payload: dict[str, Any]) -> None:
+    """Mark a message as delivered before, where Kombu does; it needs no such field."""
+    try:
+        payload["headers"]["redelivered"] = True
+        payload["properties"]["delivery_info"]["redelivered"] = True
+    except KeyError:
+        pass

@@ -1,0 +1,48 @@
+"""The server-side scripts, and how one is called."""
+
+import hashlib
+from collections.abc import Sequence
+from importlib.resources import files
+from typing import Any, Final
+
+from redis.exceptions import NoScriptError
+
+Argument = str | bytes | int | float
+
+
+class Script:
+    """
+    One Lua script of this package.
+
+    Attributes:
+        text: The source that the server gets once.
+
+        sha: The name by which the server knows it afterwards.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.text: Final = files(__package__).joinpath(name).read_text("utf-8")
+        self.sha: Final = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
+
+    def command(
+        self, keys: Sequence[str], arguments: Sequence[Argument], *, known: bool
+    ) -> list[Argument]:
+        """Return the command that runs the script; *known* if the server has its text."""
+        call: tuple[str, str] = ("EVALSHA", self.sha) if known else ("EVAL", self.text)
+        return [*call, len(keys), *keys, *arguments]
+
+    def run(self, client: Any, keys: Sequence[str], arguments: Sequence[Argument]) -> Any:
+        """
+        Run the script and return its answer.
+
+        *client* must not add a prefix to keys: they are complete.
+        """
+        try:
+            return client.execute_command(*self.command(keys, arguments, known=True))
+        except NoScriptError:
+            return client.execute_command(*self.command(keys, arguments, known=False))
+
+
+FETCH: Final = Script("fetch.lua")
+GIVE_BACK: Final = Script("give_back.lua")
+RESTORE: Final = Script("restore.lua")

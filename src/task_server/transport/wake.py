@@ -1,0 +1,99 @@
+"""
+How an idle worker learns that a queue has a message, without taking it.
+
+Redis has no blocking command that looks at several lists and takes nothing:
+BRPOP takes, and a taken message is lost with a killed worker; BLMOVE keeps it,
+but waits on one list only, so on four connections a queue (one a priority).
+CLIENT TRACKING does: the server remembers which keys a connection has read and
+tells a second connection, once, when one of them changes.
+"""
+
+# ruff: noqa: SLF001 - Kombu's transports are made of private methods
+
+import logging
+from typing import Any, Final
+
+from redis.exceptions import ResponseError
+
+logger: Final = logging.getLogger(__name__)
+
+#: The channel on which a server tells of changed keys under RESP2.
+INVALIDATION: Final = "__redis__:invalidate"
+
+
+class Wake:
+    """
+    The second connection: whatever arrives on it means that a queue changed.
+
+    Attributes:
+        client: The client that owns the connection, as Kombu's poller wants it.
+    """
+
+    def __init__(self, client: Any) -> None:
+        self.client: Any = client
+        self._target: int | None = None
+        self._tracked: object = None
+        self._socket: object = None
+
+    def prepare(self, reader: Any) -> None:
+        """
+        Let the server tell this connection of the keys that *reader* reads.
+
+        Raises:
+            ResponseError: The server, or a proxy, does not offer it, or the
+                user may not.
+        """
+        own = self.client.connection
+        if own._sock is not self._socket or self._target is None:
+            own.send_command("CLIENT", "ID")
+            target = own.read_response()
+            if getattr(own, "protocol", 2) not in (3, "3"):
+                # With RESP3 the server pushes without a subscription.
+                own.send_command("SUBSCRIBE", INVALIDATION)
+                own.read_response()
+            self._socket, self._target, self._tracked = own._sock, target, None
+        if self._tracked is not reader._sock:
+            reader.send_command("CLIENT", "TRACKING", "OFF")
+            reader.read_response()
+            reader.send_command("CLIENT", "TRACKING", "ON", "REDIRECT", self._target, "NOLOOP")
+            reader.read_response()
+            self._tracked = reader._sock
+
+    def drain(self) -> bool:
+        """
+        Take what has arrived; return False if the connection is closed.
+
+        What it says is of no interest, so that half a message does no harm.
+        """
+        sock = self.client.connection._sock
+        if sock is None:
+            return False
+        before = sock.gettimeout()
+        sock.settimeout(0)
+        try:
+            while True:
+                if not sock.recv(65536):
+                    return False
+        except (BlockingIOError, TimeoutError):
+            return True
+        except OSError as error:
+            # A TLS socket says in its own way that there is no more to read.
+            return "Want" in type(error).__name__
+        finally:
+            sock.settimeout(before)
+
+    def close(self) -> None:
+        """Close the connection."""
+        connection, self.client.connection = self.client.connection, None
+        self._target = None
+        if connection is not None:
+            connection.disconnect()
+
+
+def refused(error: ResponseError) -> None:
+    """Say once that the server tells nothing of changed keys."""
+    logger.warning(
+        "Redis does not tell this worker of new messages (CLIENT TRACKING: %s); "
+        "an idle worker asks ten times a second instead",
+        error,
+    )
