@@ -10,6 +10,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from threading import Event
 from types import TracebackType
@@ -149,10 +150,8 @@ class Worker:
         if self._ready >= 0:
             os.close(self._ready)
             self._ready = -1
-        try:
+        with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         self.process.wait(30)
 
     def stop(self) -> int:
@@ -179,22 +178,22 @@ def message(number: int, seconds: float = 0.0, priority: int = 0) -> bytes:
     name = str(uuid4())
     nothing = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
     body = json.dumps([[number, seconds], {}, nothing]).encode()
+    headers = {"lang": "py", "task": "marks.mark", "id": name, "root_id": name, "retries": 0}
+    properties = {
+        "correlation_id": name,
+        "delivery_info": {"exchange": "", "routing_key": "celery"},
+        "delivery_mode": 2,
+        "delivery_tag": str(uuid4()),
+        "priority": priority,
+        "body_encoding": "base64",
+    }
     return json.dumps(
         {
             "body": base64.b64encode(body).decode(),
             "content-encoding": "utf-8",
             "content-type": "application/json",
-            "headers": {
-                **{"lang": "py", "task": "marks.mark", "id": name, "root_id": name},
-                **{"argsrepr": f"({number},)", "kwargsrepr": "{}", "retries": 0, "eta": None},
-                **{"timelimit": [None, None], "expires": None, "parent_id": None, "group": None},
-                **{"origin": "lab", "ignore_result": True, "shadow": None, "stamps": {}},
-            },
-            "properties": {
-                **{"correlation_id": name, "reply_to": name, "delivery_mode": 2},
-                **{"delivery_info": {"exchange": "", "routing_key": "celery"}},
-                **{"priority": priority, "body_encoding": "base64", "delivery_tag": str(uuid4())},
-            },
+            "headers": headers,
+            "properties": properties,
         }
     ).encode()
 

@@ -30,7 +30,7 @@ def kill_again_and_again(
 @pytest.mark.timeout(3600 * 3)
 @pytest.mark.parametrize("pool", POOLS)
 @pytest.mark.parametrize("transport", ["atomic", "stock"])
-def test_kill_9_under_load(
+def test_kill_9_under_load(  # noqa: PLR0917 - fixtures
     transport: str, pool: str, kills: int, broker: Redis, marks: Marks, row: Callable[..., None]
 ) -> None:
     """

@@ -57,7 +57,7 @@ FAULTS = {"SHUTDOWN and restart": restart, "kill -9 and restart": kill, "CLIENT 
 @pytest.mark.parametrize("pool", POOLS)
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("transport", ["atomic", "stock"])
-def test_redis_goes_and_comes_back(
+def test_redis_goes_and_comes_back(  # noqa: PLR0917 - fixtures
     transport: str, fault: str, pool: str, broker: Redis, marks: Marks, row: Callable[..., None]
 ) -> None:
     """

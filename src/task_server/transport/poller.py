@@ -1,11 +1,12 @@
 """The poller: Kombu's, and what both of its loops must do besides."""
 
+import logging
 import socket
 from contextlib import suppress
 from queue import Empty
 from threading import get_ident
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from kombu.utils.eventio import READ
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from task_server.transport.channel import Channel
+
+logger: Final = logging.getLogger(__name__)
 
 
 class MultiChannelPoller(redis.MultiChannelPoller):  # type: ignore[misc]
@@ -35,6 +38,7 @@ class MultiChannelPoller(redis.MultiChannelPoller):  # type: ignore[misc]
         self._bell: tuple[socket.socket, socket.socket] | None = None
         self._rung = False
         self._next_turn = 0.0
+        self._next_restore = 0.0
         self._next_hold = 0.0
 
     def join(self, loop: Any, interval: float) -> None:
@@ -93,19 +97,16 @@ class MultiChannelPoller(redis.MultiChannelPoller):  # type: ignore[misc]
         super().on_poll_start()
 
     def get(self, callback: Any, timeout: float | None = None) -> None:
-        """
-        Wait for one event, without an event loop.
-
-        Kombu never gets to restore messages here while the worker is idle:
-        each empty reply leaves the method before.
-        """
+        """Wait for one event, without an event loop."""
         self.owner = get_ident()
         self.take_turn()
         if self._hand_one_on():
             return
         if any(not channel.qos.can_consume() for channel in self._fetching()):
-            # Only another greenlet or thread can free a place now.
+            # Only another greenlet or thread can free a place now, and rings.
+            # Kombu bounds this wait by a second, for whoever changes the limit.
             self._hang_bell()
+            timeout = 1.0 if timeout is None else min(timeout, 1.0)
         super().get(callback, timeout)
 
     def _hand_one_on(self) -> bool:
@@ -125,18 +126,23 @@ class MultiChannelPoller(redis.MultiChannelPoller):  # type: ignore[misc]
         now = monotonic()
         if not channels or now < self._next_turn:
             return
-        self._next_turn = now + channels[0].turn_interval
-        self.maybe_restore_messages()
+        first = channels[0]
+        self._next_turn = now + first.turn_interval
         for channel in channels:
             channel.drop_stale_connection()
+        try:
+            if now >= self._next_restore:
+                self._next_restore = now + first.restore_interval
+                # By the clock: Kombu counts calls, of which its loops make
+                # very different numbers, and without an event loop it makes
+                # none while the worker is idle. Any channel restores for all.
+                first.qos.restore_visible(num=first.unacked_restore_limit, interval=1)
             if now >= self._next_hold:
-                try:
+                self._next_hold = now + first.hold_interval
+                for channel in channels:
                     channel.qos.hold()
-                except channel.connection_errors:
-                    # The loop notices by itself, and connects again.
-                    return
-        if now >= self._next_hold:
-            self._next_hold = now + channels[0].hold_interval
+        except (*first.connection_errors, first.ResponseError):
+            logger.debug("Redis did not answer; the loop will notice by itself", exc_info=True)
 
     def _fetching(self) -> "Iterator[Channel]":
         return (c for c in tuple(self._channels) if c.active_queues and not c.stock_mode)

@@ -6,7 +6,7 @@ import logging
 from collections import deque
 from collections.abc import Iterable, Sequence
 from threading import get_ident
-from time import monotonic, time
+from time import time
 from typing import TYPE_CHECKING, Any, Final
 
 from kombu.transport import virtual
@@ -40,7 +40,6 @@ class QoS(redis.QoS):  # type: ignore[misc]
         super().__init__(*args, **kwargs)
         self.registered: set[str] = set()
         self._acks: deque[str] = deque()
-        self._next_restore = 0.0
 
     def append(self, message: Any, delivery_tag: str) -> None:
         """
@@ -149,20 +148,18 @@ class QoS(redis.QoS):  # type: ignore[misc]
         self,
         start: int = 0,
         num: int | None = None,
-        interval: int | None = 10,  # noqa: ARG002 - Kombu's
+        interval: int | None = 10,
     ) -> None:
         """
         Deliver messages again whose worker gave no sign of life for too long.
 
-        Kombu counts the calls of this method, of which its two loops make very
-        different numbers; here both go by the clock. And it takes a lock of
-        300 s, which a killed holder leaves behind, so that nobody restores for
-        that long; the script needs none.
+        Each *interval*-th call does it. Kombu takes a lock of 300 s first,
+        which a killed holder leaves behind, so that nobody restores for that
+        long; the script needs none.
         """
-        now = monotonic()
-        if now < self._next_restore:
+        self._vrestore_count += 1
+        if (self._vrestore_count - 1) % (interval or 1):
             return
-        self._next_restore = now + self.channel.restore_interval
         latest = time() - self.visibility_timeout
         client = self.channel.bare_client()
         index = self.channel.unacked_keys()[1]

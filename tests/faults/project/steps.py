@@ -10,7 +10,13 @@ is about to be registered, was; the same of an acknowledgement.
 import os
 import signal
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from typing import Any
+
+from celery.signals import worker_ready
+from redis.connection import AbstractConnection
+
+STOCK = "kombu.transport.redis"
 
 #: The commands of which fetch, registration and acknowledgement are made, in
 #: both transports.
@@ -70,21 +76,16 @@ def install(environ: Mapping[str, str]) -> None:
     """Count, trace and kill as the variables say; do nothing without them."""
     if not {"STEPS_TRACE", "STEPS_KILL"} & set(environ):
         return
-    from celery.signals import worker_ready
-    from redis.connection import AbstractConnection
-
     kill = environ.get("STEPS_KILL")
     steps = Steps(environ.get("STEPS_TRACE"), int(kill) if kill else None)
-    if environ["TRANSPORT"] == "atomic":
-        from task_server.transport.qos import QoS
-    else:
-        from kombu.transport.redis import QoS
+    module = "task_server.transport.qos" if environ["TRANSPORT"] == "atomic" else STOCK
+    qos = import_module(module).QoS
 
     def begin(**_: object) -> None:
         steps.around(AbstractConnection, "send_packed_command", steps.sending)
         steps.around(AbstractConnection, "read_response", steps.reading)
-        steps.around(QoS, "append", lambda *_: "registration")
-        steps.around(QoS, "ack", lambda *_: "acknowledgement")
+        steps.around(qos, "append", lambda *_: "registration")
+        steps.around(qos, "ack", lambda *_: "acknowledgement")
 
     # From here the worker is idle; what follows belongs to the next message.
     worker_ready.connect(begin, weak=False)
