@@ -9,6 +9,7 @@ the same queues.
 """
 
 import warnings
+from collections.abc import Mapping
 from typing import Final
 
 from task_server.transport.versions import problem
@@ -33,8 +34,8 @@ def install() -> bool:
     """
     Use this transport in this process for broker URLs of Redis.
 
-    Call it before the first connection is made. A connection that only
-    publishes does what it always did.
+    Connections made before keep Kombu's. One that only publishes does what it
+    always did.
 
     Returns:
         Whether it is used. With a Kombu whose insides nobody has looked at it
@@ -51,9 +52,9 @@ def install() -> bool:
         return False
     from kombu.transport import TRANSPORT_ALIASES  # noqa: PLC0415 - the launcher imports no Kombu
 
-    for scheme, path in ALIASES.items():
+    for scheme in ALIASES:
         _kombu.setdefault(scheme, TRANSPORT_ALIASES[scheme])
-        TRANSPORT_ALIASES[scheme] = path
+    _replace(ALIASES)
     return True
 
 
@@ -64,7 +65,14 @@ def installed() -> bool:
 
 def uninstall() -> None:
     """Undo `install` for connections to come."""
-    from kombu.transport import TRANSPORT_ALIASES  # noqa: PLC0415 - the launcher imports no Kombu
-
-    TRANSPORT_ALIASES.update(_kombu)
+    _replace(_kombu)
     _kombu.clear()
+
+
+def _replace(classes: Mapping[str, str]) -> None:
+    """Let Kombu find *classes*, by scheme, and forget those that it has found before."""
+    from kombu import transport  # noqa: PLC0415 - the launcher imports no Kombu
+
+    transport.TRANSPORT_ALIASES.update(classes)
+    for scheme in classes:
+        transport._transport_cache.pop(scheme, None)  # noqa: SLF001 - it has no other way

@@ -2,19 +2,21 @@
 
 import os
 import socket
+import ssl
 import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Event
+from threading import Event, Thread
 from typing import Any
 
 import kombu
 import pytest
 import redis
+from kombu.asynchronous.hub import Hub
 
 from task_server import transport
 from task_server.errors import LocalServerError
@@ -56,25 +58,31 @@ def start_redis(require) -> Iterator[Callable[..., Started]]:
     processes: list[subprocess.Popen[bytes]] = []
     folders = []
 
-    def start(*options: str, port_option: str = "--port", folder: Path | None = None) -> Started:
+    def start(*options: str, port_option: str = "--port") -> Started:
+        return run([], port_option, *options)
+
+    def sentinel(settings: Path) -> Started:
+        return run([str(settings)], "--port", "--sentinel")
+
+    def run(first: Sequence[str], port_option: str, *options: str) -> Started:
         try:
             program = binaries.redis(os.environ).path
         except LocalServerError as error:
             require("redis", str(error))
-        if folder is None:
-            # Short, for the path of a unix socket.
-            kept = tempfile.TemporaryDirectory(prefix="transport-")
-            folders.append(kept)
-            folder = Path(kept.name)
-        started = Started(folder, free_port())
+        # Short, for the path of a unix socket.
+        kept = tempfile.TemporaryDirectory(prefix="transport-")
+        folders.append(kept)
+        started = Started(Path(kept.name), free_port())
+        save = [] if first else ["--save", ""]
         command: Sequence[str] = (
-            *(str(program), port_option, str(started.port), "--bind", "127.0.0.1", "--save", ""),
-            *("--unixsocket", str(started.path), "--dir", str(folder), "--loglevel", "warning"),
+            *(str(program), *first, port_option, str(started.port), "--bind", "127.0.0.1", *save),
+            *("--unixsocket", str(started.path), "--dir", kept.name, "--loglevel", "warning"),
         )
         processes.append(subprocess.Popen([*command, *options], stdout=subprocess.DEVNULL))
         until(started.path.exists, "Redis to listen")
         return started
 
+    start.sentinel = sentinel  # type: ignore[attr-defined]
     yield start
     for process in processes:
         process.terminate()
@@ -117,3 +125,153 @@ def connect(server: Started) -> Iterator[Callable[..., kombu.Connection]]:
     yield connection
     for made in opened:
         made.release()
+
+
+def relay(source: socket.socket, sink: socket.socket) -> None:
+    """Pass on what arrives, until one side ends."""
+    with suppress(OSError):
+        while data := source.recv(65536):
+            sink.sendall(data)
+    for end in (source, sink):
+        with suppress(OSError):
+            end.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.fixture
+def tls_port(server: Started) -> Iterator[Callable[[ssl.SSLContext], int]]:
+    """Offer the server under TLS; the wheels' server is built without."""
+    listening = socket.create_server(("127.0.0.1", 0))
+    threads: list[Thread] = []
+    sockets = [listening]
+
+    def accept(context: ssl.SSLContext) -> None:
+        while True:
+            try:
+                plain, _ = listening.accept()
+            except OSError:
+                return
+            with suppress(OSError):
+                outside = context.wrap_socket(plain, server_side=True)
+                inside = socket.socket(socket.AF_UNIX)
+                sockets.extend((outside, inside))
+                inside.connect(str(server.path))
+                for pair in ((outside, inside), (inside, outside)):
+                    threads.append(Thread(target=relay, args=pair, daemon=True))
+                    threads[-1].start()
+
+    def serve(context: ssl.SSLContext) -> int:
+        threads.append(Thread(target=accept, args=[context], daemon=True))
+        threads[-1].start()
+        return int(listening.getsockname()[1])
+
+    yield serve
+    for each in sockets:
+        with suppress(OSError):
+            each.shutdown(socket.SHUT_RDWR)
+    for thread in threads:
+        thread.join(10)
+    for each in sockets:
+        each.close()
+
+
+class Worker:
+    """A consumer in one of the two loops in which Celery runs Kombu."""
+
+    def __init__(
+        self, connection: kombu.Connection, queues: list[str], loop: str, limit: int
+    ) -> None:
+        self.connection = connection
+        self.hub = Hub() if loop == "hub" else None
+        self.bodies: list[Any] = []
+        self.messages: list[Any] = []
+        self.consumer = kombu.Consumer(
+            connection.channel(),
+            [kombu.Queue(name, routing_key=name) for name in queues],
+            prefetch_count=limit,
+            callbacks=[self._receive],
+            accept=["json"],
+        )
+        self.channel: Any = self.consumer.channel
+        self.acknowledges = True
+        self.consumer.consume()
+        if self.hub is not None:
+            connection.register_with_event_loop(self.hub)
+
+    def _receive(self, body: Any, message: Any) -> None:
+        self.bodies.append(body)
+        self.messages.append(message)
+        if self.acknowledges:
+            message.ack()
+
+    def turn(self) -> None:
+        """Run the loop once, for a second at most."""
+        if self.hub is not None:
+            self.hub.run_once()
+        else:
+            with suppress(TimeoutError):
+                self.connection.drain_events(timeout=0.05)
+
+    def readable(self) -> bool:
+        """Return whether a turn would find something to read."""
+        for callback in () if self.hub is None else list(self.hub.on_tick):
+            callback()
+        # The poller is the hub's where there is one.
+        return bool(self.connection.transport.cycle.poller.poll(0))
+
+    def run(self, fact: Callable[[], Any], what: str = "the messages", seconds: float = 20) -> None:
+        """Run the loop until *fact* holds."""
+        end = time.monotonic() + seconds
+        while not fact():
+            assert time.monotonic() < end, f"waited {seconds:.0f} s for {what}: {self.bodies}"
+            self.turn()
+
+    def idle(self) -> None:
+        """Run the loop until nothing is left to be asked."""
+        self.run(lambda: not self.channel.fetcher.busy, "the worker to be idle")
+
+    def close(self) -> None:
+        if self.hub is not None:
+            self.hub.close()
+        self.connection.release()
+
+
+@pytest.fixture(params=["drain_events", "hub"])
+def loop(request: pytest.FixtureRequest) -> str:
+    """Each test of a worker runs in both loops: gevent's, and prefork's."""
+    return str(request.param)
+
+
+@pytest.fixture
+def worker(connect: Callable[..., kombu.Connection], loop: str) -> Iterator[Callable[..., Worker]]:
+    """Make workers, and close them in the end."""
+    made: list[Worker] = []
+
+    def make(*queues: str, limit: int = 10, url: str = "", **options: Any) -> Worker:
+        made.append(Worker(connect(url, **options), list(queues) or ["q"], loop, limit))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+
+
+@pytest.fixture
+def publish(connect: Callable[..., kombu.Connection]) -> Callable[..., None]:
+    """Publish with Kombu's own transport."""
+
+    def send(body: Any, queue: str = "q", priority: int = 0, **options: Any) -> None:
+        transport.uninstall()
+        try:
+            with connect(**options) as connection:
+                producer = kombu.Producer(connection)
+                producer.publish(
+                    body,
+                    routing_key=queue,
+                    priority=priority,
+                    serializer="json",
+                    declare=[kombu.Queue(queue, routing_key=queue)],
+                )
+        finally:
+            transport.install()
+
+    return send

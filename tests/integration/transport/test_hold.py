@@ -1,0 +1,165 @@
+"""Messages that are held, restored, and acknowledged late."""
+
+import logging
+import os
+import time
+from threading import Event, Thread
+
+from conftest import until
+
+
+def test_a_held_message_does_not_multiply(worker, publish, server) -> None:
+    """
+    A task longer than the visibility time-out (an ETA too) is not run again while its worker lives.
+    """
+    holding = worker(visibility_timeout=2, unacked_restore_interval=0.5)
+    other = worker(visibility_timeout=2, unacked_restore_interval=0.5)
+    holding.acknowledges = False
+    publish("long")
+    holding.run(lambda: holding.bodies)
+    end = time.monotonic() + 5
+    while time.monotonic() < end:
+        holding.turn()
+        other.turn()
+    holding.messages[0].ack()
+    holding.idle()
+
+    assert (["long"], []) == (holding.bodies, other.bodies)
+    assert 0 == server.client().hlen("unacked")
+
+
+def test_what_a_silent_worker_held_is_run_by_another(worker, publish) -> None:
+    """
+    After the visibility time-out without a sign of life another worker gets the message, once.
+    """
+    hanging = worker(visibility_timeout=2, unacked_restore_interval=0.5)
+    hanging.acknowledges = False
+    publish("left")
+    hanging.run(lambda: hanging.bodies)
+    others = [worker(visibility_timeout=2, unacked_restore_interval=0.5) for _ in range(2)]
+    end = time.monotonic() + 15
+    while not any(each.bodies for each in others):
+        assert time.monotonic() < end
+        for each in others:
+            each.turn()
+    for each in others:
+        each.idle()
+
+    assert [["left"]] == [each.bodies for each in others if each.bodies]
+    message = next(each.messages[0] for each in others if each.messages)
+    assert message.headers["redelivered"]
+
+
+def test_a_message_without_a_queue_is_kept(worker, publish, server, caplog) -> None:
+    """
+    An unacked message whose queue is bound no more stays registered; Kombu forgets it.
+    """
+    consumer = worker(visibility_timeout=1, unacked_restore_interval=0.5)
+    entry = '[{"properties": {"delivery_tag": "t", "priority": 0}, "headers": {}}, "gone", "away"]'
+    client = server.client()
+    client.hset("unacked", "t", entry)
+    client.zadd("unacked_index", {"t": 1})
+    with caplog.at_level(logging.ERROR):
+        consumer.run(lambda: "no queue is bound to exchange 'gone'" in caplog.text, "the error")
+
+    assert entry.encode() == client.hget("unacked", "t")
+
+
+def test_a_rejected_message_goes_to_the_end(worker, publish, server) -> None:
+    """
+    A message that is requeued is delivered again after the others.
+    """
+    for number in range(3):
+        publish(number)
+    consumer = worker(limit=1)
+    consumer.acknowledges = False
+    consumer.run(lambda: consumer.bodies == [0])
+    consumer.acknowledges = True
+    consumer.messages[0].requeue()
+    consumer.run(lambda: len(consumer.bodies) == 4)
+
+    assert [0, 1, 2, 0] == consumer.bodies
+
+
+def test_closing_restores_in_order(worker, publish, server) -> None:
+    """
+    What a worker held unacked when it was closed is delivered again, in the old order.
+    """
+    for number in range(250):
+        publish(number) if number < 5 else None
+    first = worker(limit=5)
+    first.acknowledges = False
+    first.run(lambda: len(first.bodies) == 5)
+    first.close()
+    assert 0 == server.client().hlen("unacked")
+    second = worker()
+    second.run(lambda: len(second.bodies) == 5)
+
+    assert [0, 1, 2, 3, 4] == second.bodies
+
+
+def test_an_acknowledgement_after_the_connection_is_said_by_the_next(
+    worker, publish, server
+) -> None:
+    """
+    A task that ends while its connection is lost is acknowledged by the next one.
+    """
+    first = worker(limit=1)
+    first.acknowledges = False
+    publish("slow")
+    first.run(lambda: first.bodies)
+    first.channel.do_restore = False  # as if Redis did not answer
+    first.close()
+    assert 1 == server.client().hlen("unacked")
+    first.messages[0].ack()
+    second = worker(limit=1)
+    second.run(lambda: server.client().hlen("unacked") == 0, "the acknowledgement")
+
+    assert [] == second.bodies
+    assert 0 == server.client().zcard("unacked_index")
+
+
+def test_an_acknowledgement_of_another_thread_ends_the_wait(worker, publish) -> None:
+    """
+    A full worker goes on as soon as a greenlet or thread acknowledges, not after its poll.
+    """
+    consumer = worker(limit=1)
+    consumer.acknowledges = False
+    publish(1)
+    publish(2)
+    consumer.run(lambda: consumer.bodies == [1])
+    turning = Event()
+
+    def acknowledge() -> None:
+        turning.wait(5)
+        Event().wait(0.1)
+        consumer.messages[0].ack()
+
+    thread = Thread(target=acknowledge)
+    thread.start()
+    began = time.monotonic()
+    turning.set()
+    while len(consumer.bodies) < 2:
+        if consumer.hub is None:
+            consumer.connection.drain_events(timeout=5)
+        else:
+            consumer.hub.run_once()
+    thread.join()
+
+    assert time.monotonic() - began < 0.6
+
+
+def test_a_forked_child_leaves_the_connection_alone(worker, publish) -> None:
+    """
+    A child that ends does not close or use its parent's connections.
+    """
+    consumer = worker()
+    consumer.idle()
+    child = os.fork()
+    if child == 0:
+        os._exit(0)
+    until(lambda: os.waitpid(child, 0), "the child")
+    publish("after")
+    consumer.run(lambda: consumer.bodies)
+
+    assert ["after"] == consumer.bodies

@@ -1,0 +1,172 @@
+"""An idle worker: what it costs, and how it wakes."""
+
+import logging
+import time
+from threading import Thread
+
+import pytest
+
+from task_server.transport import fetcher
+from task_server.transport.fetcher import Sent
+
+
+def calls(server, *names: str) -> int:
+    """Return how often the server was asked by one of the commands *names*."""
+    stats = server.client().info("commandstats")
+    return sum(stats.get(f"cmdstat_{name}", {"calls": 0})["calls"] for name in names)
+
+
+def test_an_idle_worker_is_told_of_a_message(worker, publish) -> None:
+    """
+    A message reaches an idle worker at once, not at its next look.
+    """
+    consumer = worker()
+    delays = []
+    for number in range(5):
+        consumer.idle()
+        thread = Thread(target=lambda: publish(time.time()))
+        thread.start()
+        consumer.run(lambda number=number: len(consumer.bodies) == number + 1)
+        delays.append(time.time() - consumer.bodies[-1])
+        thread.join()
+
+    assert sorted(delays)[2] < 0.2
+
+
+def test_a_message_of_any_priority_and_queue_wakes(worker, publish) -> None:
+    """
+    One connection tells of all lists of all queues.
+    """
+    consumer = worker("q", "r", "s")
+    for number, (queue, priority) in enumerate([("s", 9), ("q", 0), ("r", 3), ("s", 6)], 1):
+        consumer.idle()
+        began = time.monotonic()
+        publish(number, queue, priority)
+        consumer.run(lambda number=number: len(consumer.bodies) == number)
+        assert time.monotonic() - began < fetcher.WAIT / 2
+
+    assert [1, 2, 3, 4] == consumer.bodies
+
+
+def test_one_message_wakes_one_or_two_of_many_workers(worker, publish, server) -> None:
+    """
+    Of twelve idle workers one watches; the others are not asked for one message.
+    """
+    workers = [worker() for _ in range(12)]
+    for each in workers:
+        each.idle()
+    before = calls(server, "evalsha", "eval")
+    publish("one")
+    end = time.monotonic() + fetcher.WAIT / 4
+    while time.monotonic() < end:
+        for each in workers:
+            if each.readable():
+                each.turn()
+    asked = calls(server, "evalsha", "eval") - before
+
+    assert ["one"] == [body for each in workers for body in each.bodies]
+    # Told of it: the watcher, which asks until there is no more, and the one that takes over.
+    # Besides each asks every two seconds.
+    assert asked < 9
+
+
+def test_a_busy_watcher_hands_over(worker, publish) -> None:
+    """
+    If the watching worker is full the next one wakes, long before its own next look.
+    """
+    first, second = worker(limit=1), worker(limit=1)
+    first.idle()
+    second.idle()
+    first.acknowledges = False
+    assert Sent.BATON is second.channel.fetcher.sent
+
+    publish(1)
+    began = time.monotonic()
+    first.run(lambda: first.bodies)
+    publish(2)
+    second.run(lambda: second.bodies)
+
+    assert ([1], [2]) == (first.bodies, second.bodies)
+    assert time.monotonic() - began < fetcher.WAIT / 2
+
+
+def test_a_dead_watcher_delays_no_longer_than_the_next_look(worker, publish) -> None:
+    """
+    If the watching worker hangs another takes the message at its next look.
+    """
+    first, second = worker(), worker()
+    first.idle()
+    second.idle()
+    publish("one")
+    second.run(lambda: second.bodies, "the message", fetcher.WAIT + 2)
+
+    assert ["one"] == second.bodies
+    assert [] == first.bodies
+
+
+def test_an_idle_worker_asks_rarely(worker, server) -> None:
+    """
+    An idle worker costs the server no more calls than Kombu's BRPOP a second.
+    """
+    consumer = worker()
+    consumer.idle()
+    names = ("evalsha", "eval", "exists", "brpop")
+    before, end = calls(server, *names), time.monotonic() + 3
+    while time.monotonic() < end:
+        consumer.turn()
+
+    assert calls(server, *names) - before <= 6
+
+
+@pytest.mark.parametrize("denied", ["-client|tracking", "resetchannels -subscribe"])
+def test_where_the_server_does_not_tell_it_is_asked(
+    worker, publish, server, caplog, denied: str
+) -> None:
+    """
+    A user who may not track changes gets messages all the same, and one line in the log.
+    """
+    client = server.client()
+    rules = ["reset", "on", ">secret", "~*", "&*", "+@all", *denied.split()]
+    client.execute_command("ACL", "SETUSER", "limited", *rules)
+    try:
+        with caplog.at_level(logging.WARNING):
+            consumer = worker(url=f"redis://limited:secret@127.0.0.1:{server.port}/0")
+            consumer.idle()
+            publish("one")
+            consumer.run(lambda: consumer.bodies)
+            consumer.idle()
+            consumer.close()
+    finally:
+        client.execute_command("ACL", "DELUSER", "limited")
+
+    assert ["one"] == consumer.bodies
+    if denied == "-client|tracking":
+        assert 1 == caplog.text.count("CLIENT TRACKING")
+
+
+@pytest.mark.parametrize("kind", ["normal", "pubsub"])
+def test_a_lost_connection_is_made_again(worker, publish, server, kind: str) -> None:
+    """
+    After the server has cut the connections a new one is told of messages again.
+    """
+    consumer = worker()
+    consumer.idle()
+    client = server.client()
+    for number in range(1, 4):
+        client.execute_command("CLIENT", "KILL", "TYPE", kind, "SKIPME", "yes")
+        publish(number)
+
+        def arrived(number: int = number) -> bool:
+            return len(consumer.bodies) == number
+
+        while not arrived():
+            try:
+                consumer.run(arrived)
+            except consumer.connection.connection_errors:
+                # Celery's part: it closes, and connects again.
+                bodies = consumer.bodies
+                consumer.close()
+                consumer = worker()
+                consumer.bodies[:] = bodies
+
+    assert [1, 2, 3] == consumer.bodies
