@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from threading import Event
@@ -105,6 +105,7 @@ class Worker:
         marks: Marks,
         *,
         visibility: float = 2,
+        arguments: Sequence[str] = (),
         **environ: str,
     ) -> None:
         self.name = f"{transport} {pool}"
@@ -113,9 +114,10 @@ class Worker:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [
-                    *(sys.executable, "-m", "celery", "-A", "marks", "worker", *POOLS[pool]),
+                    *(sys.executable, "-m", "celery", "-A", "marks", "worker"),
+                    *(arguments or POOLS[pool]),
                     *("--without-gossip", "--without-mingle", "--loglevel=warning"),
-                    f"--hostname={transport}-{pool}@%h",
+                    f"--hostname={transport}-{pool}{environ.get('NUMBER', '')}@%h",
                 ],
                 env={
                     **os.environ,

@@ -10,7 +10,7 @@ the same queues.
 
 import warnings
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 from task_server.transport.versions import problem
 
@@ -71,8 +71,9 @@ def uninstall() -> None:
 
 def _replace(classes: Mapping[str, str]) -> None:
     """Let Kombu find *classes*, by scheme, and forget those that it has found before."""
-    from kombu import transport  # noqa: PLC0415 - the launcher imports no Kombu
+    from kombu import transport as _transport  # noqa: PLC0415 - the launcher imports no Kombu
 
+    transport: Any = _transport
     transport.TRANSPORT_ALIASES.update(classes)
     for scheme in classes:
         transport._transport_cache.pop(scheme, None)  # noqa: SLF001 - it has no other way

@@ -72,6 +72,7 @@ class Channel(redis.Channel):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._without_ack: set[str] = set()
         self.fetcher = Fetcher(self)
+        self._bare: Any = None
         self.late_acks: deque[str] = deque()
         super().__init__(*args, **kwargs)
         client = self.connection.client
@@ -95,8 +96,15 @@ class Channel(redis.Channel):  # type: ignore[misc]
         return f"{self.unacked_keys()[0]}.unreadable"
 
     def bare_client(self) -> Any:
-        """Return a client that takes complete keys; Kombu's prefixes only some commands."""
-        return Redis(connection_pool=self.pool)
+        """
+        Return a client that takes complete keys; Kombu's prefixes only some commands.
+
+        It is kept: Kombu makes one for each operation, which costs more than
+        the operation.
+        """
+        if self._bare is None or self._bare.connection_pool is not self.pool:
+            self._bare = Redis(connection_pool=self.pool)
+        return self._bare
 
     def free_credit(self) -> int:
         """Return how many messages to fetch."""

@@ -36,15 +36,15 @@ if TYPE_CHECKING:
 logger: Final = logging.getLogger(__name__)
 
 #: Seconds after which an idle worker asks without being told. It bounds the
-#: delay of a message if the watching worker dies or hangs, and it is twice
-#: Kombu's own time-out of BRPOP, so that idling costs half.
-WAIT: Final = 2.0
+#: delay of a message if the watching worker dies or hangs. Asking costs more
+#: than Kombu's BRPOP of one second, so that it is asked the less often.
+WAIT: Final = 4.0
 
 #: The same where the server tells nothing of changed keys.
 WAIT_UNTOLD: Final = 0.1
 
 #: Seconds after which a silent watcher is one no longer.
-LEASE: Final = 5
+LEASE: Final = 10
 
 #: Seconds before the next try after the server refused the script.
 REFUSED_WAIT: Final = 1.0

@@ -144,6 +144,10 @@ class MultiChannelPoller(redis.MultiChannelPoller):  # type: ignore[misc]
         except (*first.connection_errors, first.ResponseError):
             logger.debug("Redis did not answer; the loop will notice by itself", exc_info=True)
 
+    def maybe_restore_messages(self) -> Any:
+        """Leave it to the clock in `get`, where Kombu calls this after each empty poll."""
+        return None if self._in_protected_read else super().maybe_restore_messages()
+
     def _fetching(self) -> "Iterator[Channel]":
         return (c for c in tuple(self._channels) if c.active_queues and not c.stock_mode)
 

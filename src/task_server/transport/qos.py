@@ -111,10 +111,9 @@ class QoS(redis.QoS):  # type: ignore[misc]
         """
         while tags := self.take_acks(1000):
             try:
-                with self.pipe_or_acquire() as pipe:
-                    pipe.zrem(self.unacked_index_key, *tags)
-                    pipe.hdel(self.unacked_key, *tags)
-                    pipe.execute()
+                hash_key, index_key = self.channel.unacked_keys()
+                with self.channel.bare_client().pipeline() as pipe:
+                    pipe.zrem(index_key, *tags).hdel(hash_key, *tags).execute()
             except BaseException:
                 self.keep_acks(tags)
                 raise

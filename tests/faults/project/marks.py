@@ -29,17 +29,23 @@ app.conf.update(
     broker_transport_options={
         "visibility_timeout": float(os.environ["VISIBILITY_TIMEOUT"]),
         "max_connections": 100,
-        "unacked_restore_interval": 1,
+        "unacked_restore_interval": float(os.environ.get("RESTORE", "1")),
         "unacked_restore_throttle": 1,
     },
 )
 
 MARKS = os.open(os.environ["MARKS"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 
+#: What a run writes: its number, or for the benchmarks the time, or nothing.
+MARK = os.environ.get("MARK", "number")
+
 
 @app.task
 def mark(number: int, seconds: float = 0.0) -> None:
-    os.write(MARKS, b"%d\n" % number)
+    if MARK == "time":
+        os.write(MARKS, f"{time.time()}\n".encode())
+    elif MARK != "no":
+        os.write(MARKS, b"%d\n" % number)
     if seconds:
         time.sleep(seconds)
 

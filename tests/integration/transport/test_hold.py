@@ -5,7 +5,7 @@ import os
 import time
 from threading import Event, Thread
 
-from conftest import until
+from peers import until
 
 
 def test_a_held_message_does_not_multiply(worker, publish, server) -> None:

@@ -13,8 +13,7 @@ from pathlib import Path
 import kombu
 import pytest
 from inapplicable import INAPPLICABLE
-
-from conftest import Started
+from peers import Started
 
 HERE = Path(__file__).parent
 SOURCES = HERE.parents[2] / "src"

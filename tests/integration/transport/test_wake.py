@@ -152,21 +152,20 @@ def test_a_lost_connection_is_made_again(worker, publish, server, kind: str) -> 
     consumer = worker()
     consumer.idle()
     client = server.client()
-    for number in range(1, 4):
-        client.execute_command("CLIENT", "KILL", "TYPE", kind, "SKIPME", "yes")
-        publish(number)
-
-        def arrived(number: int = number) -> bool:
-            return len(consumer.bodies) == number
-
-        while not arrived():
-            try:
-                consumer.run(arrived)
-            except consumer.connection.connection_errors:
-                # Celery's part: it closes, and connects again.
-                bodies = consumer.bodies
-                consumer.close()
-                consumer = worker()
-                consumer.bodies[:] = bodies
+    number = 0
+    while number < 3:
+        if len(consumer.bodies) == number:
+            number += 1
+            client.execute_command("CLIENT", "KILL", "TYPE", kind, "SKIPME", "yes")
+            publish(number)
+        try:
+            consumer.turn()
+        except consumer.connection.connection_errors:
+            # Celery's part: it closes, and connects again.
+            bodies = consumer.bodies
+            consumer.close()
+            consumer = worker()
+            consumer.bodies = bodies
+    consumer.run(lambda: len(consumer.bodies) == 3)
 
     assert [1, 2, 3] == consumer.bodies

@@ -8,8 +8,7 @@ from pathlib import Path
 import kombu
 import pytest
 import redis
-
-from conftest import Started, until
+from peers import Started, until
 
 
 def test_a_unix_socket_with_a_password(worker, publish, start_redis) -> None:
@@ -63,7 +62,7 @@ def test_a_prefix_of_all_keys(worker, publish, server) -> None:
 
     assert [0, 1, 2, 1] == consumer.bodies
     assert 2 == server.client().hlen("site-unacked")
-    assert [] == [key for key in server.client().keys() if not key.startswith(b"site-")]
+    assert [] == [key for key in server.client().scan_iter() if not key.startswith(b"site-")]
 
 
 def test_another_database(worker, publish, server) -> None:

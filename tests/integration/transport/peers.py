@@ -1,0 +1,114 @@
+"""A server, a worker and their waiting, for the tests of the transport."""
+
+import socket
+import time
+from collections.abc import Callable
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import kombu
+import redis
+from kombu.asynchronous.hub import Hub
+
+
+def until(fact: Callable[[], Any], what: str, seconds: float = 30) -> None:
+    """Wait until *fact* holds, of something that sends no event."""
+    end, pause = time.monotonic() + seconds, Event()
+    while not fact():
+        assert time.monotonic() < end, f"waited {seconds:.0f} s for {what}"
+        pause.wait(0.02)
+
+
+def free_port() -> int:
+    with closing(socket.socket()) as listening:
+        listening.bind(("127.0.0.1", 0))
+        return int(listening.getsockname()[1])
+
+
+@dataclass(frozen=True)
+class Started:
+    """A server, and the folder it runs in."""
+
+    folder: Path
+    port: int
+
+    @property
+    def path(self) -> Path:
+        return self.folder / "redis.sock"
+
+    def client(self, **options: Any) -> redis.Redis:
+        return redis.Redis(unix_socket_path=str(self.path), **options)
+
+
+def relay(source: socket.socket, sink: socket.socket) -> None:
+    """Pass on what arrives, until one side ends."""
+    with suppress(OSError):
+        while data := source.recv(65536):
+            sink.sendall(data)
+    for end in (source, sink):
+        with suppress(OSError):
+            end.shutdown(socket.SHUT_RDWR)
+
+
+class Worker:
+    """A consumer in one of the two loops in which Celery runs Kombu."""
+
+    def __init__(
+        self, connection: kombu.Connection, queues: list[str], loop: str, limit: int
+    ) -> None:
+        self.connection = connection
+        self.hub = Hub() if loop == "hub" else None
+        self.bodies: list[Any] = []
+        self.messages: list[Any] = []
+        self.consumer = kombu.Consumer(
+            connection.channel(),
+            [kombu.Queue(name, routing_key=name) for name in queues],
+            prefetch_count=limit,
+            callbacks=[self._receive],
+            accept=["json"],
+        )
+        self.channel: Any = self.consumer.channel
+        self.acknowledges = True
+        self.consumer.consume()
+        if self.hub is not None:
+            connection.register_with_event_loop(self.hub)
+
+    def _receive(self, body: Any, message: Any) -> None:
+        self.bodies.append(body)
+        self.messages.append(message)
+        if self.acknowledges:
+            message.ack()
+
+    def turn(self) -> None:
+        """Run the loop once, for a second at most."""
+        if self.hub is not None:
+            self.hub.run_once()
+        else:
+            with suppress(TimeoutError):
+                self.connection.drain_events(timeout=0.05)
+
+    def readable(self) -> bool:
+        """Return whether a turn would find something to read."""
+        for callback in () if self.hub is None else list(self.hub.on_tick):
+            callback()
+        # The poller is the hub's where there is one.
+        return bool(self.connection.transport.cycle.poller.poll(0))
+
+    def run(self, fact: Callable[[], Any], what: str = "the messages", seconds: float = 20) -> None:
+        """Run the loop until *fact* holds."""
+        end = time.monotonic() + seconds
+        while not fact():
+            assert time.monotonic() < end, f"waited {seconds:.0f} s for {what}: {self.bodies}"
+            self.turn()
+
+    def idle(self) -> None:
+        """Run the loop until nothing is left to be asked."""
+        self.run(lambda: not self.channel.fetcher.busy, "the worker to be idle")
+
+    def close(self) -> None:
+        if self.hub is not None:
+            self.hub.close()
+        self.connection.release()
