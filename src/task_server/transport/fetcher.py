@@ -131,7 +131,11 @@ class Fetcher:
             *self._acks,
         ]
         keys = [*channel.unacked_keys(), *self._own_keys(), channel.unreadable_key, *self._keys]
-        self._send(Sent.FETCH, *FETCH.command(keys, arguments, known=self._known))
+        try:
+            self._send(Sent.FETCH, *FETCH.command(keys, arguments, known=self._known))
+        except BaseException:
+            self._keep_acks()
+            raise
 
     def _own_keys(self) -> tuple[str, str]:
         """Return the keys of the watchers and of the baton of those who consume the same."""
@@ -314,19 +318,20 @@ class Fetcher:
         Of a fetch the messages are registered already: read them, so that
         another worker has them now and not after the visibility time-out.
         """
-        sent, self.sent = self.sent, Sent.NOTHING
-        connection, self.channel._in_poll = self.channel._in_poll, None
-        if sent is Sent.FETCH and connection:
-            self.sent = sent
-            try:
+        connection = self.channel._in_poll
+        try:
+            if self.sent is Sent.FETCH and connection:
                 reply = self._reply()
                 if reply:
                     self._fetched([b"", *reply[1:]])
-            finally:
+            elif self.sent is not Sent.NOTHING and connection:
+                # Its reply would be taken for that of the next command.
+                connection.disconnect()
+        finally:
+            if self.sent is not Sent.NOTHING:
+                # Else it is Kombu's own BRPOP, which Kombu reads.
+                self.channel._in_poll = None
                 self.sent = Sent.NOTHING
-        elif sent is not Sent.NOTHING and connection:
-            # Its reply would be taken for that of the next command.
-            connection.disconnect()
         self.busy = True
         self.give_back()
 

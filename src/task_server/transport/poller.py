@@ -93,7 +93,7 @@ class MultiChannelPoller(redis.MultiChannelPoller):  # type: ignore[misc]
         for channel in self._fetching():
             if not self._in_protected_read:
                 channel.fetcher.hand_on()
-            channel.flush_idle_acks()
+                channel.flush_idle_acks()
         super().on_poll_start()
 
     def get(self, callback: Any, timeout: float | None = None) -> None:
@@ -102,6 +102,9 @@ class MultiChannelPoller(redis.MultiChannelPoller):  # type: ignore[misc]
         self.take_turn()
         if self._hand_one_on():
             return
+        for channel in self._fetching():
+            # Here and not in on_poll_start, which Kombu 5.6 does not call.
+            channel.flush_idle_acks()
         if any(not channel.qos.can_consume() for channel in self._fetching()):
             # Only another greenlet or thread can free a place now, and rings.
             # Kombu bounds this wait by a second, for whoever changes the limit.

@@ -69,7 +69,12 @@ class QoS(redis.QoS):  # type: ignore[misc]
         elif channel.batches_acks():
             self._acks.append(delivery_tag)
         else:
-            self._remove_from_indices(delivery_tag).execute()
+            try:
+                self._remove_from_indices(delivery_tag).execute()
+            except channel.connection_errors as error:
+                # Kombu gives up here, and the task runs again.
+                logger.warning("an acknowledgement will be sent again: %s", error)
+                self._acks.append(delivery_tag)
         virtual.QoS.ack(self, delivery_tag)
         self._tell_the_loop()
 
@@ -167,8 +172,10 @@ class QoS(redis.QoS):  # type: ignore[misc]
                 index, "-inf", latest, byscore=True, offset=start, num=num or BATCH
             )
             count = self.restore([bytes_to_str(tag) for tag in tags], latest=latest)
-            if num or not count or len(tags) < BATCH:
+            if num or len(tags) < BATCH:
                 return
+            # Those that cannot be delivered stay, and must not hide the others.
+            start += len(tags) - count
 
     def restore_by_tag(self, tag: str, client: Any = None, leftmost: bool = False) -> None:  # noqa: ARG002, FBT001, FBT002 - Kombu's
         """
