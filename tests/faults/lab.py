@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from threading import Event
 from types import TracebackType
@@ -175,12 +176,20 @@ class Worker:
         self.kill()
 
 
-def message(number: int, seconds: float = 0.0, priority: int = 0) -> bytes:
-    """Return a message of the task as Celery and Kombu write it."""
+def message(number: int, seconds: float = 0.0, priority: int = 0, eta: float = 0.0) -> bytes:
+    """Return a message as Celery and Kombu write it; *eta* is a time, in seconds, or 0."""
     name = str(uuid4())
     nothing = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
     body = json.dumps([[number, seconds], {}, nothing]).encode()
-    headers = {"lang": "py", "task": "marks.mark", "id": name, "root_id": name, "retries": 0}
+    headers: dict[str, Any] = {
+        "lang": "py",
+        "task": "marks.mark",
+        "id": name,
+        "root_id": name,
+        "retries": 0,
+    }
+    if eta:
+        headers["eta"] = datetime.fromtimestamp(eta, UTC).isoformat()
     properties = {
         "correlation_id": name,
         "delivery_info": {"exchange": "", "routing_key": "celery"},
@@ -200,11 +209,17 @@ def message(number: int, seconds: float = 0.0, priority: int = 0) -> bytes:
     ).encode()
 
 
-def send(broker: Redis, numbers: Iterable[int], seconds: float = 0.0) -> int:
+def send(
+    broker: Redis,
+    numbers: Iterable[int],
+    seconds: float = 0.0,
+    priority: int = 0,
+    eta: float = 0.0,
+) -> int:
     """Queue a message for each number; return how many it was."""
-    texts = [message(number, seconds) for number in numbers]
+    texts = [message(number, seconds, priority, eta) for number in numbers]
     if texts:
-        broker.client.lpush("celery", *texts)
+        broker.client.lpush(f"celery\x06\x16{priority}" if priority else "celery", *texts)
     return len(texts)
 
 

@@ -110,7 +110,14 @@ class MultiChannelPoller(redis.MultiChannelPoller):  # type: ignore[misc]
             # Kombu bounds this wait by a second, for whoever changes the limit.
             self._hang_bell()
             timeout = 1.0 if timeout is None else min(timeout, 1.0)
-        super().get(callback, timeout)
+        super().get(callback, self._bounded(timeout))
+
+    def _bounded(self, timeout: float | None) -> float | None:
+        """Return how long to poll, no longer than to the next sign of life of held messages."""
+        if not any(channel.qos.holds for channel in self._fetching()):
+            return timeout
+        left = max(0.05, self._next_hold - monotonic())
+        return left if timeout is None else min(timeout, left)
 
     def _hand_one_on(self) -> bool:
         """Hand on one message that an earlier call fetched; return whether there was one."""

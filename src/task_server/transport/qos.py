@@ -130,6 +130,11 @@ class QoS(redis.QoS):  # type: ignore[misc]
 
     # Hold
 
+    @property
+    def holds(self) -> bool:
+        """Whether this worker has messages that it has not acknowledged."""
+        return bool(self._delivered or self.channel.fetcher.held)
+
     def hold(self) -> None:
         """
         Tell the server that this worker still has its messages.

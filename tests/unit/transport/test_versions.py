@@ -1,5 +1,8 @@
 """With a Kombu that nobody has read the worker uses Kombu's own transport, and says so."""
 
+import subprocess
+import sys
+
 import pytest
 from kombu.transport import TRANSPORT_ALIASES
 
@@ -59,3 +62,15 @@ def test_outside_the_range_nothing_is_installed(monkeypatch: pytest.MonkeyPatch)
     assert not used
     assert not transport.installed()
     assert before == TRANSPORT_ALIASES
+
+
+def test_the_package_can_be_asked_without_kombu() -> None:
+    """
+    Importing the package loads neither Kombu nor a client; `install` does.
+    """
+    program = "import sys, task_server.transport; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+
+    assert set() == {"kombu", "redis", "celery"} & set(done.stdout.split())
