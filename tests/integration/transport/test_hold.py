@@ -146,7 +146,9 @@ def test_an_acknowledgement_of_another_thread_ends_the_wait(worker, publish) -> 
             consumer.hub.run_once()
     thread.join()
 
-    assert time.monotonic() - began < 0.6
+    # The event loop of Kombu 5.6 cannot be woken; it looks each second.
+    sleeps = consumer.hub is not None and not hasattr(consumer.hub, "_waker")
+    assert time.monotonic() - began < (1.6 if sleeps else 0.6)
 
 
 def test_a_forked_child_leaves_the_connection_alone(worker, publish) -> None:
