@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from task_server import project, worker
+from task_server import project, transport, worker
 from task_server.decision import APP_VARIABLE, WORKER_VARIABLE, Decision
 from task_server.defaults import connection_defaults, worker_defaults
 from task_server.errors import ConfigError
@@ -29,6 +29,10 @@ def prepared(environ: Mapping[str, str]) -> Any:
         project.apply(app, connection_defaults(app.conf.result_backend))
         return app
     decision = Decision.thaw(frozen)
+    if decision.worker.transport == "atomic":
+        # Before the first connection; with a Kombu that it does not know, it
+        # warns and leaves Kombu's own.
+        transport.install()
     project.apply(app, worker_defaults(decision, app.conf.result_backend))
     worker.install(app, decision.worker, Path(decision.runtime_dir))
     return app

@@ -14,6 +14,7 @@ from task_server import values
 
 Pool = Literal["prefork", "gevent"]
 Delivery = Literal["at-least-once", "at-most-once"]
+Transport = Literal["stock", "atomic"]
 LogFormat = Literal["text", "json"]
 LogLevel = Literal["debug", "info", "warning", "error", "critical"]
 
@@ -83,6 +84,11 @@ class WorkerConfig:
         "at-least-once: a task is acknowledged when it has run; at-most-once: before.",
         values.choice(*get_args(Delivery)),
         "at-least-once",
+    )
+    transport: Transport = setting(
+        "stock is Kombu's; atomic takes and registers a message in one step (new).",
+        values.choice(*get_args(Transport)),
+        "stock",
     )
     events: bool = setting(
         "Send task events from the start (Flower can switch them on).", values.boolean, False

@@ -122,6 +122,14 @@ def worker_defaults(decision: Decision, result_backend: str | None) -> tuple[Def
             "a busy machine forks slowly; after the default 4 s the child is killed",
         ),
     ]
+    if worker.transport == "atomic" and not late:
+        defaults.append(
+            Default(
+                "broker_transport_options.ack_batching",
+                False,
+                "an early acknowledgement that waits for company would let a killed task run again",
+            )
+        )
     if worker.pool == "gevent":
         defaults.append(
             Default(
