@@ -140,6 +140,8 @@ def program(tmp_path: Path) -> Iterator[Program]:
     folder = tmp_path / "folder"
     folder.mkdir()
     environ = {**os.environ, "NO_COLOR": "1", "COLUMNS": "200", "PYTHONUNBUFFERED": "1"}
+    # Tests of docket set Django up in this process; a newcomer's shell names no settings.
+    environ.pop("DJANGO_SETTINGS_MODULE", None)
     one = Program(folder, environ)
     yield one
     for process in one.started:
