@@ -111,17 +111,21 @@ def place(local_state, session_redis, session_postgres, tmp_path_factory) -> Pla
     private = folder / "20-test.py"
     private.write_text(LIMITS)
     media = folder / "media"
+    # Its workers live as long as the session; in a Redis database of their own
+    # they take nobody else's tasks.
+    broker = session_redis.url.replace("virtual_host=0", "virtual_host=3")
     environ = {
         **os.environ,
         **session_redis.environ,
         **postgres.environ,
+        "REDIS_URL": broker,
         "DJANGO_MEDIA_ROOT": str(media),
         "DJANGO_SETTINGS_MODULE": "docket.settings",
         "TASK_SERVER_SETTINGS_PATH": str(private),
         "PYTHONWARNINGS": "default",
         "PYTHONUNBUFFERED": "1",
     }
-    return Place(environ, postgres.url, session_redis.url, media)
+    return Place(environ, postgres.url, broker, media)
 
 
 @dataclass(frozen=True, slots=True)
