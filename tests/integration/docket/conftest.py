@@ -22,6 +22,8 @@ from task_server import local
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "docket.settings")
 django.setup()
+# Nobody else's tests, nor their children, are of docket.
+del os.environ["DJANGO_SETTINGS_MODULE"]
 
 # Tight limits, so that the tests of slow and large things are short.
 LIMITS = """

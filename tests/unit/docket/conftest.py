@@ -6,3 +6,5 @@ import django
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "docket.settings")
 django.setup()
+# Nobody else's tests, nor their children, are of docket.
+del os.environ["DJANGO_SETTINGS_MODULE"]
