@@ -6,6 +6,7 @@ the tests of any other peer that cannot be had are skipped, with the reason.
 """
 
 import os
+import signal
 from typing import NoReturn, Protocol
 
 import pytest
@@ -21,6 +22,10 @@ _DROPPED_PREFIXES = ("TASK_SERVER_", "PG", "CELERY_")
 for _name in list(os.environ):
     if _name in _DROPPED or (_name.startswith(_DROPPED_PREFIXES) and _name not in _KEPT):
         del os.environ[_name]
+
+# A shell ignores SIGINT for what it starts in the background, and so would
+# every child of a test: Ctrl-C would stop nothing.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class Require(Protocol):
