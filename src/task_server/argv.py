@@ -14,10 +14,18 @@ SECRET_VARIABLES = frozenset({"CELERY_BROKER_URL", "CELERY_RESULT_BACKEND", "FLO
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A process to become: its arguments, and the variables it adds to the environment."""
+    """
+    A process to become.
+
+    Attributes:
+        environ: Variables that it adds to the environment.
+
+        no_new_privileges: Whether it gives up setuid programs and the like.
+    """
 
     argv: tuple[str, ...]
     environ: Mapping[str, str]
+    no_new_privileges: bool = False
 
 
 def worker_command(
@@ -69,7 +77,7 @@ def worker_command(
     decision = decide(config, profile, runtime_dir)
     added = project_environ(config, environ)
     added[WORKER_VARIABLE] = decision.freeze()
-    return Command(tuple(argv), MappingProxyType(added))
+    return Command(tuple(argv), MappingProxyType(added), config.no_new_privileges)
 
 
 def decide(config: Config, profile: Profile, runtime_dir: str) -> Decision:
@@ -103,7 +111,7 @@ def flower_command(config: Config, *, python: str, environ: Mapping[str, str]) -
     added = project_environ(config, environ)
     if flower.basic_auth is not None:
         added["FLOWER_BASIC_AUTH"] = flower.basic_auth
-    return Command(tuple(argv), MappingProxyType(added))
+    return Command(tuple(argv), MappingProxyType(added), config.no_new_privileges)
 
 
 def project_environ(config: Config, environ: Mapping[str, str]) -> dict[str, str]:

@@ -166,6 +166,11 @@ class Config:
         values.text,
         None,
     )
+    no_new_privileges: bool = setting(
+        "Nothing that runs here can gain privileges: setuid programs and the like do nothing.",
+        values.boolean,
+        False,
+    )
     workers: Mapping[str, WorkerConfig] = field(
         default_factory=lambda: BUILT_IN_WORKERS, metadata={"doc": "The workers, by name."}
     )
