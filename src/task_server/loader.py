@@ -147,7 +147,7 @@ class _Reader:
     def _workers(self, table: dict[str, Any]) -> dict[str, WorkerConfig]:
         workers: dict[str, WorkerConfig] = {}
         variables: dict[str, str] = {}
-        for name in [*BUILT_IN_WORKERS, *(name for name in table if name not in BUILT_IN_WORKERS)]:
+        for name in self._worker_names(table):
             setting = f"workers.{name}"
             try:
                 worker_name(name)
@@ -167,6 +167,21 @@ class _Reader:
             workers[name] = WorkerConfig(name=name, **values)
             self._contradictions(workers[name], setting)
         return workers
+
+    def _worker_names(self, table: Mapping[str, Any]) -> list[str]:
+        """
+        Return the workers that are built in, of the file and of variables.
+
+        Where there is no file, as in a container, a variable for the queues
+        makes a worker; one for anything else alone is a mistyped name.
+        """
+        names = dict.fromkeys([*BUILT_IN_WORKERS, *table])
+        known = {variable(f"workers.{name}.queues") for name in names}
+        prefix, suffix = variable("workers."), "_QUEUES"
+        for given in sorted(set(self.environ) - known):
+            if given.startswith(prefix) and given.endswith(suffix):
+                names[given[len(prefix) : -len(suffix)].lower()] = None
+        return list(names)
 
     def _table_of(self, table: Mapping[str, Any], name: str, setting: str) -> dict[str, Any]:
         value = table.get(name, {})

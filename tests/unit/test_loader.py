@@ -80,6 +80,43 @@ def test_a_variable_overrides_the_file_and_both_are_named(write: Write) -> None:
     } == resolved.origins
 
 
+def test_a_variable_for_the_queues_makes_a_worker() -> None:
+    """
+    In a container, where there is no file, a worker is described by variables alone.
+    """
+    config = load(
+        None,
+        {
+            "TASK_SERVER_WORKERS_BULK_QUEUES": "batch1,batch2,iauploads",
+            "TASK_SERVER_WORKERS_BULK_PREFETCH_MULTIPLIER": "5",
+        },
+    )
+
+    bulk = config.workers["bulk"]
+    assert (("batch1", "batch2", "iauploads"), 5) == (bulk.queues, bulk.prefetch_multiplier)
+
+
+def test_a_variable_of_a_worker_without_queues_is_a_mistake() -> None:
+    """
+    A mistyped name makes no worker.
+    """
+    (problem,) = problems(None, {"TASK_SERVER_WORKERS_PREFROK_CONCURRENCY": "4"})
+
+    assert problem.startswith("TASK_SERVER_WORKERS_PREFROK_CONCURRENCY: is the variable of no")
+
+
+def test_a_variable_belongs_to_the_worker_of_the_file(write: Write) -> None:
+    """
+    A name with a dash has the variable with the underscore; no second worker comes of it.
+    """
+    config = load(
+        write('[workers.bulk-2]\nqueues = ["a"]'), {"TASK_SERVER_WORKERS_BULK_2_QUEUES": "b"}
+    )
+
+    assert {"prefork", "gevent", "all", "bulk-2"} == set(config.workers)
+    assert ("b",) == config.workers["bulk-2"].queues
+
+
 def test_a_secret_comes_from_a_file(tmp_path: Path) -> None:
     """
     TASK_SERVER_…_FILE and systemd's credentials hold secrets; the line's end is not part of them.
