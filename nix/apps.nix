@@ -37,16 +37,9 @@ let
       meta = { inherit description; };
     };
 
-  loadImages = pkgs.writeShellApplication {
-    name = "${name}-load-images";
-    text = ''
-      # Pipes the images into docker, or into the program that is named:
-      # load-images podman
-      into="''${1:-docker}"
-      ${lib.concatMapStrings (image: ''
-        ${image.stream} | "$into" load
-      '') (lib.attrValues images)}
-    '';
+  loadImages = import ./load-images.nix {
+    inherit lib pkgs name;
+    images = lib.attrValues images;
   };
 in
 {

@@ -79,7 +79,7 @@ let
   ];
 
   arguments =
-    kind: environment: extra:
+    kind: environment: extra: tag:
     let
       image = description.images.${kind};
       commands = map (command: pkgs.${command}) (image.programs or [ ]);
@@ -132,15 +132,15 @@ let
     };
 
   build =
-    kind: environment: extra:
+    kind: environment: extra: tag:
     let
       # A tarball, since `docker load < result` is what people type; its
       # `stream` is the script that writes one, for those who pipe.
-      image = pkgs.dockerTools.buildLayeredImage (arguments kind environment extra);
+      image = pkgs.dockerTools.buildLayeredImage (arguments kind environment extra tag);
     in
     lib.extendDerivation true {
       # What the image is made of, for the checks and for whoever extends it.
-      arguments = arguments kind environment extra;
+      arguments = arguments kind environment extra tag;
       meta = (image.meta or { }) // {
         description = description.images.${kind}.title;
       };
@@ -148,7 +148,11 @@ let
 
   variants =
     kind: environment:
-    lib.extendDerivation true { debug = build kind environment tools; } (build kind environment [ ]);
+    lib.extendDerivation true {
+      debug = build kind environment tools tag;
+      # Without a tag of its own, an image is called by its hash.
+      pinned = build kind environment [ ] null;
+    } (build kind environment [ ] tag);
 in
 {
   workerImage = variants "worker" environment;

@@ -183,6 +183,15 @@ rec {
         programs = programList;
       };
 
+      stack = import ./stack {
+        inherit
+          lib
+          pkgs
+          name
+          images
+          ;
+      };
+
       shell = import ./shell.nix {
         inherit
           lib
@@ -209,6 +218,7 @@ rec {
           environment
           flowerEnvironment
           images
+          stack
           shell
           isLinux
           ;
@@ -221,7 +231,7 @@ rec {
         default = environment;
         inherit environment;
       }
-      // lib.optionalAttrs isLinux ({ inherit flowerEnvironment; } // images);
+      // lib.optionalAttrs isLinux ({ inherit flowerEnvironment stack; } // images);
       devShells.default = shell;
       apps = import ./apps.nix parts;
       nixosModule = import ./modules/project.nix {
