@@ -235,3 +235,39 @@ def old_readme(code: Path, media: Path, socket: Path, redis_container: Container
         *("--volume", f"{media}:/sata"),
         *options(TASK_SERVER_APP="cl"),
     ]
+
+
+@pytest.fixture
+def variables(images: dict[str, str], code: Path, media: Path, socket: Path) -> dict[str, str]:
+    """Return the variables of a stack of two workers."""
+    return {
+        "CELERY_PREFORK_CONCURRENCY": "1",
+        "CELERY_GEVENT_CONCURRENCY": "50",
+        "CL_CODE_DIR": str(code),
+        "DJANGO_MEDIA_ROOT": str(media),
+        "POSTGRESQL_SOCK": str(socket),
+        "TASK_SERVER_PREFORK_IMAGE": images["prefork"],
+        "TASK_SERVER_GEVENT_IMAGE": images["gevent"],
+        "TASK_SERVER_FLOWER_IMAGE": images["flower"],
+        "TASK_SERVER_LOG_DRIVER": "json-file",
+    }
+
+
+#: Of Flower, in the tests.
+OPERATOR = ("operator", "correct-horse")
+
+
+@pytest.fixture
+def secret(network: str) -> Iterator[None]:
+    """Have the secret of Flower."""
+    docker("secret", "create", "flower_basic_auth", "-", input=":".join(OPERATOR))
+    yield
+    docker("secret", "rm", "flower_basic_auth")
+
+
+@pytest.fixture(scope="session")
+def artefacts() -> Path:
+    """Return the folder of what people look at after a run."""
+    folder = image.ROOT / ".artefacts"
+    folder.mkdir(exist_ok=True)
+    return folder

@@ -11,7 +11,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,14 @@ BASE = "task-server-test-base:trixie"
 
 PACKAGES = ("python3", "ca-certificates", "tzdata", "catatonit")
 
+#: A machine that trusts an authority of its own has it in this file.
+AUTHORITIES = Path("/etc/ssl/certs/ca-certificates.crt")
+
 #: Beside the sources, what `uv sync` reads.
 FILES = ("pyproject.toml", "uv.lock", "README.md", "LICENSE")
+
+#: A journal, for machines that have none.
+JOURNAL = "task-server-test-journal:trixie"
 
 NAME = "task-server"
 TAG = "test"
@@ -43,30 +49,55 @@ def build() -> dict[str, str]:
         The names of the images by their kind: worker, prefork, gevent, flower.
 
     Raises:
-        CalledProcessError: When debootstrap or Docker fails; what they said is shown.
+        RuntimeError: When debootstrap or Docker fails, with what they said.
     """
     description = described()
     inspect = ["docker", "image", "inspect", BASE]
     if subprocess.run(inspect, check=False, capture_output=True).returncode:
         _import_base()
-    images = {}
+    images = {kind: f"{NAME}-{kind}:{TAG}" for kind in description["images"]}
     with tempfile.TemporaryDirectory() as temporary:
         context = Path(temporary)
         _fill(context)
-        for kind in description["images"]:
-            images[kind] = f"{NAME}-{kind}:{TAG}"
-            (context / "Dockerfile").write_text("\n".join(dockerfile(description, kind)))
-            subprocess.run(
-                [
-                    *("docker", "build", "--quiet", "--network", "host"),
-                    *("--tag", images[kind], context),
-                ],
-                check=True,
-                # The classic builder needs no plug-in.
-                env={**os.environ, "DOCKER_BUILDKIT": "0"},
-                stdout=subprocess.DEVNULL,
-            )
+        for kind, name in images.items():
+            _build(context, name, dockerfile(description, kind))
     return images
+
+
+def build_journal() -> str:
+    """Build the image of systemd's journal, and return its name."""
+    with tempfile.TemporaryDirectory() as temporary:
+        context = Path(temporary)
+        shutil.copy(AUTHORITIES, context)
+        _build(
+            context,
+            JOURNAL,
+            [
+                f"FROM {BASE}",
+                f"COPY {AUTHORITIES.name} {AUTHORITIES}",
+                "RUN apt-get update -qq",
+                "RUN apt-get install -qq --yes --no-install-recommends systemd",
+                "RUN systemd-machine-id-setup",
+                'ENTRYPOINT ["/usr/lib/systemd/systemd-journald"]',
+            ],
+        )
+    return JOURNAL
+
+
+def _build(context: Path, name: str, lines: Iterable[str]) -> None:
+    (context / "Dockerfile").write_text("\n".join(lines))
+    command = ["docker", "build", "--quiet", "--network", "host", "--tag", name, context]
+    done = subprocess.run(
+        command,
+        check=False,
+        # The classic builder needs no plug-in.
+        env={**os.environ, "DOCKER_BUILDKIT": "0"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    if done.returncode:
+        raise RuntimeError(f"{name} cannot be built:\n{done.stdout[-2000:]}")
 
 
 def dockerfile(description: Mapping[str, Any], kind: str) -> Iterator[str]:
@@ -74,8 +105,8 @@ def dockerfile(description: Mapping[str, Any], kind: str) -> Iterator[str]:
     image, config = description["images"][kind], description["config"]
     environment, user = description["environment"], description["user"]
     yield f"FROM {BASE} AS environment"
-    yield "COPY ca-certificates.crt /etc/ssl/certs/ca-certificates.crt"
-    yield "ENV SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt"
+    yield f"COPY {AUTHORITIES.name} {AUTHORITIES}"
+    yield f"ENV SSL_CERT_FILE={AUTHORITIES}"
     yield "COPY uv /usr/local/bin/uv"
     yield "COPY project /project"
     yield (
@@ -151,5 +182,4 @@ def _fill(context: Path) -> None:
     if uv is None:
         raise RuntimeError("there is no uv; run the tests by `uv run pytest`")
     shutil.copy(uv, context / "uv")
-    # A machine that trusts an authority of its own has it in this file.
-    shutil.copy("/etc/ssl/certs/ca-certificates.crt", context)
+    shutil.copy(AUTHORITIES, context)

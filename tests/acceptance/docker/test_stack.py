@@ -1,6 +1,6 @@
 """The Swarm stack on a swarm of one node."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -8,30 +8,6 @@ import pytest
 from .conftest import Broker, Runs
 from .engine import Container, docker, until
 from .swarm import deploy, deployed
-
-
-@pytest.fixture
-def variables(images: dict[str, str], code: Path, media: Path, socket: Path) -> dict[str, str]:
-    """Return the variables of a stack of two workers."""
-    return {
-        "CELERY_PREFORK_CONCURRENCY": "1",
-        "CELERY_GEVENT_CONCURRENCY": "50",
-        "CL_CODE_DIR": str(code),
-        "DJANGO_MEDIA_ROOT": str(media),
-        "POSTGRESQL_SOCK": str(socket),
-        "TASK_SERVER_PREFORK_IMAGE": images["prefork"],
-        "TASK_SERVER_GEVENT_IMAGE": images["gevent"],
-        "TASK_SERVER_FLOWER_IMAGE": images["flower"],
-        "TASK_SERVER_LOG_DRIVER": "json-file",
-    }
-
-
-@pytest.fixture
-def secret(network: str) -> Iterator[None]:
-    """Have the secret of Flower."""
-    docker("secret", "create", "flower_basic_auth", "-", input="operator:correct horse")
-    yield
-    docker("secret", "rm", "flower_basic_auth")
 
 
 @pytest.mark.parametrize(

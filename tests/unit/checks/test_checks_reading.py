@@ -10,6 +10,12 @@ from kombu import Queue
 from task_server.checks.reading import read
 
 
+@pytest.fixture(autouse=True)
+def alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the shared tasks of docket, which other tests import, out of these apps."""
+    monkeypatch.setattr("celery._state._on_app_finalizers", set())
+
+
 def nothing() -> None:
     """Be a task."""
 
