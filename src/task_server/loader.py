@@ -45,6 +45,10 @@ OWN_ARGUMENTS: Mapping[str, str] = MappingProxyType(
 )
 
 
+#: Names that `task-server health` keeps for others.
+RESERVED: Mapping[str, str] = MappingProxyType({"flower": "Flower"})
+
+
 @dataclass(frozen=True, slots=True)
 class Resolved:
     """
@@ -153,6 +157,9 @@ class _Reader:
                 worker_name(name)
             except ValueError as error:
                 self.problem(setting, str(error))
+                continue
+            if name in RESERVED:
+                self.problem(setting, f"is the name of {RESERVED[name]}; rename it")
                 continue
             taken = variables.setdefault(variable(setting), name)
             if taken != name:

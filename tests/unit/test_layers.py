@@ -16,10 +16,10 @@ SOURCE = Path(task_server.__file__).parent
 LAYERS = (
     {"errors", "values", "transport"},
     {"config", "settings", "findings"},
-    {"loader", "decision", "cgroup"},
+    {"loader", "decision", "cgroup", "folders", "reach"},
     {"profiles"},
     {"machine", "requirements", "argv", "defaults", "runtime", "probe"},
-    {"worker", "local", "process", "project"},
+    {"worker", "local", "process", "project", "flower_probe"},
     {"app"},
     {"manage", "health", "celeryd", "checks"},
     {"cli"},

@@ -200,6 +200,7 @@ def test_every_problem_is_told_at_once(write: Write) -> None:
         ("workers.'a b'.concurrency = 1", "'a b' is not a worker's name"),
         ("workers.x = 3", "3 is not a table; write [workers.x]"),
         ("workers.a-b = {}\nworkers.a_b = {}", "has the same variables as workers.a-b"),
+        ("workers.flower = {}", "is the name of Flower; rename it"),
         ("app = ''", "it is empty"),
         ("app = 'cl", "is not TOML"),
         ("flower.port = 70000", "70000 is not in the range 0<=x<=65535"),

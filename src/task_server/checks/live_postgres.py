@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from task_server.checks.bounds import postgres_connections
 from task_server.checks.deadline import within
 from task_server.checks.facts import Case, listed
-from task_server.checks.reach import postgres_trouble
 from task_server.findings import Finding
+from task_server.reach import postgres_trouble
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper

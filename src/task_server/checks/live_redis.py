@@ -9,8 +9,8 @@ from redis import exceptions
 from task_server.checks.bounds import redis_connections
 from task_server.checks.deadline import within
 from task_server.checks.facts import Case
-from task_server.checks.reach import address, redis_trouble
 from task_server.findings import Finding
+from task_server.reach import address, redis_trouble
 
 #: The first Redis with what the transport needs (BLMOVE, LPOP with a count).
 OLDEST = (6, 2)

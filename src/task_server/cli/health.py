@@ -11,9 +11,9 @@ from task_server import health
 @click.command(
     add_help_option=False,
     context_settings={"ignore_unknown_options": True},
-    short_help="Say whether a worker is alive, and whether it is ready.",
+    short_help="Say whether a worker, or Flower, is alive, and whether it is ready.",
 )
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def command(arguments: tuple[str, ...]) -> None:
-    """Say whether a worker is alive, and whether it is ready."""
+    """Say whether a worker, or Flower, is alive, and whether it is ready."""
     sys.exit(health.main(arguments, os.environ))

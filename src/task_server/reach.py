@@ -1,9 +1,11 @@
 """A server that cannot be reached -> the line that says why, and what to do."""
 
+import re
 import socket
 import ssl
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from redis import exceptions
@@ -38,6 +40,11 @@ def causes(error: BaseException) -> Iterator[BaseException]:
         seen.add(id(one))
         yield one
         one = one.__cause__ or one.__context__
+
+
+def refuses_redis(error: BaseException) -> bool:
+    """Whether a Redis answered, and refused the user or the password."""
+    return any(isinstance(one, exceptions.AuthenticationError) for one in causes(error))
 
 
 def redis_trouble(setting: str, url: str, error: BaseException) -> Finding:
@@ -172,9 +179,37 @@ _POSTGRES = (
 )
 
 
+#: Where libpq looked.
+_SOCKET = re.compile(r'on socket "(?P<socket>[^"]+)"')
+
+
+def _no_socket(setting: str, where: str, folder: Path) -> Finding:
+    """Return the line for a socket that is absent: a server that is not there, or its mount."""
+    try:
+        absent = next(folder.iterdir(), None) is None
+    except OSError:
+        absent = True
+    if absent:
+        state = "is empty" if folder.exists() else "does not exist"
+        repair = f"mount it there (--volume {folder}:{folder}), or correct HOST"
+        message = f"has no socket there: the folder {folder} {state}"
+    else:
+        message, repair = "has no socket there", "start it, or correct HOST and PORT"
+    return _absent(setting, f"PostgreSQL at {where} {message}", repair)
+
+
+def refuses_postgres(error: BaseException) -> bool:
+    """Whether a PostgreSQL answered, and refused the user or the password."""
+    text = str(error).lower()
+    return any(words in text for words in ("authentication failed", "no password supplied"))
+
+
 def postgres_trouble(setting: str, where: str, error: BaseException) -> Finding:
     """Return the line for *error*, raised while connecting to the PostgreSQL at *where*."""
     text = " ".join(str(error).split())
+    found = _SOCKET.search(text)
+    if found and "no such file or directory" in text.lower():
+        return _no_socket(setting, where, Path(found["socket"]).parent)
     for words, message, repair, peer in _POSTGRES:
         if any(word in text.lower() for word in words):
             return Finding("error", setting, f"PostgreSQL at {where} {message}", repair, peer=peer)

@@ -1,0 +1,51 @@
+"""What Flower's health check says when there is no Flower."""
+
+import socket
+
+import pytest
+
+from task_server import flower_probe, health
+from task_server.config import Config, FlowerConfig
+
+
+def test_nobody_listens(capsys: pytest.CaptureFixture[str]) -> None:
+    """
+    The line names where Flower was looked for, with its prefix, and the exit code is 1.
+    """
+    with socket.create_server(("127.0.0.1", 0)) as held:
+        port = held.getsockname()[1]
+    environ = {
+        "TASK_SERVER_FLOWER_PORT": str(port),
+        "TASK_SERVER_FLOWER_ADDRESS": "0.0.0.0",
+        "TASK_SERVER_FLOWER_URL_PREFIX": "/flower/",
+    }
+
+    code = health.main(["flower"], environ)
+
+    said = capsys.readouterr().out
+    assert 1 == code
+    assert f"flower: dead: no answer from 127.0.0.1:{port}/flower/healthcheck" in said
+    assert "refused" in said
+
+
+def test_a_port_that_the_kernel_chose_is_not_known() -> None:
+    """
+    Flower at port 0 can be anywhere, and the line says what to do.
+    """
+    verdict = flower_probe.check(Config(flower=FlowerConfig(port=0)), broker=False)
+
+    assert not verdict.alive
+    assert "flower.port is 0" in verdict.reason
+
+
+def test_something_else_than_flower(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    A listener that says nothing is given up in time, and it is told.
+    """
+    monkeypatch.setattr(flower_probe, "TIMEOUT", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        verdict = flower_probe.check(Config(flower=FlowerConfig(port=port)), broker=False)
+
+    assert (False, False) == (verdict.alive, verdict.ready)
+    assert f"no answer from 127.0.0.1:{port}/healthcheck within 0.2 s" == verdict.reason
