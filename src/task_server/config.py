@@ -16,6 +16,7 @@ Pool = Literal["prefork", "gevent"]
 Delivery = Literal["at-least-once", "at-most-once"]
 Transport = Literal["stock", "atomic"]
 LogFormat = Literal["text", "json"]
+Media = Literal["writable", "read-only"]
 LogLevel = Literal["debug", "info", "warning", "error", "critical"]
 
 POOLS: tuple[Pool, ...] = get_args(Pool)
@@ -170,6 +171,11 @@ class Config:
         "Nothing that runs here can gain privileges: setuid programs and the like do nothing.",
         values.boolean,
         False,
+    )
+    media: Media = setting(
+        "What tasks do with DJANGO_MEDIA_ROOT, which is tried at the start: write, or only read.",
+        values.choice(*get_args(Media)),
+        "writable",
     )
     workers: Mapping[str, WorkerConfig] = field(
         default_factory=lambda: BUILT_IN_WORKERS, metadata={"doc": "The workers, by name."}

@@ -11,7 +11,7 @@ The number is the exit code. 69 and 78 are EX_UNAVAILABLE and EX_CONFIG of
 sysexits.h; systemd keeps a unit down on 78 (RestartPreventExitStatus=78).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -54,6 +54,23 @@ class ConfigError(TaskServerError):
         lines = [f"{count} {noun} in {self.source}:"]
         lines.extend(f"  {problem}" for problem in self.problems)
         return "\n".join(lines)
+
+
+def check_all(*checks: Callable[[], None], source: str) -> None:
+    """
+    Run all *checks*, whichever of them fail.
+
+    Raises:
+        ConfigError: With the problems of all of them.
+    """
+    problems: list[Problem] = []
+    for check in checks:
+        try:
+            check()
+        except ConfigError as error:
+            problems.extend(error.problems)
+    if problems:
+        raise ConfigError(problems, source)
 
 
 class PeerError(TaskServerError):

@@ -25,9 +25,10 @@ def live(
     if app is not None:
         yield from live_redis.broker(case, app, timeout)
         yield from live_postgres.postgres(case, timeout)
-        yield from live_files.media()
+        yield from live_files.media(case)
     elif case.config.broker_url is not None:
         alone = Celery("check", broker=case.config.broker_url, set_as_current=False)
         yield from live_redis.broker(case, alone, timeout)
     yield from live_files.names(case)
-    yield from live_files.folders(case, environ)
+    yield from live_files.code(case, environ)
+    yield from live_files.places(case, environ)

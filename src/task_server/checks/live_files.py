@@ -3,17 +3,24 @@
 import grp
 import os
 import pwd
-import stat
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from task_server import runtime
+from task_server import folders, runtime
 from task_server.checks.facts import Case
 from task_server.findings import Finding
 
 
-def media() -> Iterator[Finding]:
+def code(case: Case, environ: Mapping[str, str]) -> Iterator[Finding]:
+    """Look for files of the project's code that this user cannot read."""
+    # Where nothing is named the code is part of the environment.
+    named = case.config.code or environ.get("PYTHONPATH", "").split(":")[0]
+    if named and Path(named).is_dir():
+        yield folders.unreadable_code(Path(named))
+
+
+def media(case: Case) -> Iterator[Finding]:
     """Try to write in MEDIA_ROOT, if the project is a Django project that has one."""
     from django.conf import settings  # noqa: PLC0415 - not every project uses Django
 
@@ -23,45 +30,7 @@ def media() -> Iterator[Finding]:
     if not folder:
         yield Finding("info", "MEDIA_ROOT", "not set, so there is no folder to look at")
         return
-    yield writable("MEDIA_ROOT", Path(folder))
-
-
-def writable(setting: str, folder: Path) -> Finding:
-    """Tell whether this user can write in *folder*; leaves nothing in it."""
-    if not folder.exists():
-        return Finding(
-            "error",
-            setting,
-            f"{folder} does not exist",
-            f"create it (or mount it), owned by {_user()}",
-        )
-    try:
-        # Trying is the only way to know: a mount, an ACL or a quota may forbid it.
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except NotADirectoryError:
-        return Finding("error", setting, f"{folder} is not a folder", "name a folder")
-    except OSError as error:
-        return Finding(
-            "error",
-            setting,
-            f"{folder} is not writable by {_user()} ({error.strerror}){_owner(folder)}",
-            "mount it for writing, or give it to that user",
-        )
-    return Finding("ok", setting, f"{folder} is writable by {_user()}")
-
-
-def _owner(folder: Path) -> str:
-    try:
-        status = folder.stat()
-    except OSError:
-        return ""
-    mode = stat.S_IMODE(status.st_mode)
-    return f": it belongs to {status.st_uid}:{status.st_gid}, mode {mode:04o}"
-
-
-def _user() -> str:
-    return f"{os.geteuid()}:{os.getegid()}"
+    yield folders.usable(case.config, "MEDIA_ROOT", Path(folder))
 
 
 def names(case: Case) -> Iterator[Finding]:
@@ -102,7 +71,7 @@ def names(case: Case) -> Iterator[Finding]:
         yield Finding("ok", "group", f"{group} ({gid})")
 
 
-def folders(case: Case, environ: Mapping[str, str]) -> Iterator[Finding]:
+def places(case: Case, environ: Mapping[str, str]) -> Iterator[Finding]:
     """Look for a place for temporary files, and for the heartbeats."""
     try:
         temporary = tempfile.gettempdir()
@@ -123,6 +92,6 @@ def folders(case: Case, environ: Mapping[str, str]) -> Iterator[Finding]:
         yield Finding(
             "error",
             "runtime_dir",
-            f"{folder} cannot be written by {_user()}{_owner(existing)}",
+            f"{folder} cannot be written by {folders.user()}{folders.owner(existing)}",
             "name a writable folder, or mount a tmpfs there",
         )

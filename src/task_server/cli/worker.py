@@ -7,9 +7,10 @@ from pathlib import Path
 
 import click
 
-from task_server import requirements, runtime
+from task_server import folders, requirements, runtime
 from task_server.argv import SECRET_VARIABLES, worker_command
 from task_server.cli.options import MASK, app_option, config_option, resolved
+from task_server.errors import check_all
 from task_server.machine import this_machine
 from task_server.process import become
 from task_server.profiles import profile_of
@@ -62,6 +63,10 @@ def command(name: str, app: str | None, path: Path | None, *, print_argv: bool) 
         ]
         click.echo(shlex.join(["env", *settings, *chosen.argv]))
         return
-    requirements.check(config.workers[name].pool)
-    runtime.prepare(folder, os.getuid())
+    check_all(
+        lambda: requirements.check(config.workers[name].pool),
+        lambda: folders.check(config, os.environ, Path.cwd()),
+        lambda: runtime.prepare(folder, os.getuid()),
+        source="the environment of the worker",
+    )
     become(chosen, os.environ)

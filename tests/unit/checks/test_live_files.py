@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from task_server import folders
 from task_server.checks import Case, Facts, live_files
 from task_server.config import Config
 
@@ -18,7 +19,7 @@ def test_a_folder_is_tried(tmp_path: Path) -> None:
     """
     A folder that takes a file is ok, and is left as it was.
     """
-    found = live_files.writable("MEDIA_ROOT", tmp_path)
+    found = folders.writable("MEDIA_ROOT", tmp_path)
 
     assert ("ok", []) == (found.level, list(tmp_path.iterdir()))
 
@@ -29,8 +30,8 @@ def test_a_folder_that_is_missing_or_none_is_told(tmp_path: Path) -> None:
     """
     (tmp_path / "file").write_text("")
 
-    missing = live_files.writable("MEDIA_ROOT", tmp_path / "media")
-    file = live_files.writable("MEDIA_ROOT", tmp_path / "file")
+    missing = folders.writable("MEDIA_ROOT", tmp_path / "media")
+    file = folders.writable("MEDIA_ROOT", tmp_path / "file")
 
     assert ("error", f"{tmp_path}/media does not exist") == (missing.level, missing.message)
     assert ("error", f"{tmp_path}/file is not a folder") == (file.level, file.message)
@@ -40,7 +41,7 @@ def test_a_folder_that_nobody_can_write_in_names_owner_and_mode() -> None:
     """
     Who may write, and who this is, stand in one line. (Not even root writes in /proc.)
     """
-    found = live_files.writable("MEDIA_ROOT", Path("/proc"))
+    found = folders.writable("MEDIA_ROOT", Path("/proc"))
 
     assert "error" == found.level
     assert f"/proc is not writable by {os.geteuid()}:{os.getegid()} " in found.message
@@ -77,8 +78,8 @@ def test_folders_of_the_worker(tmp_path: Path) -> None:
     """
     Temporary files and heartbeats have their places, or the line says which is wanting.
     """
-    right = list(live_files.folders(CASE, {"RUNTIME_DIRECTORY": str(tmp_path / "run")}))
-    wrong = list(live_files.folders(CASE, {"RUNTIME_DIRECTORY": "/proc/task-server"}))
+    right = list(live_files.places(CASE, {"RUNTIME_DIRECTORY": str(tmp_path / "run")}))
+    wrong = list(live_files.places(CASE, {"RUNTIME_DIRECTORY": "/proc/task-server"}))
 
     assert ["ok", "ok"] == [one.level for one in right]
     assert "/proc/task-server cannot be written" in wrong[1].message or os.geteuid() == 0
@@ -94,7 +95,7 @@ def test_without_a_folder_for_temporary_files(monkeypatch) -> None:
 
     monkeypatch.setattr(tempfile, "gettempdir", none)
 
-    found = next(live_files.folders(CASE, {}))
+    found = next(live_files.places(CASE, {}))
 
     assert ("error", "mount a tmpfs at /tmp") == (found.level, found.repair)
 
