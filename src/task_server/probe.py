@@ -36,6 +36,11 @@ class Heartbeat:
         connecting_since: When the worker began to look for Redis; None while
             it is connected or has not come so far.
 
+        trouble: Why there is no connection, and what to do; no password in it.
+
+        missing: The same of a PostgreSQL that did not answer at the start and
+            has not since.
+
         active: Tasks that run.
 
         reserved: Tasks taken that do not run yet, those with an ETA included.
@@ -66,6 +71,8 @@ class Heartbeat:
     concurrency: int
     connected: bool = False
     connecting_since: float | None = None
+    trouble: str | None = None
+    missing: str | None = None
     active: int = 0
     reserved: int = 0
     free: int = 0
@@ -269,5 +276,8 @@ def _unready(heartbeat: Heartbeat, now: Now) -> str:
         return f"it is draining ({heartbeat.reason}), {heartbeat.active} running"
     if heartbeat.connecting_since is not None:
         since = now.monotonic - heartbeat.connecting_since
-        return f"Redis does not answer for {since:.0f} s; a restart does not help"
+        why = f" ({heartbeat.trouble})" if heartbeat.trouble else ""
+        return f"Redis does not answer for {since:.0f} s{why}; a restart does not help"
+    if heartbeat.state == "ready" and heartbeat.missing:
+        return f"{heartbeat.missing}; a restart does not help"
     return "" if heartbeat.state == "ready" else f"it is {heartbeat.state}"

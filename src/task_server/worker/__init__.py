@@ -12,6 +12,7 @@ from celery import signals
 from task_server.config import WorkerConfig
 from task_server.errors import ConfigError
 from task_server.worker import children, logs, memory
+from task_server.worker.databases import Databases
 from task_server.worker.drain import Drain
 from task_server.worker.heartbeat import Heart
 from task_server.worker.notify import Notifier
@@ -47,7 +48,8 @@ def install(app: Any, worker: WorkerConfig, runtime_dir: Path) -> None:
     if worker.pool == "prefork":
         children.install()
         memory.freeze_before_fork()
-    else:
+    signals.worker_init.connect(_look_at_databases(heart), weak=False)
+    if worker.pool == "gevent":
         signals.worker_init.connect(_bound_database(worker.database_connections), weak=False)
 
     def received(request: Any = None, **_: Any) -> None:
@@ -63,6 +65,22 @@ def install(app: Any, worker: WorkerConfig, runtime_dir: Path) -> None:
     signals.task_received.connect(received, weak=False)
     signals.worker_ready.connect(ready, weak=False)
     signals.worker_shutdown.connect(ended, weak=False)
+
+
+def _look_at_databases(heart: Heart) -> Callable[..., None]:
+    """Return the receiver of `worker_init`; it comes before the one that bounds connections."""
+
+    def look(**_: Any) -> None:
+        databases = Databases()
+        if databases.refusals:
+            # Celery logs what a receiver raises and goes on.
+            error = ConfigError(databases.refusals, "the project's settings")
+            print(f"Error: {error}", file=sys.stderr)
+            raise SystemExit(error.exit_code)
+        if databases.lines:
+            heart.missing(databases)
+
+    return look
 
 
 def _bound_database(connections: int) -> Callable[..., None]:

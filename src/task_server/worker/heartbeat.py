@@ -18,6 +18,7 @@ from celery.worker import state
 from task_server import probe
 from task_server.config import WorkerConfig
 from task_server.worker.backlog import Backlog, Standstill
+from task_server.worker.databases import Databases
 from task_server.worker.handback import scheduled
 from task_server.worker.notify import Notifier
 
@@ -61,12 +62,19 @@ class Heart:
         self._standstill = Standstill()
         self._taken = 0
         self._queues_at = 0.0
+        self._databases: Databases | None = None
+        self._lines: tuple[str, ...] = ()
         self._beaten = 0.0
         self._last: tuple[str, str, float] | None = None
         self._told_stopping = False
         self._complained = False
         atexit.register(self.remove)
         self.beat()
+
+    @property
+    def was_ready(self) -> bool:
+        """Whether the worker has taken tasks at any time."""
+        return self._beat.state != "starting"
 
     @property
     def reason(self) -> str | None:
@@ -77,6 +85,9 @@ class Heart:
         """Take note of Celery's *controller*, which has its pool now."""
         self._controller = controller
         self._beat = replace(self._beat, node=controller.hostname)
+        # They were looked at before there was a log.
+        for line in self._lines:
+            logger.error("%s", line)
 
     def connecting(self) -> None:
         """Take note that the worker looks for Redis; called once a second while it does."""
@@ -97,7 +108,19 @@ class Heart:
         self._backlog = Backlog.of(consumer)
         self._standstill = Standstill()
         self._queues_at = 0.0
-        self._beat = replace(self._beat, connected=True, connecting_since=None)
+        self._beat = replace(self._beat, connected=True, connecting_since=None, trouble=None)
+
+    def trouble(self, text: str) -> None:
+        """Take note of why there is no connection to Redis."""
+        self._beat = replace(self._beat, trouble=text)
+        self.beat()
+
+    def missing(self, databases: Databases) -> None:
+        """Take note of *databases* with something wrong; look at them until all answer."""
+        self._databases = databases
+        self._lines = tuple(databases.lines)
+        self._beat = replace(self._beat, missing=databases.missing)
+        self.beat()
 
     def disconnected(self) -> None:
         """Take note that the connection is gone."""
@@ -142,6 +165,7 @@ class Heart:
         if self._beaten - self._queues_at >= QUEUES_INTERVAL:
             self._queues_at = self._beaten
             self._look_at_queues()
+            self._look_at_databases()
         self._beat = replace(self._beat, time=time.time(), monotonic=time.monotonic())
         try:
             probe.write(self._path, self._beat)
@@ -197,10 +221,18 @@ class Heart:
             self._beat,
             connected=True,
             connecting_since=None,
+            trouble=None,
             queues=lengths,
             queues_seen=now,
             backlog_since=since,
         )
+
+    def _look_at_databases(self) -> None:
+        if self._databases is None:
+            return
+        self._beat = replace(self._beat, missing=self._databases.look_again())
+        if self._beat.missing is None:
+            self._databases = None
 
     def _tell(self) -> None:
         beat = self._beat

@@ -7,6 +7,7 @@ from celery import bootsteps
 from celery.worker.control import Panel
 
 from task_server.worker import children, memory
+from task_server.worker.absence import Absence
 from task_server.worker.drain import Drain
 from task_server.worker.handback import cancel_scheduled
 from task_server.worker.heartbeat import Heart
@@ -132,17 +133,22 @@ def _beat_while_connecting(consumer: Any, heart: Heart) -> None:
     callback once a second whether to stop.
     """
     ensure_connected = consumer.ensure_connected
+    absence = Absence(heart)
 
     def ensure(connection: Any) -> Any:
         ensure_connection = connection.ensure_connection
 
-        def beat_meanwhile(*args: Any, callback: Any = None, **kwargs: Any) -> Any:
+        def beat_meanwhile(errback: Any, *args: Any, callback: Any = None, **kwargs: Any) -> Any:
+            def failed(error: Exception, *rest: Any) -> None:
+                absence.told(connection, error)
+                errback(error, *rest)
+
             def each_second() -> None:
                 heart.connecting()
                 if callback is not None:
                     callback()
 
-            return ensure_connection(*args, callback=each_second, **kwargs)
+            return ensure_connection(failed, *args, callback=each_second, **kwargs)
 
         connection.ensure_connection = beat_meanwhile
         heart.connecting()

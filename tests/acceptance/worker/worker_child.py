@@ -113,9 +113,9 @@ class Worker:
         environ.update(settings.pop("environ", {}))
         settings = {"concurrency": 2, "prefetch_multiplier": 4, "drain_seconds": 20} | settings
         lines = [
-            'app = "proj"',
-            f'code = "{PROJECT}"',
-            f'broker_url = "{broker.url}"',
+            f'app = "{settings.pop("app", "proj")}"',
+            f'code = "{settings.pop("code", PROJECT)}"',
+            f'broker_url = "{settings.pop("broker_url", broker.url)}"',
             f'runtime_dir = "{folder}"',
             "[workers.w]",
             f'pool = "{pool}"',
