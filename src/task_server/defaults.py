@@ -14,6 +14,9 @@ from task_server.decision import Decision
 #: What the URL of a Unix socket begins with.
 SOCKET_SCHEMES = ("socket:", "redis+socket:", "unix:")
 
+#: Connections that the greenlets of a worker share to acknowledge, and again to store results.
+GREEN_CONNECTIONS = 32
+
 
 @dataclass(frozen=True, slots=True)
 class Default:
@@ -107,8 +110,10 @@ def worker_defaults(decision: Decision, result_backend: str | None) -> tuple[Def
         ),
         Default(
             "broker_transport_options.max_connections",
-            _connections(worker.concurrency),
-            "with the transport's 10, acknowledgements of concurrent tasks fail and are lost",
+            GREEN_CONNECTIONS if worker.pool == "gevent" else _connections(worker.concurrency),
+            "acknowledgements of tasks that end together: greenlets wait for their turn"
+            if worker.pool == "gevent"
+            else "with the transport's 10, acknowledgements of concurrent tasks fail and are lost",
         ),
         Default(
             "worker_send_task_events",
@@ -136,6 +141,13 @@ def worker_defaults(decision: Decision, result_backend: str | None) -> tuple[Def
                 "result_backend_thread_safe",
                 True,
                 "else each greenlet, so each task, makes a result backend of its own",
+            )
+        )
+        defaults.append(
+            Default(
+                "redis_max_connections",
+                GREEN_CONNECTIONS,
+                "the same for results",
             )
         )
     return tuple(defaults)

@@ -46,14 +46,17 @@ def test_one_switch_chooses_the_delivery(delivery: str, late: bool) -> None:  # 
     assert (late, late) == (found["task_acks_late"], found["task_reject_on_worker_lost"])
 
 
-def test_every_greenlet_can_acknowledge_at_once() -> None:
+def test_greenlets_share_few_connections_and_prefork_has_enough() -> None:
     """
-    With fewer connections than tasks, acknowledgements fail and tasks run twice.
+    Under gevent a full pool makes tasks wait; elsewhere it would make acknowledgements fail.
     """
-    found = defaults(WorkerConfig(name="w", pool="gevent", concurrency=512))
+    green = defaults(WorkerConfig(name="w", pool="gevent", concurrency=512))
+    prefork = defaults(WorkerConfig(name="w", pool="prefork", concurrency=64))
 
-    assert 512 < found["broker_transport_options.max_connections"]
-    assert True is found["result_backend_thread_safe"]
+    assert 32 == green["broker_transport_options.max_connections"] == green["redis_max_connections"]
+    assert True is green["result_backend_thread_safe"]
+    assert 64 < prefork["broker_transport_options.max_connections"]
+    assert "redis_max_connections" not in prefork
 
 
 @pytest.mark.parametrize(

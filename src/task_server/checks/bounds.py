@@ -1,34 +1,38 @@
 """How many connections a worker may hold: the arithmetic, and where its numbers are from."""
 
+from task_server.checks.facts import Facts
+from task_server.defaults import GREEN_CONNECTIONS
 from task_server.profiles import Profile
 
-#: Connections to Redis of a worker that waits: two for commands, one each for
-#: BRPOP, remote control, its answers and the result backend. Counted with
-#: CLIENT LIST on a prefork and on a gevent worker without gossip, mingle and
-#: events (celery 5.7, kombu 5.7). Stock workers hold more: 50 of concurrency 1
-#: had 631, so 12.6 each.
-REDIS_WORKER = 6
+#: Connections to Redis of a worker's main process. One each for BRPOP,
+#: commands, remote control and its commands, heartbeats, and the look at the
+#: queues: 6 while it waits, 7 with transport "atomic" (CLIENT LIST; celery and
+#: kombu 5.7). More for answers to Flower, for a message that is restored, and
+#: for the result of a task whose process was killed.
+REDIS_WORKER = 10
 
 #: More for each prefork child whose tasks store results and call others: one
-#: to store, one to call. Counted: 8 at concurrency 1, 14 at 4.
+#: to store, one to call. Counted with the main process: 9 at concurrency 1, 16
+#: at 4; `celery worker` has 13 at 1.
 REDIS_CHILD = 2
 
-#: More for each greenlet at worst: one of the transport, to acknowledge, and
-#: one of the result backend. Both are pools that grow to the number of tasks
-#: that wait for Redis at the same moment, so few workers come near it: counted
-#: 45 at concurrency 20 and 98 at 100, each task storing a result and calling
-#: another.
-REDIS_GREENLET = 2
+#: More for each greenlet, one to acknowledge and one to store its result, up
+#: to the size of the two pools, which these settings give. Counted, each task
+#: storing a result and calling another: 56 at concurrency 20, 68 at 512.
+REDIS_POOLS = ("broker_transport_options.max_connections", "redis_max_connections")
 
 #: More for a gevent worker whose tasks call others: the pool of producers
 #: (Celery's `broker_pool_limit`). A prefork child has its one in REDIS_CHILD.
 REDIS_PRODUCERS = 10
 
 
-def redis_connections(profile: Profile) -> int:
+def redis_connections(profile: Profile, facts: Facts | None = None) -> int:
     """Return the most connections to Redis that a worker of *profile* opens."""
     if profile.worker.pool == "gevent":
-        return REDIS_WORKER + REDIS_PRODUCERS + REDIS_GREENLET * profile.concurrency
+        own = facts or Facts()
+        pools = [int(own.chosen(name) or GREEN_CONNECTIONS) for name in REDIS_POOLS]
+        shared = sum(min(profile.concurrency, size) for size in pools)
+        return REDIS_WORKER + REDIS_PRODUCERS + shared
     return REDIS_WORKER + REDIS_CHILD * profile.concurrency
 
 

@@ -3,7 +3,9 @@
 from collections.abc import Iterator
 from typing import Any
 
+from task_server.checks.bounds import REDIS_POOLS
 from task_server.checks.facts import Case, Facts, listed
+from task_server.defaults import GREEN_CONNECTIONS
 from task_server.findings import Finding
 
 #: Schemes of a broker for which the defaults of task-server are made.
@@ -109,22 +111,30 @@ def _names(accepted: Any) -> set[str]:
     return {str(name) for name in accepted or ()}
 
 
+#: With fewer connections, greenlets spend their time waiting for one.
+FEW_CONNECTIONS = 8
+
+
 def connections(case: Case) -> Iterator[Finding]:
-    """Compare the project's bound on connections of the transport with the concurrency."""
+    """Look at the project's bounds on the connections that greenlets share."""
     facts = case.facts
-    name = "broker_transport_options.max_connections"
-    if facts is None or name not in facts.own:
+    if facts is None:
         return
-    bound = int(facts.values[name])
-    for worker, profile in case.profiles.items():
-        if profile.worker.pool == "gevent" and bound < profile.concurrency:
-            yield Finding(
-                "error",
-                name,
-                f"{facts.whose(name)} is {bound}, below the {profile.concurrency} tasks at once "
-                f"of {worker}: acknowledgements fail and their tasks run twice",
-                f"remove it, or raise it to {profile.concurrency + 16}",
-            )
+    for name in REDIS_POOLS:
+        if name not in facts.own:
+            continue
+        bound = int(facts.values[name] or 0)
+        for worker, profile in case.profiles.items():
+            if profile.worker.pool == "gevent" and bound < min(
+                FEW_CONNECTIONS, profile.concurrency
+            ):
+                yield Finding(
+                    "warning",
+                    name,
+                    f"{facts.whose(name)} is {bound}, so that the {profile.concurrency} tasks at "
+                    f"once of {worker} wait for each other when they end",
+                    f"remove it ({GREEN_CONNECTIONS} is the default), or raise it",
+                )
 
 
 #: Celery settings that an argument of the worker's command replaces.

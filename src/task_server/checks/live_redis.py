@@ -224,7 +224,7 @@ def clients(case: Case, answer: Answer) -> Iterator[Finding]:
     needed = 0
     terms = []
     for name, profile in case.profiles.items():
-        one, count = redis_connections(profile), case.counts[name]
+        one, count = redis_connections(profile, case.facts), case.counts[name]
         needed += one * count
         terms.append(f"{count} x {name} with {one}")
     told = f"workers open up to {needed} connections ({', '.join(terms)}) of maxclients {most}"

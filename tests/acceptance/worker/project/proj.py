@@ -24,6 +24,20 @@ def work(number: int, seconds: float = 0.0) -> None:
     note(f"done {number} {os.getpid()}")
 
 
+@app.task(ignore_result=False)
+def answer(number: int, seconds: float = 0.0) -> int:
+    """As `work`, and returns *number* as its result."""
+    work.run(number, seconds)
+    return number
+
+
+@app.task(ignore_result=False)
+def ask(number: int, seconds: float) -> int:
+    """Let `answer` be done, by whichever worker."""
+    answer.delay(number, seconds)
+    return number
+
+
 @app.task(acks_late=False)
 def early(number: int, seconds: float) -> None:
     """As `work`, but acknowledged before it runs."""
