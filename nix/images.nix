@@ -51,15 +51,12 @@ let
 
   # Links from the places that image-config.json names to the store.
   places =
-    environment: commands:
+    environment:
     pkgs.runCommand "${name}-places" { } ''
       mkdir -p $out$(dirname ${description.environment}) $out/usr/bin $out/usr/share
       ln -s ${environment} $out${description.environment}
       ln -s ${lib.getExe pkgs.catatonit} $out${description.init}
       ln -s ${pkgs.tzdata}/share/zoneinfo $out/usr/share/zoneinfo
-      ${lib.concatMapStrings (command: ''
-        ln -s ${lib.getExe command} $out/usr/bin/
-      '') commands}
     '';
 
   folders = lib.concatLines (
@@ -82,7 +79,6 @@ let
     kind: environment: extra: tag:
     let
       image = description.images.${kind};
-      commands = map (command: pkgs.${command}) (image.programs or [ ]);
     in
     {
       name = "${name}-${kind}";
@@ -96,7 +92,7 @@ let
       contents = [
         names
         pkgs.dockerTools.caCertificates
-        (places environment commands)
+        (places environment)
       ]
       ++ programs
       ++ extra;

@@ -9,7 +9,8 @@ import pytest
 from task_server.config import BUILT_IN_WORKERS
 from task_server.loader import variable
 
-IMAGES = {"worker": "all", "prefork": "prefork", "gevent": "gevent"}
+WORKERS = {"worker": "all", "prefork": "prefork", "gevent": "gevent"}
+IMAGES = {**WORKERS, "flower": "flower"}
 SECOND = 1_000_000_000
 
 
@@ -22,22 +23,27 @@ def test_there_are_the_four_images(described: dict[str, Any]) -> None:
     """
     One worker for all queues, one for each pool, and Flower.
     """
-    assert set(described["images"]) == {*IMAGES, "flower"}
+    assert set(described["images"]) == set(IMAGES)
 
 
-@pytest.mark.parametrize(("image", "worker"), IMAGES.items())
-def test_an_image_runs_a_worker_and_asks_how_it_is(
-    described: dict[str, Any], image: str, worker: str
-) -> None:
+@pytest.mark.parametrize(("image", "name"), IMAGES.items())
+def test_an_image_asks_how_it_is(described: dict[str, Any], image: str, name: str) -> None:
     """
-    The worker that the image starts is built in, and its health check asks after that one.
+    The health check of an image asks after what the image starts.
     """
-    told = described["images"][image]
     program = described["config"]["Entrypoint"][-1]
 
+    check = described["images"][image]["Healthcheck"]
+    assert check["Test"] == ["CMD", program, "health", name]
+
+
+@pytest.mark.parametrize(("image", "worker"), WORKERS.items())
+def test_an_image_runs_a_worker(described: dict[str, Any], image: str, worker: str) -> None:
+    """
+    The worker that the image starts is built in.
+    """
     assert worker in BUILT_IN_WORKERS
-    assert told["Cmd"] == ["worker", worker]
-    assert told["Healthcheck"]["Test"] == ["CMD", program, "health", worker]
+    assert described["images"][image]["Cmd"] == ["worker", worker]
 
 
 def test_health_checks_are_in_nanoseconds(described: dict[str, Any]) -> None:
