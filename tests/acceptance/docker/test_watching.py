@@ -10,6 +10,7 @@ from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from urllib.error import HTTPError
+from urllib.parse import unquote
 
 import pytest
 
@@ -18,7 +19,7 @@ from tests.conftest import Require
 from . import image
 from .conftest import OPERATOR, Broker
 from .engine import docker, running, until
-from .swarm import deployed
+from .swarm import PROGRAM, deployed
 
 JOURNAL = Path("/run/systemd/journal")
 
@@ -105,10 +106,13 @@ def test_flower_shows_both_workers_in_a_browser(  # noqa: PLR0917 - fixtures
     with deployed("cl", variables) as stack:
         (prefork,) = stack.ready("prefork")
         (gevent,) = stack.ready("gevent")
-        stack.ready("flower")
+        (flower,) = stack.containers("flower")
+        until(
+            lambda: ": ready:" in flower.execute(PROGRAM, "health", "flower", check=False), "Flower"
+        )
         nodes = {f"prefork@{prefork.name}", f"gevent@{gevent.name}"}
 
-        until(lambda: online(page("/workers", OPERATOR)) >= nodes, "Flower to know both")
+        until(lambda: nodes <= known(page("/workers?json=1", OPERATOR)), "Flower to know both")
         assert 401 == status("/workers", None)
         assert 401 == status("/workers", ("operator", "wrong"))
         shown = subprocess.run(
@@ -130,12 +134,18 @@ def test_flower_shows_both_workers_in_a_browser(  # noqa: PLR0917 - fixtures
     assert docker("stack", "ls", "--format", "{{.Name}}") == ""
 
 
+def known(answer: str) -> set[str]:
+    """Return the node names that Flower's program thinks online."""
+    return {worker["hostname"] for worker in json.loads(answer)["data"] if worker["status"]}
+
+
 def online(html: str) -> set[str]:
-    """Return the node names whose rows of Flower's table say Online."""
+    """Return the node names whose rows say Online, which a script of the page writes there."""
     rows = re.findall(r"<tr\b.*?</tr>", html, re.DOTALL)
+    # A long name is shortened in the cell, not in the link.
     return {
-        name
+        unquote(name)
         for row in rows
         if "Online" in row
-        for name in re.findall(r">\s*((?:prefork|gevent)@[^<\s]+)\s*<", row)
+        for name in re.findall(r'href="[^"]*/worker/([^"]+)"', row)
     }
