@@ -1,10 +1,12 @@
 """The project's Celery app: how it is found, and how it gets our defaults."""
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from celery.app.utils import Settings, find_app
 
+from task_server import folders
 from task_server.defaults import Default
 from task_server.errors import ConfigError, Problem
 
@@ -14,7 +16,8 @@ def find(name: str) -> Any:
     Return the Celery app *name*: a module, an attribute of one, or a package with `celery.py`.
 
     Raises:
-        ConfigError: When there is no such module, or no app in it.
+        ConfigError: When there is no such module, no app in it, or a file of it
+            that this user cannot read.
     """
     try:
         return find_app(name)
@@ -27,6 +30,15 @@ def find(name: str) -> Any:
             message = f"there is no module {missing!r}; set `code` to the folder it lies in"
         else:
             raise
+    except PermissionError as error:
+        # One that is not about code is the project's own affair.
+        if not str(error.filename).endswith(".py"):
+            raise
+        file = Path(error.filename)
+        message = (
+            f"{file} cannot be read by {folders.user()}{folders.owner(file)}; "
+            "let that user read the code, such as: chmod -R o+rX FOLDER"
+        )
     except AttributeError as error:
         # An AttributeError from inside the project is the project's own affair.
         if getattr(error.obj, "__name__", None) != name.partition(":")[0]:

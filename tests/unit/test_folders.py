@@ -151,3 +151,35 @@ def test_what_another_user_cannot_read_is_named(code: Path, tmp_path: Path) -> N
     assert f"code: {code}/closed is not readable by {who} (Permission denied)" in closed
     assert "mode 0000" in closed
     assert f"{code}/closed is not writable by {who} (Permission denied)" in media
+
+
+CLOSED_APP = """
+import os, sys
+from task_server import project
+from task_server.errors import ConfigError
+if os.getuid() == 0:
+    os.setgroups([])
+    os.setgid(65534)
+    os.setuid(65534)
+sys.path.insert(0, sys.argv[1])
+try:
+    project.find("parish")
+except ConfigError as error:
+    print(error)
+"""
+
+
+def test_a_file_of_the_app_that_cannot_be_read_is_no_traceback(code: Path) -> None:
+    """
+    The worker says which file, whose it is and its mode.
+    """
+    (code / "parish" / "__init__.py").chmod(0o000)
+    for folder in (code, *code.parents[:3]):
+        folder.chmod(0o755)
+
+    said = subprocess.run(
+        [sys.executable, "-c", CLOSED_APP, code], capture_output=True, text=True, check=True
+    ).stdout
+
+    assert f"app: {code}/parish/__init__.py cannot be read by" in said
+    assert "mode 0000; let that user read the code" in said

@@ -5,6 +5,7 @@ from typing import Any
 
 from celery import Celery
 
+from task_server import folders
 from task_server.checks import live_files, live_postgres, live_redis
 from task_server.checks.facts import Case
 from task_server.findings import Finding
@@ -18,7 +19,7 @@ def live(
 
     Args:
         app: The project's Celery app; without one, only the broker of the
-            configuration is asked, and no database.
+            configuration and the folder of DJANGO_MEDIA_ROOT are asked.
 
         timeout: Seconds for each answer.
     """
@@ -26,9 +27,11 @@ def live(
         yield from live_redis.broker(case, app, timeout)
         yield from live_postgres.postgres(case, timeout)
         yield from live_files.media(case)
-    elif case.config.broker_url is not None:
-        alone = Celery("check", broker=case.config.broker_url, set_as_current=False)
-        yield from live_redis.broker(case, alone, timeout)
+    else:
+        if case.config.broker_url is not None:
+            alone = Celery("check", broker=case.config.broker_url, set_as_current=False)
+            yield from live_redis.broker(case, alone, timeout)
+        yield from folders.media(case.config, environ)
     yield from live_files.names(case)
     yield from live_files.code(case, environ)
     yield from live_files.places(case, environ)
