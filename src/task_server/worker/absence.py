@@ -4,10 +4,16 @@ import logging
 from typing import Any
 
 from celery.exceptions import WorkerShutdown
+from redis import ConnectionPool, Redis
+from redis.exceptions import RedisError
 
 from task_server.errors import ConfigError
+from task_server.findings import Finding
 from task_server.reach import redis_trouble, refuses_redis
 from task_server.worker.heartbeat import Heart
+
+#: Seconds that the result backend has to accept a connection, and again to answer.
+TIMEOUT = 2.0
 
 logger = logging.getLogger(__name__)
 
@@ -31,11 +37,41 @@ class Absence:
         found = redis_trouble("broker", connection.as_uri(), error)
         # One of several servers may let the worker in.
         alone = len(connection.alt or ()) < 2  # noqa: PLR2004
-        if alone and refuses_redis(error) and not self._heart.was_ready:
-            logger.critical("%s: %s", found.setting, found.text)
-            raise WorkerShutdown(ConfigError.exit_code)
+        if alone and refuses_redis(error):
+            self._end_at_start(found)
         self._heart.trouble(found.text)
         if found.text != self._said:
             # Celery repeats its own line at each attempt, without what to do.
             self._said = found.text
             logger.error("%s: %s", found.setting, found.text)
+
+    def look_at_results(self, app: Any) -> None:
+        """
+        Ask the result backend of *app* where it is a Redis with a URL of its own.
+
+        Raises:
+            WorkerShutdown: As `told` does. One that does not answer is logged.
+        """
+        url = str(app.conf.result_backend or "")
+        broker = app.conf.broker_read_url or app.conf.broker_url
+        if self._heart.was_ready or url == broker or not url.startswith(("redis", "rediss")):
+            return
+        options = dict(app.backend.connparams)
+        # A Unix socket has not both of them.
+        timeouts = {"socket_timeout", "socket_connect_timeout"} & options.keys()
+        pool = ConnectionPool(**{**options, **dict.fromkeys(timeouts, TIMEOUT)})
+        try:
+            Redis(connection_pool=pool).ping()
+        except (RedisError, OSError) as error:
+            found = redis_trouble("result_backend", url, error)
+            if refuses_redis(error):
+                self._end_at_start(found)
+            logger.error("%s: %s", found.setting, found.text)  # noqa: TRY400 - one line says it
+        finally:
+            pool.disconnect()
+
+    def _end_at_start(self, found: Finding) -> None:
+        if self._heart.was_ready:
+            return
+        logger.critical("%s: %s", found.setting, found.text)
+        raise WorkerShutdown(ConfigError.exit_code)

@@ -103,10 +103,12 @@ class ConsumerStep(bootsteps.StartStopStep):
 
     def __init__(self, parent: Any, **kwargs: Any) -> None:
         super().__init__(parent, **kwargs)
-        _beat_while_connecting(parent, self.heart)
+        self._absence = Absence(self.heart)
+        _beat_while_connecting(parent, self.heart, self._absence)
 
     def start(self, parent: Any) -> None:
         """Take note of the connection; the consumer is about to consume."""
+        self._absence.look_at_results(parent.app)
         self.debts.attach(parent.task_consumer.channel)
         self.drain.attach(parent)
         self.heart.connected(parent)
@@ -125,7 +127,7 @@ class ConsumerStep(bootsteps.StartStopStep):
         self.heart.disconnected()
 
 
-def _beat_while_connecting(consumer: Any, heart: Heart) -> None:
+def _beat_while_connecting(consumer: Any, heart: Heart, absence: Absence) -> None:
     """
     Go on with the heartbeat of *heart* while *consumer* looks for Redis.
 
@@ -133,7 +135,6 @@ def _beat_while_connecting(consumer: Any, heart: Heart) -> None:
     callback once a second whether to stop.
     """
     ensure_connected = consumer.ensure_connected
-    absence = Absence(heart)
 
     def ensure(connection: Any) -> Any:
         ensure_connection = connection.ensure_connection

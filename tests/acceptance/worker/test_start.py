@@ -73,6 +73,40 @@ def test_a_wrong_password_of_redis_ends_the_worker(
 
 
 @pytest.mark.parametrize("pool", POOLS)
+def test_a_wrong_password_of_the_result_backend_ends_the_worker(
+    pool: str, broker: Broker, start: Callable[..., Worker]
+) -> None:
+    """
+    The broker lets the worker in, and no result could be stored: one line, and exit 78.
+    """
+    broker.client.config_set("requirepass", "sesame")
+    right, wrong = (broker.url.replace("//", f"//:{word}@") for word in ("sesame", "wrong"))
+    worker = start(pool, broker_url=right, environ={"CELERY_RESULT_BACKEND": wrong})
+
+    assert 78 == worker.wait(), worker.output()
+    words = f"result_backend: Redis at 127.0.0.1:{broker.port} refuses the user or the password"
+    assert 1 == worker.output().count(words)
+    assert "ready." not in worker.output()
+
+
+@pytest.mark.parametrize("pool", POOLS)
+def test_an_absent_result_backend_is_named(
+    pool: str, start: Callable[..., Worker], send: Callable[..., None]
+) -> None:
+    """
+    It is told once, and the worker takes tasks, of which some have no result.
+    """
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    worker = start(pool, environ={"CELERY_RESULT_BACKEND": f"redis://127.0.0.1:{port}/0"})
+    worker.hear("READY=1")
+    send("work", 1)
+    eventually(lambda: worker.ends()[1] == 1)
+
+    assert 1 == worker.output().count(f"result_backend: nothing listens at 127.0.0.1:{port}")
+
+
+@pytest.mark.parametrize("pool", POOLS)
 def test_a_password_that_changes_later_ends_no_worker(
     pool: str, broker: Broker, start: Callable[..., Worker]
 ) -> None:
