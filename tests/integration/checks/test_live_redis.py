@@ -63,7 +63,7 @@ def test_every_problem_of_a_server_is_told(start_redis: StartRedis) -> None:
     """
     A Redis set up as a cache is wrong in each way, and each line has its repair.
     """
-    options = ("--maxmemory-policy", "allkeys-lru", "--appendonly", "no", "--maxclients", "600")
+    options = ("--maxmemory-policy", "allkeys-lru", "--appendonly", "no", "--maxclients", "90")
     port = start_redis(*options, "--maxmemory", "100mb")
 
     found = look(f"redis://127.0.0.1:{port}/0")
@@ -75,7 +75,7 @@ def test_every_problem_of_a_server_is_told(start_redis: StartRedis) -> None:
     assert "warning" == of(found, "broker persistence").level
     assert "all tasks are lost" in of(found, "broker persistence").message
     assert "error" == of(found, "broker maxclients").level
-    assert "1 x prefork with 10, 1 x gevent with 1040" in of(found, "broker maxclients").message
+    assert "1 x prefork with 14, 1 x gevent with 84" in of(found, "broker maxclients").message
     assert "ok" == of(found, "broker maxmemory").level
 
 
