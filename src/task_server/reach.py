@@ -6,6 +6,7 @@ import ssl
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from urllib.parse import unquote, urlsplit
 
 from redis import exceptions
@@ -179,6 +180,10 @@ _POSTGRES = (
 )
 
 
+#: What the server does not have, in its own words, and the setting that names it.
+_UNKNOWN = re.compile(r'(?P<kind>role|database) "(?P<name>[^"]+)" does not exist')
+_NAMED_BY = MappingProxyType({"role": "USER", "database": "NAME"})
+
 #: Where libpq looked.
 _SOCKET = re.compile(r'on socket "(?P<socket>[^"]+)"')
 
@@ -210,6 +215,10 @@ def postgres_trouble(setting: str, where: str, error: BaseException) -> Finding:
     found = _SOCKET.search(text)
     if found and "no such file or directory" in text.lower():
         return _no_socket(setting, where, Path(found["socket"]).parent)
+    if unknown := _UNKNOWN.search(text):
+        kind, name = unknown["kind"], unknown["name"]
+        message = f"PostgreSQL at {where} has no {kind} {name!r}"
+        return Finding("error", setting, message, f"create it, or correct {_NAMED_BY[kind]}")
     for words, message, repair, peer in _POSTGRES:
         if any(word in text.lower() for word in words):
             return Finding("error", setting, f"PostgreSQL at {where} {message}", repair, peer=peer)

@@ -83,13 +83,15 @@ def test_the_user_is_a_number_with_a_name(described: dict[str, Any]) -> None:
 def test_folders_that_are_named_exist(described: dict[str, Any]) -> None:
     """
     Code, media and temporary files have their folder, and who must write to it can.
+
+    Media only where they are mounted: what is written to the container is lost with it.
     """
     folders = described["folders"]
     environ = described["config"]["Env"]
 
     assert environ["PYTHONPATH"] == described["config"]["WorkingDir"] == "/opt/celery"
     assert folders["/opt/celery"]["owner"] == "root"
-    assert folders[environ["DJANGO_MEDIA_ROOT"]]["owner"] == "user"
+    assert folders[environ["DJANGO_MEDIA_ROOT"]]["owner"] == "root"
     assert folders[environ["HOME"]]["owner"] == "user"
     assert folders["/tmp"] == {"mode": "1777", "owner": "root"}
 

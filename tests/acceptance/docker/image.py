@@ -115,9 +115,13 @@ def dockerfile(description: Mapping[str, Any], kind: str) -> Iterator[str]:
     )
     yield f"FROM {BASE}"
     yield f"COPY --from=environment {environment} {environment}"
-    for path, folder in description["folders"].items():
-        owner = user["uid"] if folder["owner"] == "user" else 0
-        yield f"RUN install -d -m {folder['mode']} -o {owner} -g {owner} {path}"
+    owners = {"user": user["uid"], "root": 0}
+    yield "RUN " + " && ".join(
+        "install -d -m {mode} -o {owner} -g {owner} {path}".format(
+            mode=folder["mode"], owner=owners[folder["owner"]], path=path
+        )
+        for path, folder in description["folders"].items()
+    )
     for name, value in {**config["Env"], **image.get("Env", {})}.items():
         yield f"ENV {name}={json.dumps(value)}"
     for name, value in {

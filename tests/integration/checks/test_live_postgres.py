@@ -81,7 +81,7 @@ def test_a_database_that_is_not_there_is_the_configuration(
     checked = check("--live", environ={**environ, "DATABASE_URL": url})
 
     found = checked.of("DATABASES['default']")
-    assert "has no such database" in found["message"]
+    assert "has no database 'no_such_database'" in found["message"]
     assert (78, False) == (checked.returncode, found["peer"])
 
 
