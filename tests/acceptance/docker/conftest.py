@@ -187,6 +187,14 @@ class Runs:
             cursor.execute("SELECT number FROM runs WHERE word = %s", [word])
             return Counter(number for (number,) in cursor)
 
+    def ready(self) -> int:
+        """Return how many workers have said that they are ready."""
+        return sum(self.count("ready").values())
+
+    def clear(self) -> None:
+        with self.connection.cursor() as cursor:
+            cursor.execute("TRUNCATE runs")
+
     def hosts(self) -> Counter[str]:
         """Return how many tasks ended on each host."""
         with self.connection.cursor() as cursor:

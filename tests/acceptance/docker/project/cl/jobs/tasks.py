@@ -3,6 +3,7 @@ import time
 from pathlib import Path
 
 from celery import shared_task
+from celery.signals import worker_ready
 from django.conf import settings
 from django.db import connection
 
@@ -35,3 +36,9 @@ def note(number, word):
             [number, word, socket.gethostname()],
         )
     connection.close()
+
+
+@worker_ready.connect
+def report(**_):
+    """Leave a row, which says when a worker takes tasks, whatever command it was started by."""
+    note(0, "ready")
