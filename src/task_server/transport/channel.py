@@ -3,7 +3,6 @@
 # ruff: noqa: SLF001 - Kombu's transports are made of private methods
 
 import logging
-from collections import deque
 from contextlib import suppress
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
@@ -13,7 +12,7 @@ from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from task_server.transport.fetcher import WAIT, Fetcher, Sent
-from task_server.transport.qos import QoS
+from task_server.transport.qos import Late, QoS
 from task_server.transport.stock import redis
 
 if TYPE_CHECKING:
@@ -23,10 +22,8 @@ if TYPE_CHECKING:
 
 logger: Final = logging.getLogger(__name__)
 
-#: Acknowledgements that broken connections left, by the broker and the key of
-#: the unacked messages. Bounded: what falls out is delivered again.
-_LATE_ACKS: Final[dict[tuple[Any, ...], deque[str]]] = {}
-_MOST_LATE_ACKS: Final = 100_000
+#: What broken connections left, by the broker and the key of the unacked messages.
+_LATE: Final[dict[tuple[Any, ...], Late]] = {}
 
 #: A closing channel waits so many seconds for a reply that is on the way.
 LAST_REPLY_TIMEOUT: Final = 5.0
@@ -73,11 +70,11 @@ class Channel(redis.Channel):  # type: ignore[misc]
         self._without_ack: set[str] = set()
         self.fetcher = Fetcher(self)
         self._bare: Any = None
-        self.late_acks: deque[str] = deque()
+        self.late = Late()
         super().__init__(*args, **kwargs)
         client = self.connection.client
         broker = (client.hostname, client.port, client.virtual_host, *self.unacked_keys())
-        self.late_acks = _LATE_ACKS.setdefault(broker, deque(maxlen=_MOST_LATE_ACKS))
+        self.late = _LATE.setdefault(broker, self.late)
         self.handlers["WAKE"] = self.fetcher.woken
 
     # What the other parts ask
@@ -193,6 +190,7 @@ class Channel(redis.Channel):  # type: ignore[misc]
         fetcher = self.fetcher
         if not active or self.stock_mode:
             self._quietly(fetcher.collect)
+            self._quietly(fetcher.give_back)
             self._quietly(self._flush_all_acks)
         elif any(message.queue not in active for message in fetcher.held):
             self._quietly(fetcher.give_back)
@@ -246,12 +244,17 @@ class Channel(redis.Channel):  # type: ignore[misc]
         """
         if not self.closed and self._active_queues_ever:
             self._quietly(self.fetcher.collect)
+            self._quietly(self.fetcher.give_back)
             self._quietly(self._flush_all_acks)
             if self._qos is not None and self.ack_emulation:
-                self._qos.leave_acks()
                 self._qos.restore_unacked_once()
             self._quietly(self.fetcher.close)
-        super().close()
+        try:
+            super().close()
+        finally:
+            # Last: tasks of other greenlets end, and acknowledge, while this waits.
+            if self._qos is not None and self.ack_emulation:
+                self._qos.leave_acks()
 
     @property
     def _active_queues_ever(self) -> bool:
@@ -266,8 +269,8 @@ class Channel(redis.Channel):  # type: ignore[misc]
             step()
         except (*self.connection_errors, self.ResponseError) as error:
             logger.warning(
-                "Redis did not take what this worker gave back (%s); messages that it has not run "
-                "are delivered again after the visibility timeout of %s s",
+                "Redis did not take what this worker gave back (%s); it gets it when it is there "
+                "again, or else delivers it again after the visibility timeout of %s s",
                 *(error, self.visibility_timeout),
             )
         finally:

@@ -247,7 +247,12 @@ class Fetcher:
         return bool(count)
 
     def give_back(self) -> None:
-        """Put what was not handed on back to its queue, unchanged."""
+        """
+        Put what was not handed on back to its queue, unchanged.
+
+        Raises:
+            One of the connection's errors; the next connection does it then.
+        """
         held = list(self.held)
         if not held:
             return
@@ -256,8 +261,14 @@ class Fetcher:
             for message in reversed(held)
             for field in (message.tag, message.key, message.text)
         ]
-        GIVE_BACK.run(self.channel.bare_client(), self.channel.unacked_keys(), arguments)
         self.held.clear()
+        now = time()
+        try:
+            GIVE_BACK.run(self.channel.bare_client(), self.channel.unacked_keys(), arguments)
+        except BaseException:
+            late = self.channel.late.restores
+            late.extend((message.tag, now) for message in reversed(held))
+            raise
 
     # Idle
 
@@ -313,10 +324,11 @@ class Fetcher:
 
     def collect(self) -> None:
         """
-        End what is on the way, and put back what was not handed on.
+        End what is on the way.
 
         Of a fetch the messages are registered already: read them, so that
-        another worker has them now and not after the visibility time-out.
+        they can be given back, and another worker has them now and not after
+        the visibility time-out.
         """
         connection = self.channel._in_poll
         try:
@@ -332,8 +344,8 @@ class Fetcher:
                 # Else it is Kombu's own BRPOP, which Kombu reads.
                 self.channel._in_poll = None
                 self.sent = Sent.NOTHING
+            self._keep_acks()
         self.busy = True
-        self.give_back()
 
     def close(self) -> None:
         """Let go of the wake connection, and let another worker watch."""

@@ -131,26 +131,39 @@ class MultiChannelPoller(redis.MultiChannelPoller):  # type: ignore[misc]
                 self.after_read.pop()()
 
     def take_turn(self) -> None:
-        """Do what is due: restore what others left, and keep what is held."""
-        channels = list(self._fetching())
+        """Do what is due: drop a dead connection, then as `keep`."""
         now = monotonic()
-        if not channels or now < self._next_turn:
+        if now < self._next_turn:
             return
-        first = channels[0]
-        self._next_turn = now + first.turn_interval
-        for channel in channels:
+        for channel in self._holding():
+            self._next_turn = now + channel.turn_interval
             channel.drop_stale_connection()
+        self.keep()
+
+    def keep(self) -> None:
+        """
+        Keep what is held, and restore what others left, when either is due.
+
+        Another greenlet may call it while the loop's own waits in a consumer.
+        """
+        channels = list(self._holding())
+        if not channels:
+            return
+        now, first = monotonic(), channels[0]
         try:
-            if now >= self._next_restore:
+            # First of all: after an outage of Redis all that is held looks
+            # forsaken, what this worker holds included.
+            if now >= self._next_hold:
+                self._next_hold = now + first.hold_interval
+                for channel in channels:
+                    channel.qos.hold()
+                first.qos.restore_late()
+            if now >= self._next_restore and first.active_queues:
                 self._next_restore = now + first.restore_interval
                 # By the clock: Kombu counts calls, of which its loops make
                 # very different numbers, and without an event loop it makes
                 # none while the worker is idle. Any channel restores for all.
                 first.qos.restore_visible(num=first.unacked_restore_limit, interval=1)
-            if now >= self._next_hold:
-                self._next_hold = now + first.hold_interval
-                for channel in channels:
-                    channel.qos.hold()
         except (*first.connection_errors, first.ResponseError):
             logger.debug("Redis did not answer; the loop will notice by itself", exc_info=True)
 
@@ -160,6 +173,13 @@ class MultiChannelPoller(redis.MultiChannelPoller):  # type: ignore[misc]
 
     def _fetching(self) -> "Iterator[Channel]":
         return (c for c in tuple(self._channels) if c.active_queues and not c.stock_mode)
+
+    def _holding(self) -> "Iterator[Channel]":
+        """Those that fetch, and those that do no longer, as in a drain, and hold messages."""
+        yield from self._fetching()
+        for channel in tuple(self._channels):
+            if not channel.active_queues and channel.qos.holds:
+                yield channel
 
     def close(self) -> None:
         """Let go of everything, the bell included."""

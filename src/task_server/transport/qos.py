@@ -4,7 +4,8 @@
 
 import logging
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
 from threading import get_ident
 from time import time
 from typing import TYPE_CHECKING, Any, Final
@@ -24,6 +25,26 @@ logger: Final = logging.getLogger(__name__)
 #: Messages that one call restores or keeps alive.
 BATCH: Final = 100
 
+#: Acknowledgements, and messages to deliver again, that wait for a connection.
+MOST_LATE: Final = 100_000
+
+
+@dataclass
+class Late:
+    """
+    What broken connections left for the next one of this process.
+
+    Attributes:
+        acks: Delivery tags to acknowledge. Bounded: what falls out is
+            delivered again.
+
+        restores: Messages to deliver again: delivery tag, and the time of the
+            last moment (seconds) at which it was certainly held here.
+    """
+
+    acks: deque[str] = field(default_factory=lambda: deque(maxlen=MOST_LATE))
+    restores: deque[tuple[str, float]] = field(default_factory=lambda: deque(maxlen=MOST_LATE))
+
 
 class QoS(redis.QoS):  # type: ignore[misc]
     """
@@ -40,6 +61,16 @@ class QoS(redis.QoS):  # type: ignore[misc]
         super().__init__(*args, **kwargs)
         self.registered: set[str] = set()
         self._acks: deque[str] = deque()
+
+    @staticmethod
+    def running() -> Collection[str]:
+        """
+        Return the delivery tags of the messages whose tasks go on without their connection.
+
+        A worker puts its own function in the place of this one. Such messages
+        are held by the next connection, and not delivered again.
+        """
+        return ()
 
     def append(self, message: Any, delivery_tag: str) -> None:
         """
@@ -63,9 +94,9 @@ class QoS(redis.QoS):  # type: ignore[misc]
         in the same turn of the loop, and takes the acknowledgements along.
         """
         channel = self.channel
-        if channel.closed or channel.connection is None:
+        if channel.closed or channel.connection is None or channel.connection.client is None:
             # The connection broke while the task ran. The next one says it.
-            channel.late_acks.append(delivery_tag)
+            channel.late.acks.append(delivery_tag)
         elif channel.batches_acks():
             self._acks.append(delivery_tag)
         else:
@@ -98,7 +129,7 @@ class QoS(redis.QoS):  # type: ignore[misc]
     def take_acks(self, most: int) -> list[str]:
         """Return up to *most* waiting acknowledgements, which are the caller's now."""
         taken: list[str] = []
-        for source in (self.channel.late_acks, self._acks):
+        for source in (self.channel.late.acks, self._acks):
             while source and len(taken) < most:
                 taken.append(source.popleft())
         return taken
@@ -125,7 +156,7 @@ class QoS(redis.QoS):  # type: ignore[misc]
 
     def leave_acks(self) -> None:
         """Hand waiting acknowledgements to the next connection of this process."""
-        self.channel.late_acks.extend(self._acks)
+        self.channel.late.acks.extend(self._acks)
         self._acks.clear()
 
     # Hold
@@ -133,7 +164,7 @@ class QoS(redis.QoS):  # type: ignore[misc]
     @property
     def holds(self) -> bool:
         """Whether this worker has messages that it has not acknowledged."""
-        return bool(self._delivered or self.channel.fetcher.held)
+        return bool(self._delivered or self.channel.fetcher.held or self.running())
 
     def hold(self) -> None:
         """
@@ -143,9 +174,12 @@ class QoS(redis.QoS):  # type: ignore[misc]
         or a task longer than it is run again and again. Counted from the last
         sign of life, a message comes back when its worker is dead or its loop
         hangs, and only then. XX: what another restored is not taken back.
+
+        The messages of tasks that have outlived their connection are held as well.
         """
         held = [tag for tag in tuple(self._delivered) if tag not in self._dirty]
         held.extend(message.tag for message in tuple(self.channel.fetcher.held))
+        held.extend(self.running())
         for first in range(0, len(held), BATCH * 10):
             times = dict.fromkeys(held[first : first + BATCH * 10], time())
             with self.channel.conn_or_acquire() as client:
@@ -192,13 +226,36 @@ class QoS(redis.QoS):  # type: ignore[misc]
         self.restore([bytes_to_str(tag)], leftmost=leftmost)
 
     def restore_unacked(self, client: Any = None) -> None:  # noqa: ARG002 - Kombu's
-        """Deliver all messages of this channel again, a hundred a call."""
-        tags = list(self._delivered)
+        """
+        Deliver the messages of this channel again, a hundred a call.
+
+        Those of tasks that run on are left: they are acknowledged through the
+        next connection. What Redis does not take now it gets from that one.
+        """
+        running = self.running()
+        tags = [tag for tag in self._delivered if tag not in running]
+        self._delivered.clear()
         # From the newest: the oldest is then the next to be taken.
         tags.reverse()
-        for first in range(0, len(tags), BATCH):
-            self.restore(tags[first : first + BATCH])
-        self._delivered.clear()
+        while tags:
+            now = time()
+            try:
+                self.restore(tags[:BATCH])
+            except BaseException:
+                self.channel.late.restores.extend((tag, now) for tag in tags)
+                raise
+            del tags[:BATCH]
+
+    def restore_late(self) -> None:
+        """Deliver again what earlier connections could not, unless another worker did."""
+        late = self.channel.late.restores
+        while late:
+            batch = [late.popleft() for _ in range(min(BATCH, len(late)))]
+            try:
+                self.restore([tag for tag, _ in batch], latest=max(latest for _, latest in batch))
+            except BaseException:
+                late.extendleft(reversed(batch))
+                raise
 
     def restore(
         self, tags: Sequence[str], *, latest: float | None = None, leftmost: bool = False
@@ -256,18 +313,17 @@ class QoS(redis.QoS):  # type: ignore[misc]
         Deliver again, at the end, what is not acknowledged.
 
         With Redis gone that fails; in Kombu the error then ends a worker that
-        would have connected again. The messages are registered, so they come
-        back after the visibility time-out whoever restores them.
+        would have connected again. The next connection of this process does
+        it; without one they come back after the visibility time-out.
         """
         try:
             super().restore_unacked_once(stderr)
         except (*self.channel.connection_errors, self.channel.ResponseError) as error:
             logger.warning(
-                "%d messages could not be given back (%s); they are delivered again after the "
-                "visibility timeout of %s s",
-                *(len(self._delivered), error, self.visibility_timeout),
+                "%d messages could not be given back (%s); they are when Redis is there again, or "
+                "else after the visibility timeout of %s s",
+                *(len(self.channel.late.restores), error, self.visibility_timeout),
             )
-            self._delivered.clear()
 
 
 def _mark_redelivered(payload: dict[str, Any]) -> None:

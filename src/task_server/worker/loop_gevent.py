@@ -13,6 +13,9 @@ from task_server.worker.stop_signals import WakePipe
 #: Seconds between two looks of a draining worker at what still runs.
 DRAIN_INTERVAL = 0.1
 
+#: Seconds between two looks whether Redis is to be told that the worker lives.
+KEEP_INTERVAL = 0.25
+
 
 class GeventLoop:
     """The greenlets that call *beat* every *interval* seconds, and *drain* when it is asked."""
@@ -33,6 +36,31 @@ def wake_when_done(connection: Any, drain: Drain) -> None:
     cycle = getattr(connection.transport, "cycle", None)
     if cycle is not None and hasattr(cycle, "poller"):
         cycle.poller = WakeablePoller(cycle.poller, drain.done)
+
+
+class Keeper:
+    """
+    Lets the messages that *connection* holds stay its own, while Celery's loop waits.
+
+    With every place taken it waits, for as long as tasks run, for a free one,
+    and its transport cannot tell Redis that the worker lives. The transport is
+    the atomic one; Kombu's tells nothing.
+    """
+
+    def __init__(self, connection: Any) -> None:
+        cycle = getattr(connection.transport, "cycle", None)
+        self._keep = getattr(cycle, "keep", None)
+        if self._keep is not None:
+            gevent.spawn(self._run)
+
+    def stop(self) -> None:
+        """Leave the connection alone."""
+        self._keep = None
+
+    def _run(self) -> None:
+        while (keep := self._keep) is not None:
+            keep()
+            gevent.sleep(KEEP_INTERVAL)
 
 
 class WakeablePoller:

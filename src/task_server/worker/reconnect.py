@@ -26,6 +26,8 @@ from typing import Any
 from kombu.transport import redis, virtual
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+from task_server import transport
+
 logger = logging.getLogger(__name__)
 
 
@@ -73,7 +75,16 @@ class Debts:
         return self._channel is not None and not _is_open(self._channel)
 
     def install(self) -> None:
-        """Fasten this to Kombu's Redis transport, in place of three of its methods."""
+        """
+        Fasten this to Kombu's Redis transport, in place of three of its methods.
+
+        The atomic transport pays by itself, and asks only what runs.
+        """
+        if transport.installed():
+            from task_server.transport.qos import QoS  # noqa: PLC0415 - Kombu's insides
+
+            atomic: Any = QoS
+            atomic.running = self._running
         channel: Any = redis.Channel
         qos: Any = redis.QoS
         channel.conn_or_acquire = _through_next(channel.conn_or_acquire, self)

@@ -101,6 +101,8 @@ class ConsumerStep(bootsteps.StartStopStep):
     heart: ClassVar[Heart]
     debts: ClassVar[Debts]
 
+    _keeper: Any = None
+
     def __init__(self, parent: Any, **kwargs: Any) -> None:
         super().__init__(parent, **kwargs)
         self._absence = Absence(self.heart)
@@ -113,8 +115,9 @@ class ConsumerStep(bootsteps.StartStopStep):
         self.drain.attach(parent)
         self.heart.connected(parent)
         if parent.hub is None:
-            from task_server.worker.loop_gevent import wake_when_done  # noqa: PLC0415
+            from task_server.worker.loop_gevent import Keeper, wake_when_done  # noqa: PLC0415
 
+            self._keeper = Keeper(parent.connection)
             wake_when_done(parent.connection, self.drain)
 
     def stop(self, parent: Any) -> None:
@@ -122,6 +125,8 @@ class ConsumerStep(bootsteps.StartStopStep):
         if self.debts.is_lost:
             # Their messages go back; up to 5.6 Celery lets them run as well.
             cancel_scheduled(parent.timer)
+        if self._keeper is not None:
+            self._keeper.stop()
         self.drain.detach()
         self.debts.detach()
         self.heart.disconnected()

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from celery import Celery
-from worker_child import Broker, Worker, server
+from worker_child import TRANSPORTS, Broker, Worker, server
 
 
 @pytest.fixture
@@ -31,11 +31,18 @@ def broker(folder: Path, require: Any) -> Iterator[Broker]:
 
 
 @pytest.fixture
-def start(folder: Path, broker: Broker) -> Iterator[Callable[..., Worker]]:
+def transport(request: pytest.FixtureRequest) -> str:
+    """The transport of the test's workers: the default one, unless the test names both."""
+    return str(getattr(request, "param", TRANSPORTS[0]))
+
+
+@pytest.fixture
+def start(folder: Path, broker: Broker, transport: str) -> Iterator[Callable[..., Worker]]:
     """Start workers with a pool and settings; they are ended after the test."""
     workers: list[Worker] = []
 
     def start_worker(pool: str, **settings: Any) -> Worker:
+        settings = {"transport": transport} | settings
         worker = Worker(folder, broker, pool, **settings)
         workers.append(worker)
         return worker

@@ -5,21 +5,9 @@ from collections.abc import Callable
 
 import pytest
 from celery import Celery
-from worker_child import POOLS, REPETITIONS, Broker, Worker, eventually
+from worker_child import BOTH, POOLS, REPETITIONS, Broker, Worker, at_rest, eventually
 
 from task_server.probe import is_running
-
-
-def at_rest(pool: str, broker: Broker) -> None:
-    """
-    Wait until a worker of two places has reserved all it may of ten or more messages.
-
-    Kombu's transport takes a message from the queue in one step and registers it
-    in a second: a Redis that fails in between loses it. A full worker takes none.
-    """
-    # Under gevent it waits with the third for a free place.
-    reserved = {"prefork": 2 * 4, "gevent": 2 + 1}[pool]
-    eventually(lambda: broker.unacked() == reserved)
 
 
 def lost(sent: int, worker: Worker, broker: Broker) -> int:
@@ -29,6 +17,7 @@ def lost(sent: int, worker: Worker, broker: Broker) -> int:
 
 @pytest.mark.parametrize("repetition", range(REPETITIONS))
 @pytest.mark.parametrize("pool", POOLS)
+@BOTH
 def test_a_drain_under_load_loses_nothing(
     pool: str,
     repetition: int,
@@ -62,6 +51,7 @@ def test_a_drain_under_load_loses_nothing(
 
 @pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGQUIT, signal.SIGINT])
 @pytest.mark.parametrize("pool", POOLS)
+@BOTH
 def test_a_second_signal_hurries(
     pool: str,
     second: int,
@@ -92,6 +82,7 @@ def test_a_second_signal_hurries(
 
 
 @pytest.mark.parametrize("pool", POOLS)
+@BOTH
 def test_sigquit_hurries_from_the_start(
     pool: str, broker: Broker, start: Callable[..., Worker], send: Callable[..., None]
 ) -> None:
@@ -138,6 +129,7 @@ def test_a_signal_to_the_whole_group_drains_as_well(
 
 
 @pytest.mark.parametrize("pool", POOLS)
+@BOTH
 def test_tasks_that_outlast_the_drain_are_handed_back(
     pool: str, broker: Broker, start: Callable[..., Worker], send: Callable[..., None]
 ) -> None:
@@ -179,6 +171,7 @@ def test_a_task_acknowledged_early_is_named_when_it_is_stopped(
 
 
 @pytest.mark.parametrize("pool", POOLS)
+@BOTH
 def test_the_handed_back_tasks_are_first_in_line(
     pool: str, broker: Broker, start: Callable[..., Worker], send: Callable[..., None]
 ) -> None:
@@ -204,8 +197,13 @@ def test_the_handed_back_tasks_are_first_in_line(
 
 
 @pytest.mark.parametrize("pool", POOLS)
+@BOTH
 def test_a_broker_that_stops_during_the_drain_does_not_hold_up_the_end(
-    pool: str, broker: Broker, start: Callable[..., Worker], send: Callable[..., None]
+    pool: str,
+    transport: str,
+    broker: Broker,
+    start: Callable[..., Worker],
+    send: Callable[..., None],
 ) -> None:
     """
     The worker ends within its bound; the messages stay registered for others.
@@ -215,7 +213,7 @@ def test_a_broker_that_stops_during_the_drain_does_not_hold_up_the_end(
     for number in range(10):
         send("work", number, 200)
     eventually(lambda: len(worker.starts()) == 2)
-    at_rest(pool, broker)
+    at_rest(pool, transport, broker)
     worker.send(signal.SIGTERM)
     worker.hear("STOPPING=1")
     broker.stop()
@@ -227,8 +225,13 @@ def test_a_broker_that_stops_during_the_drain_does_not_hold_up_the_end(
 
 
 @pytest.mark.parametrize("pool", POOLS)
+@BOTH
 def test_a_hung_broker_does_not_hold_up_the_end(
-    pool: str, broker: Broker, start: Callable[..., Worker], send: Callable[..., None]
+    pool: str,
+    transport: str,
+    broker: Broker,
+    start: Callable[..., Worker],
+    send: Callable[..., None],
 ) -> None:
     """
     A Redis that accepts and never answers does not keep the worker either.
@@ -238,7 +241,7 @@ def test_a_hung_broker_does_not_hold_up_the_end(
     for number in range(10):
         send("work", number, 200)
     eventually(lambda: len(worker.starts()) == 2)
-    at_rest(pool, broker)
+    at_rest(pool, transport, broker)
     broker.signal(signal.SIGSTOP)
     worker.send(signal.SIGTERM)
     code = worker.wait(25)
@@ -249,6 +252,7 @@ def test_a_hung_broker_does_not_hold_up_the_end(
 
 
 @pytest.mark.parametrize("pool", POOLS)
+@BOTH
 def test_an_idle_worker_stops_at_once(pool: str, start: Callable[..., Worker]) -> None:
     """
     Without a running task the drain time does not matter.

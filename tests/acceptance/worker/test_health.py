@@ -4,7 +4,7 @@ import signal
 from collections.abc import Callable
 
 import pytest
-from worker_child import POOLS, Broker, Worker, eventually
+from worker_child import BOTH, POOLS, Broker, Worker, at_rest, eventually
 
 
 @pytest.mark.parametrize("pool", POOLS)
@@ -31,6 +31,7 @@ def test_a_working_worker_is_alive_and_ready(
 
 
 @pytest.mark.parametrize("pool", POOLS)
+@BOTH
 def test_a_worker_outlives_a_restart_of_redis(
     pool: str, broker: Broker, start: Callable[..., Worker], send: Callable[..., None]
 ) -> None:
@@ -69,8 +70,13 @@ def test_a_worker_outlives_a_restart_of_redis(
 
 
 @pytest.mark.parametrize("pool", POOLS)
+@BOTH
 def test_a_cut_connection_runs_no_task_twice(
-    pool: str, broker: Broker, start: Callable[..., Worker], send: Callable[..., None]
+    pool: str,
+    transport: str,
+    broker: Broker,
+    start: Callable[..., Worker],
+    send: Callable[..., None],
 ) -> None:
     """
     Tasks that run while the connection is cut are acknowledged through the next one.
@@ -79,8 +85,7 @@ def test_a_cut_connection_runs_no_task_twice(
     worker.hear("READY=1")
     for number in range(8):
         send("work", number, 2.0)
-    # Under gevent the consumer waits with the third for a free place.
-    eventually(lambda: broker.unacked() == (8 if pool == "prefork" else 3))
+    at_rest(pool, transport, broker)
     eventually(lambda: len(worker.starts()) == 2)
 
     for kind in ("normal", "pubsub"):
@@ -93,6 +98,7 @@ def test_a_cut_connection_runs_no_task_twice(
 
 
 @pytest.mark.parametrize("pool", POOLS)
+@BOTH
 def test_a_worker_waits_for_redis_at_its_start(
     pool: str, broker: Broker, start: Callable[..., Worker]
 ) -> None:
