@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from socket import gethostname
 from typing import Any
 
 from task_server import project, transport, worker
@@ -32,7 +33,7 @@ def prepared(environ: Mapping[str, str]) -> Any:
     if decision.worker.transport == "atomic":
         # Before the first connection; with a Kombu that it does not know, it
         # warns and leaves Kombu's own.
-        transport.install()
+        transport.install(f"{decision.worker.name}@{gethostname()}")
     project.apply(app, worker_defaults(decision, app.conf.result_backend))
     worker.install(app, decision.worker, Path(decision.runtime_dir))
     return app

@@ -91,6 +91,12 @@ class WorkerConfig:
         values.choice(*get_args(Transport)),
         "stock",
     )
+    poison_limit: int = setting(
+        "A task is put aside when so many workers, or children, died while they ran it; "
+        "0 is never (atomic transport).",
+        values.integer(0),
+        3,
+    )
     events: bool = setting(
         "Send task events from the start (Flower can switch them on).", values.boolean, False
     )

@@ -127,6 +127,14 @@ def worker_defaults(decision: Decision, result_backend: str | None) -> tuple[Def
             "a busy machine forks slowly; after the default 4 s the child is killed",
         ),
     ]
+    if worker.transport == "atomic":
+        defaults.append(
+            Default(
+                "broker_transport_options.poison_limit",
+                worker.poison_limit,
+                "a task that kills its worker is not run for ever",
+            )
+        )
     if worker.transport == "atomic" and not late:
         defaults.append(
             Default(

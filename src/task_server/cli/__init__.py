@@ -22,6 +22,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "config": "task_server.cli.config",
         "check": "task_server.cli.check",
         "settings": "task_server.cli.settings",
+        "dead": "task_server.cli.dead",
     }
 )
 

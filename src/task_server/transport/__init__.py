@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Mapping
 from typing import Any, Final
 
+from task_server.transport import holder
 from task_server.transport.versions import problem
 
 __all__ = ["TransportWarning", "install", "installed", "problem", "uninstall"]
@@ -30,12 +31,15 @@ class TransportWarning(UserWarning):
     """Warns that Kombu's own transport is used though ours was asked for."""
 
 
-def install() -> bool:
+def install(node: str = "") -> bool:
     """
     Use this transport in this process for broker URLs of Redis.
 
     Connections made before keep Kombu's. One that only publishes does what it
     always did.
+
+    Args:
+        node: The worker's name in the history of its messages, 'NAME@HOST'.
 
     Returns:
         Whether it is used. With a Kombu whose insides nobody has looked at it
@@ -55,6 +59,7 @@ def install() -> bool:
     for scheme in ALIASES:
         _kombu.setdefault(scheme, TRANSPORT_ALIASES[scheme])
     _replace(ALIASES)
+    holder.call(node)
     return True
 
 

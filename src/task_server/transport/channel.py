@@ -11,6 +11,7 @@ from kombu.utils.scheduling import round_robin_cycle
 from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+from task_server.transport import dead
 from task_server.transport.fetcher import WAIT, Fetcher, Sent
 from task_server.transport.qos import Late, QoS
 from task_server.transport.stock import redis
@@ -43,12 +44,16 @@ class Channel(redis.Channel):  # type: ignore[misc]
             there is work (transport option). A kill between the end of a task
             and that fetch, a turn of the loop, runs the task again. False for
             tasks that acknowledge early because they must not run twice.
+
+        poison_limit: A message is put aside when so many workers died of it,
+            or a child of theirs; 0 is never (transport option).
     """
 
     QoS = QoS
 
     fetch_max = 64
     ack_batching = True
+    poison_limit = 3
     # Kombu 5.6 has neither option; Kombu 5.7 looks at every tenth interval.
     unacked_restore_interval = 10
     unacked_restore_throttle = 1
@@ -60,7 +65,7 @@ class Channel(redis.Channel):  # type: ignore[misc]
         dict.fromkeys(
             (
                 *redis.Channel.from_transport_options,
-                *("fetch_max", "ack_batching"),
+                *("fetch_max", "ack_batching", "poison_limit"),
                 *("unacked_restore_interval", "unacked_restore_throttle"),
             )
         )
@@ -91,6 +96,16 @@ class Channel(redis.Channel):  # type: ignore[misc]
     def unreadable_key(self) -> str:
         """The complete key of the list of messages that could not be read."""
         return f"{self.unacked_keys()[0]}.unreadable"
+
+    @property
+    def dead_key(self) -> str:
+        """The complete key of the messages that were put aside, see `dead`."""
+        return dead.key_of(self.unacked_keys()[0])
+
+    @property
+    def looks_key(self) -> str:
+        """The complete key of the looks for messages of dead workers."""
+        return f"{self.unacked_keys()[0]}.looks"
 
     def bare_client(self) -> Any:
         """
@@ -149,6 +164,17 @@ class Channel(redis.Channel):  # type: ignore[misc]
         if interval <= 0:
             interval = Channel.unacked_restore_interval
         return float(interval * (self.unacked_restore_throttle or 1))
+
+    @property
+    def restore_gap(self) -> float:
+        """Seconds between two looks, of all workers, from which on Redis was not there."""
+        look, timeout = self.restore_interval, float(self.visibility_timeout)
+        return max(1.5 * look + 2, min(3 * look + 1, timeout / 4))
+
+    @property
+    def restore_grace(self) -> float:
+        """Seconds that living workers have after it to come back and say that they live."""
+        return min(60.0, float(self.visibility_timeout))
 
     @property
     def hold_interval(self) -> float:

@@ -8,7 +8,8 @@
 -- ARGV  1 most messages to move   2 time, seconds   3 number of queues
 --       4 '1' if the queue cycle rotates            5 this worker
 --       6 seconds a worker may watch without a sign of life
---       7… delivery tags to acknowledge
+--       7 who holds what is moved: JSON, without its opening brace
+--       8… delivery tags to acknowledge
 --
 -- Returns {state, list, tag, text, list, tag, text, …}, lists counted from 0. A
 -- tag is '' if the text could not be read and was put aside. States: 'more' (the limit was
@@ -16,10 +17,11 @@
 local unacked, times, watchers, baton, unreadable = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local limit, now, queues, rotate = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3]), ARGV[4] == '1'
 local me, lease = ARGV[5], tonumber(ARGV[6])
+local holder = ', "holder":{' .. ARGV[7] .. '}'
 
-if #ARGV > 6 then
-  redis.call('ZREM', times, unpack(ARGV, 7))
-  redis.call('HDEL', unacked, unpack(ARGV, 7))
+if #ARGV > 7 then
+  redis.call('ZREM', times, unpack(ARGV, 8))
+  redis.call('HDEL', unacked, unpack(ARGV, 8))
 end
 
 local reply = {''}
@@ -52,8 +54,10 @@ local function register(text, place)
   local key = KEYS[place]
   local tag, info = decode(text)
   if tag then
-    -- The same entry that Kombu writes: a list of message, exchange, routing key.
-    local entry = '[' .. text .. ', ' .. encode(info.exchange) .. ', ' .. encode(info.routing_key) .. ']'
+    -- The same entry that Kombu writes: a list of message, exchange, routing
+    -- key; and in the message, last, who holds it.
+    local held = text:sub(-1) == '}' and text:sub(1, -2) .. holder or text
+    local entry = '[' .. held .. ', ' .. encode(info.exchange) .. ', ' .. encode(info.routing_key) .. ']'
     local answer = redis.pcall('HSET', unacked, tag, entry)
     if type(answer) ~= 'table' then
       answer = redis.pcall('ZADD', times, now, tag)

@@ -27,6 +27,7 @@ from kombu.utils.json import loads
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError, ReadOnlyError, ResponseError
 
+from task_server.transport.holder import described
 from task_server.transport.script import FETCH, GIVE_BACK
 from task_server.transport.wake import Wake, refused
 
@@ -48,6 +49,9 @@ LEASE: Final = 10
 
 #: Seconds before the next try after the server refused the script.
 REFUSED_WAIT: Final = 1.0
+
+#: Seconds for which to look for what an unanswered fetch has moved.
+UNREAD_SECONDS: Final = 60.0
 
 #: Acknowledgements that one call carries at most; Lua's stack holds some 8000.
 ACKS_A_CALL: Final = 1000
@@ -93,6 +97,7 @@ class Fetcher:
         self._known = False
         self._rest_until = 0.0
         self._limit = 0
+        self._at = 0.0
         self._keys: list[str] = []
         self._queues: list[str] = []
         self._acks: list[str] = []
@@ -109,7 +114,7 @@ class Fetcher:
         """Send the next command, if there is one to send."""
         if self.sent is not Sent.NOTHING:
             # The connection was lost with its reply.
-            self._keep_acks()
+            self._lost()
             self.sent, self.busy = Sent.NOTHING, True
         if self.held or (not self.busy and monotonic() < self._rest_until):
             return
@@ -125,10 +130,11 @@ class Fetcher:
         ]
         self._limit = channel.free_credit()
         self._acks = channel.qos.take_acks(ACKS_A_CALL)
+        self._at = now = time()
         arguments = [
-            *(self._limit, repr(time()), len(queues)),
+            *(self._limit, repr(now), len(queues)),
             *("1" if channel.cycle_rotates else "0", self._name, LEASE),
-            *self._acks,
+            *(described(now), *self._acks),
         ]
         keys = [*channel.unacked_keys(), *self._own_keys(), channel.unreadable_key, *self._keys]
         try:
@@ -194,13 +200,21 @@ class Fetcher:
             logger.warning("Redis refuses to hand out messages, next try in a second: %s", error)
             return None
         except BaseException:
-            self._keep_acks()
+            self._lost()
             client.connection.disconnect()
             raise
         if sent is Sent.FETCH:
             self._known = True
             self._acks = []
         return reply
+
+    def _lost(self) -> None:
+        """Take note that the reply will not come."""
+        self._keep_acks()
+        if self.sent is Sent.FETCH:
+            unread = (self._at, monotonic() + UNREAD_SECONDS)
+            if unread[0] not in (at for at, _ in self.channel.late.fetches):
+                self.channel.late.fetches.append(unread)
 
     def _keep_acks(self) -> None:
         self.channel.qos.keep_acks(self._acks)
@@ -343,8 +357,9 @@ class Fetcher:
             if self.sent is not Sent.NOTHING:
                 # Else it is Kombu's own BRPOP, which Kombu reads.
                 self.channel._in_poll = None
+                if not connection:
+                    self._lost()
                 self.sent = Sent.NOTHING
-            self._keep_acks()
         self.busy = True
 
     def close(self) -> None:

@@ -163,7 +163,9 @@ class MultiChannelPoller(redis.MultiChannelPoller):  # type: ignore[misc]
                 # By the clock: Kombu counts calls, of which its loops make
                 # very different numbers, and without an event loop it makes
                 # none while the worker is idle. Any channel restores for all.
-                first.qos.restore_visible(num=first.unacked_restore_limit, interval=1)
+                left = first.qos.restore_visible(num=first.unacked_restore_limit, interval=1)
+                if left:
+                    self._next_restore = now + min(left, first.restore_interval)
         except (*first.connection_errors, first.ResponseError):
             logger.debug("Redis did not answer; the loop will notice by itself", exc_info=True)
 

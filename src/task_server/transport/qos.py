@@ -2,19 +2,23 @@
 
 # ruff: noqa: SLF001 - Kombu's transports are made of private methods
 
+import hashlib
 import logging
 from collections import deque
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from threading import get_ident
-from time import time
+from time import monotonic, time
 from typing import TYPE_CHECKING, Any, Final
 
 from kombu.transport import virtual
 from kombu.utils.encoding import bytes_to_str
 from kombu.utils.json import dumps, loads
 
-from task_server.transport.script import RESTORE
+from task_server.transport import holder
+from task_server.transport.dead import Dead, record_of
+from task_server.transport.holder import MARK
+from task_server.transport.script import DUE, RESTORE
 from task_server.transport.stock import redis
 
 if TYPE_CHECKING:
@@ -28,6 +32,10 @@ BATCH: Final = 100
 #: Acknowledgements, and messages to deliver again, that wait for a connection.
 MOST_LATE: Final = 100_000
 
+#: Why a message is delivered again, in its history.
+NO_SIGN_OF_LIFE: Final = "no sign of life"
+CHILD_DIED: Final = "child died"
+
 
 @dataclass
 class Late:
@@ -40,10 +48,16 @@ class Late:
 
         restores: Messages to deliver again: delivery tag, and the time of the
             last moment (seconds) at which it was certainly held here.
+
+        fetches: Fetches whose reply is lost, so that nobody knows what they
+            have moved: the time (seconds) that their messages are registered
+            with, and the one (by the monotonic clock) until which to look for
+            them. A server that hung may run a fetch after its connection.
     """
 
     acks: deque[str] = field(default_factory=lambda: deque(maxlen=MOST_LATE))
     restores: deque[tuple[str, float]] = field(default_factory=lambda: deque(maxlen=MOST_LATE))
+    fetches: deque[tuple[float, float]] = field(default_factory=lambda: deque(maxlen=BATCH))
 
 
 class QoS(redis.QoS):  # type: ignore[misc]
@@ -53,6 +67,9 @@ class QoS(redis.QoS):  # type: ignore[misc]
     Attributes:
         registered: Delivery tags that the script has registered and that the
             consumer has not seen yet.
+
+        lost: Delivery tags whose task has just taken its process with it; the
+            worker says which.
     """
 
     channel: "Channel"
@@ -60,6 +77,7 @@ class QoS(redis.QoS):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.registered: set[str] = set()
+        self.lost: set[str] = set()
         self._acks: deque[str] = deque()
 
     @staticmethod
@@ -111,7 +129,11 @@ class QoS(redis.QoS):  # type: ignore[misc]
 
     def reject(self, delivery_tag: str, requeue: bool = False) -> None:  # noqa: FBT001, FBT002 - Kombu's
         """Give a message back or drop it; the freed place is news for the loop."""
-        super().reject(delivery_tag, requeue=requeue)
+        if requeue and delivery_tag in self.lost:
+            self.restore([delivery_tag], leftmost=True, death=CHILD_DIED)
+            virtual.QoS.ack(self, delivery_tag)
+        else:
+            super().reject(delivery_tag, requeue=requeue)
         self._tell_the_loop()
 
     def _tell_the_loop(self) -> None:
@@ -192,27 +214,32 @@ class QoS(redis.QoS):  # type: ignore[misc]
         start: int = 0,
         num: int | None = None,
         interval: int | None = 10,
-    ) -> None:
+    ) -> float:
         """
         Deliver messages again whose worker gave no sign of life for too long.
 
         Each *interval*-th call does it. Kombu takes a lock of 300 s first,
         which a killed holder leaves behind, so that nobody restores for that
         long; the script needs none.
+
+        Returns:
+            Seconds until it is worth another look, after Redis was not there.
         """
         self._vrestore_count += 1
         if (self._vrestore_count - 1) % (interval or 1):
-            return
+            return 0.0
         latest = time() - self.visibility_timeout
-        client = self.channel.bare_client()
-        index = self.channel.unacked_keys()[1]
+        channel = self.channel
+        client = channel.bare_client()
+        keys = [channel.unacked_keys()[1], channel.looks_key]
         while True:
-            tags = client.zrange(
-                index, "-inf", latest, byscore=True, offset=start, num=num or BATCH
+            limits = (channel.restore_gap, channel.restore_grace, start, num or BATCH)
+            left, *tags = DUE.run(client, keys, [repr(latest), *limits])
+            count = self.restore(
+                [bytes_to_str(tag) for tag in tags], latest=latest, death=NO_SIGN_OF_LIFE
             )
-            count = self.restore([bytes_to_str(tag) for tag in tags], latest=latest)
             if num or len(tags) < BATCH:
-                return
+                return float(left)
             # Those that cannot be delivered stay, and must not hide the others.
             start += len(tags) - count
 
@@ -248,6 +275,7 @@ class QoS(redis.QoS):  # type: ignore[misc]
 
     def restore_late(self) -> None:
         """Deliver again what earlier connections could not, unless another worker did."""
+        self._restore_unread()
         late = self.channel.late.restores
         while late:
             batch = [late.popleft() for _ in range(min(BATCH, len(late)))]
@@ -258,42 +286,83 @@ class QoS(redis.QoS):  # type: ignore[misc]
                 raise
 
     def restore(
-        self, tags: Sequence[str], *, latest: float | None = None, leftmost: bool = False
+        self,
+        tags: Sequence[str],
+        *,
+        latest: float | None = None,
+        leftmost: bool = False,
+        death: str | None = None,
     ) -> int:
         """
         Deliver the messages of *tags* again; return how many it was.
 
-        With *latest*, seconds, only those without a sign of life since then.
+        Args:
+            latest: Only those without a sign of life since then, seconds.
+
+            leftmost: Deliver them after all others.
+
+            death: Why whoever ran them must be dead; a message that has seen
+                too many deaths is put aside.
         """
         if not tags:
             return 0
         channel = self.channel
         client = channel.bare_client()
-        keys = channel.unacked_keys()
+        keys = (*channel.unacked_keys(), channel.dead_key)
         arguments: list[str] = [
             "LPUSH" if leftmost else "RPUSH",
             "" if latest is None else repr(latest),
         ]
         for tag, entry in zip(tags, client.hmget(keys[0], tags), strict=True):
-            for queue_key, text in self._destinations(tag, entry):
-                arguments.extend((tag, queue_key, text))
-        return int(RESTORE.run(client, keys, arguments))
+            if entry is None:
+                arguments.extend((tag, "", "forget", "", ""))
+                continue
+            sha = hashlib.sha1(entry, usedforsecurity=False).hexdigest()
+            for step in self._destinations(tag, entry, death):
+                arguments.extend((tag, sha, *step))
+        count, *dead = RESTORE.run(client, keys, arguments)
+        if dead:
+            self._report(client.hmget(keys[2], dead))
+        return int(count) + len(dead)
 
-    def _destinations(self, tag: str, entry: bytes | None) -> list[tuple[str, str]]:
+    def _report(self, records: Iterable[bytes | None]) -> None:
+        """Tell of messages that were put aside."""
+        for record in records:
+            if record is not None:
+                one = Dead.read("", record)
+                logger.error(
+                    "%s[%s] of the queue %s is put aside: %d workers died while they had it, the "
+                    "last one %s (pid %s); see `task-server dead list`",
+                    *(one.task, one.id, one.queue, len(one.deaths)),
+                    *(one.deaths[-1]["node"], one.deaths[-1]["pid"]),
+                )
+
+    def _destinations(
+        self, tag: str, entry: bytes, death: str | None
+    ) -> list[tuple[str, str, str]]:
         """
-        Return the lists that the message goes to, each with its text.
+        Return what becomes of the message: 'push' or 'dead', the list, the text.
 
-        None of a message that cannot be delivered: it stays where it is.
+        Nothing of a message that cannot be delivered: it stays where it is.
         Kombu drops it.
         """
-        if entry is None:
-            return [("", "")]
         channel = self.channel
         try:
             payload, exchange, routing_key = loads(bytes_to_str(entry))
             queues = channel._lookup(exchange, routing_key)
             _mark_redelivered(payload)
             priority = channel._get_message_priority(payload, reverse=False)
+            held_by = payload.pop("holder", None)
+            lists = [channel.prefixed(channel._q_for_pri(queue, priority)) for queue in queues]
+            # Kombu's transport gives no sign of life, and is alive for all that.
+            if death is not None and channel.poison_limit and MARK in entry and held_by:
+                deaths = [*payload.get("deaths", ()), {"reason": death, **held_by, "at": time()}]
+                if queues and len(deaths) >= channel.poison_limit:
+                    payload.pop("deaths", None)
+                    text = dumps(payload)
+                    payload["deaths"] = deaths
+                    return [("dead", "", record_of(payload, lists, queues[0], text, time()))]
+                payload["deaths"] = deaths
             text = dumps(payload)
         except channel.connection_errors:
             raise
@@ -306,7 +375,25 @@ class QoS(redis.QoS):  # type: ignore[misc]
                 "it is kept in %s",
                 *(exchange, routing_key, tag, self.unacked_key),
             )
-        return [(channel.prefixed(channel._q_for_pri(queue, priority)), text) for queue in queues]
+        return [("push", name, text) for name in lists]
+
+    def _restore_unread(self) -> None:
+        """Deliver again what was fetched for this process in replies that it did not get."""
+        fetches = self.channel.late.fetches
+        client = self.channel.bare_client()
+        hash_key, index_key = self.channel.unacked_keys()
+        for at, until in tuple(fetches):
+            tags = client.zrange(index_key, repr(at), repr(at), byscore=True)
+            entries = client.hmget(hash_key, tags) if tags else ()
+            # Another worker may have fetched in the same microsecond.
+            own = [
+                bytes_to_str(tag)
+                for tag, entry in zip(tags, entries, strict=False)
+                if entry is not None and _is_held_here(entry)
+            ]
+            self.restore(own, latest=at)
+            if monotonic() > until and (at, until) in fetches:
+                fetches.remove((at, until))
 
     def restore_unacked_once(self, stderr: Any = None) -> None:
         """
@@ -324,6 +411,14 @@ class QoS(redis.QoS):  # type: ignore[misc]
                 "else after the visibility timeout of %s s",
                 *(len(self.channel.late.restores), error, self.visibility_timeout),
             )
+
+
+def _is_held_here(entry: bytes) -> bool:
+    """Whether this process fetched the message of *entry*."""
+    try:
+        return MARK in entry and holder.is_here(loads(bytes_to_str(entry))[0]["holder"])
+    except (ValueError, LookupError, TypeError):
+        return False
 
 
 def _mark_redelivered(payload: dict[str, Any]) -> None:

@@ -43,6 +43,7 @@ class Script:
             return client.execute_command(*self.command(keys, arguments, known=False))
 
 
+DUE: Final = Script("due.lua")
 FETCH: Final = Script("fetch.lua")
 GIVE_BACK: Final = Script("give_back.lua")
 RESTORE: Final = Script("restore.lua")

@@ -11,7 +11,7 @@ from celery import signals
 
 from task_server.config import WorkerConfig
 from task_server.errors import ConfigError
-from task_server.worker import children, connections, logs, memory
+from task_server.worker import children, connections, logs, lost, memory
 from task_server.worker.databases import Databases
 from task_server.worker.drain import Drain
 from task_server.worker.heartbeat import Heart
@@ -40,6 +40,7 @@ def install(app: Any, worker: WorkerConfig, runtime_dir: Path) -> None:
     debts = Debts(drain.running_tags)
     debts.install()
     connections.install(worker.pool)
+    lost.install()
     parts = {"drain": drain, "heart": heart, "debts": debts}
     limit = worker.memory_limit if worker.pool == "gevent" else None
     app.steps["worker"].add(type("TaskServer", (WorkerStep,), {**parts, "memory_limit": limit}))

@@ -100,16 +100,16 @@ class Broker:
             return False
 
 
-def at_rest(pool: str, transport: str, broker: Broker) -> None:
+def at_rest(pool: str, transport: str, broker: Broker, places: int = 2) -> None:
     """
-    Wait until a worker of two places has reserved what it will of eight or more messages.
+    Wait until a worker of *places* has reserved what it will of many messages.
 
     Kombu's transport takes a message from the queue in one step and registers it
     in a second: a Redis that fails in between loses it. A full worker takes none.
     """
-    # Under gevent it waits with the third for a free place; with the atomic
+    # Under gevent it waits with one more for a free place; with the atomic
     # transport it has fetched more, which depends on when they were sent.
-    fewest = {"prefork": 2 * 4, "gevent": 2 + 1}[pool]
+    fewest = {"prefork": places * 4, "gevent": places + 1}[pool]
     eventually(
         lambda: broker.unacked() >= fewest if transport == "atomic" else broker.unacked() == fewest
     )

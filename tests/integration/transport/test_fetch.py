@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 
 import kombu
 import pytest
@@ -79,7 +80,7 @@ def test_no_more_than_the_limit_is_held(worker, publish, server) -> None:
 
 def test_what_is_registered_is_what_kombu_registers(worker, publish, connect, server) -> None:
     """
-    The entry of an unacked message is the one that Kombu writes.
+    The entry of an unacked message is the one that Kombu writes, and who holds it.
     """
     publish({"name": "Zoë", "nothing": None, "big": 2**60})
     consumer = worker()
@@ -87,10 +88,12 @@ def test_what_is_registered_is_what_kombu_registers(worker, publish, connect, se
     consumer.run(lambda: consumer.bodies)
     message = consumer.messages[0]
     info = message.delivery_info
-    entry = server.client().hget("unacked", message.delivery_tag)
+    entry = json.loads(server.client().hget("unacked", message.delivery_tag))
+    holder = entry[0].pop("holder")
 
-    assert [message._raw, info["exchange"], info["routing_key"]] == json.loads(entry)
-    assert server.client().zscore("unacked_index", message.delivery_tag)
+    assert [message._raw, info["exchange"], info["routing_key"]] == entry
+    assert os.getpid() == holder["pid"]
+    assert holder["taken"] == server.client().zscore("unacked_index", message.delivery_tag)
 
 
 def test_an_unreadable_message_is_put_aside(worker, publish, server, caplog) -> None:

@@ -1,6 +1,7 @@
 """A project that knows nothing of task-server; its tasks leave a line in PROJ_LOG."""
 
 import os
+import signal
 import time
 
 from celery import Celery
@@ -61,6 +62,21 @@ def compute(number: int, seconds: float) -> None:
     while time.monotonic() < end:
         pass
     note(f"done {number} {os.getpid()}")
+
+
+@app.task
+def die(number: int) -> None:
+    """Take its process with it, as the out-of-memory killer does."""
+    note(f"start {number} {os.getpid()}")
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@app.task
+def kill(number: int, pid: int) -> None:
+    """Take the whole worker with it: the process *pid*."""
+    note(f"start {number} {os.getpid()}")
+    os.kill(pid or os.getppid(), signal.SIGKILL)
+    time.sleep(60)
 
 
 HELD = []

@@ -1,0 +1,237 @@
+"""`task-server dead`: tasks that were put aside because the workers that ran them died."""
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from task_server.argv import project_environ
+from task_server.cli.options import app_option, config_option, resolved
+from task_server.config import Config
+from task_server.errors import PeerError, TaskServerError
+from task_server.transport import dead
+
+json_option = click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    envvar="TASK_SERVER_JSON",
+    show_envvar=True,
+    help="One JSON array instead of a table.",
+)
+
+all_option = click.option(
+    "--all",
+    "every",
+    is_flag=True,
+    envvar="TASK_SERVER_DEAD_ALL",
+    show_envvar=True,
+    help="All of them.",
+)
+
+queue_option = click.option(
+    "--queue",
+    envvar="TASK_SERVER_DEAD_QUEUE",
+    show_envvar=True,
+    help="Only those of this queue.",
+)
+
+
+@click.group(
+    epilog="""
+\b
+Examples:
+  task-server dead list                          what was put aside, and how it died
+  task-server dead list --json | jq -r '.[].id'
+  task-server dead retry 7c1e8a52-…              put it back to its queue
+  task-server dead drop --all --queue io_bound
+"""
+)
+def command() -> None:
+    """
+    Look at the tasks that workers died of, and run them again or drop them.
+
+    A worker with the atomic transport puts a task aside when `poison_limit`
+    workers, or children of the pool, died while they had it.
+    """
+
+
+@command.command(
+    "list",
+    epilog="""
+\b
+Examples:
+  task-server dead list
+  task-server dead list --queue celery --json
+""",
+)
+@app_option
+@config_option
+@queue_option
+@json_option
+def list_(app: str | None, path: Path | None, queue: str | None, *, as_json: bool) -> None:
+    """List the tasks that were put aside, the first one first."""
+    with _store(app, path) as store:
+        found = store.of(queue)
+    if as_json:
+        click.echo(json.dumps([_described(one) for one in found]))
+    elif found:
+        Console().print(_table(found))
+    else:
+        click.echo("no task was put aside")
+
+
+@command.command(
+    epilog="""
+\b
+Examples:
+  task-server dead retry 7c1e8a52-40a5-4a3a-8b9c-0f5f2e6c9d11
+  task-server dead retry --all
+"""
+)
+@click.argument("ids", nargs=-1, metavar="[ID]...")
+@app_option
+@config_option
+@queue_option
+@all_option
+def retry(
+    ids: tuple[str, ...], app: str | None, path: Path | None, queue: str | None, *, every: bool
+) -> None:
+    """Put tasks back to their queues, with no death counted; ID is the task's."""
+    _each(app, path, ids, queue=queue, every=every, step=dead.retry, done="back in the queue")
+
+
+@command.command(
+    epilog="""
+\b
+Examples:
+  task-server dead drop 7c1e8a52-40a5-4a3a-8b9c-0f5f2e6c9d11
+  task-server dead drop --all --queue celery
+"""
+)
+@click.argument("ids", nargs=-1, metavar="[ID]...")
+@app_option
+@config_option
+@queue_option
+@all_option
+def drop(
+    ids: tuple[str, ...], app: str | None, path: Path | None, queue: str | None, *, every: bool
+) -> None:
+    """Forget tasks for good; ID is the task's."""
+    _each(app, path, ids, queue=queue, every=every, step=dead.drop, done="dropped")
+
+
+@dataclass(frozen=True)
+class Store:
+    """Where the dead messages are."""
+
+    client: Any
+    key: str
+
+    def of(self, queue: str | None) -> list[dead.Dead]:
+        """Return those of *queue*; None is any."""
+        found = dead.listed(self.client, self.key)
+        return [one for one in found if queue in (None, one.queue)]
+
+
+def _each(
+    app: str | None,
+    path: Path | None,
+    ids: tuple[str, ...],
+    *,
+    queue: str | None,
+    every: bool,
+    step: Callable[[Any, str, Iterable[dead.Dead]], int],
+    done: str,
+) -> None:
+    if bool(ids) == every:
+        raise click.UsageError("Name tasks by their IDs, or give --all.")
+    with _store(app, path) as store:
+        found = store.of(queue)
+        if ids:
+            known = {name for one in found for name in (one.id, one.tag)}
+            unknown = [name for name in ids if name not in known]
+            if unknown:
+                raise TaskServerError(
+                    f"No task {', '.join(unknown)} was put aside; see `task-server dead list`."
+                )
+            found = [one for one in found if one.id in ids or one.tag in ids]
+        count = step(store.client, store.key, found)
+    click.echo(f"{count} {'task' if count == 1 else 'tasks'} {done}")
+
+
+@contextmanager
+def _store(app: str | None, path: Path | None) -> Iterator[Store]:
+    """Reach the broker as the project's workers do."""
+    from redis import Redis, exceptions  # noqa: PLC0415 - heavy, as what follows
+
+    project = _project(resolved(path, app=app).config)
+    with project.connection_for_write() as connection:
+        try:
+            # Not `connection.connect()`, which tries again for seconds.
+            channel = connection.transport.create_channel(connection.transport)
+            if not hasattr(channel, "unacked_key"):
+                raise TaskServerError(f"The broker {connection.as_uri()} is not a Redis.")
+            # The keys are complete; the channel's own client prefixes some commands.
+            yield Store(
+                Redis(connection_pool=channel.pool),
+                dead.key_of(f"{channel.global_keyprefix}{channel.unacked_key}"),
+            )
+        except (exceptions.ConnectionError, exceptions.TimeoutError, OSError) as error:
+            raise PeerError(
+                f"Redis at {connection.as_uri()} did not answer: {error}; is it running, and is "
+                "broker_url right?"
+            ) from error
+
+
+def _project(config: Config) -> Any:
+    """Import the project as a worker does, in this process's environment."""
+    from task_server import project  # noqa: PLC0415 - imports Celery
+    from task_server.defaults import connection_defaults  # noqa: PLC0415
+
+    os.environ.update(project_environ(config, os.environ))
+    for folder in (str(Path.cwd()), config.code):
+        if folder is not None and folder not in sys.path:
+            sys.path.insert(0, folder)
+    app = project.find(config.app)
+    project.apply(app, connection_defaults(app.conf.result_backend))
+    return app
+
+
+def _described(one: dead.Dead) -> dict[str, Any]:
+    """Return what is told of *one* in JSON; times are seconds since 1970."""
+    return {
+        "id": one.id,
+        "task": one.task,
+        "queue": one.queue,
+        "at": one.at,
+        "deaths": list(one.deaths),
+        "delivery_tag": one.tag,
+    }
+
+
+def _table(found: list[dead.Dead]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("id", "task", "queue", "put aside", "deaths"):
+        table.add_column(name, overflow="fold")
+    for one in found:
+        deaths = "\n".join(
+            f"{_when(death['at'])} {death['node']} (pid {death['pid']}): {death['reason']}"
+            for death in one.deaths
+        )
+        table.add_row(*map(Text, (one.id or one.tag, one.task, one.queue, _when(one.at), deaths)))
+    return table
+
+
+def _when(seconds: float) -> str:
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%SZ}"

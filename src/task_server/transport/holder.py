@@ -1,0 +1,44 @@
+"""
+Who holds a message: written into its entry among the unacked, by the fetch.
+
+Kombu reads an entry, and writes what it restores, as JSON; a key beside those
+that it knows does it no harm.
+"""
+
+import json
+import os
+from socket import gethostname
+from typing import Any, Final
+
+#: What the fetch writes before the holder. Kombu's JSON has a space after the
+#: colon: an entry that Kombu wrote, of a message that was held here once, is
+#: not taken for one of ours, whose worker gives signs of life.
+MARK: Final = b'"holder":{'
+
+
+class _Node:
+    name = ""
+
+
+def call(name: str) -> None:
+    """Let this process be known as the node *name*, such as 'prefork@host'."""
+    _Node.name = name
+
+
+def node() -> str:
+    """Return the name of this process's node."""
+    return _Node.name or f"celery@{gethostname()}"
+
+
+def described(taken: float) -> str:
+    """Return this process as a holder since *taken*, seconds: JSON, without its opening brace."""
+    return f'"node": {json.dumps(node())}, "pid": {os.getpid()}, "taken": {taken!r}}}'
+
+
+def is_here(holder: Any) -> bool:
+    """Whether *holder*, as read from an entry, is this process."""
+    return (
+        isinstance(holder, dict)
+        and holder.get("node") == node()
+        and holder.get("pid") == os.getpid()
+    )

@@ -1,0 +1,187 @@
+"""Messages whose workers die: counted, put aside, delivered again, dropped."""
+
+import json
+import logging
+import time
+
+from task_server.transport import dead
+
+FAST = {"visibility_timeout": 1, "unacked_restore_interval": 0.5}
+
+
+def dead_in(server) -> list[dead.Dead]:
+    return dead.listed(server.client(), "unacked.dead")
+
+
+def let_die(worker, rounds: int, **options) -> None:
+    """Let *rounds* workers in a row take the message, and give no sign of life afterwards."""
+    for _ in range(rounds):
+        one = worker(**FAST, **options)
+        one.acknowledges = False
+        one.run(lambda one=one: one.bodies)
+
+
+def test_a_message_that_workers_die_of_is_put_aside(worker, publish, server, caplog) -> None:
+    """
+    After so many workers without a sign of life it is in no queue, with its history.
+    """
+    publish("poison")
+    began = time.time()
+    let_die(worker, 2, poison_limit=2)
+    last = worker(**FAST, poison_limit=2)
+    with caplog.at_level(logging.ERROR):
+        last.run(lambda: dead_in(server), "the message to be put aside")
+    (one,) = dead_in(server)
+
+    assert [] == last.bodies
+    assert (0, 0) == (server.client().hlen("unacked"), server.client().llen("q"))
+    assert ("q", ["q"]) == (one.queue, one.lists)
+    assert ["no sign of life"] * 2 == [death["reason"] for death in one.deaths]
+    assert began < one.deaths[0]["taken"] < one.deaths[0]["at"] <= one.deaths[1]["taken"]
+    assert "is put aside: 2 workers died while they had it" in caplog.text
+
+
+def test_a_dead_message_is_delivered_again_with_no_death_counted(worker, publish, server) -> None:
+    """
+    A retry puts it into its queue, and it takes as many deaths again.
+    """
+    publish("poison")
+    let_die(worker, 1, poison_limit=1)
+    last = worker(**FAST, poison_limit=1)
+    last.run(lambda: dead_in(server), "the message to be put aside")
+    found = dead_in(server)
+    count = dead.retry(server.client(), "unacked.dead", found)
+    last.run(lambda: last.bodies)
+
+    assert (1, []) == (count, dead_in(server))
+    assert "deaths" not in last.messages[0]._raw
+    assert 0 == dead.retry(server.client(), "unacked.dead", found)
+
+
+def test_a_dead_message_is_dropped_once(worker, publish, server) -> None:
+    """
+    What is dropped is gone; who comes second drops nothing.
+    """
+    publish("poison")
+    let_die(worker, 1, poison_limit=1)
+    worker(**FAST, poison_limit=1).run(lambda: dead_in(server), "the message to be put aside")
+    found = dead_in(server)
+
+    assert [1, 0] == [dead.drop(server.client(), "unacked.dead", found) for _ in range(2)]
+    assert ([], 0) == (dead_in(server), server.client().llen("q"))
+
+
+def test_a_clean_end_is_no_death(worker, publish, server) -> None:
+    """
+    A worker that gives its messages back has not died of them.
+    """
+    publish("fine")
+    for _ in range(3):
+        one = worker(poison_limit=1)
+        one.acknowledges = False
+        one.run(lambda one=one: one.bodies)
+        one.messages[0].requeue()
+        one.close()
+
+    (text,) = server.client().lrange("q", 0, -1)
+    assert {"holder", "deaths"}.isdisjoint(json.loads(text))
+
+
+def test_a_lost_child_counts(worker, publish, server) -> None:
+    """
+    A message that is requeued because its child died is put aside when it is enough.
+    """
+    publish("poison")
+    consumer = worker(poison_limit=2)
+    consumer.acknowledges = False
+    for number in (1, 2):
+        consumer.run(lambda number=number: len(consumer.bodies) == number)
+        message = consumer.messages[-1]
+        consumer.channel.qos.lost.add(message.delivery_tag)
+        message.requeue()
+        consumer.channel.qos.lost.clear()
+
+    (one,) = dead_in(server)
+    assert ["child died"] * 2 == [death["reason"] for death in one.deaths]
+    assert 0 == server.client().hlen("unacked")
+
+
+def test_what_a_stock_worker_held_is_no_death(worker, server) -> None:
+    """
+    Kombu's transport gives no sign of life: its ETA tasks come back, and are not put aside.
+    """
+    payload = {
+        "body": "WzFd",
+        "content-type": "application/json",
+        "content-encoding": "utf-8",
+        "headers": {},
+        "properties": {
+            "delivery_tag": "t",
+            "priority": 0,
+            "body_encoding": "base64",
+            "delivery_info": {"exchange": "", "routing_key": "q"},
+        },
+        # It was held by one of ours once, and written by Kombu since.
+        "holder": {"node": "w@host", "pid": 1, "taken": 1.0},
+    }
+    server.client().hset("unacked", "t", json.dumps([payload, "", "q"]))
+    server.client().zadd("unacked_index", {"t": 1})
+    consumer = worker(**FAST, poison_limit=1)
+    consumer.run(lambda: consumer.bodies)
+
+    assert ([[1]], []) == (consumer.bodies, dead_in(server))
+
+
+def test_an_outage_of_redis_kills_nobody(worker, publish, server) -> None:
+    """
+    What living workers hold is theirs after Redis has hung for longer than the time-out.
+    """
+    options = {"visibility_timeout": 2, "unacked_restore_interval": 0.5, "poison_limit": 1}
+    other = worker(**options)
+    holding = worker(**options)
+    holding.acknowledges = False
+    other.consumer.qos(prefetch_count=1)
+    publish("mine")
+    holding.run(lambda: holding.bodies)
+    end = time.monotonic() + 3
+    while time.monotonic() < end:
+        other.turn()
+        holding.turn()
+    server.client().client_pause(4000)
+    server.client().ping()
+    # The other looks first, and often.
+    for _ in range(5):
+        other.turn()
+    end = time.monotonic() + 4
+    while time.monotonic() < end:
+        holding.turn()
+        other.turn()
+
+    assert (["mine"], []) == (holding.bodies, other.bodies)
+    assert [] == dead_in(server)
+
+
+def test_what_an_unread_reply_has_moved_comes_back(worker, publish, server) -> None:
+    """
+    A connection that breaks with a reply on the way does not hide messages for an hour.
+    """
+    consumer = worker()
+    consumer.idle()
+    for number in range(3):
+        publish(number)
+    consumer.channel.fetcher.busy = True
+    consumer.channel.fetcher.sent = consumer.channel.fetcher.sent.NOTHING
+    consumer.channel.client.connection.disconnect()
+    consumer.channel.client.connection.connect()
+    consumer.channel.fetcher.start()
+    until_taken = time.monotonic() + 5
+    while not server.client().hlen("unacked"):
+        assert time.monotonic() < until_taken
+    consumer.channel.client.connection.disconnect()
+    consumer.channel._in_poll = None
+    consumer.connection.transport.cycle._next_hold = 0
+    consumer.run(lambda: len(consumer.bodies) == 3)
+
+    assert [0, 1, 2] == sorted(consumer.bodies)
+    consumer.idle()
+    assert 0 == server.client().hlen("unacked")
