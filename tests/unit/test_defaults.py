@@ -46,6 +46,16 @@ def test_one_switch_chooses_the_delivery(delivery: str, late: bool) -> None:  # 
     assert (late, late) == (found["task_acks_late"], found["task_reject_on_worker_lost"])
 
 
+@pytest.mark.parametrize(("transport", "expected"), [("atomic", 7), ("stock", None)])
+def test_the_atomic_transport_knows_its_limit(transport: str, expected: int | None) -> None:
+    """
+    How many workers may die of a task is an option of the transport; Kombu's has none.
+    """
+    found = defaults(WorkerConfig(name="w", concurrency=1, transport=transport, poison_limit=7))  # type: ignore[arg-type]
+
+    assert expected == found.get("broker_transport_options.poison_limit")
+
+
 def test_greenlets_share_few_connections_and_prefork_has_enough() -> None:
     """
     Under gevent a full pool makes tasks wait; elsewhere it would make acknowledgements fail.

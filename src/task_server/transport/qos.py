@@ -125,11 +125,14 @@ class QoS(redis.QoS):  # type: ignore[misc]
                 logger.warning("an acknowledgement will be sent again: %s", error)
                 self._acks.append(delivery_tag)
         virtual.QoS.ack(self, delivery_tag)
+        self.lost.discard(delivery_tag)
         self._tell_the_loop()
 
     def reject(self, delivery_tag: str, requeue: bool = False) -> None:  # noqa: FBT001, FBT002 - Kombu's
         """Give a message back or drop it; the freed place is news for the loop."""
-        if requeue and delivery_tag in self.lost:
+        lost = delivery_tag in self.lost
+        self.lost.discard(delivery_tag)
+        if requeue and lost:
             self.restore([delivery_tag], leftmost=True, death=CHILD_DIED)
             virtual.QoS.ack(self, delivery_tag)
         else:

@@ -29,12 +29,10 @@ def install() -> None:
             error = error.exc
         qos = getattr(self.message.channel, "qos", None)
         lost = getattr(qos, "lost", None)
-        if lost is None or not isinstance(error, LOST):
-            return on_failure(self, exc_info, *args, **kwargs)
-        lost.add(self.message.delivery_tag)
-        try:
-            return on_failure(self, exc_info, *args, **kwargs)
-        finally:
-            lost.discard(self.message.delivery_tag)
+        if lost is not None and isinstance(error, LOST):
+            # Celery rejects in the next turn of its loop; what is rejected, or
+            # acknowledged after all, is forgotten there.
+            lost.add(self.message.delivery_tag)
+        return on_failure(self, exc_info, *args, **kwargs)
 
     request.on_failure = told

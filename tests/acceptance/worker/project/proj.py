@@ -72,10 +72,11 @@ def die(number: int) -> None:
 
 
 @app.task
-def kill(number: int, pid: int) -> None:
-    """Take the whole worker with it: the process *pid*."""
+def kill(number: int) -> None:
+    """Take the whole worker with it, the main process."""
     note(f"start {number} {os.getpid()}")
-    os.kill(pid or os.getppid(), signal.SIGKILL)
+    # The leader of the group.
+    os.kill(os.getpgrp(), signal.SIGKILL)
     time.sleep(60)
 
 

@@ -1,0 +1,107 @@
+"""A task that kills whoever runs it is put aside, and `task-server dead` tells of it."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from worker_child import POOLS, Broker, Worker, eventually
+
+DEAD_KEY = "unacked.dead"
+
+#: Seconds after which a dead worker's messages come back.
+TIMEOUT = "2"
+
+pytestmark = pytest.mark.parametrize("transport", ["atomic"], indirect=True)
+
+
+def dead(folder: Path, *arguments: str, code: int = 0) -> str:
+    """Run `task-server dead` with the configuration of the last worker; return what it says."""
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "task_server", "dead", *arguments),
+            *("--config", str(folder / "task-server.toml")),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert code == done.returncode, done.stderr
+    return done.stdout + done.stderr
+
+
+def test_a_task_that_kills_its_child_is_put_aside(
+    folder: Path, broker: Broker, start: Callable[..., Worker], send: Callable[..., None]
+) -> None:
+    """
+    It runs twice, the others run once; it can be listed, run again, and dropped.
+    """
+    # Celery may take five seconds to see that a child died.
+    worker = start("prefork", poison_limit=2)
+    worker.hear("READY=1")
+    send("die", 1, task_id="poison")
+    for number in range(2, 6):
+        send("work", number, 0.1)
+    eventually(lambda: broker.client.hlen(DEAD_KEY) == 1, 40)
+    eventually(lambda: len(worker.ends()) == 4)
+    (told,) = json.loads(dead(folder, "list", "--json"))
+    table = dead(folder, "list", "--queue", "celery")
+
+    assert {1: 2, 2: 1, 3: 1, 4: 1, 5: 1} == worker.starts()
+    assert ("poison", "proj.die", "celery") == (told["id"], told["task"], told["queue"])
+    assert ["child died"] * 2 == [death["reason"] for death in told["deaths"]]
+    assert {worker.process.pid} == {death["pid"] for death in told["deaths"]}
+    assert told["deaths"][0]["node"].startswith("w@")
+    assert 2 == table.count("child died")
+    assert "proj.die[poison] of the queue celery is put aside: 2 workers died" in worker.output()
+
+    assert "1 task back in the queue" in dead(folder, "retry", "poison")
+    eventually(lambda: worker.starts()[1] == 4, 40)
+    eventually(lambda: broker.client.hlen(DEAD_KEY) == 1)
+    assert "No task gone was put aside" in dead(folder, "drop", "gone", code=1)
+    assert "give --all" in dead(folder, "drop", code=2)
+    assert "1 task dropped" in dead(folder, "drop", "--all")
+    assert "no task was put aside" in dead(folder, "list")
+    assert (0, 0) == (broker.queued(), broker.unacked())
+
+
+@pytest.mark.parametrize("pool", POOLS)
+def test_a_task_that_kills_its_worker_is_put_aside(
+    pool: str, broker: Broker, start: Callable[..., Worker], send: Callable[..., None]
+) -> None:
+    """
+    After as many dead workers as the limit says it does not run again.
+    """
+    settings = {"environ": {"TASK_SERVER_VISIBILITY_TIMEOUT": TIMEOUT}, "poison_limit": 2}
+    send("kill", 1, task_id="poison")
+    for _ in range(2):
+        worker = start(pool, **settings)
+        worker.hear("READY=1")
+        worker.wait()
+    last = start(pool, **settings)
+    last.hear("READY=1")
+    eventually(lambda: broker.client.hlen(DEAD_KEY) == 1, 40)
+    send("work", 2)
+    eventually(lambda: last.ends() == {2: 1})
+    (record,) = [json.loads(text) for text in broker.client.hvals(DEAD_KEY)]
+
+    assert 2 == last.starts()[1]
+    assert "poison" == record["id"]
+    assert ["no sign of life"] * 2 == [death["reason"] for death in record["deaths"]]
+    eventually(lambda: (broker.queued(), broker.unacked()) == (0, 0))
+
+
+def test_with_the_limit_0_a_task_runs_on(
+    broker: Broker, start: Callable[..., Worker], send: Callable[..., None]
+) -> None:
+    """
+    Nothing is put aside then, as in Celery itself.
+    """
+    worker = start("prefork", poison_limit=0)
+    worker.hear("READY=1")
+    send("die", 1)
+    eventually(lambda: worker.starts()[1] >= 5, 40)
+
+    assert 0 == broker.client.hlen(DEAD_KEY)
