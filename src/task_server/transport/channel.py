@@ -47,6 +47,9 @@ class Channel(redis.Channel):  # type: ignore[misc]
 
         poison_limit: A message is put aside when so many workers died of it,
             or a child of theirs; 0 is never (transport option).
+
+        grace_left: Seconds until it is worth another look for messages of dead
+            workers, after Redis was not there.
     """
 
     QoS = QoS
@@ -59,6 +62,7 @@ class Channel(redis.Channel):  # type: ignore[misc]
     unacked_restore_throttle = 1
 
     stock_mode = False
+    grace_left = 0.0
     _brpop_sent_at: float | None = None
 
     from_transport_options = tuple(
@@ -207,6 +211,18 @@ class Channel(redis.Channel):  # type: ignore[misc]
         """Remember who wants no acknowledgement: the script would register for nobody."""
         (self._without_ack.add if no_ack else self._without_ack.discard)(queue)
         return super().basic_consume(queue, no_ack, *args, **kwargs)
+
+    def basic_cancel(self, consumer_tag: str) -> Any:
+        """
+        Give back at once what nobody will consume.
+
+        Under gevent a consumer may wait in its callback for a free place, and
+        Kombu cancels when it returns; what was fetched would then overtake what
+        a worker that stops has given back meanwhile.
+        """
+        if self._tag_to_queue.get(consumer_tag) in {each.queue for each in self.fetcher.held}:
+            self._quietly(self.fetcher.give_back)
+        return super().basic_cancel(consumer_tag)
 
     def _update_queue_cycle(self) -> None:
         """After each change of the consumed queues: what was fetched for others goes back."""

@@ -163,9 +163,11 @@ class MultiChannelPoller(redis.MultiChannelPoller):  # type: ignore[misc]
                 # By the clock: Kombu counts calls, of which its loops make
                 # very different numbers, and without an event loop it makes
                 # none while the worker is idle. Any channel restores for all.
-                left = first.qos.restore_visible(num=first.unacked_restore_limit, interval=1)
-                if left:
-                    self._next_restore = now + min(left, first.restore_interval)
+                first.qos.restore_visible(
+                    num=first.unacked_restore_limit, interval=1, grace=first.restore_grace
+                )
+                if first.grace_left:
+                    self._next_restore = now + min(first.grace_left, first.restore_interval)
         except (*first.connection_errors, first.ResponseError):
             logger.debug("Redis did not answer; the loop will notice by itself", exc_info=True)
 
@@ -180,7 +182,7 @@ class MultiChannelPoller(redis.MultiChannelPoller):  # type: ignore[misc]
         """Those that fetch, and those that do no longer, as in a drain, and hold messages."""
         yield from self._fetching()
         for channel in tuple(self._channels):
-            if not channel.active_queues and channel.qos.holds:
+            if not (channel.active_queues or channel.stock_mode) and channel.qos.holds:
                 yield channel
 
     def close(self) -> None:

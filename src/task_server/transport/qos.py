@@ -217,7 +217,8 @@ class QoS(redis.QoS):  # type: ignore[misc]
         start: int = 0,
         num: int | None = None,
         interval: int | None = 10,
-    ) -> float:
+        grace: float = 0.0,
+    ) -> None:
         """
         Deliver messages again whose worker gave no sign of life for too long.
 
@@ -225,24 +226,26 @@ class QoS(redis.QoS):  # type: ignore[misc]
         which a killed holder leaves behind, so that nobody restores for that
         long; the script needs none.
 
-        Returns:
-            Seconds until it is worth another look, after Redis was not there.
+        Args:
+            grace: Seconds to wait after Redis was not there, for the living to
+                come back and say so; what is left of them the channel keeps.
         """
         self._vrestore_count += 1
         if (self._vrestore_count - 1) % (interval or 1):
-            return 0.0
+            return
         latest = time() - self.visibility_timeout
         channel = self.channel
         client = channel.bare_client()
         keys = [channel.unacked_keys()[1], channel.looks_key]
         while True:
-            limits = (channel.restore_gap, channel.restore_grace, start, num or BATCH)
+            limits = (channel.restore_gap, grace, start, num or BATCH)
             left, *tags = DUE.run(client, keys, [repr(latest), *limits])
             count = self.restore(
                 [bytes_to_str(tag) for tag in tags], latest=latest, death=NO_SIGN_OF_LIFE
             )
+            channel.grace_left = float(left)
             if num or len(tags) < BATCH:
-                return float(left)
+                return
             # Those that cannot be delivered stay, and must not hide the others.
             start += len(tags) - count
 

@@ -51,4 +51,11 @@ def replace(module: Any) -> None:
     module.MultiChannelPoller = poller.MultiChannelPoller
 
 
+def pytest_runtest_teardown() -> None:
+    """Let no test find what the broken connections of another one left: it is another broker."""
+    module = sys.modules.get("task_server.transport.channel")
+    if module is not None:
+        module._LATE.clear()  # type: ignore[attr-defined]
+
+
 sys.meta_path.insert(0, Finder())
