@@ -172,8 +172,14 @@ class MultiChannelPoller(redis.MultiChannelPoller):  # type: ignore[misc]
             logger.debug("Redis did not answer; the loop will notice by itself", exc_info=True)
 
     def maybe_restore_messages(self) -> Any:
-        """Leave it to the clock in `get`, where Kombu calls this after each empty poll."""
-        return None if self._in_protected_read else super().maybe_restore_messages()
+        """
+        Leave it to `keep`, which looks by the clock, and spares the living after an outage.
+
+        Kombu calls this after each empty poll of `get`, and by a timer of the loop.
+        """
+        if self._in_protected_read or self._loop is not None:
+            return None
+        return super().maybe_restore_messages()
 
     def _fetching(self) -> "Iterator[Channel]":
         return (c for c in tuple(self._channels) if c.active_queues and not c.stock_mode)
