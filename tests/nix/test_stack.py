@@ -1,0 +1,119 @@
+"""stack.yml says of the images what image-config.json does, and hides nothing from Swarm."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from task_server.config import BUILT_IN_WORKERS, WorkerConfig
+from task_server.loader import load
+from task_server.worker.drain import FINISH_SECONDS
+
+#: The image of each service that the stack shares with image-config.json.
+IMAGES = ("prefork", "gevent", "flower")
+
+WORKERS = ("prefork", "gevent", "bulk")
+
+
+def seconds(text: str) -> int:
+    """Return the seconds of a duration as in `60s`; of a variable, of its default."""
+    found = re.fullmatch(r"(?:\$\{\w+:-)?(\d+)s\}?", text)
+    assert found is not None, text
+    return int(found[1])
+
+
+def default(text: str) -> str:
+    """Return what *text* is where no variable is set."""
+    return re.sub(r"\$\{\w+(?::-(.*?)|:\?.*?)?\}", lambda found: found[1] or "", text)
+
+
+@pytest.fixture(scope="module")
+def services(root: Path) -> dict[str, Any]:
+    return yaml.safe_load((root / "nix" / "stack" / "stack.yml").read_text())["services"]
+
+
+@pytest.fixture(scope="module")
+def described(root: Path) -> dict[str, Any]:
+    return json.loads((root / "nix" / "image-config.json").read_text())
+
+
+@pytest.mark.parametrize("name", IMAGES)
+def test_a_service_runs_what_its_image_runs(
+    services: dict[str, Any], described: dict[str, Any], name: str
+) -> None:
+    """
+    A registry that drops health checks, as of OCI, changes nothing.
+    """
+    service, image = services[name], described["images"][name]
+
+    assert service["command"] == image["Cmd"]
+    check = service["healthcheck"]
+    assert check["test"] == image["Healthcheck"]["Test"]
+    assert check["retries"] == image["Healthcheck"]["Retries"]
+    for told, known in (
+        ("interval", "Interval"),
+        ("timeout", "Timeout"),
+        ("start_period", "StartPeriod"),
+    ):
+        assert seconds(check[told]) * 1_000_000_000 == image["Healthcheck"][known]
+
+
+@pytest.mark.parametrize("name", [*IMAGES, "bulk"])
+def test_a_service_may_do_nothing_it_need_not(
+    services: dict[str, Any], described: dict[str, Any], name: str
+) -> None:
+    """
+    User 33, a root that is read-only, no capability, and /tmp in the form that Swarm knows.
+    """
+    service = services[name]
+
+    assert described["config"]["User"] == service["user"]
+    assert service["read_only"] is True
+    assert ["ALL"] == service["cap_drop"]
+    assert "true" == service["environment"]["TASK_SERVER_NO_NEW_PRIVILEGES"]
+    assert "tmpfs" not in service
+    mounts = {mount["target"]: mount for mount in service["volumes"]}
+    assert "tmpfs" == mounts["/tmp"]["type"]
+    assert mounts["/opt/celery"]["read_only"] is True
+
+
+@pytest.mark.parametrize("name", WORKERS)
+def test_a_worker_has_time_to_drain(services: dict[str, Any], name: str) -> None:
+    """
+    The engine kills a worker only after it should have ended by itself.
+    """
+    drain = WorkerConfig(name=name).drain_seconds
+
+    assert seconds(services[name]["stop_grace_period"]) > drain + FINISH_SECONDS
+
+
+@pytest.mark.parametrize("name", WORKERS)
+def test_the_variables_of_a_service_are_settings(services: dict[str, Any], name: str) -> None:
+    """
+    The program takes every one of them, and the worker that is started is among them.
+    """
+    environ = {
+        variable: default(value) or "3" for variable, value in services[name]["environment"].items()
+    }
+
+    config = load(None, environ)
+
+    assert services[name]["command"] == ["worker", name]
+    assert name in config.workers
+    assert config.no_new_privileges
+    if name not in BUILT_IN_WORKERS:
+        assert ("batch1", "batch2", "iauploads") == config.workers[name].queues
+        assert 5 == config.workers[name].prefetch_multiplier
+
+
+def test_a_worker_that_ends_at_once_does_not_spin(services: dict[str, Any]) -> None:
+    """
+    All the attempts lie within the window, so that Swarm ever counts enough of them.
+    """
+    policy = services["prefork"]["deploy"]["restart_policy"]
+
+    assert seconds(policy["delay"]) >= 5
+    assert policy["max_attempts"] * (seconds(policy["delay"]) + 3) < seconds(policy["window"])
