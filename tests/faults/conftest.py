@@ -4,57 +4,75 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from lab import Marks, Redis
+from lab.table import Table
 
 from task_server.errors import LocalServerError
 
-_ROWS: list[tuple[str, ...]] = []
-HEAD = ("fault", "worker", "sent", "lost", "extra runs", "resumes after", "alive")
+_TABLE = Table()
 
 
 @pytest.fixture
-def broker(require) -> Iterator[Redis]:
-    """Return a running Redis in a folder whose path is short enough for a socket."""
-    with tempfile.TemporaryDirectory(prefix="faults-") as folder:
-        server = Redis(Path(folder))
+def folder() -> Iterator[Path]:
+    """Return a folder whose path is short enough for a socket."""
+    with tempfile.TemporaryDirectory(prefix="faults-") as name:
+        yield Path(name)
+
+
+@pytest.fixture
+def redis_server(require, folder: Path) -> Iterator[Callable[..., Redis]]:
+    """Return the way to start a Redis, which is killed after the test."""
+    started: list[Redis] = []
+
+    def start(*options: str, **more: Any) -> Redis:
+        server = Redis(folder, *options, **more)
+        started.append(server)
         try:
-            server.start()
+            return server.start()
         except LocalServerError as error:
             require("redis", str(error))
-        yield server
+
+    yield start
+    for server in started:
         server.kill()
 
 
 @pytest.fixture
-def marks(broker: Redis) -> Marks:
-    """Return where the runs are written."""
-    return Marks(broker.folder)
+def broker(redis_server: Callable[..., Redis]) -> Redis:
+    """Return a running Redis."""
+    return redis_server()
 
 
 @pytest.fixture
-def row() -> Callable[..., None]:
-    """Add a row to the table."""
+def marks(folder: Path) -> Marks:
+    """Return where the runs are written."""
+    return Marks(folder)
 
-    def add(*fields: object) -> None:
-        _ROWS.append(tuple(str(field) for field in fields))
 
-    return add
+@pytest.fixture(scope="session")
+def table() -> Table:
+    """Return the report."""
+    return _TABLE
 
 
 @pytest.fixture(scope="session")
 def kills() -> int:
     """Return how many times each worker is killed: FAULTS_KILLS, or a few."""
-    return int(os.environ.get("FAULTS_KILLS", "8"))
+    return int(os.environ.get("FAULTS_KILLS", "5"))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Judge the whole run when it is over."""
+    items.sort(key=lambda item: item.path.name == "test_total.py")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print the table."""
-    if _ROWS:
+    lines = list(_TABLE.lines())
+    if lines:
         terminalreporter.section("faults")
-        rows = [HEAD, *((*row, *[""] * (len(HEAD) - len(row))) for row in _ROWS)]
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        for row in rows:
-            line = "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True))
-            terminalreporter.write_line(line.rstrip())
+        for line in lines:
+            terminalreporter.write_line(line)

@@ -1,47 +1,112 @@
-"""Kill -9 of the worker's process group under load, again and again."""
+"""Kill -9 under load, again and again: of the group, of the main process, of a child."""
 
+import os
 import random
+import signal
+import time
+from bisect import bisect
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import replace
 from threading import Event
 
 import pytest
-from lab import POOLS, Marks, Redis, Worker, drain, send, until
+from lab import ALL_LANES, LANES, POOLS, Lane, Marks, Redis, Worker, drain, lanes_of, send, until
+from lab.cell import outcome
+from lab.table import Cell, Table
+from lab.waiting import holds_within
 
 #: A worker is left alone for up to so many seconds after it is ready.
 LONGEST_LIFE = 0.5
 
+#: Transports and pools to kill, such as atomic-gevent-late; all unless FAULTS_LANES names some.
+CHOSEN = os.environ.get("FAULTS_LANES", "").split()
 
-def kill_again_and_again(
-    transport: str, pool: str, kills: int, broker: Redis, marks: Marks
-) -> tuple[int, int, int]:
-    """Return the numbers of messages sent, lost, and run more than once."""
-    chance, pause = random.Random(6), Event()
-    sent = send(broker, range(3000))
+
+#: Messages that are sent at once when fewer than half of that are left.
+BATCH = 1000
+
+
+def group(lane: Lane, _: random.Random) -> bool:
+    lane.running().kill()
+    return True
+
+
+def main(lane: Lane, _: random.Random) -> bool:
+    lane.running().kill_main()
+    return True
+
+
+def child(lane: Lane, chance: random.Random) -> bool:
+    # Of a pool that was killed a moment ago there may be none for a while.
+    if holds_within(lane.running().children, 10):
+        with suppress(ProcessLookupError, IndexError):
+            os.kill(chance.choice(lane.running().children()), signal.SIGKILL)
+    return False
+
+
+#: What is killed; each returns whether a new worker must be started.
+VICTIMS: dict[str, Callable[[Lane, random.Random], bool]] = {
+    "the group": group,
+    "main alone": main,
+    "a child": child,
+}
+
+
+def kill_again_and_again(lane: Lane, victim: str, kills: int) -> Cell:
+    """Kill *victim* of the worker of *lane*, each time under load; then let all be run."""
+    chance, pause, number = random.Random(6), Event(), 0
+    times = []
     for _ in range(kills):
-        with Worker(transport, pool, broker, marks).ready():
-            if broker.waiting() < 2000:
-                sent += send(broker, range(sent, sent + 3000))
-            pause.wait(chance.uniform(0.05, LONGEST_LIFE))
-    drain(broker, marks, 120)
-    runs = marks.runs()
-    return sent, sent - len(runs), sum(runs.values()) - len(runs)
+        if lane.broker.waiting() < BATCH // 2:
+            numbers = range(number, number + BATCH)
+            number += send(lane.broker, numbers)
+            lane.sent.update(numbers)
+        pause.wait(chance.uniform(0.05, LONGEST_LIFE))
+        again = VICTIMS[victim](lane, chance)
+        times.append(time.monotonic())
+        if again:
+            lane.start()
+            lane.running().ready()
+    if lane.kind.transport == "atomic":
+        until(lane.broker.is_empty, f"all to be run by {lane.kind}", 180)
+        return outcome(lane, slowest_to_resume(lane, times))
+    slowest = slowest_to_resume(lane, times)
+    cell = outcome(lane, slowest)
+    if cell.left:
+        # A stock worker restores only from time to time, or never.
+        lane.running().kill()
+        drain(lane.broker, lane.marks, 180)
+        cell = replace(outcome(lane, slowest), alive=cell.alive)
+    return cell
+
+
+def slowest_to_resume(lane: Lane, times: list[float]) -> str:
+    """Return the longest time from one of *times* to the next end of a task."""
+    ends = sorted(when for _, when in lane.marks.ended())
+    waits = [ends[place] - when for when in times if (place := bisect(ends, when)) < len(ends)]
+    return f"{max(waits):.1f} s" if waits else ""
 
 
 @pytest.mark.timeout(3600 * 3)
-@pytest.mark.parametrize("pool", POOLS)
-@pytest.mark.parametrize("transport", ["atomic", "stock"])
-def test_kill_9_under_load(  # noqa: PLR0917 - fixtures
-    transport: str, pool: str, kills: int, broker: Redis, marks: Marks, row: Callable[..., None]
-) -> None:
+@pytest.mark.parametrize("victim", VICTIMS)
+def test_kill_9_under_load(victim: str, kills: int, broker: Redis, table: Table) -> None:
     """
-    No message is lost, however often the worker is killed; Kombu's own loses some.
-
-    What stock loses is only shown: in a few kills it may be none.
+    No message is lost, however often a worker is killed; Kombu's own loses some.
     """
-    sent, lost, extra = kill_again_and_again(transport, pool, kills, broker, marks)
-    row(f"kill -9 x {kills}", f"{transport} {pool}", sent, lost, extra)
+    lanes_here = ALL_LANES if victim == "the group" else LANES
+    kinds = [kind for kind in lanes_here if victim != "a child" or kind.pool == "prefork"]
+    kinds = [kind for kind in kinds if not CHOSEN or str(kind) in CHOSEN]
+    name = f"kill -9 of {victim} x {kills}"
+    with lanes_of(broker, kinds, visibility=2) as lanes, ThreadPoolExecutor() as threads:
+        cells = threads.map(lambda lane: kill_again_and_again(lane, victim, kills), lanes)
+        for lane, cell in zip(lanes, cells, strict=True):
+            table.add(name, lane.kind, cell)
 
-    assert lost == 0 or transport == "stock"
+    for kind in kinds:
+        if (kind.transport, kind.acks) == ("atomic", "late"):
+            assert 0 == table.cell(name, kind).lost
 
 
 @pytest.mark.parametrize("pool", POOLS)
@@ -53,8 +118,6 @@ def test_an_idle_worker_restores_what_a_killed_one_held(
     """
     with Worker("atomic", pool, broker, marks).ready():
         send(broker, [1], seconds=60)
-        until(lambda: marks.runs()[1] == 1, "the first run")
+        until(lambda: marks.begun()[1] == 1, "the first run")
     with Worker("atomic", pool, broker, marks).ready():
-        until(lambda: marks.runs()[1] == 2, "the second run", 20)
-
-    assert {1: 2} == dict(marks.runs())
+        until(lambda: marks.begun()[1] == 2, "the second run", 20)

@@ -1,35 +1,42 @@
 """Each task once: an ETA beyond the visibility time-out, and workers of both transports."""
 
 import time
-from collections.abc import Callable
 from contextlib import ExitStack
 
-import pytest
-from lab import POOLS, Marks, Redis, Worker, send, until
+from lab import ALL_LANES, POOLS, Marks, Redis, Worker, lanes_of, send, until
+from lab.cell import outcome
+from lab.table import Table
+from lab.waiting import holds_within
 
 TASKS = 20
 
+#: Seconds.
+ETA, VISIBILITY = 7, 2
 
-@pytest.mark.parametrize("pool", POOLS)
-@pytest.mark.parametrize("transport", ["atomic", "stock"])
-def test_an_eta_beyond_the_visibility_timeout(
-    transport: str, pool: str, broker: Redis, marks: Marks, row: Callable[..., None]
-) -> None:
+
+def test_an_eta_beyond_the_visibility_timeout(broker: Redis, table: Table) -> None:
     """
     Tasks that wait three times the visibility time-out run once; with Kombu's own several times.
-    """
-    with (
-        Worker(transport, pool, broker, marks, visibility=2, NUMBER="1").ready(),
-        Worker(transport, pool, broker, marks, visibility=2, NUMBER="2").ready(),
-    ):
-        send(broker, range(TASKS), eta=time.time() + 7)
-        until(lambda: len(marks.runs()) == TASKS and broker.waiting() == 0, "all tasks")
-    runs = marks.runs()
-    extra = sum(runs.values()) - TASKS
-    row("ETA of 7 s, time-out 2 s", f"{transport} {pool}", TASKS, TASKS - len(runs), extra)
 
-    assert TASKS == len(runs)
-    assert extra == 0 or transport == "stock"
+    Two workers on each queue, of which one finds what the other holds.
+    """
+    kinds = [kind for kind in ALL_LANES if kind.acks == "late"]
+    with (
+        lanes_of(broker, kinds, visibility=VISIBILITY) as lanes,
+        lanes_of(broker, kinds, visibility=VISIBILITY, NUMBER="2") as more,
+    ):
+        for lane in lanes:
+            send(lane.broker, range(TASKS), eta=time.time() + ETA)
+            lane.sent.update(range(TASKS))
+        ours = [lane for lane in lanes if lane.kind.transport == "atomic"]
+        until(lambda: all(lane.broker.is_empty() for lane in ours), "all tasks")
+        holds_within(lambda: all(lane.broker.is_empty() for lane in lanes), 5)
+        assert all(lane.alive() for lane in more)
+        for lane in lanes:
+            table.add(f"ETA {ETA} s, time-out {VISIBILITY} s", lane.kind, outcome(lane))
+
+    for lane in ours:
+        assert dict.fromkeys(range(TASKS), 1) == lane.marks.runs()
 
 
 def test_workers_of_both_transports_on_one_queue(broker: Redis, marks: Marks) -> None:
@@ -48,7 +55,7 @@ def test_workers_of_both_transports_on_one_queue(broker: Redis, marks: Marks) ->
             for place, priority in enumerate((0, 3, 6, 9)):
                 first = number + 5 * place
                 send(broker, range(first, first + 5), priority=priority)
-        until(lambda: len(marks.runs()) == 2000 and broker.waiting() == 0, "all tasks")
+        until(lambda: len(marks.runs()) == 2000 and broker.is_empty(), "all tasks")
         codes = [worker.stop() for worker in workers]
 
     assert {1} == set(marks.runs().values())

@@ -6,33 +6,48 @@ no fault of the broker touches.
 """
 
 import os
+import select
 import time
 
 import steps
 from celery import Celery
 from celery.signals import worker_ready
 
-if os.environ["TRANSPORT"] == "atomic":
+#: "late" or "early" if `celery worker` was started, nothing if `task-server worker`.
+BARE = os.environ.get("BARE")
+
+if BARE and os.environ["TRANSPORT"] == "atomic":
     from task_server import transport
 
     assert transport.install()
 
 app = Celery("marks", broker=os.environ["BROKER"])
-app.conf.update(
-    task_ignore_result=True,
-    task_acks_late=True,
-    task_reject_on_worker_lost=True,
-    worker_prefetch_multiplier=4,
-    worker_hijack_root_logger=False,
-    broker_connection_retry_on_startup=True,
-    broker_connection_max_retries=None,
-    broker_transport_options={
+if not os.environ.get("RESULTS"):
+    app.conf.task_ignore_result = True
+if BARE != "early":
+    # What a test would wait for too long.
+    app.conf.broker_transport_options = {
+        "unacked_restore_interval": float(os.environ.get("RESTORE", "1"))
+    }
+for name in ("health_check_interval", "socket_timeout"):
+    if name.upper() in os.environ:
+        app.conf.broker_transport_options[name] = float(os.environ[name.upper()])
+if BARE == "late":
+    app.conf.update(
+        task_acks_late=True,
+        task_reject_on_worker_lost=True,
+        worker_prefetch_multiplier=4,
+        worker_hijack_root_logger=False,
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+    )
+    app.conf.broker_transport_options |= {
         "visibility_timeout": float(os.environ["VISIBILITY_TIMEOUT"]),
         "max_connections": 100,
-        "unacked_restore_interval": float(os.environ.get("RESTORE", "1")),
         "unacked_restore_throttle": 1,
-    },
-)
+    }
+if os.environ.get("RESULTS"):
+    app.conf.result_backend = os.environ["BROKER"]
 
 MARKS = os.open(os.environ["MARKS"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 
@@ -42,16 +57,31 @@ MARK = os.environ.get("MARK", "number")
 
 @app.task
 def mark(number: int, seconds: float = 0.0) -> None:
+    """Take *seconds*; leave a mark before and after."""
     if MARK == "time":
         os.write(MARKS, f"{time.time()}\n".encode())
-    elif MARK != "no":
-        os.write(MARKS, b"%d\n" % number)
+    elif MARK == "number":
+        os.write(MARKS, b"+%d\n" % number)
     if seconds:
-        time.sleep(seconds)
+        # time.sleep fails under the libfaketime that test_clock uses.
+        select.select([], [], [], seconds)
+    if MARK == "number":
+        os.write(MARKS, f"{number} {time.monotonic():.3f}\n".encode())
+
+
+@app.task
+def eat(number: int, mebibytes: float) -> None:
+    """Take *mebibytes* of memory, but not if it has tried before."""
+    tried = f"{os.environ['MARKS']}.{number}"
+    if not os.path.exists(tried):  # noqa: PTH110 - nothing more is imported than must be
+        os.close(os.open(tried, os.O_CREAT))
+        bytearray(int(mebibytes) << 20)[::4096] = b"x" * (int(mebibytes) << 8)
+    mark.run(number)
 
 
 @worker_ready.connect
 def ready(**_: object) -> None:
+    """Tell the test."""
     os.write(int(os.environ["READY"]), b"ready\n")
 
 

@@ -1,0 +1,148 @@
+"""A Redis that can be stopped, killed and made to run short of something."""
+
+import os
+import signal
+import socket
+import subprocess
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Self
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from lab.waiting import until
+from task_server.local import binaries
+
+#: A client of a test waits so long for an answer, in seconds.
+PATIENCE = 2.0
+
+
+class Broker:
+    """One database of a server."""
+
+    def __init__(self, server: "Redis", number: int = 0) -> None:
+        self.server = server
+        self.number = number
+        self.folder = server.folder
+        self.url = f"redis://127.0.0.1:{server.port}/{number}"
+        # By the socket of the file system, which a fault of the network does
+        # not reach. It must not try again by itself: a message would be sent
+        # twice and counted as a second run.
+        self.client = redis.Redis(
+            unix_socket_path=str(server.path),
+            db=number,
+            socket_timeout=PATIENCE,
+            retry=Retry(NoBackoff(), 0),
+        )
+
+    def waiting(self) -> int:
+        """Return how many messages are queued or unacked."""
+        queued = sum(int(self.client.llen(key)) for key in self.queues())  # type: ignore[arg-type]
+        return queued + int(self.client.hlen("unacked"))  # type: ignore[arg-type]
+
+    def queues(self) -> list[bytes]:
+        """Return the lists of messages, one a priority."""
+        return [b"celery", *self.client.keys("celery\x06\x16*")]  # type: ignore[misc]
+
+    def is_empty(self) -> bool:
+        """Whether no message is queued or unacked; False without an answer."""
+        try:
+            return self.waiting() == 0
+        except redis.RedisError:
+            return False
+
+
+class Redis(Broker):
+    """
+    A server with an append-only file, and its first database.
+
+    It listens on a port of loopback and on a socket of the file system.
+
+    Args:
+        prefix: A command that the server is started by, such as `ip netns exec`.
+
+        data: Folder of its data; unset, *folder*.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *options: str,
+        prefix: Sequence[str] = (),
+        data: Path | None = None,
+        name: str = "redis",
+    ) -> None:
+        self.folder = folder
+        self.path = folder / f"{name}.sock"
+        self.port = free_port()
+        self.log = folder / f"{name}.log"
+        self.process: subprocess.Popen[bytes] | None = None
+        self._options = options
+        self._prefix = prefix
+        self._data = data or folder
+        super().__init__(self)
+        self.databases: list[Broker] = [self]
+
+    def database(self, number: int) -> Broker:
+        """Return the database *number*."""
+        while len(self.databases) <= number:
+            self.databases.append(Broker(self, len(self.databases)))
+        return self.databases[number]
+
+    def start(self) -> Self:
+        """Start it, and wait until it answers."""
+        binary = binaries.redis(os.environ)
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [
+                    *(*self._prefix, binary.path, "--port", str(self.port)),
+                    *("--bind", "127.0.0.1", "--unixsocket", self.path, "--dir", self._data),
+                    *("--appendonly", "yes", "--save", "", *self._options),
+                ],
+                stdout=log,
+                stderr=log,
+            )
+        until(self._answers, "Redis to answer")
+        return self
+
+    def _answers(self) -> bool:
+        try:
+            return bool(self.client.ping())
+        except redis.RedisError:
+            return False
+
+    def stop(self) -> None:
+        """End as with SHUTDOWN."""
+        self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End it at once."""
+        self._end(signal.SIGKILL)
+
+    def signal(self, number: int) -> None:
+        """Send it the signal *number*."""
+        assert self.process is not None
+        self.process.send_signal(number)
+
+    def is_running(self) -> bool:
+        """Whether the process lives."""
+        return self.process is not None and self.process.poll() is None
+
+    def _end(self, number: int) -> None:
+        if self.process is None:
+            return
+        with suppress(ProcessLookupError):
+            self.process.send_signal(number)
+        self.process.wait(30)
+        for database in self.databases:
+            pool: Any = database.client.connection_pool
+            pool.disconnect()
+
+
+def free_port() -> int:
+    """Return a TCP port of loopback that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])

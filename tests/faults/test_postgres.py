@@ -1,0 +1,53 @@
+"""PostgreSQL goes and comes back, while tasks write into it."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from threading import Event
+
+import pytest
+from lab import Lane, Redis, lanes_of
+from lab.cell import ride
+from lab.load import Load
+from lab.postgres_server import Postgres
+from lab.table import Table
+
+from task_server.errors import LocalServerError
+
+#: Seconds without a server.
+DOWN = 2.0
+
+FAULTS = {
+    "PostgreSQL restart": Postgres.stop,
+    "PostgreSQL kill -9, restart": Postgres.kill,
+}
+
+
+@pytest.fixture
+def database(require, folder: Path) -> Iterator[Postgres]:
+    """Return a PostgreSQL of this test."""
+    server = Postgres(folder)
+    try:
+        server.start()
+    except LocalServerError as error:
+        require("postgres", str(error))
+    server.prepare()
+    yield server
+    server.stop()
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_postgres_goes_and_comes_back(
+    fault: str, database: Postgres, broker: Redis, table: Table
+) -> None:
+    """
+    Tasks that ask for another run when the database is lost are all run; no worker needs help.
+    """
+
+    def happen(lanes: Sequence[Lane], load: Load) -> None:
+        FAULTS[fault](database)
+        Event().wait(DOWN)
+        database.start()
+
+    options = {"app": "pg", "DATABASE_URL": database.url}
+    with lanes_of(broker, marks=database.marks, **options) as lanes:
+        ride(fault, lanes, happen, table, Load(lanes, task="pg.note"))

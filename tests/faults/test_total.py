@@ -1,0 +1,11 @@
+"""The run as a whole."""
+
+from lab.table import Table
+
+
+def test_only_stock_loses_messages(table: Table) -> None:
+    """
+    Of all faults of this run none lost a message of our transport, and some did of Kombu's.
+    """
+    assert 0 == table.total("atomic")[1]
+    assert 0 < table.total("stock")[1]
