@@ -1,10 +1,14 @@
 """Which tasks run in the gevent pool, and how they are stopped."""
 
+import logging
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import gevent
+from billiard.einfo import ExceptionInfo
 from gevent import GreenletExit
+
+logger = logging.getLogger(__name__)
 
 #: Seconds a stopped task has for its `finally` blocks.
 GRACE = 2.0
@@ -84,6 +88,13 @@ class GeventTasks:
             except GreenletExit:
                 self._silence(uuid)
                 raise
+            except Exception as error:  # noqa: BLE001 - whatever it is, the greenlet ends with it
+                # The result backend has refused the result and then the
+                # failure. A prefork child reports it to the main process,
+                # which acknowledges; here nobody would be told, and the
+                # message would be held for as long as the worker lives.
+                logger.error("%s[%s]: its result is lost: %r", name, uuid, error)  # noqa: TRY400 - Celery has logged it
+                result = 1, ExceptionInfo(), 0.0
             failed = result[0]
             if failed and uuid in self._stopping:
                 # What a task makes of GreenletExit is not its result.
