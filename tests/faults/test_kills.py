@@ -23,8 +23,7 @@ LONGEST_LIFE = 0.5
 #: Transports and pools to kill, such as atomic-gevent-late; all unless FAULTS_LANES names some.
 CHOSEN = os.environ.get("FAULTS_LANES", "").split()
 
-
-#: Messages that are sent at once when fewer than half of that are left.
+#: Messages that are sent at once when fewer than half of that are queued.
 BATCH = 1000
 
 
@@ -59,7 +58,7 @@ def kill_again_and_again(lane: Lane, victim: str, kills: int) -> Cell:
     chance, pause, number = random.Random(6), Event(), 0
     times = []
     for _ in range(kills):
-        if lane.broker.waiting() < BATCH // 2:
+        if lane.broker.queued() < BATCH // 2:
             numbers = range(number, number + BATCH)
             number += send(lane.broker, numbers)
             lane.sent.update(numbers)

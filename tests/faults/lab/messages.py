@@ -67,8 +67,14 @@ def send(
 
 
 def left(broker: Broker) -> set[int]:
-    """Return the numbers of the messages that are queued, unacked or put aside as dead."""
+    """Return the numbers of the messages that are queued or unacked."""
     return {_number(text) for text in _texts(broker)}
+
+
+def aside(broker: Broker) -> set[int]:
+    """Return the numbers of the messages that were put aside, since too many workers had died."""
+    records: Any = broker.client.hvals("unacked.dead")
+    return {_number(json.loads(json.loads(record)["text"])) for record in records}
 
 
 def _texts(broker: Broker) -> Iterator[dict[str, Any]]:
@@ -77,8 +83,6 @@ def _texts(broker: Broker) -> Iterator[dict[str, Any]]:
         yield from map(json.loads, client.lrange(key, 0, -1))
     for entry in client.hvals("unacked"):
         yield json.loads(entry)[0]
-    for record in client.hvals("unacked.dead"):
-        yield json.loads(json.loads(record)["text"])
 
 
 def _number(text: dict[str, Any]) -> int:

@@ -40,8 +40,11 @@ class Broker:
 
     def waiting(self) -> int:
         """Return how many messages are queued or unacked."""
-        queued = sum(int(self.client.llen(key)) for key in self.queues())  # type: ignore[arg-type]
-        return queued + int(self.client.hlen("unacked"))  # type: ignore[arg-type]
+        return self.queued() + int(self.client.hlen("unacked"))  # type: ignore[arg-type]
+
+    def queued(self) -> int:
+        """Return how many messages no worker has taken."""
+        return sum(int(self.client.llen(key)) for key in self.queues())  # type: ignore[arg-type]
 
     def queues(self) -> list[bytes]:
         """Return the lists of messages, one a priority."""

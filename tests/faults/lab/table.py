@@ -14,9 +14,12 @@ class Cell:
     What became of one worker under one fault.
 
     Attributes:
-        lost: Messages that were neither run to their end nor are in Redis.
+        lost: Messages that were not run to their end, and are nowhere in Redis.
 
-        left: Messages that are in Redis when the test ends.
+        left: Messages that are queued or unacked when the test ends.
+
+        aside: Messages that were never run and put aside, since too many
+            workers died that held them.
 
         extra: Runs of messages that had been run to their end before.
 
@@ -29,6 +32,7 @@ class Cell:
     sent: int
     lost: int
     left: int = 0
+    aside: int = 0
     extra: int | None = None
     resumes: str = ""
     alive: str = ""
@@ -36,13 +40,13 @@ class Cell:
     def words(self) -> tuple[str, ...]:
         """Return the fields as the table shows them."""
         return (
-            *(str(self.sent), str(self.lost), str(self.left)),
+            *(str(self.sent), str(self.lost), str(self.left), str(self.aside)),
             "" if self.extra is None else str(self.extra),
             *(self.resumes, self.alive),
         )
 
 
-HEAD = ("sent", "lost", "left", "extra", "resumes", "alive")
+HEAD = ("sent", "lost", "left", "aside", "extra", "resumes", "alive")
 
 
 class Table:
@@ -79,11 +83,12 @@ class Table:
             rows.append((fault, pool, acks, *words[0], *words[1]))
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         first = sum(widths[:3]) + 2 * 3
-        second = sum(widths[3:9]) + 2 * 6
+        split = 3 + len(HEAD)
+        second = sum(widths[3:split]) + 2 * len(HEAD)
         yield f"{'':{first}}| {'atomic':{second}}| stock"
         for row in rows:
             words = [text.ljust(width) for text, width in zip(row, widths, strict=True)]
-            groups = (words[:3], words[3:9], words[9:])
+            groups = (words[:3], words[3:split], words[split:])
             yield "  | ".join("  ".join(group) for group in groups).rstrip()
         for side in SIDES:
             cells, lost = self.total(side)
