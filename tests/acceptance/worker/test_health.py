@@ -4,6 +4,7 @@ import signal
 from collections.abc import Callable
 
 import pytest
+from relay import Relay
 from worker_child import BOTH, POOLS, Broker, Worker, at_rest, eventually
 
 
@@ -115,6 +116,50 @@ def test_a_worker_waits_for_redis_at_its_start(
 
     assert (True, False) == (verdict.alive, verdict.ready)
     assert "WATCHDOG=1" not in said
+
+
+@pytest.mark.parametrize("pool", POOLS)
+@BOTH
+def test_a_connection_that_passes_nothing_is_not_called_healthy(
+    pool: str, broker: Broker, start: Callable[..., Worker], send: Callable[..., None]
+) -> None:
+    """
+    A firewall has forgotten the worker's connections: it makes new ones, or is called dead.
+    """
+    with Relay(broker.port) as relay:
+        worker = start(pool, environ={"TASK_SERVER_BROKER_URL": relay.url})
+        worker.hear("READY=1")
+        send("work", 0)
+        eventually(lambda: worker.ends() == {0: 1})
+        relay.freeze()
+
+        def is_told() -> bool:
+            # Kombu's transport loses what Redis has sent into the void: give it more.
+            if not broker.queued():
+                send("work", 1)
+            return worker.ends()[1] > 0 or not worker.verdict().alive
+
+        eventually(is_told, 90)
+
+
+@pytest.mark.parametrize("pool", POOLS)
+def test_a_consumer_that_takes_nothing_is_dead(
+    pool: str, broker: Broker, start: Callable[..., Worker], send: Callable[..., None]
+) -> None:
+    """
+    Its loop turns and Redis answers, but messages lie in its queue and its places are free.
+    """
+    worker = start(pool, environ={"PROJ_STUCK": "yes"})
+    worker.hear("READY=1")
+    for number in range(3):
+        send("work", number)
+
+    # It looks at its queues six times a minute, and must see two looks alike.
+    verdict = eventually(lambda: (v := worker.verdict(backlog=2)) and not v.alive and v, 60)
+
+    assert "messages wait" in verdict.reason
+    assert worker.heartbeat().connected  # type: ignore[union-attr]
+    assert worker.verdict().alive
 
 
 @pytest.mark.parametrize("pool", POOLS)

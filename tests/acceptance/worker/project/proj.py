@@ -5,6 +5,7 @@ import signal
 import time
 
 from celery import Celery
+from celery.signals import worker_ready
 
 app = Celery("proj")
 app.conf.task_ignore_result = True
@@ -88,3 +89,11 @@ def hold(number: int, mebibytes: int) -> None:
     """Keep *mebibytes* for ever."""
     HELD.append(b"x" * (mebibytes << 20))
     note(f"done {number} {os.getpid()}")
+
+
+if os.environ.get("PROJ_STUCK"):
+
+    @worker_ready.connect
+    def get_stuck(sender, **_):
+        """Take no message any more, as if the count of those in hand were wrong."""
+        sender.task_consumer.channel.qos.can_consume = lambda: False
