@@ -127,6 +127,8 @@ in
   gevent-image = contents project.images.geventWorkerImage;
   flower-image = contents project.images.flowerImage;
   foreign-image = foreign.images.workerImage;
+  # What `nix build .#stack` gives; the tests hold it against the images.
+  inherit (project) stack;
 
   one-machine = vm (tests + "/vm/one-machine.nix");
   three-machines = vm (tests + "/vm/three-machines.nix");
