@@ -95,6 +95,7 @@ class Fetcher:
         self._told = True
         self._changed = False
         self._known = False
+        self._refused = False
         self._rest_until = 0.0
         self._limit = 0
         self._at = 0.0
@@ -197,12 +198,15 @@ class Fetcher:
         except ResponseError as error:
             self._keep_acks()
             self._rest(REFUSED_WAIT)
-            logger.warning("Redis refuses to hand out messages, next try in a second: %s", error)
+            level = logging.DEBUG if self._refused else logging.WARNING
+            logger.log(level, "Redis refuses to hand out messages, tried each second: %s", error)
+            self._refused = True
             return None
         except BaseException:
             self._lost()
             client.connection.disconnect()
             raise
+        self._refused = False
         if sent is Sent.FETCH:
             self._known = True
             self._acks = []

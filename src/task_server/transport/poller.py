@@ -40,6 +40,7 @@ class MultiChannelPoller(redis.MultiChannelPoller):  # type: ignore[misc]
         self._next_turn = 0.0
         self._next_restore = 0.0
         self._next_hold = 0.0
+        self._refused = False
 
     def join(self, loop: Any, interval: float) -> None:
         """Take a turn every *interval* seconds of Kombu's event loop."""
@@ -168,8 +169,15 @@ class MultiChannelPoller(redis.MultiChannelPoller):  # type: ignore[misc]
                 )
                 if first.grace_left:
                     self._next_restore = now + min(first.grace_left, first.restore_interval)
-        except (*first.connection_errors, first.ResponseError):
+        except first.connection_errors:
             logger.debug("Redis did not answer; the loop will notice by itself", exc_info=True)
+        except first.ResponseError as error:
+            # A full worker fetches nothing, so that nothing else would say it.
+            level = logging.DEBUG if self._refused else logging.WARNING
+            logger.log(level, "Redis refuses this worker's signs of life: %s", error)
+            self._refused = True
+        else:
+            self._refused = False
 
     def maybe_restore_messages(self) -> Any:
         """

@@ -120,10 +120,10 @@ class QoS(redis.QoS):  # type: ignore[misc]
         else:
             try:
                 self._remove_from_indices(delivery_tag).execute()
-            except channel.connection_errors as error:
-                # Kombu gives up here, and the task runs again.
-                logger.warning("an acknowledgement will be sent again: %s", error)
-                self._acks.append(delivery_tag)
+            except (*channel.connection_errors, channel.ResponseError) as error:
+                # Kombu gives up here, and the task runs again. Without memory, or
+                # room for its file, Redis refuses, which would end the worker.
+                self._owe(delivery_tag, error)
         virtual.QoS.ack(self, delivery_tag)
         self.lost.discard(delivery_tag)
         self._tell_the_loop()
@@ -132,12 +132,27 @@ class QoS(redis.QoS):  # type: ignore[misc]
         """Give a message back or drop it; the freed place is news for the loop."""
         lost = delivery_tag in self.lost
         self.lost.discard(delivery_tag)
-        if requeue and lost:
-            self.restore([delivery_tag], leftmost=True, death=CHILD_DIED)
+        try:
+            if requeue and lost:
+                self.restore([delivery_tag], leftmost=True, death=CHILD_DIED)
+                virtual.QoS.ack(self, delivery_tag)
+            else:
+                super().reject(delivery_tag, requeue=requeue)
+        except self.channel.ResponseError as error:
+            # As an acknowledgement; of who died of it nothing is known then.
+            if requeue:
+                logger.warning("a message will be given back later: %s", error)
+                self.channel.late.restores.append((delivery_tag, time()))
+            else:
+                self._owe(delivery_tag, error)
             virtual.QoS.ack(self, delivery_tag)
-        else:
-            super().reject(delivery_tag, requeue=requeue)
         self._tell_the_loop()
+
+    def _owe(self, delivery_tag: str, error: Exception) -> None:
+        """Keep an acknowledgement that could not be sent, and say so of the first."""
+        level = logging.DEBUG if self._acks else logging.WARNING
+        logger.log(level, "an acknowledgement will be sent again: %s", error)
+        self._acks.append(delivery_tag)
 
     def _tell_the_loop(self) -> None:
         # A greenlet or thread that acknowledges frees a place; the loop waits
@@ -167,6 +182,9 @@ class QoS(redis.QoS):  # type: ignore[misc]
         """
         Send all waiting acknowledgements now.
 
+        Those that Redis refuses, without memory or room for its file, are kept
+        for later.
+
         Raises:
             One of the connection's errors; the acknowledgements are kept.
         """
@@ -175,6 +193,10 @@ class QoS(redis.QoS):  # type: ignore[misc]
                 hash_key, index_key = self.channel.unacked_keys()
                 with self.channel.bare_client().pipeline() as pipe:
                     pipe.zrem(index_key, *tags).hdel(hash_key, *tags).execute()
+            except self.channel.ResponseError as error:
+                self.keep_acks(tags)
+                logger.debug("acknowledgements will be sent again: %s", error)
+                return
             except BaseException:
                 self.keep_acks(tags)
                 raise

@@ -3,9 +3,27 @@
 import logging
 import os
 import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from threading import Event, Thread
 
-from peers import until
+import pytest
+from peers import Started, until
+
+
+@pytest.fixture
+def refusing(server: Started) -> Callable[[], AbstractContextManager[None]]:
+    """Let the server refuse to write, as it does without memory or room on its disk."""
+
+    @contextmanager
+    def refuse() -> Iterator[None]:
+        server.client().config_set("min-replicas-to-write", "1")
+        try:
+            yield
+        finally:
+            server.client().config_set("min-replicas-to-write", "0")
+
+    return refuse
 
 
 def test_a_held_message_does_not_multiply(worker, publish, server) -> None:
@@ -117,6 +135,64 @@ def test_an_acknowledgement_after_the_connection_is_said_by_the_next(
 
     assert [] == second.bodies
     assert 0 == server.client().zcard("unacked_index")
+
+
+def test_an_acknowledgement_that_is_refused_is_sent_again(
+    worker, publish, server, caplog, refusing
+) -> None:
+    """
+    A server that refuses to write ends no worker; it gets the acknowledgements afterwards.
+    """
+    consumer = worker(visibility_timeout=1, poison_limit=0)
+    consumer.acknowledges = False
+    publish(1)
+    publish(2)
+    consumer.run(lambda: len(consumer.bodies) == 2)
+    consumer.idle()
+    with refusing(), caplog.at_level(logging.WARNING):
+        consumer.messages[0].ack()
+        consumer.messages[1].reject()
+        consumer.run(lambda: "refuses to hand out" in caplog.text, "the refusal")
+    assert not consumer.channel.qos._delivered.keys() - consumer.channel.qos._dirty
+    consumer.run(lambda: server.client().hlen("unacked") == 0, "the acknowledgements")
+
+    assert [1, 2] == consumer.bodies
+    assert 1 == caplog.text.count("an acknowledgement will be sent again: ")
+
+
+def test_what_cannot_be_given_back_is_later(worker, publish, server, caplog, refusing) -> None:
+    """
+    A message that is requeued while the server refuses to write is delivered again, once.
+    """
+    consumer = worker(visibility_timeout=1)
+    consumer.acknowledges = False
+    publish("back")
+    consumer.run(lambda: consumer.bodies)
+    consumer.acknowledges = True
+    with refusing(), caplog.at_level(logging.WARNING):
+        consumer.messages[0].requeue()
+        consumer.run(lambda: "refuses to hand out" in caplog.text, "the refusal")
+    consumer.run(lambda: len(consumer.bodies) == 2)
+    consumer.idle()
+
+    assert (["back"] * 2, 0) == (consumer.bodies, server.client().hlen("unacked"))
+
+
+def test_refused_signs_of_life_are_one_line(worker, publish, caplog, refusing) -> None:
+    """
+    While the server refuses to write a full worker says so once, and goes on.
+    """
+    consumer = worker(limit=1, visibility_timeout=1)
+    consumer.acknowledges = False
+    publish("long")
+    consumer.run(lambda: consumer.bodies)
+    with refusing(), caplog.at_level(logging.WARNING):
+        consumer.run(lambda: "signs of life" in caplog.text, "the refusal")
+        end = time.monotonic() + 1
+        consumer.run(lambda: time.monotonic() > end)
+
+    assert 1 == caplog.text.count("Redis refuses this worker's signs of life: NOREPLICAS")
+    assert "Traceback" not in caplog.text
 
 
 def test_an_acknowledgement_of_another_thread_ends_the_wait(worker, publish) -> None:
