@@ -92,8 +92,9 @@ class WorkerConfig:
         "stock",
     )
     poison_limit: int = setting(
-        "A task is put aside when so many workers, or children, died while they ran it; "
-        "0 is never (atomic transport).",
+        "A task is put aside when so many workers, or children, died while they ran it; of one "
+        "that ended too soon to say what it ran, all that it held count once. 0 is never "
+        "(atomic transport).",
         values.integer(0),
         3,
     )

@@ -135,7 +135,7 @@ class Fetcher:
         arguments = [
             *(self._limit, repr(now), len(queues)),
             *("1" if channel.cycle_rotates else "0", self._name, LEASE),
-            *(described(now), *self._acks),
+            *(described(now, tells=channel.qos.tells), *self._acks),
         ]
         keys = [*channel.unacked_keys(), *self._own_keys(), channel.unreadable_key, *self._keys]
         try:

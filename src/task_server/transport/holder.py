@@ -9,11 +9,16 @@ import json
 import os
 from socket import gethostname
 from typing import Any, Final
+from uuid import uuid4
 
 #: What the fetch writes before the holder. Kombu's JSON has a space after the
 #: colon: an entry that Kombu wrote, of a message that was held here once, is
 #: not taken for one of ours, whose worker gives signs of life.
 MARK: Final = b'"holder":{'
+
+
+#: This process among all that ever held a message; pids of containers repeat.
+RUN: Final = uuid4().hex
 
 
 class _Node:
@@ -30,9 +35,14 @@ def node() -> str:
     return _Node.name or f"celery@{gethostname()}"
 
 
-def described(taken: float) -> str:
-    """Return this process as a holder since *taken*, seconds: JSON, without its opening brace."""
-    return f'"node": {json.dumps(node())}, "pid": {os.getpid()}, "taken": {taken!r}}}'
+def described(taken: float, *, tells: bool) -> str:
+    """
+    Return this process as a holder since *taken*, seconds: JSON, without its opening brace.
+
+    Only one that *tells* which tasks have begun has a `run`.
+    """
+    run = f', "run": "{RUN}"' if tells else ""
+    return f'"node": {json.dumps(node())}, "pid": {os.getpid()}, "taken": {taken!r}{run}}}'
 
 
 def is_here(holder: Any) -> bool:

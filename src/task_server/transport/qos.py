@@ -15,7 +15,7 @@ from kombu.transport import virtual
 from kombu.utils.encoding import bytes_to_str
 from kombu.utils.json import dumps, loads
 
-from task_server.transport import holder
+from task_server.transport import begun, holder
 from task_server.transport.dead import Dead, record_of
 from task_server.transport.holder import MARK
 from task_server.transport.script import DUE, RESTORE
@@ -53,11 +53,14 @@ class Late:
             have moved: the time (seconds) that their messages are registered
             with, and the one (by the monotonic clock) until which to look for
             them. A server that hung may run a fetch after its connection.
+
+        begun: Delivery tags of whose tasks Redis has heard that they have begun.
     """
 
     acks: deque[str] = field(default_factory=lambda: deque(maxlen=MOST_LATE))
     restores: deque[tuple[str, float]] = field(default_factory=lambda: deque(maxlen=MOST_LATE))
     fetches: deque[tuple[float, float]] = field(default_factory=lambda: deque(maxlen=BATCH))
+    begun: set[str] = field(default_factory=set)
 
 
 class QoS(redis.QoS):  # type: ignore[misc]
@@ -70,9 +73,13 @@ class QoS(redis.QoS):  # type: ignore[misc]
 
         lost: Delivery tags whose task has just taken its process with it; the
             worker says which.
+
+        tells: Whether Redis hears which tasks have begun. If not, all that a
+            dead worker held may be what it died of.
     """
 
     channel: "Channel"
+    tells = False
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -231,6 +238,40 @@ class QoS(redis.QoS):  # type: ignore[misc]
             times = dict.fromkeys(held[first : first + BATCH * 10], time())
             with self.channel.conn_or_acquire() as client:
                 client.zadd(self.unacked_index_key, times, xx=True)
+        if self.tells:
+            self._tell_begun()
+
+    def _tell_begun(self) -> None:
+        """Tell the server which tasks have begun, and which of them have ended."""
+        told = self.channel.late.begun
+        # In this order: a task that begins meanwhile has not ended.
+        before = set(told)
+        running = set(self.running())
+        if ended := before - running:
+            told -= ended
+        if running or ended:
+            told |= running
+            begun.tell(*self._own_begun(), begun=running, ended=ended)
+
+    def _own_begun(self) -> tuple[Any, str, float]:
+        channel = self.channel
+        key = begun.key_of(channel.unacked_keys()[0], holder.RUN)
+        return channel.bare_client(), key, self.visibility_timeout
+
+    def begin(self, delivery_tag: str) -> None:
+        """
+        Tell the server that the task of a marked message is about to begin.
+
+        Without a server it begins all the same.
+        """
+        channel = self.channel
+        if channel.closed or channel.connection is None or channel.connection.client is None:
+            return
+        channel.late.begun.add(delivery_tag)
+        try:
+            begun.tell(*self._own_begun(), begun=[delivery_tag])
+        except (*channel.connection_errors, channel.ResponseError) as error:
+            logger.debug("Redis did not hear that a task begins: %s", error)
 
     # Restore
 
@@ -329,14 +370,15 @@ class QoS(redis.QoS):  # type: ignore[misc]
 
             leftmost: Deliver them after all others.
 
-            death: Why whoever ran them must be dead; a message that has seen
-                too many deaths is put aside.
+            death: Why whoever ran them must be dead; a message of which too
+                many have died is put aside.
         """
         if not tags:
             return 0
         channel = self.channel
         client = channel.bare_client()
         keys = (*channel.unacked_keys(), channel.dead_key)
+        inquest = begun.Inquest(client, keys[0])
         arguments: list[str] = [
             "LPUSH" if leftmost else "RPUSH",
             "" if latest is None else repr(latest),
@@ -346,7 +388,7 @@ class QoS(redis.QoS):  # type: ignore[misc]
                 arguments.extend((tag, "", "forget", "", ""))
                 continue
             sha = hashlib.sha1(entry, usedforsecurity=False).hexdigest()
-            for step in self._destinations(tag, entry, death):
+            for step in self._destinations(tag, entry, death, inquest):
                 arguments.extend((tag, sha, *step))
         count, *dead = RESTORE.run(client, keys, arguments)
         if dead:
@@ -366,7 +408,7 @@ class QoS(redis.QoS):  # type: ignore[misc]
                 )
 
     def _destinations(
-        self, tag: str, entry: bytes, death: str | None
+        self, tag: str, entry: bytes, death: str | None, inquest: begun.Inquest
     ) -> list[tuple[str, str, str]]:
         """
         Return what becomes of the message: 'push' or 'dead', the list, the text.
@@ -384,15 +426,19 @@ class QoS(redis.QoS):  # type: ignore[misc]
             lists = [channel.prefixed(channel._q_for_pri(queue, priority)) for queue in queues]
             # Kombu's transport gives no sign of life, and is alive for all that.
             if death is not None and channel.poison_limit and MARK in entry and held_by:
-                deaths = [*payload.get("deaths", ()), {"reason": death, **held_by, "at": time()}]
-                if queues and len(deaths) >= channel.poison_limit:
+                marked = "deaths" in payload
+                deaths = list(payload.get("deaths", ()))
+                if death == CHILD_DIED or inquest.is_suspect(tag, held_by, marked=marked):
+                    held_by.pop("run", None)
+                    deaths.append({"reason": death, **held_by, "at": time()})
+                if queues and deaths and len(deaths) >= channel.poison_limit:
                     payload.pop("deaths", None)
                     text = dumps(payload)
                     payload["deaths"] = deaths
                     return [("dead", "", record_of(payload, lists, queues[0], text, time()))]
                 payload["deaths"] = deaths
             text = dumps(payload)
-        except channel.connection_errors:
+        except (*channel.connection_errors, channel.ResponseError):
             raise
         except Exception:
             logger.exception("the unacked message %s cannot be delivered again, and is kept", tag)

@@ -85,6 +85,8 @@ class Debts:
 
             atomic: Any = QoS
             atomic.running = self._running
+            # Both pools tell of what may be poison, see `steps`.
+            atomic.tells = True
         channel: Any = redis.Channel
         qos: Any = redis.QoS
         channel.conn_or_acquire = _through_next(channel.conn_or_acquire, self)

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 from celery import bootsteps
 from celery.worker.control import Panel
 
-from task_server.worker import children, memory
+from task_server.worker import begun, children, memory
 from task_server.worker.absence import Absence
 from task_server.worker.drain import Drain
 from task_server.worker.handback import cancel_scheduled
@@ -43,12 +43,14 @@ class WorkerStep(bootsteps.StartStopStep):
             from task_server.worker.pool_gevent import GeventTasks  # noqa: PLC0415
 
             self.drain.tasks = GeventTasks(parent)
+            begun.tell_in_greenlets(parent.pool)
             self._loop = GeventLoop(self.drain, self._beat, self.heart.interval)
         else:
             from task_server.worker.pool_prefork import PreforkTasks  # noqa: PLC0415
 
             children.wrap_pool(parent.pool)
             self.drain.tasks = PreforkTasks(parent)
+            begun.tell_before_children(parent.pool)
         self.heart.beat()
 
     def register_with_event_loop(self, parent: Any, hub: Any) -> None:  # noqa: ARG002 - Celery's shape

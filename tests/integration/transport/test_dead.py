@@ -4,7 +4,9 @@ import json
 import logging
 import time
 
-from task_server.transport import dead
+import pytest
+
+from task_server.transport import dead, holder
 
 FAST = {"visibility_timeout": 1, "unacked_restore_interval": 0.5}
 
@@ -19,6 +21,25 @@ def let_die(worker, rounds: int, **options) -> None:
         one = worker(**FAST, **options)
         one.acknowledges = False
         one.run(lambda one=one: one.bodies)
+
+
+@pytest.fixture
+def telling(worker, monkeypatch):
+    """Make workers, each as in a process of its own, that tell which tasks have begun."""
+
+    def make(name: str, **options):
+        monkeypatch.setattr(holder, "RUN", name)
+        one = worker(**FAST, **options)
+        one.acknowledges = False
+        one.channel.late.begun.clear()
+        monkeypatch.setattr(one.channel.qos, "tells", True)
+        return one
+
+    return make
+
+
+def tag_of(worker, body) -> str:
+    return str(worker.messages[worker.bodies.index(body)].delivery_tag)
 
 
 def test_a_message_that_workers_die_of_is_put_aside(worker, publish, server, caplog) -> None:
@@ -39,6 +60,68 @@ def test_a_message_that_workers_die_of_is_put_aside(worker, publish, server, cap
     assert ["no sign of life"] * 2 == [death["reason"] for death in one.deaths]
     assert began < one.deaths[0]["taken"] < one.deaths[0]["at"] <= one.deaths[1]["taken"]
     assert "is put aside: 2 workers died while they had it" in caplog.text
+
+
+def test_only_what_had_begun_is_what_a_worker_died_of(telling, publish, server) -> None:
+    """
+    What a dead worker held beside the tasks that it ran is delivered again, and not put aside.
+    """
+    for body in ("runs", "waits", "waits too"):
+        publish(body)
+    first = telling("first", poison_limit=1)
+    first.run(lambda: len(first.bodies) == 3)
+    first.channel.qos.running = lambda: {tag_of(first, "runs")}
+    first.channel.qos.hold()
+    last = telling("last", poison_limit=1)
+    last.run(lambda: len(last.bodies) == 2)
+    last.run(lambda: dead_in(server), "the message to be put aside")
+    (one,) = dead_in(server)
+
+    assert {"waits", "waits too"} == set(last.bodies)
+    assert [tag_of(first, "runs")] == [one.tag]
+    assert [[], []] == [message._raw["deaths"] for message in last.messages]
+    assert "run" not in one.deaths[0]
+
+
+def test_a_task_that_has_ended_is_not_what_a_worker_died_of(telling, publish, server) -> None:
+    """
+    A retried task has a new begin to tell of: what has ended is taken back.
+    """
+    publish("retried")
+    publish("runs")
+    first = telling("first", poison_limit=1)
+    first.run(lambda: len(first.bodies) == 2)
+    for body in ("retried", "runs"):
+        first.channel.qos.running = lambda body=body: {tag_of(first, body)}
+        first.channel.qos.hold()
+    last = telling("last", poison_limit=1)
+    last.run(lambda: last.bodies and dead_in(server), "both messages")
+
+    assert ["retried"] == last.bodies
+    assert [tag_of(first, "runs")] == [one.tag for one in dead_in(server)]
+
+
+def test_a_worker_that_dies_before_it_tells_may_have_died_of_any(telling, publish, server) -> None:
+    """
+    Without a word of a begun task all that it held count, once: of those the next one tells.
+    """
+    publish("poison")
+    publish("fine")
+    for name in ("first", "second"):
+        one = telling(name, poison_limit=2)
+        one.run(lambda one=one: len(one.bodies) == 2)
+        deaths = [len(message._raw.get("deaths", ())) for message in one.messages]
+        assert [name == "second"] * 2 == deaths
+        if name == "second":
+            one.channel.qos.begin(tag_of(one, "poison"))
+    third = telling("third", poison_limit=2)
+    third.run(lambda: third.bodies and dead_in(server), "both messages")
+    fourth = telling("fourth", poison_limit=2)
+    fourth.run(lambda: fourth.bodies)
+
+    assert (["fine"], ["fine"]) == (third.bodies, fourth.bodies)
+    assert [1, 1] == [len(each.messages[0]._raw["deaths"]) for each in (third, fourth)]
+    assert [tag_of(one, "poison")] == [each.tag for each in dead_in(server)]
 
 
 def test_a_dead_message_is_delivered_again_with_no_death_counted(worker, publish, server) -> None:
