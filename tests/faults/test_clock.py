@@ -51,9 +51,10 @@ def test_the_clock_jumps(jump: int, require, broker: Redis, folder: Path, table:
 
 def test_one_of_two_clocks_is_ahead(require, broker: Redis, folder: Path, table: Table) -> None:
     """
-    Nothing is lost if a worker's clock is ahead of another's by more than the time-out.
+    Each task runs once if a worker's clock is ahead of another's by more than the time-out.
 
-    It takes what the other holds for abandoned; the extra runs are in the table.
+    With Kombu's transport it takes what the other holds for abandoned; the extra
+    runs are in the table.
     """
     clock = Clock(folder)
     clock.set(JUMP)
@@ -74,4 +75,4 @@ def test_one_of_two_clocks_is_ahead(require, broker: Redis, folder: Path, table:
             table.add("one of two clocks +2 h", lane.kind, outcome(lane))
 
     for lane in ours:
-        assert set(range(TASKS)) == set(lane.marks.runs())
+        assert dict.fromkeys(range(TASKS), 1) == lane.marks.runs()

@@ -5,23 +5,27 @@
 --       5 list of unreadable messages
 --       6… lists of the queues: all queues of the first priority in the order
 --          of the queue cycle, then all of the second priority, and so on
--- ARGV  1 most messages to move   2 time, seconds   3 number of queues
---       4 '1' if the queue cycle rotates            5 this worker
---       6 seconds a worker may watch without a sign of life
---       7 who holds what is moved: JSON, without its opening brace
---       8… delivery tags to acknowledge
+-- ARGV  1 most messages to move   2 number of queues
+--       3 '1' if the queue cycle rotates            4 this worker
+--       5 seconds a worker may watch without a sign of life
+--       6 who holds what is moved: JSON, without its opening brace
+--       7… delivery tags to acknowledge
+--
+-- Times are the server's: the clocks of two workers may differ.
 --
 -- Returns {state, list, tag, text, list, tag, text, …}, lists counted from 0. A
 -- tag is '' if the text could not be read and was put aside. States: 'more' (the limit was
 -- reached), 'some', and with no message at all 'watch' or 'wait'.
 local unacked, times, watchers, baton, unreadable = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
-local limit, now, queues, rotate = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3]), ARGV[4] == '1'
-local me, lease = ARGV[5], tonumber(ARGV[6])
-local holder = ', "holder":{' .. ARGV[7] .. '}'
+local limit, queues, rotate = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3] == '1'
+local me, lease = ARGV[4], tonumber(ARGV[5])
+local holder = ', "holder":{' .. ARGV[6] .. '}'
+local clock = redis.call('TIME')
+local now = clock[1] .. '.' .. string.format('%06d', clock[2])
 
-if #ARGV > 7 then
-  redis.call('ZREM', times, unpack(ARGV, 8))
-  redis.call('HDEL', unacked, unpack(ARGV, 8))
+if #ARGV > 6 then
+  redis.call('ZREM', times, unpack(ARGV, 7))
+  redis.call('HDEL', unacked, unpack(ARGV, 7))
 end
 
 local reply = {''}
@@ -109,8 +113,7 @@ if limit == 0 then
   return reply
 end
 
-local clock = redis.call('TIME')
-local seconds = tonumber(clock[1]) + tonumber(clock[2]) / 1000000
+local seconds = tonumber(now)
 redis.call('ZREMRANGEBYSCORE', watchers, '-inf', seconds)
 
 -- One idle worker watches the queues, the others wait for the baton: a message

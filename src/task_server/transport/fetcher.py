@@ -133,7 +133,7 @@ class Fetcher:
         self._acks = channel.qos.take_acks(ACKS_A_CALL)
         self._at = now = time()
         arguments = [
-            *(self._limit, repr(now), len(queues)),
+            *(self._limit, len(queues)),
             *("1" if channel.cycle_rotates else "0", self._name, LEASE),
             *(described(now, tells=channel.qos.tells), *self._acks),
         ]
@@ -280,7 +280,7 @@ class Fetcher:
             for field in (message.tag, message.key, message.text)
         ]
         self.held.clear()
-        now = time()
+        now = monotonic()
         try:
             GIVE_BACK.run(self.channel.bare_client(), self.channel.unacked_keys(), arguments)
         except BaseException:

@@ -8,7 +8,7 @@ that it knows does it no harm.
 import json
 import os
 from socket import gethostname
-from typing import Any, Final
+from typing import Final
 from uuid import uuid4
 
 #: What the fetch writes before the holder. Kombu's JSON has a space after the
@@ -45,10 +45,6 @@ def described(taken: float, *, tells: bool) -> str:
     return f'"node": {json.dumps(node())}, "pid": {os.getpid()}, "taken": {taken!r}{run}}}'
 
 
-def is_here(holder: Any) -> bool:
-    """Whether *holder*, as read from an entry, is this process."""
-    return (
-        isinstance(holder, dict)
-        and holder.get("node") == node()
-        and holder.get("pid") == os.getpid()
-    )
+def written(taken: float, *, tells: bool) -> str:
+    """Return what the fetch that described this process so has written into entries."""
+    return f"{MARK.decode()}{described(taken, tells=tells)}"

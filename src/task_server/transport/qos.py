@@ -18,7 +18,7 @@ from kombu.utils.json import dumps, loads
 from task_server.transport import begun, holder
 from task_server.transport.dead import Dead, record_of
 from task_server.transport.holder import MARK
-from task_server.transport.script import DUE, RESTORE
+from task_server.transport.script import DUE, HOLD, RESTORE, UNREAD
 from task_server.transport.stock import redis
 
 if TYPE_CHECKING:
@@ -46,13 +46,13 @@ class Late:
         acks: Delivery tags to acknowledge. Bounded: what falls out is
             delivered again.
 
-        restores: Messages to deliver again: delivery tag, and the time of the
-            last moment (seconds) at which it was certainly held here.
+        restores: Messages to deliver again: delivery tag, and the last moment
+            (by the monotonic clock) at which it was certainly held here.
 
         fetches: Fetches whose reply is lost, so that nobody knows what they
-            have moved: the time (seconds) that their messages are registered
-            with, and the one (by the monotonic clock) until which to look for
-            them. A server that hung may run a fetch after its connection.
+            have moved: the time (seconds) at which they say that they took it,
+            and the one (by the monotonic clock) until which to look for it. A
+            server that hung may run a fetch after its connection.
 
         begun: Delivery tags of whose tasks Redis has heard that they have begun.
     """
@@ -149,7 +149,7 @@ class QoS(redis.QoS):  # type: ignore[misc]
             # As an acknowledgement; of who died of it nothing is known then.
             if requeue:
                 logger.warning("a message will be given back later: %s", error)
-                self.channel.late.restores.append((delivery_tag, time()))
+                self.channel.late.restores.append((delivery_tag, monotonic()))
             else:
                 self._owe(delivery_tag, error)
             virtual.QoS.ack(self, delivery_tag)
@@ -227,7 +227,7 @@ class QoS(redis.QoS):  # type: ignore[misc]
         Kombu counts the visibility time-out from the delivery, so that an ETA
         or a task longer than it is run again and again. Counted from the last
         sign of life, a message comes back when its worker is dead or its loop
-        hangs, and only then. XX: what another restored is not taken back.
+        hangs, and only then. What another restored is not taken back.
 
         The messages of tasks that have outlived their connection are held as well.
         """
@@ -235,9 +235,8 @@ class QoS(redis.QoS):  # type: ignore[misc]
         held.extend(message.tag for message in tuple(self.channel.fetcher.held))
         held.extend(self.running())
         for first in range(0, len(held), BATCH * 10):
-            times = dict.fromkeys(held[first : first + BATCH * 10], time())
-            with self.channel.conn_or_acquire() as client:
-                client.zadd(self.unacked_index_key, times, xx=True)
+            tags = held[first : first + BATCH * 10]
+            HOLD.run(self.channel.bare_client(), self.channel.unacked_keys()[1:], tags)
         if self.tells:
             self._tell_begun()
 
@@ -296,15 +295,14 @@ class QoS(redis.QoS):  # type: ignore[misc]
         self._vrestore_count += 1
         if (self._vrestore_count - 1) % (interval or 1):
             return
-        latest = time() - self.visibility_timeout
         channel = self.channel
         client = channel.bare_client()
         keys = [channel.unacked_keys()[1], channel.looks_key]
         while True:
             limits = (channel.restore_gap, grace, start, num or BATCH)
-            left, *tags = DUE.run(client, keys, [repr(latest), *limits])
+            left, latest, *tags = DUE.run(client, keys, [self.visibility_timeout, *limits])
             count = self.restore(
-                [bytes_to_str(tag) for tag in tags], latest=latest, death=NO_SIGN_OF_LIFE
+                [bytes_to_str(tag) for tag in tags], latest=float(latest), death=NO_SIGN_OF_LIFE
             )
             channel.grace_left = float(left)
             if num or len(tags) < BATCH:
@@ -334,7 +332,7 @@ class QoS(redis.QoS):  # type: ignore[misc]
         # From the newest: the oldest is then the next to be taken.
         tags.reverse()
         while tags:
-            now = time()
+            now = monotonic()
             try:
                 self.restore(tags[:BATCH])
             except BaseException:
@@ -349,7 +347,10 @@ class QoS(redis.QoS):  # type: ignore[misc]
         while late:
             batch = [late.popleft() for _ in range(min(BATCH, len(late)))]
             try:
-                self.restore([tag for tag, _ in batch], latest=max(latest for _, latest in batch))
+                # The server's clock then: what another has taken since is its own.
+                seconds, micros = self.channel.bare_client().time()
+                age = monotonic() - max(moment for _, moment in batch)
+                self.restore([tag for tag, _ in batch], latest=seconds + micros / 1e6 - age)
             except BaseException:
                 late.extendleft(reversed(batch))
                 raise
@@ -366,7 +367,8 @@ class QoS(redis.QoS):  # type: ignore[misc]
         Deliver the messages of *tags* again; return how many it was.
 
         Args:
-            latest: Only those without a sign of life since then, seconds.
+            latest: Only those without a sign of life since then, seconds by
+                the server's clock.
 
             leftmost: Deliver them after all others.
 
@@ -455,17 +457,11 @@ class QoS(redis.QoS):  # type: ignore[misc]
         """Deliver again what was fetched for this process in replies that it did not get."""
         fetches = self.channel.late.fetches
         client = self.channel.bare_client()
-        hash_key, index_key = self.channel.unacked_keys()
         for at, until in tuple(fetches):
-            tags = client.zrange(index_key, repr(at), repr(at), byscore=True)
-            entries = client.hmget(hash_key, tags) if tags else ()
-            # Another worker may have fetched in the same microsecond.
-            own = [
-                bytes_to_str(tag)
-                for tag, entry in zip(tags, entries, strict=False)
-                if entry is not None and _is_held_here(entry)
-            ]
-            self.restore(own, latest=at)
+            mark = holder.written(at, tells=self.tells)
+            if found := UNREAD.run(client, self.channel.unacked_keys(), [mark]):
+                latest, *tags = found
+                self.restore([bytes_to_str(tag) for tag in tags], latest=float(latest))
             if monotonic() > until and (at, until) in fetches:
                 fetches.remove((at, until))
 
@@ -485,14 +481,6 @@ class QoS(redis.QoS):  # type: ignore[misc]
                 "else after the visibility timeout of %s s",
                 *(len(self.channel.late.restores), error, self.visibility_timeout),
             )
-
-
-def _is_held_here(entry: bytes) -> bool:
-    """Whether this process fetched the message of *entry*."""
-    try:
-        return MARK in entry and holder.is_here(loads(bytes_to_str(entry))[0]["holder"])
-    except (ValueError, LookupError, TypeError):
-        return False
 
 
 def _mark_redelivered(payload: dict[str, Any]) -> None:

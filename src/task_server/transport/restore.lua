@@ -3,7 +3,8 @@
 -- KEYS  1 hash of unacked messages   2 sorted set of their times
 --       3 hash of dead messages
 -- ARGV  1 RPUSH (next to be taken) or LPUSH (last)
---       2 only messages whose time is not after this, seconds; '' for any
+--       2 only messages whose time is not after this, by the server's clock, in
+--          seconds; '' for any
 --       3… five by five: delivery tag, SHA-1 of its entry, what to do, list,
 --          text. A message that goes to several lists comes several times in a
 --          row. To do: 'push' the text to the list, put it into the hash of

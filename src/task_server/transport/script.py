@@ -45,5 +45,7 @@ class Script:
 
 DUE: Final = Script("due.lua")
 FETCH: Final = Script("fetch.lua")
+HOLD: Final = Script("hold.lua")
 GIVE_BACK: Final = Script("give_back.lua")
 RESTORE: Final = Script("restore.lua")
+UNREAD: Final = Script("unread.lua")

@@ -10,6 +10,8 @@ from threading import Event, Thread
 import pytest
 from peers import Started, until
 
+from task_server.transport import fetcher, qos
+
 
 @pytest.fixture
 def refusing(server: Started) -> Callable[[], AbstractContextManager[None]]:
@@ -44,6 +46,36 @@ def test_a_held_message_does_not_multiply(worker, publish, server) -> None:
 
     assert (["long"], []) == (holding.bodies, other.bodies)
     assert 0 == server.client().hlen("unacked")
+
+
+def test_a_worker_whose_clock_is_ahead_takes_nothing_from_others(
+    worker, publish, server, monkeypatch
+) -> None:
+    """
+    Signs of life, and the lack of them, go by the server's clock.
+    """
+    options = {"visibility_timeout": 3600, "unacked_restore_interval": 0.5, "poison_limit": 1}
+    holding = worker(**options)
+    holding.acknowledges = False
+    publish("long")
+    holding.run(lambda: holding.bodies)
+    for module in (fetcher, qos):
+        monkeypatch.setattr(module, "time", lambda: time.time() + 7200)
+    ahead = worker(**options)
+    ahead.acknowledges = False
+    monkeypatch.setattr(type(ahead.channel), "restore_grace", 0.0)
+    end = time.monotonic() + 2
+    while time.monotonic() < end:
+        ahead.turn()
+    publish("short")
+    ahead.run(lambda: ahead.bodies)
+    ahead.channel.qos.hold()
+    seconds, _ = server.client().time()
+    times = server.client().zrange("unacked_index", 0, -1, withscores=True)
+
+    assert (["long"], ["short"]) == (holding.bodies, ahead.bodies)
+    assert [pytest.approx(seconds, abs=60)] * 2 == [when for _, when in times]
+    assert 0 == server.client().hlen("unacked.dead")
 
 
 def test_what_a_silent_worker_held_is_run_by_another(worker, publish) -> None:
