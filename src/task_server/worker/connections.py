@@ -9,6 +9,10 @@ Few connections to Redis for each worker, since hundreds of workers share one Re
   connection of a pool that refuses when it is full: the acknowledgement or the
   result is lost, and the task with it until the visibility timeout. Here it
   waits for its turn, so a small pool is enough for hundreds of greenlets.
+- A greenlet may close the connection that another one is about to use, as
+  Celery does when one is lost. redis-py tries its socket first, and fails with
+  a ValueError of gevent's, which nobody takes for a lost connection: the
+  acknowledgement was gone, and the task was run again an hour later.
 """
 
 from typing import Any
@@ -16,6 +20,7 @@ from typing import Any
 from celery.backends import redis as results
 from kombu.transport import redis as transport
 from redis import connection
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from task_server.config import Pool
 
@@ -34,6 +39,8 @@ def install(pool: Pool) -> None:
         channel._get_pool = _waiting(channel._get_pool)  # noqa: SLF001
         backend: Any = results.RedisBackend
         backend._get_pool = _new_pool  # noqa: SLF001
+        any_connection: Any = connection.AbstractConnection
+        any_connection.can_read = _or_lost(any_connection.can_read)
 
 
 def _without_idle_connection(init: Any) -> Any:
@@ -62,3 +69,14 @@ def _waiting(get_pool: Any) -> Any:
 
 def _new_pool(_: Any, **parameters: Any) -> Any:
     return WaitingPool(timeout=TURN, **parameters)
+
+
+def _or_lost(can_read: Any) -> Any:
+    def can_read_or_lost(self: Any, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return can_read(self, *args, **kwargs)
+        except ValueError as error:
+            self.disconnect()
+            raise RedisConnectionError("another greenlet has closed the connection") from error
+
+    return can_read_or_lost
