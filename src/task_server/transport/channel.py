@@ -13,7 +13,8 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from task_server.transport import dead
 from task_server.transport.fetcher import WAIT, Fetcher, Sent
-from task_server.transport.qos import Late, QoS
+from task_server.transport.late import Late
+from task_server.transport.qos import QoS
 from task_server.transport.stock import redis
 
 if TYPE_CHECKING:

@@ -1,24 +1,18 @@
-"""What is delivered and not acknowledged: register, acknowledge, restore."""
+"""What is delivered and not acknowledged: register, acknowledge, hold, find what to restore."""
 
-# ruff: noqa: SLF001 - Kombu's transports are made of private methods
-
-import hashlib
 import logging
 from collections import deque
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable
 from threading import get_ident
-from time import monotonic, time
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
 from kombu.transport import virtual
 from kombu.utils.encoding import bytes_to_str
-from kombu.utils.json import dumps, loads
 
 from task_server.transport import begun, holder
-from task_server.transport.dead import Dead, record_of
-from task_server.transport.holder import MARK
-from task_server.transport.script import DUE, HOLD, RESTORE, UNREAD
+from task_server.transport.redeliver import CHILD_DIED, NO_SIGN_OF_LIFE, redeliver
+from task_server.transport.script import DUE, HOLD, UNREAD
 from task_server.transport.stock import redis
 
 if TYPE_CHECKING:
@@ -28,39 +22,6 @@ logger: Final = logging.getLogger(__name__)
 
 #: Messages that one call restores or keeps alive.
 BATCH: Final = 100
-
-#: Acknowledgements, and messages to deliver again, that wait for a connection.
-MOST_LATE: Final = 100_000
-
-#: Why a message is delivered again, in its history.
-NO_SIGN_OF_LIFE: Final = "no sign of life"
-CHILD_DIED: Final = "child died"
-
-
-@dataclass
-class Late:
-    """
-    What broken connections left for the next one of this process.
-
-    Attributes:
-        acks: Delivery tags to acknowledge. Bounded: what falls out is
-            delivered again.
-
-        restores: Messages to deliver again: delivery tag, and the last moment
-            (by the monotonic clock) at which it was certainly held here.
-
-        fetches: Fetches whose reply is lost, so that nobody knows what they
-            have moved: the time (seconds) at which they say that they took it,
-            and the one (by the monotonic clock) until which to look for it. A
-            server that hung may run a fetch after its connection.
-
-        begun: Delivery tags of whose tasks Redis has heard that they have begun.
-    """
-
-    acks: deque[str] = field(default_factory=lambda: deque(maxlen=MOST_LATE))
-    restores: deque[tuple[str, float]] = field(default_factory=lambda: deque(maxlen=MOST_LATE))
-    fetches: deque[tuple[float, float]] = field(default_factory=lambda: deque(maxlen=BATCH))
-    begun: set[str] = field(default_factory=set)
 
 
 class QoS(redis.QoS):  # type: ignore[misc]
@@ -141,7 +102,7 @@ class QoS(redis.QoS):  # type: ignore[misc]
         self.lost.discard(delivery_tag)
         try:
             if requeue and lost:
-                self.restore([delivery_tag], leftmost=True, death=CHILD_DIED)
+                redeliver(self.channel, [delivery_tag], leftmost=True, death=CHILD_DIED)
                 virtual.QoS.ack(self, delivery_tag)
             else:
                 super().reject(delivery_tag, requeue=requeue)
@@ -301,8 +262,11 @@ class QoS(redis.QoS):  # type: ignore[misc]
         while True:
             limits = (channel.restore_gap, grace, start, num or BATCH)
             left, latest, *tags = DUE.run(client, keys, [self.visibility_timeout, *limits])
-            count = self.restore(
-                [bytes_to_str(tag) for tag in tags], latest=float(latest), death=NO_SIGN_OF_LIFE
+            count = redeliver(
+                channel,
+                [bytes_to_str(tag) for tag in tags],
+                latest=float(latest),
+                death=NO_SIGN_OF_LIFE,
             )
             channel.grace_left = float(left)
             if num or len(tags) < BATCH:
@@ -317,7 +281,7 @@ class QoS(redis.QoS):  # type: ignore[misc]
         Kombu watches the whole hash of unacked messages and starts again each
         time any worker changes it, under load without an end.
         """
-        self.restore([bytes_to_str(tag)], leftmost=leftmost)
+        redeliver(self.channel, [bytes_to_str(tag)], leftmost=leftmost)
 
     def restore_unacked(self, client: Any = None) -> None:  # noqa: ARG002 - Kombu's
         """
@@ -334,7 +298,7 @@ class QoS(redis.QoS):  # type: ignore[misc]
         while tags:
             now = monotonic()
             try:
-                self.restore(tags[:BATCH])
+                redeliver(self.channel, tags[:BATCH])
             except BaseException:
                 self.channel.late.restores.extend((tag, now) for tag in tags)
                 raise
@@ -350,108 +314,12 @@ class QoS(redis.QoS):  # type: ignore[misc]
                 # The server's clock then: what another has taken since is its own.
                 seconds, micros = self.channel.bare_client().time()
                 age = monotonic() - max(moment for _, moment in batch)
-                self.restore([tag for tag, _ in batch], latest=seconds + micros / 1e6 - age)
+                redeliver(
+                    self.channel, [tag for tag, _ in batch], latest=seconds + micros / 1e6 - age
+                )
             except BaseException:
                 late.extendleft(reversed(batch))
                 raise
-
-    def restore(
-        self,
-        tags: Sequence[str],
-        *,
-        latest: float | None = None,
-        leftmost: bool = False,
-        death: str | None = None,
-    ) -> int:
-        """
-        Deliver the messages of *tags* again; return how many it was.
-
-        Args:
-            latest: Only those without a sign of life since then, seconds by
-                the server's clock.
-
-            leftmost: Deliver them after all others.
-
-            death: Why whoever ran them must be dead; a message of which too
-                many have died is put aside.
-        """
-        if not tags:
-            return 0
-        channel = self.channel
-        client = channel.bare_client()
-        keys = (*channel.unacked_keys(), channel.dead_key)
-        inquest = begun.Inquest(client, keys[0])
-        arguments: list[str] = [
-            "LPUSH" if leftmost else "RPUSH",
-            "" if latest is None else repr(latest),
-        ]
-        for tag, entry in zip(tags, client.hmget(keys[0], tags), strict=True):
-            if entry is None:
-                arguments.extend((tag, "", "forget", "", ""))
-                continue
-            sha = hashlib.sha1(entry, usedforsecurity=False).hexdigest()
-            for step in self._destinations(tag, entry, death, inquest):
-                arguments.extend((tag, sha, *step))
-        count, *dead = RESTORE.run(client, keys, arguments)
-        if dead:
-            self._report(client.hmget(keys[2], dead))
-        return int(count) + len(dead)
-
-    def _report(self, records: Iterable[bytes | None]) -> None:
-        """Tell of messages that were put aside."""
-        for record in records:
-            if record is not None:
-                one = Dead.read("", record)
-                logger.error(
-                    "%s[%s] of the queue %s is put aside: %d workers died while they had it, the "
-                    "last one %s (pid %s); see `task-server dead list`",
-                    *(one.task, one.id, one.queue, len(one.deaths)),
-                    *(one.deaths[-1]["node"], one.deaths[-1]["pid"]),
-                )
-
-    def _destinations(
-        self, tag: str, entry: bytes, death: str | None, inquest: begun.Inquest
-    ) -> list[tuple[str, str, str]]:
-        """
-        Return what becomes of the message: 'push' or 'dead', the list, the text.
-
-        Nothing of a message that cannot be delivered: it stays where it is.
-        Kombu drops it.
-        """
-        channel = self.channel
-        try:
-            payload, exchange, routing_key = loads(bytes_to_str(entry))
-            queues = channel._lookup(exchange, routing_key)
-            _mark_redelivered(payload)
-            priority = channel._get_message_priority(payload, reverse=False)
-            held_by = payload.pop("holder", None)
-            lists = [channel.prefixed(channel._q_for_pri(queue, priority)) for queue in queues]
-            # Kombu's transport gives no sign of life, and is alive for all that.
-            if death is not None and channel.poison_limit and MARK in entry and held_by:
-                marked = "deaths" in payload
-                deaths = list(payload.get("deaths", ()))
-                if death == CHILD_DIED or inquest.is_suspect(tag, held_by, marked=marked):
-                    held_by.pop("run", None)
-                    deaths.append({"reason": death, **held_by, "at": time()})
-                if queues and deaths and len(deaths) >= channel.poison_limit:
-                    payload.pop("deaths", None)
-                    text = dumps(payload)
-                    payload["deaths"] = deaths
-                    return [("dead", "", record_of(payload, lists, queues[0], text, time()))]
-                payload["deaths"] = deaths
-            text = dumps(payload)
-        except (*channel.connection_errors, channel.ResponseError):
-            raise
-        except Exception:
-            logger.exception("the unacked message %s cannot be delivered again, and is kept", tag)
-            return []
-        if not queues:
-            logger.error(
-                "no queue is bound to exchange %r, routing key %r, for the unacked message %s; "
-                "it is kept in %s",
-                *(exchange, routing_key, tag, self.unacked_key),
-            )
-        return [("push", name, text) for name in lists]
 
     def _restore_unread(self) -> None:
         """Deliver again what was fetched for this process in replies that it did not get."""
@@ -461,7 +329,7 @@ class QoS(redis.QoS):  # type: ignore[misc]
             mark = holder.written(at, tells=self.tells)
             if found := UNREAD.run(client, self.channel.unacked_keys(), [mark]):
                 latest, *tags = found
-                self.restore([bytes_to_str(tag) for tag in tags], latest=float(latest))
+                redeliver(self.channel, [bytes_to_str(tag) for tag in tags], latest=float(latest))
             if monotonic() > until and (at, until) in fetches:
                 fetches.remove((at, until))
 
@@ -481,12 +349,3 @@ class QoS(redis.QoS):  # type: ignore[misc]
                 "else after the visibility timeout of %s s",
                 *(len(self.channel.late.restores), error, self.visibility_timeout),
             )
-
-
-def _mark_redelivered(payload: dict[str, Any]) -> None:
-    """Mark a message as delivered before, where Kombu does; it needs no such field."""
-    try:
-        payload["headers"]["redelivered"] = True
-        payload["properties"]["delivery_info"]["redelivered"] = True
-    except KeyError:
-        pass

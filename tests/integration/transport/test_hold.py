@@ -10,7 +10,7 @@ from threading import Event, Thread
 import pytest
 from peers import Started, until
 
-from task_server.transport import fetcher, qos
+from task_server.transport import fetcher, redeliver
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def test_a_worker_whose_clock_is_ahead_takes_nothing_from_others(
     holding.acknowledges = False
     publish("long")
     holding.run(lambda: holding.bodies)
-    for module in (fetcher, qos):
+    for module in (fetcher, redeliver):
         monkeypatch.setattr(module, "time", lambda: time.time() + 7200)
     ahead = worker(**options)
     ahead.acknowledges = False

@@ -78,7 +78,7 @@ def kill(number: int) -> None:
     note(f"start {number} {os.getpid()}")
     # The leader of the group.
     os.kill(os.getpgrp(), signal.SIGKILL)
-    time.sleep(60)
+    signal.pause()
 
 
 HELD = []

@@ -1,0 +1,133 @@
+"""Deliver messages again that were taken and not acknowledged, or put them aside."""
+
+# ruff: noqa: SLF001 - Kombu's transports are made of private methods
+
+import hashlib
+import logging
+from collections.abc import Iterable, Sequence
+from time import time
+from typing import Any, Final
+
+from kombu.utils.encoding import bytes_to_str
+from kombu.utils.json import dumps, loads
+
+from task_server.transport import begun
+from task_server.transport.dead import Dead, record_of
+from task_server.transport.holder import MARK
+from task_server.transport.script import RESTORE
+
+logger: Final = logging.getLogger(__name__)
+
+#: Why a message is delivered again, in its history.
+NO_SIGN_OF_LIFE: Final = "no sign of life"
+CHILD_DIED: Final = "child died"
+
+
+def redeliver(
+    channel: Any,
+    tags: Sequence[str],
+    *,
+    latest: float | None = None,
+    leftmost: bool = False,
+    death: str | None = None,
+) -> int:
+    """
+    Deliver the messages of *tags* again; return how many it was.
+
+    Args:
+        channel: The channel whose Redis has them.
+
+        latest: Only those without a sign of life since then, seconds by
+            the server's clock.
+
+        leftmost: Deliver them after all others.
+
+        death: Why whoever ran them must be dead; a message of which too
+            many have died is put aside.
+    """
+    if not tags:
+        return 0
+    client = channel.bare_client()
+    keys = (*channel.unacked_keys(), channel.dead_key)
+    inquest = begun.Inquest(client, keys[0])
+    arguments: list[str] = [
+        "LPUSH" if leftmost else "RPUSH",
+        "" if latest is None else repr(latest),
+    ]
+    for tag, entry in zip(tags, client.hmget(keys[0], tags), strict=True):
+        if entry is None:
+            arguments.extend((tag, "", "forget", "", ""))
+            continue
+        sha = hashlib.sha1(entry, usedforsecurity=False).hexdigest()
+        for step in _destinations(channel, tag, entry, death, inquest):
+            arguments.extend((tag, sha, *step))
+    count, *dead = RESTORE.run(client, keys, arguments)
+    if dead:
+        _report(client.hmget(keys[2], dead))
+    return int(count) + len(dead)
+
+
+def _report(records: Iterable[bytes | None]) -> None:
+    """Tell of messages that were put aside."""
+    for record in records:
+        if record is not None:
+            one = Dead.read("", record)
+            logger.error(
+                "%s[%s] of the queue %s is put aside: %d workers died while they had it, the "
+                "last one %s (pid %s); see `task-server dead list`",
+                *(one.task, one.id, one.queue, len(one.deaths)),
+                *(one.deaths[-1]["node"], one.deaths[-1]["pid"]),
+            )
+
+
+def _destinations(
+    channel: Any, tag: str, entry: bytes, death: str | None, inquest: begun.Inquest
+) -> list[tuple[str, str, str]]:
+    """
+    Return what becomes of the message: 'push' or 'dead', the list, the text.
+
+    Nothing of a message that cannot be delivered: it stays where it is.
+    Kombu drops it.
+    """
+    try:
+        payload, exchange, routing_key = loads(bytes_to_str(entry))
+        queues = channel._lookup(exchange, routing_key)
+        _mark_redelivered(payload)
+        priority = channel._get_message_priority(payload, reverse=False)
+        held_by = payload.pop("holder", None)
+        lists = [channel.prefixed(channel._q_for_pri(queue, priority)) for queue in queues]
+        # Kombu's transport gives no sign of life, and is alive for all that.
+        if death is not None and channel.poison_limit and MARK in entry and held_by:
+            marked = "deaths" in payload
+            deaths = list(payload.get("deaths", ()))
+            if death == CHILD_DIED or inquest.is_suspect(tag, held_by, marked=marked):
+                held_by.pop("run", None)
+                deaths.append({"reason": death, **held_by, "at": time()})
+            if queues and deaths and len(deaths) >= channel.poison_limit:
+                payload.pop("deaths", None)
+                text = dumps(payload)
+                payload["deaths"] = deaths
+                return [("dead", "", record_of(payload, lists, queues[0], text, time()))]
+            payload["deaths"] = deaths
+        text = dumps(payload)
+    except (*channel.connection_errors, channel.ResponseError):
+        raise
+    except Exception:
+        logger.exception("the unacked message %s cannot be delivered again, and is kept", tag)
+        return []
+    if not queues:
+        logger.error(
+            "no queue is bound to exchange %r, routing key %r, for the unacked message %s; "
+            "it is kept in %s",
+            *(exchange, routing_key, tag, channel.unacked_key),
+        )
+    return [("push", name, text) for name in lists]
+
+
+def _mark_redelivered(payload: dict[str, Any]) -> None:
+    """Mark a message as delivered before, where Kombu does; it needs no such field."""
+    try:
+        payload["headers"]["redelivered"] = True
+        payload["properties"]["delivery_info"]["redelivered"] = True
+    except KeyError:
+        pass
