@@ -86,19 +86,37 @@ def foreign(program: Program, code: Path, session_redis, postgres_server) -> Pro
     return program
 
 
-def most_connections(producer: subprocess.Popen[str], url: str) -> int:
-    """Return the most connections of others that PostgreSQL had while *producer* ran."""
-    most = 0
+@contextlib.contextmanager
+def gate(url: str) -> Iterator[psycopg2.extensions.cursor]:
+    """Let no task get through PostgreSQL until `most_connections` opens the gate."""
     with closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
         connection.autocommit = True
-        while producer.poll() is None:
-            cursor.execute(
-                "SELECT count(*) FROM pg_stat_activity"
-                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
-            )
-            most = max(most, cursor.fetchone()[0])
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                producer.wait(timeout=0.02)
+        cursor.execute("SELECT pg_advisory_lock(1)")
+        yield cursor
+
+
+def most_connections(
+    producer: subprocess.Popen[str], cursor: psycopg2.extensions.cursor, expected: int
+) -> int:
+    """
+    Open the gate once *expected* tasks wait at it.
+
+    Return the most connections of others that PostgreSQL had while *producer* ran.
+    """
+    most, closed = 0, True
+    while producer.poll() is None:
+        cursor.execute(
+            "SELECT count(*), count(*) FILTER (WHERE wait_event = 'advisory')"
+            " FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+        count, waiting = cursor.fetchone() or (0, 0)
+        most = max(most, count)
+        if closed and waiting >= expected:
+            cursor.execute("SELECT pg_advisory_unlock(1)")
+            closed = False
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            producer.wait(timeout=0.02)
     return most
 
 
@@ -115,19 +133,21 @@ def test_a_project_runs_unchanged_on_both_workers(
     for worker in workers:
         Output(worker, worker.stderr).until("ready.")
 
-    producer = subprocess.Popen(
-        [sys.executable, "-c", PRODUCER],
-        env={**foreign.environ, "PYTHONPATH": str(code)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    most = most_connections(producer, postgres_server.client_url)
+    with gate(postgres_server.client_url) as cursor:
+        producer = subprocess.Popen(
+            [sys.executable, "-c", PRODUCER],
+            env={**foreign.environ, "PYTHONPATH": str(code)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        # The default bound of the gevent worker, and the one task of prefork.
+        most = most_connections(producer, cursor, expected=21)
     stdout, stderr = producer.communicate(timeout=120)
 
     assert 0 == producer.returncode, stderr
-    # The default bound of the gevent worker, one of each child of prefork.
-    assert 20 <= most <= 20 + (os.cpu_count() or 1)
+    # The same, and one connection of each other child of prefork.
+    assert 21 <= most <= 20 + (os.cpu_count() or 1)
     result = json.loads(stdout)
     assert 5 == result["sum"]
     assert 14 == result["celery"]["doubled"]

@@ -83,7 +83,7 @@ def measured(service: str, broker: Broker, runs: Runs) -> Figures:
     docker("service", "scale", "--detach", f"{service}={WORKERS}")
     until(lambda: runs.ready() >= WORKERS, f"{WORKERS} workers to be ready", 600)
     ready = time.monotonic() - began
-    processes = [pid for name in names(service) for pid in pids(name)]
+    processes = workers_of(service)
     processor = sum(processor_seconds(pid) for pid in processes) / WORKERS
     began = time.monotonic()
     for number in range(JOBS):
@@ -92,19 +92,29 @@ def measured(service: str, broker: Broker, runs: Runs) -> Figures:
     jobs = time.monotonic() - began
     assert {1} == set(runs.count("ended").values())
     assert WORKERS == len(runs.hosts())
-    processes = [pid for name in names(service) for pid in pids(name)]
+    processes = workers_of(service)
     memory = sum(proportional_set_size(pid) for pid in processes) / WORKERS
     connections = len(broker.client.client_list()) - 1
     return Figures(ready, processor, memory, connections / WORKERS, jobs)
 
 
-def names(service: str) -> list[str]:
+def workers_of(service: str) -> list[int]:
+    """Return the pids of all workers of *service* and of their children."""
     label = f"label=com.docker.swarm.service.name={service}"
-    return docker("ps", "--filter", label, "--format", "{{.Names}}").split()
+    names = docker("ps", "--filter", label, "--format", "{{.Names}}").split()
+    first = docker("inspect", "--format", "{{.State.Pid}}", *names).split()
+    return [pid for one in first for pid in (int(one), *descendants(int(one)))]
 
 
-def pids(name: str) -> list[int]:
-    return [int(line) for line in docker("top", name, "-o", "pid").split()[1:]]
+def descendants(pid: int) -> list[int]:
+    """
+    Return the pids of the children of *pid*, and of theirs.
+
+    A health check runs in the container as well, but is no child of its first
+    process; it comes and goes.
+    """
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [found for one in children for found in (int(one), *descendants(int(one)))]
 
 
 def processor_seconds(pid: int) -> float:
