@@ -65,12 +65,36 @@ def _of_worker(name: str, chosen: str, facts: Facts) -> Finding:
     )
 
 
+def transports(case: Case) -> Iterator[Finding]:
+    """Tell what Kombu's own transport loses, and where it is used although it was not asked for."""
+    for name, profile in case.profiles.items():
+        setting = f"workers.{name}.transport"
+        if profile.worker.transport == "stock":
+            yield Finding(
+                "info",
+                setting,
+                "stock: a worker that is killed between taking a message and registering it loses "
+                "the message, whatever the delivery",
+                "leave it out, unless something depends on Kombu's own",
+            )
+        elif not case.is_atomic(profile.worker):
+            yield Finding(
+                "warning",
+                setting,
+                f"atomic has no effect, since {case.unknown_kombu}: a killed worker may lose the "
+                "message that it was just taking",
+                "install a kombu within that range",
+            )
+
+
 def stalls(case: Case) -> Iterator[Finding]:
     """Warn of a prefetch multiplier with which a gevent worker waits for its own poll."""
     facts = case.facts or Facts()
     for name, profile in case.profiles.items():
         worker = profile.worker
         late = facts.chosen("task_acks_late", worker.delivery == "at-least-once")
+        if case.is_atomic(worker):
+            continue  # an acknowledgement ends its poll
         if worker.pool == "gevent" and late and profile.prefetch_multiplier == 1:
             yield Finding(
                 "warning",

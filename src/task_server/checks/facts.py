@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from task_server.config import Config
+from task_server.config import Config, WorkerConfig
 from task_server.profiles import Profile
 
 
@@ -88,6 +88,9 @@ class Case:
         force_root: C_FORCE_ROOT is set.
 
         stop_grace: Seconds between SIGTERM and SIGKILL, if they are known.
+
+        unknown_kombu: Why the atomic transport cannot be used with the Kombu
+            that is installed; None if it can.
     """
 
     config: Config
@@ -97,6 +100,11 @@ class Case:
     root: bool = False
     force_root: bool = False
     stop_grace: float | None = None
+    unknown_kombu: str | None = None
+
+    def is_atomic(self, worker: WorkerConfig) -> bool:
+        """Return whether *worker* takes and registers a message in one step."""
+        return worker.transport == "atomic" and self.unknown_kombu is None
 
 
 def listed(names: "list[str] | tuple[str, ...]", most: int = 8) -> str:

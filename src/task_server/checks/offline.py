@@ -17,6 +17,7 @@ RULES: tuple[Callable[[Case], Iterator[Finding]], ...] = (
     times.soft_limits,
     times.drain,
     delivery.delivery,
+    delivery.transports,
     delivery.stalls,
     delivery.events,
     database.databases,

@@ -18,6 +18,9 @@ PLACES = (
 def visibility(case: Case) -> Iterator[Finding]:
     """Compare the visibility timeout, in its three places, with time limits and retries."""
     ours = visibility_timeout(case.config)
+    if case.profiles and all(case.is_atomic(one.worker) for one in case.profiles.values()):
+        yield _of_atomic(case, ours)
+        return
     limit, limited = _longest_limit(case)
     retry, retried = _longest_retry(case)
     bad = False
@@ -64,6 +67,18 @@ def visibility(case: Case) -> Iterator[Finding]:
             f"{ours:g} s, {above}a task that runs longer, and a countdown or ETA beyond it, is "
             "delivered twice",
         )
+
+
+def _of_atomic(case: Case, ours: float) -> Finding:
+    """Tell what the visibility timeout means where workers give signs of life."""
+    place = PLACES[1]
+    value = float(case.facts.chosen(place, ours)) if case.facts is not None else ours
+    return Finding(
+        "ok",
+        "visibility_timeout",
+        f"{value:g} s after its last sign of life, what a worker had is delivered again; tasks may "
+        "run longer, and countdowns and ETAs lie beyond it (with transport = 'stock' they may not)",
+    )
 
 
 def _raise_it(place: str, who: str, seconds: float) -> str:

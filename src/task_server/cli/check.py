@@ -17,6 +17,7 @@ from task_server.errors import ConfigError
 from task_server.findings import Finding, exit_code
 from task_server.machine import this_machine
 from task_server.profiles import profile_of
+from task_server.transport import problem
 
 #: The colour of each level.
 COLOURS = {"ok": "green", "info": "cyan", "warning": "yellow", "error": "red"}
@@ -165,6 +166,7 @@ def _findings(
         root=os.geteuid() == 0,
         force_root=bool(os.environ.get("C_FORCE_ROOT")),
         stop_grace=stop_grace,
+        unknown_kombu=problem(),
     )
     yield from checks.offline(case)
     if live is not None:

@@ -29,13 +29,14 @@ def case(
     *,
     workers: Mapping[str, Mapping[str, Any]] | None = None,
     config: Mapping[str, Any] | None = None,
+    transport: str = "atomic",
     **more: Any,
 ) -> Case:
     """Return the built-in prefork and gevent workers, or *workers*, changed as given."""
     chosen: dict[str, WorkerConfig] = {}
     for name, changes in (workers or {"prefork": {}, "gevent": {}}).items():
         base = BUILT_IN_WORKERS.get(name) or WorkerConfig(name=name)
-        chosen[name] = replace(base, **changes)
+        chosen[name] = replace(base, **{"transport": transport, **changes})
     return Case(
         config=Config(workers=chosen, **(config or {})),
         profiles={name: profile_of(worker, MACHINE) for name, worker in chosen.items()},

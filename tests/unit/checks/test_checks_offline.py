@@ -11,7 +11,7 @@ TABLE: list[Row] = [
     (
         "prefetch 1 with late acknowledgement on gevent",
         delivery.stalls,
-        case(workers={"gevent": {"prefetch_multiplier": 1}}),
+        case(workers={"gevent": {"prefetch_multiplier": 1, "transport": "stock"}}),
         "warning",
         "workers.gevent.prefetch_multiplier",
         "set it to 2 or more",
@@ -21,11 +21,33 @@ TABLE: list[Row] = [
         delivery.stalls,
         case(
             own(task_acks_late=True),
-            workers={"gevent": {"prefetch_multiplier": 1, "delivery": "at-most-once"}},
+            workers={
+                "gevent": {
+                    "prefetch_multiplier": 1,
+                    "delivery": "at-most-once",
+                    "transport": "stock",
+                }
+            },
         ),
         "warning",
         "workers.gevent.prefetch_multiplier",
         "poll of two seconds",
+    ),
+    (
+        "what Kombu's own transport loses",
+        delivery.transports,
+        case(workers={"prefork": {"transport": "stock"}}),
+        "info",
+        "workers.prefork.transport",
+        "between taking a message and registering it",
+    ),
+    (
+        "a Kombu that the atomic transport does not know",
+        delivery.transports,
+        case(workers=PREFORK, unknown_kombu="kombu 5.9 is outside 5.6.2 <= version < 5.8"),
+        "warning",
+        "workers.prefork.transport",
+        "atomic has no effect, since kombu 5.9 is outside",
     ),
     (
         "events of a worker",
@@ -231,11 +253,23 @@ def test_a_rule_says_one_line(row: Row) -> None:
     [
         (times.soft_limits, case(own((SOFT,)), workers={"prefork": {"queues": ("io_bound",)}})),
         (times.soft_limits, case(own((replace(SOFT, queue="celery"),)))),
-        (delivery.stalls, case(workers={"prefork": {"prefetch_multiplier": 1}})),
-        (delivery.stalls, case(workers={"gevent": {"prefetch_multiplier": 2}})),
         (
             delivery.stalls,
-            case(own(task_acks_late=False), workers={"gevent": {"prefetch_multiplier": 1}}),
+            case(workers={"prefork": {"prefetch_multiplier": 1}}, transport="stock"),
+        ),
+        (delivery.stalls, case(workers={"gevent": {"prefetch_multiplier": 1}})),
+        (
+            delivery.stalls,
+            case(workers={"gevent": {"prefetch_multiplier": 2}}, transport="stock"),
+        ),
+        (delivery.transports, case()),
+        (
+            delivery.stalls,
+            case(
+                own(task_acks_late=False),
+                workers={"gevent": {"prefetch_multiplier": 1}},
+                transport="stock",
+            ),
         ),
         (delivery.events, case(own(worker_send_task_events=False))),
         (routing.queues, case()),
@@ -294,7 +328,8 @@ def test_two_places_are_two_lines() -> None:
         result_backend_transport_options__visibility_timeout=60,
     )
 
-    found = list(times.visibility(case(facts, config={"visibility_timeout": 10000})))
+    given = case(facts, config={"visibility_timeout": 10000}, transport="stock")
+    found = list(times.visibility(given))
 
     assert list(times.PLACES[1:]) == [one.setting for one in found]
 

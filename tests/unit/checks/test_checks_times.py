@@ -11,7 +11,11 @@ TABLE: list[Row] = [
     (
         "a visibility timeout of ours below a worker's limit",
         times.visibility,
-        case(config={"visibility_timeout": 60}, workers={"prefork": {"time_limit": 600}}),
+        case(
+            config={"visibility_timeout": 60},
+            workers={"prefork": {"time_limit": 600}},
+            transport="stock",
+        ),
         "error",
         "visibility_timeout",
         "set visibility_timeout to 1200 in task-server.toml",
@@ -19,7 +23,7 @@ TABLE: list[Row] = [
     (
         "a task's own limit above the default of an hour",
         times.visibility,
-        case(own((SLOW,))),
+        case(own((SLOW,)), transport="stock"),
         "error",
         "visibility_timeout",
         "not above the time limit of bulk.read (7200 s)",
@@ -27,7 +31,7 @@ TABLE: list[Row] = [
     (
         "the project's task_time_limit counts",
         times.visibility,
-        case(own(task_time_limit=4000)),
+        case(own(task_time_limit=4000), transport="stock"),
         "error",
         "visibility_timeout",
         "time limit of task_time_limit (4000 s)",
@@ -35,7 +39,7 @@ TABLE: list[Row] = [
     (
         "a retry later than the visibility timeout",
         times.visibility,
-        case(own((BACKOFF,))),
+        case(own((BACKOFF,)), transport="stock"),
         "error",
         "visibility_timeout",
         "feeds.poll retries with a countdown of up to 7200 s",
@@ -46,6 +50,7 @@ TABLE: list[Row] = [
         case(
             own((SLOW,), broker_transport_options__visibility_timeout=1800),
             config={"visibility_timeout": 10000},
+            transport="stock",
         ),
         "error",
         "broker_transport_options.visibility_timeout",
@@ -57,6 +62,7 @@ TABLE: list[Row] = [
         case(
             own((SLOW,), result_backend_transport_options__visibility_timeout=60),
             config={"visibility_timeout": 10000},
+            transport="stock",
         ),
         "error",
         "result_backend_transport_options.visibility_timeout",
@@ -65,7 +71,7 @@ TABLE: list[Row] = [
     (
         "a smaller value in one of three places",
         times.visibility,
-        case(own(broker_transport_options__visibility_timeout=1800)),
+        case(own(broker_transport_options__visibility_timeout=1800), transport="stock"),
         "warning",
         "broker_transport_options.visibility_timeout",
         "below the 3600 s of the other places",
@@ -73,7 +79,7 @@ TABLE: list[Row] = [
     (
         "a right visibility timeout",
         times.visibility,
-        case(own((replace(SLOW, time_limit=100),))),
+        case(own((replace(SLOW, time_limit=100),)), transport="stock"),
         "ok",
         "visibility_timeout",
         "3600 s, above the longest time limit (100 s)",
@@ -81,10 +87,34 @@ TABLE: list[Row] = [
     (
         "without a project",
         times.visibility,
-        case(),
+        case(transport="stock"),
         "ok",
         "visibility_timeout",
         "3600 s, a task that runs longer",
+    ),
+    (
+        "with the atomic transport it may be below a time limit",
+        times.visibility,
+        case(own((SLOW,), broker_transport_options__visibility_timeout=300)),
+        "ok",
+        "visibility_timeout",
+        "300 s after its last sign of life",
+    ),
+    (
+        "one worker of two with Kombu's own transport",
+        times.visibility,
+        case(own((SLOW,)), workers={"prefork": {}, "gevent": {"transport": "stock"}}),
+        "error",
+        "visibility_timeout",
+        "not above the time limit of bulk.read (7200 s)",
+    ),
+    (
+        "a Kombu that the atomic transport does not know",
+        times.visibility,
+        case(own((SLOW,)), unknown_kombu="kombu 5.9 is outside 5.6.2 <= version < 5.8"),
+        "error",
+        "visibility_timeout",
+        "not above the time limit of bulk.read (7200 s)",
     ),
     (
         "a task's soft limit on gevent",
