@@ -14,7 +14,7 @@ from task_server import values
 
 Pool = Literal["prefork", "gevent"]
 Delivery = Literal["at-least-once", "at-most-once"]
-Transport = Literal["stock", "atomic"]
+Transport = Literal["atomic", "stock"]
 LogFormat = Literal["text", "json"]
 Media = Literal["writable", "read-only"]
 LogLevel = Literal["debug", "info", "warning", "error", "critical"]
@@ -87,9 +87,9 @@ class WorkerConfig:
         "at-least-once",
     )
     transport: Transport = setting(
-        "stock is Kombu's; atomic takes and registers a message in one step (new).",
+        "atomic: a message is taken and registered in one step; stock: in two, as Kombu does.",
         values.choice(*get_args(Transport)),
-        "stock",
+        "atomic",
     )
     poison_limit: int = setting(
         "A task is put aside when so many workers, or children, died while they ran it; of one "

@@ -117,11 +117,7 @@ def test_a_killed_worker_loses_nothing(
     `docker kill` in the middle of 600 jobs: all are done, within the visibility timeout.
     """
     settings = tmp_path / "environment"
-    settings.write_text(
-        "TASK_SERVER_VISIBILITY_TIMEOUT=10\n"
-        "TASK_SERVER_WORKERS_PREFORK_TRANSPORT=atomic\n"
-        "TASK_SERVER_WORKERS_GEVENT_TRANSPORT=atomic\n"
-    )
+    settings.write_text("TASK_SERVER_VISIBILITY_TIMEOUT=10\n")
     with deployed("cl", {**variables, "TASK_SERVER_ENV_FILE": str(settings)}) as stack:
         victims = [*stack.ready("prefork"), *stack.ready("gevent")]
         for number in range(600):
