@@ -11,6 +11,7 @@ from kombu.transport import virtual
 from kombu.utils.encoding import bytes_to_str
 
 from task_server.transport import begun, holder
+from task_server.transport.dead import Dead
 from task_server.transport.redeliver import CHILD_DIED, NO_SIGN_OF_LIFE, redeliver
 from task_server.transport.script import DUE, HOLD, UNREAD
 from task_server.transport.stock import redis
@@ -57,6 +58,14 @@ class QoS(redis.QoS):  # type: ignore[misc]
         are held by the next connection, and not delivered again.
         """
         return ()
+
+    @staticmethod
+    def put_aside(channel: Any, one: Dead) -> None:
+        """
+        Hear of the message *one* of *channel*, which has just been put aside.
+
+        A worker puts its own function in the place of this one.
+        """
 
     def append(self, message: Any, delivery_tag: str) -> None:
         """

@@ -63,12 +63,12 @@ def redeliver(
             arguments.extend((tag, sha, *step))
     count, *dead = RESTORE.run(client, keys, arguments)
     if dead:
-        _report(client.hmget(keys[2], dead))
+        _report(channel, client.hmget(keys[2], dead))
     return int(count) + len(dead)
 
 
-def _report(records: Iterable[bytes | None]) -> None:
-    """Tell of messages that were put aside."""
+def _report(channel: Any, records: Iterable[bytes | None]) -> None:
+    """Tell the operator, and the worker, of messages that were put aside."""
     for record in records:
         if record is not None:
             one = Dead.read("", record)
@@ -78,6 +78,7 @@ def _report(records: Iterable[bytes | None]) -> None:
                 *(one.task, one.id, one.queue, len(one.deaths)),
                 *(one.deaths[-1]["node"], one.deaths[-1]["pid"]),
             )
+            channel.qos.put_aside(channel, one)
 
 
 def _destinations(

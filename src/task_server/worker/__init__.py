@@ -11,7 +11,7 @@ from celery import signals
 
 from task_server.config import WorkerConfig
 from task_server.errors import ConfigError
-from task_server.worker import children, connections, logs, lost, memory
+from task_server.worker import children, connections, logs, lost, memory, put_aside
 from task_server.worker.databases import Databases
 from task_server.worker.drain import Drain
 from task_server.worker.heartbeat import Heart
@@ -41,6 +41,7 @@ def install(app: Any, worker: WorkerConfig, runtime_dir: Path) -> None:
     debts.install()
     connections.install(worker.pool)
     lost.install()
+    put_aside.install(app)
     parts = {"drain": drain, "heart": heart, "debts": debts}
     limit = worker.memory_limit if worker.pool == "gevent" else None
     app.steps["worker"].add(type("TaskServer", (WorkerStep,), {**parts, "memory_limit": limit}))

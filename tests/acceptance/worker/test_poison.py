@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from celery import Celery
+from celery.exceptions import WorkerLostError
 from worker_child import POOLS, Broker, Worker, eventually
 
 DEAD_KEY = "unacked.dead"
@@ -65,6 +67,27 @@ def test_a_task_that_kills_its_child_is_put_aside(
     assert "1 task dropped" in dead(folder, "drop", "--all")
     assert "no task was put aside" in dead(folder, "list")
     assert (0, 0) == (broker.queued(), broker.unacked())
+
+
+def test_who_waits_for_a_task_that_is_put_aside_hears_of_its_failure(
+    broker: Broker, start: Callable[..., Worker]
+) -> None:
+    """
+    Its result and those of the tasks chained to it are failures, and the project's handler runs.
+    """
+    worker = start("prefork", poison_limit=2, environ={"CELERY_RESULT_BACKEND": broker.url})
+    worker.hear("READY=1")
+    with Celery("proj", broker=broker.url, backend=broker.url) as client:
+        perish, answer = (client.signature(f"proj.{name}") for name in ("perish", "answer"))
+        last = (perish.clone((1,)) | answer.clone((2,), immutable=True)).apply_async()
+        first = last.parent
+
+        with pytest.raises(WorkerLostError, match="2 workers died while they ran it"):
+            last.get(timeout=60)
+        eventually(lambda: f"failed {first.id} WorkerLostError" in worker.log.read_text())
+
+        assert ("FAILURE", "FAILURE") == (first.state, last.state)
+    assert {1: 2} == worker.starts()
 
 
 @pytest.mark.parametrize("pool", POOLS)

@@ -5,7 +5,7 @@ import signal
 import time
 
 from celery import Celery
-from celery.signals import worker_ready
+from celery.signals import task_failure, worker_ready
 
 app = Celery("proj")
 app.conf.task_ignore_result = True
@@ -70,6 +70,18 @@ def die(number: int) -> None:
     """Take its process with it, as the out-of-memory killer does."""
     note(f"start {number} {os.getpid()}")
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+@app.task(ignore_result=False)
+def perish(number: int) -> None:
+    """As `die`; somebody waits for its result."""
+    die.run(number)
+
+
+@task_failure.connect
+def failed(task_id: str, exception: BaseException, **_: object) -> None:
+    """Leave a line, as a project that reports failures would."""
+    note(f"failed {task_id} {type(exception).__name__}")
 
 
 @app.task
