@@ -2,6 +2,7 @@
 
 import signal
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from celery import Celery
@@ -297,19 +298,26 @@ def _exists(pid: int) -> bool:
 
 @pytest.mark.parametrize("pool", POOLS)
 def test_the_remote_shutdown_drains_as_well(
-    pool: str, broker: Broker, start: Callable[..., Worker], send: Callable[..., None]
+    pool: str,
+    folder: Path,
+    broker: Broker,
+    start: Callable[..., Worker],
+    send: Callable[..., None],
 ) -> None:
     """
     Flower's button lets running tasks end and hands back the rest, like SIGTERM.
     """
     worker = start(pool)
     worker.hear("READY=1")
+    gate = folder / "gate"
     for number in range(5):
-        send("work", number, 2.0)
+        send("wait_for", number, str(gate))
     eventually(lambda: len(worker.starts()) == 2)
 
     with Celery("proj", broker=broker.url) as remote:
         remote.control.shutdown()
+    eventually(lambda: (beat := worker.heartbeat()) and beat.state == "draining")
+    gate.touch()
     code = worker.wait()
 
     assert 0 == code

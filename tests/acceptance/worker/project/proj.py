@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from pathlib import Path
 
 from celery import Celery
 from celery.signals import task_failure, worker_ready
@@ -23,6 +24,15 @@ def work(number: int, seconds: float = 0.0) -> None:
     """Take *seconds*, and say so before and after."""
     note(f"start {number} {os.getpid()}")
     time.sleep(seconds)
+    note(f"done {number} {os.getpid()}")
+
+
+@app.task
+def wait_for(number: int, path: str) -> None:
+    """As `work`, for as long as there is no file at *path*."""
+    note(f"start {number} {os.getpid()}")
+    while not Path(path).exists():
+        time.sleep(0.05)
     note(f"done {number} {os.getpid()}")
 
 
