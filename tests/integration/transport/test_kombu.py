@@ -2,18 +2,17 @@
 
 import os
 import re
-import shutil
 import subprocess
 import sys
-import tarfile
 from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import kombu
 import pytest
 from inapplicable import INAPPLICABLE
 from peers import Started
+from sdist import unpacked_tests
 
 HERE = Path(__file__).parent
 SOURCES = HERE.parents[2] / "src"
@@ -26,30 +25,8 @@ SUITES = (
 
 
 @pytest.fixture(scope="module")
-def kombu_tests(require, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the unpacked source distribution of the installed Kombu, of its tests only."""
-    folder = tmp_path_factory.mktemp("kombu")
-    own = [sys.executable, "-m", "pip"] if find_spec("pip") else None
-    pip = own or [shutil.which("pip3") or shutil.which("pip") or ""]
-    if not pip[0]:
-        require("kombu-sdist", "there is no pip to download it with")
-    version = kombu.__version__
-    done = subprocess.run(
-        [
-            *(*pip, "download", "--quiet", "--disable-pip-version-check", "--no-deps"),
-            *("--no-binary", "kombu", f"kombu=={version}", "--dest", str(folder)),
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    archive = folder / f"kombu-{version}.tar.gz"
-    if not archive.exists():
-        require("kombu-sdist", done.stderr.strip()[-500:])
-    with tarfile.open(archive) as tar:
-        tests = [member for member in tar.getmembers() if "/t/" in member.name]
-        tar.extractall(folder, tests, filter="data")
-    return folder / f"kombu-{version}"
+def kombu_tests(require: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return unpacked_tests("kombu", tmp_path_factory.mktemp("kombu"), require)
 
 
 @pytest.mark.timeout(600)
