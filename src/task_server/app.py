@@ -24,12 +24,16 @@ def prepared(environ: Mapping[str, str]) -> Any:
     With TASK_SERVER_WORKER (the launcher's decision) that process is a worker;
     without, it is Flower or one of Celery's own commands.
     """
-    app = project.find(environ.get(APP_VARIABLE, "docket"))
+    name = environ.get(APP_VARIABLE, "docket")
     frozen = environ.get(WORKER_VARIABLE)
     if frozen is None:
+        app = project.find(name)
         project.apply(app, connection_defaults(app.conf.result_backend))
         return app
     decision = Decision.thaw(frozen)
+    # Before the project is imported, which may bind its tasks.
+    project.foresee(worker_defaults(decision, None))
+    app = project.find(name)
     if decision.worker.transport == "atomic":
         # Before the first connection; with a Kombu that it does not know, it
         # warns and leaves Kombu's own.

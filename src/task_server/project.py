@@ -4,6 +4,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from celery.app.defaults import (  # type: ignore[attr-defined]
+    _OLD_DEFAULTS,
+    _TO_OLD_KEY,
+    DEFAULTS,
+)
 from celery.app.utils import Settings, find_app
 
 from task_server import folders
@@ -45,6 +50,22 @@ def find(name: str) -> Any:
             raise
         message = f"{name!r} has no Celery app; name it as module:attribute"
     raise ConfigError([Problem("app", message)])
+
+
+def foresee(defaults: Iterable[Default]) -> None:
+    """
+    Give those of the *defaults* that are about tasks to every app that is yet to be made.
+
+    A task is bound to what its app's settings say at that moment, and keeps it. A
+    project that calls `app.register_task` or looks at `app.tasks` while it is
+    imported binds them all before `apply` can be called: they would be
+    acknowledged before they run.
+    """
+    for default in defaults:
+        if default.name.startswith("task_"):
+            DEFAULTS[default.name] = default.value
+            # Celery's table for a project that writes its settings in the old way.
+            _OLD_DEFAULTS[_TO_OLD_KEY[default.name]] = default.value
 
 
 def sets(app: Any, name: str) -> bool:

@@ -1,0 +1,83 @@
+"""What the tasks are bound to of a project that binds them while it is imported."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from task_server.config import WorkerConfig
+from task_server.decision import APP_VARIABLE, WORKER_VARIABLE, Decision
+
+PROJECT = """
+from celery import Celery, Task, shared_task
+
+app = Celery("binds")
+{setting}
+
+
+@shared_task
+def plain():
+    pass
+
+
+@shared_task(acks_late={other})
+def other():
+    pass
+
+
+class Based(Task):
+    name = "based"
+
+
+app.register_task(Based())
+"""
+
+PROGRAM = """
+from task_server.app import app
+
+print([app.tasks[name].acks_late for name in ("binds.plain", "based", "binds.other")])
+print(app.tasks["binds.plain"].reject_on_worker_lost)
+"""
+
+
+@pytest.mark.parametrize(
+    ("setting", "late"),
+    [
+        ("", True),
+        ("app.conf.task_acks_late = False", False),
+        # Two, so that Celery takes them all for old names.
+        ("app.conf.update(CELERY_TIMEZONE='UTC', BROKER_POOL_LIMIT=3)", True),
+        ("app.conf.update(CELERY_TIMEZONE='UTC', CELERY_ACKS_LATE=False)", False),
+    ],
+    ids=["none", "late", "old", "old-late"],
+)
+def test_tasks_that_the_project_binds_have_our_defaults(
+    setting: str,
+    late: bool,  # noqa: FBT001
+    tmp_path: Path,
+) -> None:
+    """
+    `app.register_task` binds all tasks; each still has the default, the project's, or its own.
+    """
+    (tmp_path / "binds.py").write_text(PROJECT.format(setting=setting, other=not late))
+    decision = Decision(
+        worker=WorkerConfig(name="w", concurrency=1),
+        visibility_timeout=3600,
+        runtime_dir=str(tmp_path),
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM],
+        env={
+            **os.environ,
+            "PYTHONPATH": str(tmp_path),
+            APP_VARIABLE: "binds",
+            WORKER_VARIABLE: decision.freeze(),
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert [str([late, late, not late]), "True"] == done.stdout.splitlines(), done.stderr
