@@ -167,7 +167,7 @@ def celery_tests(require: Any, tmp_path_factory: pytest.TempPathFactory) -> Path
     return unpacked_tests("celery", tmp_path_factory.mktemp("celery"), require)
 
 
-# The suite takes a quarter of an hour, most of which it waits.
+# The suite takes twenty minutes on two busy cores, most of which it waits.
 @pytest.mark.timeout(5400)
 @pytest.mark.parametrize("delivery", PARTS)
 def test_celerys_own_tests(
