@@ -315,6 +315,8 @@ def test_the_remote_shutdown_drains_as_well(
     eventually(lambda: len(worker.starts()) == 2)
 
     with Celery("proj", broker=broker.url) as remote:
+        # Under gevent it listens a moment after it is ready, and Redis keeps no broadcast.
+        eventually(remote.control.ping)
         remote.control.shutdown()
     eventually(lambda: (beat := worker.heartbeat()) and beat.state == "draining")
     gate.touch()
