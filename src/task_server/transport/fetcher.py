@@ -27,7 +27,7 @@ from kombu.utils.json import loads
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError, ReadOnlyError, ResponseError
 
-from task_server.transport.holder import described
+from task_server.transport.holder import described, written
 from task_server.transport.script import FETCH, GIVE_BACK
 from task_server.transport.wake import Wake, refused
 
@@ -67,12 +67,18 @@ class Sent(Enum):
 
 
 class Held(NamedTuple):
-    """A message that is registered as unacked and not handed on yet."""
+    """
+    A message that is registered as unacked and not handed on yet.
+
+    Attributes:
+        holder: What the fetch has written into its entry.
+    """
 
     queue: str
     tag: str
     text: bytes
     key: str
+    holder: str
 
 
 class Fetcher:
@@ -226,12 +232,14 @@ class Fetcher:
 
     def _fetched(self, reply: Any) -> None:
         state, *fields = reply
+        holder = written(self._at, tells=self.channel.qos.tells)
         columns = [islice(fields, first, None, 3) for first in range(3)]
         for number, tag, text in zip(*columns, strict=True):
             queue = self._queues[int(number) % len(self._queues)]
             self.channel._queue_cycle.rotate(queue)
             if tag:
-                self.held.append(Held(queue, bytes_to_str(tag), text, self._keys[int(number)]))
+                key = self._keys[int(number)]
+                self.held.append(Held(queue, bytes_to_str(tag), text, key, holder))
             else:
                 logger.error(
                     "a message of the queue %s cannot be read and is kept in the list %s: %r",
@@ -266,7 +274,7 @@ class Fetcher:
 
     def give_back(self) -> None:
         """
-        Put what was not handed on back to its queue, unchanged.
+        Put what was not handed on back to its queue, unchanged, if it is still held here.
 
         Raises:
             One of the connection's errors; the next connection does it then.
@@ -277,7 +285,7 @@ class Fetcher:
         arguments = [
             field
             for message in reversed(held)
-            for field in (message.tag, message.key, message.text)
+            for field in (message.tag, message.key, message.text, message.holder)
         ]
         self.held.clear()
         now = monotonic()

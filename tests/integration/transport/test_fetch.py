@@ -6,8 +6,10 @@ import os
 
 import kombu
 import pytest
+from peers import until
 
 from task_server import transport
+from task_server.transport.redeliver import redeliver
 
 
 def stock_order(connect, publish_all, queues, strategy) -> list[str]:
@@ -183,6 +185,35 @@ def test_what_was_fetched_and_not_run_goes_back_unchanged(worker, publish, serve
     assert before == server.client().lrange("q", 0, -1)
     assert 0 == server.client().hlen("unacked")
     assert not fetcher.held
+
+
+@pytest.mark.parametrize("fate", ["queued", "held by another", "done"])
+def test_what_another_has_restored_is_not_put_back(worker, publish, server, fate: str) -> None:
+    """
+    A worker that stops leaves alone what it has fetched and lost to another since.
+    """
+    consumer, other = worker(limit=8), worker(limit=8)
+    other.acknowledges = False
+    publish("one")
+    consumer.connection.transport.cycle.on_poll_start()
+    client = server.client()
+    until(lambda: client.hkeys("unacked"), "the fetch")
+    (tag,) = client.hkeys("unacked")
+    redeliver(other.channel, [tag.decode()])
+    if fate != "queued":
+        other.run(lambda: other.bodies)
+    if fate == "done":
+        other.messages[0].ack()
+        other.idle()
+    before = (client.lrange("q", 0, -1), client.hgetall("unacked"), client.zcard("unacked_index"))
+    consumer.consumer.cancel()
+
+    assert before == (
+        client.lrange("q", 0, -1),
+        client.hgetall("unacked"),
+        client.zcard("unacked_index"),
+    )
+    assert not consumer.channel.fetcher.held
 
 
 def test_the_script_is_sent_again_after_a_flush(worker, publish, server) -> None:
