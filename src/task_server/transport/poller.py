@@ -86,6 +86,13 @@ class MultiChannelPoller(redis.MultiChannelPoller):  # type: ignore[misc]
             raise Empty
         return super().handle_event(fileno, event)
 
+    def on_readable(self, fileno: int) -> Any:
+        """Read; the news of a changed queue without credit too, or no poll would wait again."""
+        channel, kind = self._fd_to_chan.get(fileno, (None, None))
+        if kind == "WAKE":
+            return channel.fetcher.woken()
+        return super().on_readable(fileno)
+
     # The loops
 
     def on_poll_start(self) -> None:

@@ -5,6 +5,7 @@ import time
 from threading import Thread
 
 import pytest
+from peers import until
 
 from task_server.transport import fetcher
 from task_server.transport.fetcher import Sent
@@ -116,6 +117,22 @@ def test_an_idle_worker_asks_rarely(worker, server) -> None:
         consumer.turn()
 
     assert calls(server, *names) - before <= 6
+
+
+def test_a_full_worker_waits_whatever_is_published(worker, publish) -> None:
+    """
+    A worker without credit reads the news of other queues, or it would not wait but spin.
+    """
+    consumer = worker("q", "r", limit=1)
+    consumer.idle()
+    consumer.acknowledges = False
+    publish(1, "q")
+    consumer.run(lambda: consumer.bodies == [1])
+    publish(2, "r")
+    until(consumer.readable, "the news")
+    consumer.run(lambda: not consumer.readable(), "the loop to wait")
+    consumer.messages[0].ack()
+    consumer.run(lambda: consumer.bodies == [1, 2])
 
 
 @pytest.mark.parametrize("denied", ["-client|tracking", "resetchannels -subscribe"])
