@@ -15,6 +15,7 @@ Kombu uses for BRPOP; the others have none.
 
 import logging
 from collections import deque
+from collections.abc import Sequence
 from enum import Enum
 from itertools import islice
 from queue import Empty
@@ -28,8 +29,9 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError, ReadOnlyError, ResponseError
 
 from task_server.transport.holder import described, written
+from task_server.transport.plan import Plan, Plans
 from task_server.transport.script import FETCH, GIVE_BACK
-from task_server.transport.wake import Wake, refused
+from task_server.transport.wake import REMEMBER, Wake, refused
 
 if TYPE_CHECKING:
     from task_server.transport.channel import Channel
@@ -105,15 +107,15 @@ class Fetcher:
         self._rest_until = 0.0
         self._limit = 0
         self._at = 0.0
-        self._keys: list[str] = []
-        self._queues: list[str] = []
+        self._plan = Plan()
+        self._plans = Plans(channel)
         self._acks: list[str] = []
         self._name = str(uuid4())
 
     @property
     def used(self) -> bool:
         """Whether it has ever asked."""
-        return bool(self._queues)
+        return bool(self._plan.queues)
 
     # Ask
 
@@ -129,12 +131,7 @@ class Fetcher:
         queues = channel._queue_cycle.consume(len(channel.active_queues))
         if not queues:
             return
-        self._queues = queues
-        self._keys = [
-            channel.prefixed(channel._q_for_pri(queue, priority))
-            for priority in channel.priority_steps
-            for queue in queues
-        ]
+        self._plan = self._plans.of(tuple(queues))
         self._limit = channel.free_credit()
         self._acks = channel.qos.take_acks(ACKS_A_CALL)
         self._at = now = time()
@@ -143,23 +140,19 @@ class Fetcher:
             *("1" if channel.cycle_rotates else "0", self._name, LEASE),
             *(described(now, tells=channel.qos.tells), *self._acks),
         ]
-        keys = [*channel.unacked_keys(), *self._own_keys(), channel.unreadable_key, *self._keys]
         try:
-            self._send(Sent.FETCH, *FETCH.command(keys, arguments, known=self._known))
+            self._send(Sent.FETCH, *FETCH.command(self._plan.keys, arguments, known=self._known))
         except BaseException:
             self._keep_acks()
             raise
 
-    def _own_keys(self) -> tuple[str, str]:
-        """Return the keys of the watchers and of the baton of those who consume the same."""
-        # Under the name of the unacked messages: where access is limited by
-        # patterns of keys, a worker may already use those.
-        name = f"{self.channel.unacked_keys()[0]}.idle:{','.join(sorted(self._queues))}"
-        return f"{name}:watchers", f"{name}:baton"
-
-    def _send(self, what: Sent, *command: Any) -> None:
+    def _send(self, what: Sent, *command: Any, after: Sequence[Any] = ()) -> None:
         connection = self.channel.client.connection
-        connection.send_command(*command)
+        if after:
+            # In one, so that both replies are there at once.
+            connection.send_packed_command(connection.pack_commands([after, command]))
+        else:
+            connection.send_command(*command)
         self.channel._in_poll = connection
         self.channel._brpop_sent_at = monotonic()
         self.sent = what
@@ -191,6 +184,9 @@ class Fetcher:
         """Return the reply; None if the server refused, which is then said or retried."""
         client, sent = self.channel.client, self.sent
         try:
+            if sent is Sent.ARM:
+                # The reply to the command that goes before.
+                client.connection.read_response()
             reply = client.parse_response(client.connection, sent.name)
         except NoScriptError:
             # A server that was restarted, or whose scripts were flushed.
@@ -203,6 +199,9 @@ class Fetcher:
             raise RedisConnectionError(f"this Redis became a replica: {error}") from error
         except ResponseError as error:
             self._keep_acks()
+            if sent is Sent.ARM:
+                # Two replies were due.
+                client.connection.disconnect()
             self._rest(REFUSED_WAIT)
             level = logging.DEBUG if self._refused else logging.WARNING
             logger.log(level, "Redis refuses to hand out messages, tried each second: %s", error)
@@ -232,13 +231,14 @@ class Fetcher:
 
     def _fetched(self, reply: Any) -> None:
         state, *fields = reply
+        plan = self._plan
         holder = written(self._at, tells=self.channel.qos.tells)
         columns = [islice(fields, first, None, 3) for first in range(3)]
         for number, tag, text in zip(*columns, strict=True):
-            queue = self._queues[int(number) % len(self._queues)]
+            queue = plan.queues[int(number) % len(plan.queues)]
             self.channel._queue_cycle.rotate(queue)
             if tag:
-                key = self._keys[int(number)]
+                key = plan.lists[int(number)]
                 self.held.append(Held(queue, bytes_to_str(tag), text, key, holder))
             else:
                 logger.error(
@@ -312,7 +312,7 @@ class Fetcher:
         # It counts the keys that exist and asks to be told of all. If there is
         # a message already the answer says so, so that none falls between.
         self._changed = False
-        self._send(Sent.ARM, "EXISTS", *self._keys)
+        self._send(Sent.ARM, "EXISTS", *self._plan.lists, after=REMEMBER)
 
     def _prepared(self) -> bool:
         channel = self.channel
@@ -332,7 +332,7 @@ class Fetcher:
         self.busy = False
         self.channel.qos.flush_acks()
         wait = WAIT if self._told else WAIT_UNTOLD
-        self._send(Sent.BATON, "BRPOP", self._own_keys()[1], wait)
+        self._send(Sent.BATON, "BRPOP", self._plan.baton, wait)
 
     def woken(self) -> None:
         """Read from the wake connection: a queue has changed."""
@@ -344,6 +344,9 @@ class Fetcher:
         self._changed = True
         if self.sent is Sent.NOTHING:
             self.busy = True
+            if self.channel.qos.can_consume():
+                # Now and not before the next poll: the server works meanwhile.
+                self.channel.connection.cycle._register_BRPOP(self.channel)
         raise Empty
 
     # Stop
@@ -379,8 +382,8 @@ class Fetcher:
         if self.wake is not None:
             self.wake.close()
             self.wake = None
-        if self._queues:
-            watchers, baton = self._own_keys()
+        if self.used:
+            baton = self._plan.baton
             with self.channel.bare_client().pipeline() as pipe:
-                pipe.zrem(watchers, self._name).lpush(baton, "1")
+                pipe.zrem(self._plan.watchers, self._name).lpush(baton, "1")
                 pipe.ltrim(baton, 0, 0).expire(baton, 60).execute()

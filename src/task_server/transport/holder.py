@@ -7,6 +7,7 @@ that it knows does it no harm.
 
 import json
 import os
+from functools import cache
 from socket import gethostname
 from typing import Final
 from uuid import uuid4
@@ -32,7 +33,12 @@ def call(name: str) -> None:
 
 def node() -> str:
     """Return the name of this process's node."""
-    return _Node.name or f"celery@{gethostname()}"
+    return _Node.name or _nameless()
+
+
+@cache
+def _nameless() -> str:
+    return f"celery@{gethostname()}"
 
 
 def described(taken: float, *, tells: bool) -> str:
@@ -42,7 +48,12 @@ def described(taken: float, *, tells: bool) -> str:
     Only one that *tells* which tasks have begun has a `run`.
     """
     run = f', "run": "{RUN}"' if tells else ""
-    return f'"node": {json.dumps(node())}, "pid": {os.getpid()}, "taken": {taken!r}{run}}}'
+    return f'{_process(node(), os.getpid())}, "taken": {taken!r}{run}}}'
+
+
+@cache
+def _process(name: str, pid: int) -> str:
+    return f'"node": {json.dumps(name)}, "pid": {pid}'
 
 
 def written(taken: float, *, tells: bool) -> str:

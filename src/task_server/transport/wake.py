@@ -6,6 +6,9 @@ BRPOP takes, and a taken message is lost with a killed worker; BLMOVE keeps it,
 but waits on one list only, so on four connections a queue (one a priority).
 CLIENT TRACKING does: the server remembers which keys a connection has read and
 tells a second connection, once, when one of them changes.
+
+Of which reads, the first connection says (OPTIN): the scripts read besides what
+all workers of a queue write, and each of those writes would wake all others.
 """
 
 # ruff: noqa: SLF001 - Kombu's transports are made of private methods
@@ -19,6 +22,12 @@ logger: Final = logging.getLogger(__name__)
 
 #: The channel on which a server tells of changed keys under RESP2.
 INVALIDATION: Final = "__redis__:invalidate"
+
+#: Said before a command whose keys are to be remembered; answered by itself.
+REMEMBER: Final = ("CLIENT", "CACHING", "YES")
+
+#: Bytes that are read at a time.
+READ_SIZE: Final = 65536
 
 
 class Wake:
@@ -55,7 +64,11 @@ class Wake:
         if self._tracked is not reader._sock:
             reader.send_command("CLIENT", "TRACKING", "OFF")
             reader.read_response()
-            reader.send_command("CLIENT", "TRACKING", "ON", "REDIRECT", self._target, "NOLOOP")
+            how = ("REDIRECT", self._target, "OPTIN", "NOLOOP")
+            reader.send_command("CLIENT", "TRACKING", "ON", *how)
+            reader.read_response()
+            # It may be denied by itself, of which nobody should hear later.
+            reader.send_command(*REMEMBER)
             reader.read_response()
             self._tracked = reader._sock
 
@@ -71,9 +84,10 @@ class Wake:
         before = sock.gettimeout()
         sock.settimeout(0)
         try:
-            while True:
-                if not sock.recv(65536):
-                    return False
+            while data := sock.recv(READ_SIZE):
+                # What a TLS socket has decrypted already no poll tells of.
+                if len(data) < READ_SIZE and not hasattr(sock, "pending"):
+                    return True
         except (BlockingIOError, TimeoutError):
             return True
         except OSError as error:
@@ -81,6 +95,7 @@ class Wake:
             return "Want" in type(error).__name__
         finally:
             sock.settimeout(before)
+        return False
 
     def close(self) -> None:
         """Close the connection."""

@@ -135,7 +135,21 @@ def test_a_full_worker_waits_whatever_is_published(worker, publish) -> None:
     consumer.run(lambda: consumer.bodies == [1, 2])
 
 
-@pytest.mark.parametrize("denied", ["-client|tracking", "resetchannels -subscribe"])
+def test_workers_hear_of_their_queues_only(worker, server) -> None:
+    """
+    The server remembers the lists of messages for a worker, not what the scripts read besides.
+    """
+    first, second = worker(), worker()
+    for each in (first, second, first):
+        each.channel.fetcher.busy = True
+        each.idle()
+
+    assert 4 == server.client().info("stats")["tracking_total_keys"]
+
+
+@pytest.mark.parametrize(
+    "denied", ["-client|tracking", "-client|caching", "resetchannels -subscribe"]
+)
 def test_where_the_server_does_not_tell_it_is_asked(
     worker, publish, server, caplog, denied: str
 ) -> None:
@@ -157,7 +171,7 @@ def test_where_the_server_does_not_tell_it_is_asked(
         client.execute_command("ACL", "DELUSER", "limited")
 
     assert ["one"] == consumer.bodies
-    if denied == "-client|tracking":
+    if denied.startswith("-client"):
         assert 1 == caplog.text.count("CLIENT TRACKING")
 
 
