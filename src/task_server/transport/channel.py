@@ -292,6 +292,8 @@ class Channel(redis.Channel):  # type: ignore[misc]
             if self._qos is not None and self.ack_emulation:
                 self._qos.restore_unacked_once()
             self._quietly(self.fetcher.close)
+        if isinstance(self._qos, QoS):
+            self._qos.stop_telling()
         try:
             super().close()
         finally:

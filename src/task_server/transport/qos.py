@@ -2,7 +2,7 @@
 
 import logging
 from collections import deque
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from threading import get_ident
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
@@ -48,6 +48,7 @@ class QoS(redis.QoS):  # type: ignore[misc]
         self.registered: set[str] = set()
         self.lost: set[str] = set()
         self._acks: deque[str] = deque()
+        self._teller: begun.Teller | None = None
 
     @staticmethod
     def running() -> Collection[str]:
@@ -96,7 +97,7 @@ class QoS(redis.QoS):  # type: ignore[misc]
             self._acks.append(delivery_tag)
         else:
             try:
-                self._remove_from_indices(delivery_tag).execute()
+                self._send_acks([delivery_tag])
             except (*channel.connection_errors, channel.ResponseError) as error:
                 # Kombu gives up here, and the task runs again. Without memory, or
                 # room for its file, Redis refuses, which would end the worker.
@@ -167,9 +168,7 @@ class QoS(redis.QoS):  # type: ignore[misc]
         """
         while tags := self.take_acks(1000):
             try:
-                hash_key, index_key = self.channel.unacked_keys()
-                with self.channel.bare_client().pipeline() as pipe:
-                    pipe.zrem(index_key, *tags).hdel(hash_key, *tags).execute()
+                self._send_acks(tags)
             except self.channel.ResponseError as error:
                 self.keep_acks(tags)
                 logger.debug("acknowledgements will be sent again: %s", error)
@@ -177,6 +176,11 @@ class QoS(redis.QoS):  # type: ignore[misc]
             except BaseException:
                 self.keep_acks(tags)
                 raise
+
+    def _send_acks(self, tags: Sequence[str]) -> None:
+        hash_key, index_key = self.channel.unacked_keys()
+        with self.channel.bare_client().pipeline() as pipe:
+            pipe.zrem(index_key, *tags).hdel(hash_key, *tags).execute()
 
     def leave_acks(self) -> None:
         """Hand waiting acknowledgements to the next connection of this process."""
@@ -227,20 +231,30 @@ class QoS(redis.QoS):  # type: ignore[misc]
         key = begun.key_of(channel.unacked_keys()[0], holder.RUN)
         return channel.bare_client(), key, self.visibility_timeout
 
-    def begin(self, delivery_tag: str) -> None:
+    def begin(self, *delivery_tags: str) -> None:
         """
-        Tell the server that the task of a marked message is about to begin.
+        Tell the server that the tasks of marked messages are about to begin.
 
-        Without a server it begins all the same.
+        Without a server they begin all the same.
         """
         channel = self.channel
         if channel.closed or channel.connection is None or channel.connection.client is None:
             return
-        channel.late.begun.add(delivery_tag)
+        channel.late.begun.update(delivery_tags)
+        client, key, seconds = self._own_begun()
+        if self._teller is None:
+            self._teller = begun.Teller(channel.client.connection_pool)
         try:
-            begun.tell(*self._own_begun(), begun=[delivery_tag])
+            if not self._teller.tell(key, seconds, delivery_tags):
+                begun.tell(client, key, seconds, begun=delivery_tags)
         except (*channel.connection_errors, channel.ResponseError) as error:
             logger.debug("Redis did not hear that a task begins: %s", error)
+
+    def stop_telling(self) -> None:
+        """Close the connection by which begins are told."""
+        teller, self._teller = self._teller, None
+        if teller is not None:
+            teller.close()
 
     # Restore
 

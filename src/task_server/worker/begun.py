@@ -4,21 +4,73 @@ Messages that a worker may have died of: Redis hears of their begin before their
 Of all others the atomic transport tells from time to time, see its `begun`.
 """
 
-from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 
+@dataclass
+class Marked:
+    """
+    A marked message whose task was given to the pool.
+
+    Attributes:
+        request: Celery's.
+
+        qos: Of the channel that the message came by.
+
+        run: Whether its greenlet has begun.
+
+        told: Whether Redis was told.
+    """
+
+    request: Any
+    qos: Any
+    run: bool = False
+    told: bool = False
+
+    @property
+    def tag(self) -> str:
+        """The delivery tag of the message."""
+        return str(self.request.message.delivery_tag)
+
+
 def tell_in_greenlets(pool: Any) -> None:
-    """Let the greenlets of *pool* tell, just before they run the task."""
+    """
+    Let the greenlets of *pool* tell, just before they run the task.
 
-    def wrap(accept: Callable[..., Any]) -> Callable[..., Any]:
-        def accepted(*args: Any) -> None:
-            accept(*args)
-            _tell(accept)
+    Those that were given to the pool in a row begin in a row: the first of them
+    tells of all. What waits for its turn in a full pool is not among them.
+    """
+    due: list[Marked] = []
 
-        return accepted
+    def about_to_run(one: Marked) -> None:
+        one.run = True
+        if one.told or one.request.acknowledged:
+            return
+        row = [one, *(each for each in due if each.qos is one.qos and not each.run)]
+        due.clear()
+        for each in row:
+            each.told = True
+        one.qos.begin(*(each.tag for each in row))
 
-    _wrap(pool, wrap)
+    apply_async = pool.apply_async
+
+    def apply(*args: Any, accept_callback: Any = None, **kwargs: Any) -> Any:
+        one = marked(accept_callback)
+        if one is None:
+            return apply_async(*args, accept_callback=accept_callback, **kwargs)
+
+        def accepted(*details: Any) -> None:
+            accept_callback(*details)
+            about_to_run(one)
+
+        result = apply_async(*args, accept_callback=accepted, **kwargs)
+        # One that acknowledges early does so when it begins, and tells nothing.
+        if not one.run and one.request.task.acks_late:
+            due.append(one)
+        return result
+
+    pool.apply_async = apply
 
 
 def tell_before_children(pool: Any) -> None:
@@ -27,31 +79,24 @@ def tell_before_children(pool: Any) -> None:
 
     What a child has begun it hears later, and maybe never if it is killed.
     """
-
-    def wrap(accept: Callable[..., Any]) -> Callable[..., Any]:
-        _tell(accept)
-        return accept
-
-    _wrap(pool, wrap)
-
-
-def _wrap(pool: Any, wrap: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
     apply_async = pool.apply_async
 
     def apply(*args: Any, accept_callback: Any = None, **kwargs: Any) -> Any:
-        if accept_callback is not None:
-            accept_callback = wrap(accept_callback)
+        one = marked(accept_callback)
+        if one is not None:
+            one.qos.begin(one.tag)
         return apply_async(*args, accept_callback=accept_callback, **kwargs)
 
     pool.apply_async = apply
 
 
-def _tell(accept: Any) -> None:
-    """Tell of the request whose method *accept* is, if it is not acknowledged already."""
+def marked(accept: Any) -> Marked | None:
+    """Return the request whose method *accept* is, if its message is marked and unacknowledged."""
     request = getattr(accept, "__self__", None)
     message = getattr(request, "message", None)
     if request is None or message is None or request.acknowledged:
-        return
-    begin = getattr(getattr(message.channel, "qos", None), "begin", None)
-    if begin is not None and "deaths" in (message._raw or ()):  # noqa: SLF001 - Kombu's message
-        begin(message.delivery_tag)
+        return None
+    qos = getattr(message.channel, "qos", None)
+    if hasattr(qos, "begin") and "deaths" in (message._raw or ()):  # noqa: SLF001 - Kombu's message
+        return Marked(request, qos)
+    return None

@@ -10,6 +10,9 @@ import pytest
 import redis
 from peers import Started, until
 
+from task_server.transport.begun import key_of
+from task_server.transport.holder import RUN
+
 
 def test_a_unix_socket_with_a_password(worker, publish, start_redis) -> None:
     """
@@ -157,6 +160,8 @@ def test_sentinel(worker, publish, start_redis, tmp_path: Path) -> None:
     publish("one", url=url, master_name="main")
     consumer.run(lambda: consumer.bodies)
     consumer.idle()
+    consumer.channel.qos.begin("one")
+    until(lambda: own.client().smembers(key_of("unacked", RUN)) == {b"one"}, "the begin")
 
     assert ["one"] == consumer.bodies
     assert "SentinelChannel" == type(consumer.channel).__name__

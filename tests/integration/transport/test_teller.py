@@ -1,0 +1,80 @@
+"""Of a marked message the server hears that its task begins, without being waited for."""
+
+import os
+import signal
+
+import pytest
+from peers import until
+
+from task_server.transport import begun, holder
+
+
+def told(server) -> set[bytes]:
+    """Return the delivery tags of which the server has heard."""
+    members: set[bytes] = server.client().smembers(begun.key_of("unacked", holder.RUN))
+    return members
+
+
+def test_it_hears_of_each(worker, server) -> None:
+    """
+    All begins arrive, on one connection more, which goes with the channel.
+    """
+    consumer = worker(max_connections=2)
+    consumer.idle()
+    before = len(server.client().client_list())
+    for number in range(200):
+        consumer.channel.qos.begin(str(number))
+    until(lambda: len(told(server)) == 200, "all begins")
+    assert before + 1 == len(server.client().client_list())
+    assert server.client().ttl(begun.key_of("unacked", holder.RUN)) > begun.KEPT - 60
+    consumer.close()
+    until(lambda: len(server.client().client_list()) < before, "the end of the connections")
+
+
+def test_after_a_lost_connection_it_hears_of_the_next(worker, server) -> None:
+    """
+    A connection that the server has cut is made again.
+    """
+    consumer = worker()
+    consumer.channel.qos.begin("first")
+    until(lambda: told(server) == {b"first"}, "the first")
+    server.client().execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+
+    def heard() -> bool:
+        # What is sent before this side has seen the end is lost.
+        consumer.channel.qos.begin("second")
+        return b"second" in told(server)
+
+    until(heard, "the second")
+
+
+def test_where_silence_is_denied_it_is_waited_for(worker, server) -> None:
+    """
+    A user who may not use CLIENT REPLY tells all the same.
+    """
+    client = server.client()
+    rules = ["reset", "on", ">secret", "~*", "&*", "+@all", "-client|reply"]
+    client.execute_command("ACL", "SETUSER", "answered", *rules)
+    try:
+        consumer = worker(url=f"redis://answered:secret@127.0.0.1:{server.port}/0")
+        for tag in ("one", "two"):
+            consumer.channel.qos.begin(tag)
+        assert {b"one", b"two"} == told(server)
+        consumer.close()
+    finally:
+        client.execute_command("ACL", "DELUSER", "answered")
+
+
+@pytest.mark.parametrize("times", [1, 50])
+def test_it_hears_of_a_process_that_dies_at_once(times: int, worker, server) -> None:
+    """
+    What was sent arrives, though the process is killed right after it.
+    """
+    pid = os.fork()
+    if pid == 0:
+        consumer = worker()
+        for number in range(times):
+            consumer.channel.qos.begin(str(number))
+        os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(pid, 0)
+    until(lambda: len(told(server)) == times, "the begins")
