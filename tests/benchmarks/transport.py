@@ -1,18 +1,31 @@
 """
 Our Redis transport against Kombu's own, side by side.
 
-    uv run python tests/benchmarks/transport.py [TASKS] [ROUNDS]
+    uv run python tests/benchmarks/transport.py [--help]
 
-Tasks that do nothing, without results and events; the best of the rounds.
-Then the latency of a single message to an idle worker, and the processor time
-of ten idle workers. On a busy machine only the ratios mean anything.
+Each side has a server and workers of its own. Both are up at the same time and
+take turns, so that whatever else the machine does slows both. Printed are the
+medians and their ratio; on a busy machine only the ratios mean anything.
+
+- throughput: tasks that do nothing, without results and events; processor time
+  of the worker and of the server for one of them.
+- latency: from sending a single message to an idle worker until its task runs.
+- idle: processor time of many idle workers on one queue and of their server, and
+  the latency of a single message to them.
+
+With `--against TREE` the other side is our transport too, as in the sources of
+another checkout.
 """
 
+import argparse
 import os
 import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -20,12 +33,19 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "faults"))
 
-from lab import Marks, Redis, Worker, send, until  # noqa: E402
+from lab import Marks, Redis, Worker, message, send, until  # noqa: E402
+from lab.worker import PROJECT  # noqa: E402
 
 #: What Celery and Kombu have by default, of which the fault tests have less.
 DEFAULTS: dict[str, Any] = {"visibility": 3600, "RESTORE": "10"}
 
-POOLS = {"prefork": ("--pool=prefork", "-c2"), "gevent": ("--pool=gevent", "-c512")}
+#: Celery's arguments for a worker that has work, and for one among many.
+BUSY = {"prefork": ("--pool=prefork", "-c2"), "gevent": ("--pool=gevent", "-c512")}
+MANY = {"prefork": ("--pool=prefork", "-c1"), "gevent": ("--pool=gevent", "-c4")}
+
+#: Messages that are not counted: a worker's first ones.
+WARM_UP = 10
+
 TICK = os.sysconf("SC_CLK_TCK")
 
 
@@ -39,95 +59,239 @@ def cpu(pid: int) -> float:
     return seconds
 
 
-def throughput(transport: str, pool: str, tasks: int, broker: Redis) -> tuple[float, float]:
-    """Return tasks a second, and microseconds of processor time a task."""
-    broker.client.flushall()
-    marks = Marks(broker.folder)
-    marks.path.write_text("")
-    with Worker(
-        transport, pool, broker, marks, arguments=POOLS[pool], MARK="no", **DEFAULTS
-    ).ready() as worker:
-        send(broker, range(500))
-        until(lambda: broker.waiting() == 0, "the warm-up")
-        # Added at once, so that the producer does not compete for the processor.
-        begun = cpu(worker.process.pid)
-        send(broker, range(tasks))
-        start = time.monotonic()
-        until(lambda: broker.waiting() == 0, "all tasks", 300)
-        seconds = time.monotonic() - start
-        used = cpu(worker.process.pid) - begun
-    return tasks / seconds, used / tasks * 1e6
+@dataclass
+class Side:
+    """
+    One of the two that are compared.
 
+    Attributes:
+        transport: "stock" or "atomic".
 
-def latency(transport: str, pool: str, broker: Redis) -> float:
-    """Return the median of the seconds from sending a message to its run."""
-    broker.client.flushall()
-    marks = Marks(broker.folder)
-    found, pause = [], Event()
-    with Worker(
-        transport, pool, broker, marks, arguments=POOLS[pool], MARK="time", **DEFAULTS
-    ).ready():
-        for number in range(42):
-            pause.wait(0.1)
-            marks.path.write_text("")
-            sent = time.time()
-            send(broker, [number])
-            end = sent + 10
-            while not (text := marks.path.read_text()).endswith("\n") and time.time() < end:
-                pause.wait(0.002)
-            found.append(float(text) - sent)
-    return statistics.median(found[2:])
+        environ: Variables of its workers.
 
+        product: Whether they are started by `task-server worker`, and not by `celery`.
 
-def idle(transport: str, broker: Redis, workers: int, seconds: float) -> tuple[float, float]:
-    """Return milliseconds of processor time a second of an idle worker, and of its server."""
-    broker.client.flushall()
-    marks = Marks(broker.folder)
-    started = [
-        Worker(
-            transport, "gevent", broker, marks, arguments=("--pool=gevent", "-c4"), NUMBER=str(n)
+        found: The measured values, by what they are.
+    """
+
+    name: str
+    transport: str
+    broker: Redis
+    environ: Mapping[str, str]
+    product: bool = False
+    found: dict[str, list[float]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        # The tasks write the time into it; a file would have to be polled.
+        self.marks = self.broker.folder / "runs"
+        os.mkfifo(self.marks)
+        self._runs = os.open(self.marks, os.O_RDWR)
+
+    def worker(self, arguments: Sequence[str], mark: str, number: int) -> Worker:
+        """Start one."""
+        return Worker(
+            *(self.transport, arguments[0].removeprefix("--pool="), self.broker),
+            Marks(self.marks.parent, self.marks.name),
+            arguments=() if self.product else arguments,
+            MARK=mark,
+            NUMBER=str(number),
+            **DEFAULTS,
+            **self.environ,
         )
-        for n in range(workers)
-    ]
+
+    def note(self, what: str, value: float) -> None:
+        """Keep a measured value."""
+        self.found.setdefault(what, []).append(value)
+
+    def server_cpu(self) -> float:
+        """Return the processor time of the server."""
+        assert self.broker.process is not None
+        return cpu(self.broker.process.pid)
+
+    def run_one(self) -> float:
+        """Send a single message; return the seconds until its task ran."""
+        sent = time.time()
+        send(self.broker, [0])
+        lines = os.read(self._runs, 100).splitlines()
+        assert 1 == len(lines), f"not one run: {lines}"
+        return float(lines[0]) - sent
+
+
+Sides = Sequence[Side]
+Group = list[Worker]
+
+
+@contextmanager
+def workers(sides: Sides, arguments: Sequence[str], mark: str, count: int) -> Iterator[list[Group]]:
+    """Run *count* workers of each side, with an empty server."""
+    groups: list[Group] = [[] for _ in sides]
     try:
-        for each in started:
-            each.ready(120)
-        Event().wait(5)
-        assert broker.process is not None
-        pids = [each.process.pid for each in started]
-        before, server = sum(map(cpu, pids)), cpu(broker.process.pid)
-        Event().wait(seconds)
-        used = (sum(map(cpu, pids)) - before) / workers / seconds * 1000
-        return used, (cpu(broker.process.pid) - server) / seconds * 1000
+        for number in range(count):
+            for side, group in zip(sides, groups, strict=True):
+                if not number:
+                    side.broker.client.flushall()
+                group.append(side.worker(arguments, mark, number))
+            if number % 4 == 3:
+                # A machine of two processors takes no more at a time.
+                _all_ready(groups, 4)
+        _all_ready(groups, count)
+        yield groups
     finally:
-        for each in started:
-            each.kill()
+        for group in groups:
+            for worker in group:
+                worker.kill()
+
+
+def _all_ready(groups: Iterable[Group], last: int) -> None:
+    for group in groups:
+        for worker in group[-last:]:
+            if not worker.is_ready():
+                worker.ready(180)
+
+
+def turns(sides: Sides, count: int) -> Iterator[list[int]]:
+    """Yield the order of the sides *count* times: A B, B A, A B and so on."""
+    order = list(range(len(sides)))
+    for number in range(count):
+        yield order[::-1] if number % 2 else order
+
+
+def add(broker: Redis, tasks: int, *, marked: bool) -> None:
+    """Queue *tasks* messages at once."""
+    if not marked:
+        send(broker, range(tasks))
+        return
+    texts = [message(number).removesuffix(b"}") + b', "deaths": []}' for number in range(tasks)]
+    broker.client.lpush("celery", *texts)
+
+
+def throughput(sides: Sides, pool: str, tasks: int, rounds: int, *, marked: bool) -> None:
+    """Measure tasks a second, and processor time a task."""
+    with workers(sides, BUSY[pool], "no", 1) as groups:
+        for number, order in enumerate(turns(sides, rounds + 1)):
+            for index in order:
+                side, pid = sides[index], groups[index][0].process.pid
+                begun, server = cpu(pid), side.server_cpu()
+                # Added at once, so that the producer does not compete for the processor.
+                add(side.broker, tasks, marked=marked)
+                start = time.monotonic()
+                until(lambda side=side: side.broker.waiting() == 0, "all tasks", 300)  # type: ignore[misc]
+                if number:
+                    side.note("tasks/s", tasks / (time.monotonic() - start))
+                    side.note("us CPU a task, worker", (cpu(pid) - begun) / tasks * 1e6)
+                    side.note("us CPU a task, server", (side.server_cpu() - server) / tasks * 1e6)
+
+
+def latency(sides: Sides, messages: int) -> None:
+    """Measure the latency of single messages, sent to the sides in turn."""
+    pause = Event()
+    for number, order in enumerate(turns(sides, messages + WARM_UP)):
+        for index in order:
+            # Until what the last message leaves to be done is done.
+            pause.wait(0.03)
+            found = sides[index].run_one()
+            if number >= WARM_UP:
+                sides[index].note("ms", found * 1000)
+
+
+def idle(sides: Sides, groups: Sequence[Group], rounds: int, seconds: float) -> None:
+    """Measure the processor time of workers that have nothing to do, and of their servers."""
+    pause = Event()
+    pause.wait(5)
+    for _ in range(rounds):
+        before = [_used(side, group) for side, group in zip(sides, groups, strict=True)]
+        pause.wait(seconds)
+        for side, group, (own, server) in zip(sides, groups, before, strict=True):
+            after = _used(side, group)
+            side.note("ms CPU a second, each worker", (after[0] - own) / len(group) / seconds * 1e3)
+            side.note("ms CPU a second, server", (after[1] - server) / seconds * 1e3)
+
+
+def _used(side: Side, group: Group) -> tuple[float, float]:
+    return sum(cpu(worker.process.pid) for worker in group), side.server_cpu()
+
+
+def show(title: str, sides: Sides) -> None:
+    """Print what was measured, and forget it."""
+    for what in sides[0].found:
+        parts: list[tuple[str, Callable[[list[float]], float]]] = [("", statistics.median)]
+        if what == "ms":
+            parts = [
+                ("p50", statistics.median),
+                ("p95", lambda x: statistics.quantiles(x, n=20)[-1]),
+            ]
+        for part, summary in parts:
+            first, second = (summary(side.found[what]) for side in sides)
+            label = f"{title}: {' '.join(filter(None, (part, what)))}"
+            ratio = second / first if first else float("nan")
+            print(
+                f"{label:62} {first:9.2f} -> {second:9.2f}   x {ratio:.2f}   "
+                f"({len(sides[0].found[what])} each)",
+                flush=True,
+            )
+    for side in sides:
+        side.found.clear()
+
+
+def options() -> argparse.Namespace:
+    """Return what the command line says."""
+    parser = argparse.ArgumentParser(description=__doc__.strip().splitlines()[0] if __doc__ else "")
+    kinds = ["throughput", "latency", "idle"]
+    parser.add_argument("--only", nargs="+", choices=kinds, default=kinds)
+    parser.add_argument("--pools", nargs="+", choices=list(BUSY), default=list(BUSY))
+    parser.add_argument("--rounds", type=int, default=7, help="of throughput and idle")
+    parser.add_argument("--tasks", type=int, default=3000, help="in a round of throughput")
+    parser.add_argument("--messages", type=int, default=300, help="of latency, to each side")
+    parser.add_argument("--workers", type=int, default=50, help="idle ones of each side")
+    parser.add_argument("--seconds", type=float, default=10, help="of a round of idle")
+    parser.add_argument("--product", action="store_true", help="start `task-server worker`")
+    parser.add_argument(
+        "--marked", action="store_true", help="throughput of messages that a dead worker left"
+    )
+    parser.add_argument("--against", type=Path, help="a checkout to compare with, not stock")
+    return parser.parse_args()
+
+
+def two_sides(folder: Path, against: Path | None, *, product: bool) -> list[Side]:
+    """Return stock, or *against*, and ours."""
+    others: dict[str, str] = {}
+    if against is not None:
+        # What is there is found before what belongs to this checkout.
+        others["PYTHONPATH"] = os.pathsep.join([str(against.resolve() / "src"), str(PROJECT)])
+    sides = []
+    for name, transport, environ in (
+        ("other" if against else "stock", "atomic" if against else "stock", others),
+        ("atomic", "atomic", {}),
+    ):
+        place = folder / name
+        place.mkdir()
+        sides.append(Side(name, transport, Redis(place), environ, product))
+    return sides
 
 
 def main() -> None:
     """Print a line for each comparison: stock, ours, and the ratio."""
-    tasks = int(sys.argv[1]) if len(sys.argv) > 1 else 6000
-    rounds = int(sys.argv[2]) if len(sys.argv) > 2 else 3
-    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        broker = Redis(Path(folder)).start()
-        try:
-            for pool in POOLS:
-                best = {}
-                for transport in ("stock", "atomic"):
-                    runs = [throughput(transport, pool, tasks, broker) for _ in range(rounds)]
-                    best[transport] = max(rate for rate, _ in runs), min(used for _, used in runs)
-                (slow, costly), (fast, cheap) = best["stock"], best["atomic"]
-                print(f"{pool}: tasks/s {slow:.0f} -> {fast:.0f}, x {fast / slow:.1f}", flush=True)
-                print(f"{pool}: us CPU a task {costly:.0f} -> {cheap:.0f}, x {cheap / costly:.2f}")
-                late = [
-                    latency(transport, pool, broker) * 1000 for transport in ("stock", "atomic")
-                ]
-                print(f"{pool}: ms to run one message {late[0]:.1f} -> {late[1]:.1f}", flush=True)
-            rest = [idle(transport, broker, 10, 20) for transport in ("stock", "atomic")]
-            print(f"10 idle workers: ms CPU a second each {rest[0][0]:.2f} -> {rest[1][0]:.2f}")
-            print(f"10 idle workers: ms CPU a second of Redis {rest[0][1]:.2f} -> {rest[1][1]:.2f}")
-        finally:
-            broker.kill()
+    chosen = options()
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder, ExitStack() as servers:
+        sides = two_sides(Path(folder), chosen.against, product=chosen.product)
+        for side in sides:
+            servers.callback(side.broker.kill)
+            side.broker.start()
+        print(f"{' -> '.join(side.name for side in sides)}; load {os.getloadavg()[0]:.1f}")
+        for pool in chosen.pools:
+            if "throughput" in chosen.only:
+                throughput(sides, pool, chosen.tasks, chosen.rounds, marked=chosen.marked)
+                show(pool, sides)
+            if "latency" in chosen.only:
+                with workers(sides, BUSY[pool], "time", 1):
+                    latency(sides, chosen.messages)
+                    show(f"{pool}, one message", sides)
+            if "idle" in chosen.only:
+                with workers(sides, MANY[pool], "time", chosen.workers) as groups:
+                    idle(sides, groups, chosen.rounds, chosen.seconds)
+                    latency(sides, chosen.messages)
+                    show(f"{pool}, {chosen.workers} idle", sides)
+        print(f"load {os.getloadavg()[0]:.1f}")
 
 
 if __name__ == "__main__":

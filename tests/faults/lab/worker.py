@@ -93,6 +93,7 @@ class Worker:
             )
         os.close(writing)
         self._ready = reading
+        self._consumes = False
 
     def _celery(self, app: str, arguments: Sequence[str]) -> list[str]:
         return [
@@ -130,7 +131,12 @@ class Worker:
         assert select.select([self._ready], [], [], seconds)[0], f"{self.name} is not ready"
         said = os.read(self._ready, 16)
         assert said == b"ready\n", f"{self.name} ended at its start:\n{self.log.read_text()}"
+        self._consumes = True
         return self
+
+    def is_ready(self) -> bool:
+        """Whether `ready` has returned."""
+        return self._consumes
 
     def alive(self) -> bool:
         """Whether its main process lives."""
