@@ -85,7 +85,12 @@ for queue = 1, queues do
   cycle[queue] = queue
 end
 local left = limit
-for first = 5, #KEYS - queues, queues do
+local last = #KEYS - queues
+if limit > 0 and redis.call('EXISTS', unpack(KEYS, 6)) == 0 then
+  -- Nothing to move, as idle workers find: one look for all lists.
+  last = 0
+end
+for first = 5, last, queues do
   local empty, filled = {}, queues
   while left > 0 and filled > 0 do
     for place, queue in ipairs(cycle) do
@@ -114,20 +119,27 @@ if limit == 0 then
 end
 
 local seconds = tonumber(now)
-redis.call('ZREMRANGEBYSCORE', watchers, '-inf', seconds)
+-- A watcher without a sign of life is none, wherever it still stands.
+local watching = redis.call('ZCOUNT', watchers, '(' .. now, '+inf')
 
 -- One idle worker watches the queues, the others wait for the baton: a message
 -- wakes one worker, not all. Who took messages has work to do, so it stops to
 -- watch and wakes one that waits, which looks for more and watches in its turn.
 if left < limit then
   reply[1] = left == 0 and 'more' or 'some'
-  redis.call('ZREM', watchers, me)
-  if (left == 0 or redis.call('ZCARD', watchers) == 0) and redis.call('LLEN', baton) == 0 then
+  if watching > 0 and redis.call('ZREM', watchers, me) == 1 then
+    watching = redis.call('ZCOUNT', watchers, '(' .. now, '+inf')
+  end
+  if (left == 0 or watching == 0) and redis.call('LLEN', baton) == 0 then
     redis.call('LPUSH', baton, '1')
     redis.call('EXPIRE', baton, 60)
   end
-elseif redis.call('ZSCORE', watchers, me) or redis.call('ZCARD', watchers) == 0 then
+  return reply
+end
+local until_then = watching > 0 and redis.call('ZSCORE', watchers, me)
+if watching == 0 or (until_then and tonumber(until_then) > seconds) then
   reply[1] = 'watch'
+  redis.call('ZREMRANGEBYSCORE', watchers, '-inf', now)
   redis.call('ZADD', watchers, seconds + lease, me)
   redis.call('EXPIRE', watchers, 60)
 else
