@@ -12,10 +12,24 @@ from dataclasses import replace
 from threading import Event
 
 import pytest
-from lab import ALL_LANES, LANES, POOLS, Lane, Marks, Redis, Worker, drain, lanes_of, send, until
+from lab import (
+    ALL_LANES,
+    LANES,
+    POOLS,
+    Lane,
+    Marks,
+    Redis,
+    Worker,
+    drain,
+    lanes_of,
+    message,
+    send,
+    until,
+)
 from lab.cell import outcome
 from lab.table import Cell, Table
 from lab.waiting import holds_within
+from lab.worker import CONCURRENCY
 
 #: A worker is left alone for up to so many seconds after it is ready.
 LONGEST_LIFE = 0.5
@@ -120,3 +134,20 @@ def test_an_idle_worker_restores_what_a_killed_one_held(
         until(lambda: marks.begun()[1] == 1, "the first run")
     with Worker("atomic", pool, broker, marks).ready():
         until(lambda: marks.begun()[1] == 2, "the second run", 20)
+
+
+def test_acknowledgements_do_not_wait_for_a_free_place(broker: Redis, marks: Marks) -> None:
+    """
+    A full gevent worker acknowledges what has ended, though its loop waits for a free place.
+
+    They waited for the next fetch, which comes when all that one fetch took
+    has a place: a kill ran ended tasks again, and so did another worker after
+    the visibility time-out.
+    """
+    places = CONCURRENCY["gevent"]
+    with Worker("atomic", "gevent", broker, marks, visibility=3600).ready():
+        # In one fetch: some that end, as many as there are places, one that waits.
+        texts = [message(number, 0.0 if number < 5 else 600) for number in range(5 + places + 1)]
+        broker.client.lpush("celery", *texts)
+        until(lambda: len(marks.begun()) == 5 + places, "a full worker")
+        until(lambda: broker.waiting() == places + 1, "acknowledgements")

@@ -153,13 +153,17 @@ class MultiChannelPoller(redis.MultiChannelPoller):  # type: ignore[misc]
         Keep what is held, and restore what others left, when either is due.
 
         Another greenlet may call it while the loop's own waits in a consumer.
+        The acknowledgements that the next fetch was to take along go at once
+        then: it may be long in coming, and nobody holds an ended task's message.
         """
         channels = list(self._holding())
         if not channels:
             return
         now, first = monotonic(), channels[0]
         try:
-            # First of all: after an outage of Redis all that is held looks
+            for channel in channels:
+                channel.qos.flush_acks()
+            # Before a look: after an outage of Redis all that is held looks
             # forsaken, what this worker holds included.
             if now >= self._next_hold:
                 self._next_hold = now + first.hold_interval
