@@ -12,6 +12,7 @@ from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from task_server.transport import dead
+from task_server.transport.demoted import leaving
 from task_server.transport.fetcher import WAIT, Fetcher, Sent
 from task_server.transport.late import Late
 from task_server.transport.qos import QoS
@@ -277,6 +278,12 @@ class Channel(redis.Channel):  # type: ignore[misc]
         if self.connection is None or self.connection.client is None:
             raise RedisConnectionError("the connection of this channel was given up")
         return super()._connparams(asynchronous=asynchronous)
+
+    def _get_pool(self, asynchronous: bool = False) -> Any:  # noqa: FBT001, FBT002 - Kombu's
+        """Return a pool whose connections leave a server that became a replica."""
+        pool = super()._get_pool(asynchronous=asynchronous)
+        pool.connection_class = leaving(pool.connection_class)
+        return pool
 
     def close(self) -> None:
         """

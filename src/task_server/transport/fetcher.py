@@ -25,9 +25,9 @@ from uuid import uuid4
 
 from kombu.utils.encoding import bytes_to_str
 from kombu.utils.json import loads
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import NoScriptError, ReadOnlyError, ResponseError
+from redis.exceptions import NoScriptError, ResponseError
 
+from task_server.transport.demoted import DemotedError
 from task_server.transport.holder import described, written
 from task_server.transport.plan import Plan, Plans
 from task_server.transport.script import FETCH, GIVE_BACK
@@ -193,10 +193,10 @@ class Fetcher:
             self._known = False
             self._keep_acks()
             return None
-        except ReadOnlyError as error:
+        except DemotedError:
+            # It has moved nothing: there is no reply to look for.
             self._keep_acks()
-            client.connection.disconnect()
-            raise RedisConnectionError(f"this Redis became a replica: {error}") from error
+            raise
         except ResponseError as error:
             self._keep_acks()
             if sent is Sent.ARM:

@@ -21,8 +21,8 @@ METHODS = {
     ("kombu.transport.redis", "Channel"): (
         *("__init__", "basic_consume", "basic_cancel", "_basic_cancel", "_update_queue_cycle"),
         *("_brpop_start", "_brpop_read", "_poll_error", "_connparams", "close", "_q_for_pri"),
-        *("_create_client", "_on_connection_disconnect", "_disconnect_pools", "_after_fork"),
-        *("conn_or_acquire", "_do_restore_message", "_put", "active_queues"),
+        *("_create_client", "_get_pool", "_on_connection_disconnect", "_disconnect_pools"),
+        *("_after_fork", "conn_or_acquire", "_do_restore_message", "_put", "active_queues"),
     ),
     ("kombu.transport.redis", "QoS"): (
         *("__init__", "append", "ack", "reject", "restore_visible", "restore_by_tag"),
