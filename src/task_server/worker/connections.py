@@ -13,6 +13,9 @@ Few connections to Redis for each worker, since hundreds of workers share one Re
   Celery does when one is lost. redis-py tries its socket first, and fails with
   a ValueError of gevent's, which nobody takes for a lost connection: the
   acknowledgement was gone, and the task was run again an hour later.
+- The result backend keeps its connections to a primary that became a replica,
+  and each result is refused for as long as the worker lives. Here they are
+  lost ones, which Celery replaces, as in the atomic transport.
 """
 
 from typing import Any
@@ -23,6 +26,7 @@ from redis import connection
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from task_server.config import Pool
+from task_server.transport.demoted import leaving
 
 #: Its types are not declared in every version.
 WaitingPool: Any = connection.BlockingConnectionPool
@@ -35,12 +39,13 @@ def install(pool: Pool) -> None:
     """Fasten this to Kombu's transport and Celery's backend, for a worker with *pool*."""
     channel: Any = transport.Channel
     channel.__init__ = _without_idle_connection(channel.__init__)
+    backend: Any = results.RedisBackend
     if pool == "gevent":
         channel._get_pool = _waiting(channel._get_pool)  # noqa: SLF001
-        backend: Any = results.RedisBackend
         backend._get_pool = _new_pool  # noqa: SLF001
         any_connection: Any = connection.AbstractConnection
         any_connection.can_read = _or_lost(any_connection.can_read)
+    backend._get_pool = _leaving(backend._get_pool)  # noqa: SLF001
 
 
 def _without_idle_connection(init: Any) -> Any:
@@ -69,6 +74,14 @@ def _waiting(get_pool: Any) -> Any:
 
 def _new_pool(_: Any, **parameters: Any) -> Any:
     return WaitingPool(timeout=TURN, **parameters)
+
+
+def _leaving(get_pool: Any) -> Any:
+    def get_leaving_pool(self: Any, **parameters: Any) -> Any:
+        kind = parameters.get("connection_class", connection.Connection)
+        return get_pool(self, **{**parameters, "connection_class": leaving(kind)})
+
+    return get_leaving_pool
 
 
 def _or_lost(can_read: Any) -> Any:
