@@ -1,5 +1,6 @@
 """The clock of the workers' machine is set while they run."""
 
+import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,8 +22,14 @@ TASKS = 12
 
 def goes_by(jump: int, lane: Lane) -> bool:
     """Whether the worker of *lane* writes times that differ by *jump*."""
-    times: Any = lane.broker.client.zrange("unacked_index", 0, -1, withscores=True)
-    return any(abs(when - time.time() - jump) < JUMP / 2 for _, when in times)
+    client: Any = lane.broker.client
+    if lane.kind.transport == "atomic":
+        # Its signs of life go by the clock of Redis; this is for people.
+        entries = [json.loads(entry)[0] for entry in client.hvals("unacked")]
+        times = [entry["holder"]["taken"] for entry in entries]
+    else:
+        times = [when for _, when in client.zrange("unacked_index", 0, -1, withscores=True)]
+    return any(abs(when - time.time() - jump) < JUMP / 2 for when in times)
 
 
 @pytest.mark.parametrize("jump", [JUMP, -JUMP])
