@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from threading import Event, Thread
+from threading import Event, Lock, Thread
 
 import redis
 
@@ -21,6 +21,10 @@ class Load(Thread):
 
     Args:
         confirm: Called after each sending; the messages count if it says so.
+
+    Attributes:
+        sending: Held from a sending to its confirmation. Who puts another
+            server in the place of one holds it, else the other would confirm.
     """
 
     def __init__(
@@ -32,6 +36,7 @@ class Load(Thread):
         super().__init__(daemon=True)
         self.lanes = lanes
         self.number = 0
+        self.sending = Lock()
         self._confirm = confirm
         self._task = task
         self._ended = Event()
@@ -46,7 +51,7 @@ class Load(Thread):
         numbers = range(self.number, self.number + count)
         self.number += count
         for lane in self.lanes:
-            with suppress(redis.RedisError):
+            with self.sending, suppress(redis.RedisError):
                 send(lane.broker, numbers, seconds, task=task or self._task)
                 if self._confirm is None or self._confirm(lane):
                     lane.sent.update(numbers)

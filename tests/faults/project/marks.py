@@ -70,6 +70,12 @@ def mark(number: int, seconds: float = 0.0) -> None:
 
 
 @app.task
+def relay(number: int, seconds: float = 0.0) -> None:
+    """Send a message, as a task of a chain and a retry do."""
+    mark.delay(number, seconds)
+
+
+@app.task
 def eat(number: int, mebibytes: float) -> None:
     """Take *mebibytes* of memory, but not if it has tried before."""
     tried = f"{os.environ['MARKS']}.{number}"
