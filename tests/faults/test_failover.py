@@ -29,12 +29,13 @@ def test_failover_to_a_replica(
         return promoted.is_set() or bool(lane.broker.client.wait(1, 1000))
 
     def happen(lanes: Sequence[Lane], load: Load) -> None:
-        broker.kill()
-        replica.client.replicaof("NO", "ONE")
-        replica.client.config_set("port", broker.port)
-        for number, database in enumerate(broker.databases):
-            database.client = replica.database(number).client
-        promoted.set()
+        with load.sending:
+            broker.kill()
+            replica.client.replicaof("NO", "ONE")
+            replica.client.config_set("port", broker.port)
+            for number, database in enumerate(broker.databases):
+                database.client = replica.database(number).client
+            promoted.set()
 
     with lanes_of(broker) as lanes:
         ride("failover to a replica", lanes, happen, table, Load(lanes, replicated))
