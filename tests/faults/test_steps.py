@@ -1,6 +1,8 @@
 """SIGKILL between every pair of steps of fetch and acknowledgement."""
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 from lab import ALL_LANES, POOLS, Marks, Redis, Worker, send, until
@@ -8,11 +10,14 @@ from lab.lanes import Kind
 from lab.redis_server import Broker
 from lab.table import Cell, Table
 
+#: No sign of life and no look for dead workers comes between the steps.
+QUIET: dict[str, Any] = {"visibility": 3600, "RESTORE": "3600"}
+
 
 def steps_of_one_message(kind: Kind, broker: Broker, marks: Marks) -> list[str]:
     """Return the steps that a worker takes from the arrival of a message to its end."""
     trace = broker.folder / f"trace-{kind}"
-    with Worker(kind.transport, kind.pool, broker, marks, STEPS_TRACE=str(trace)).ready():
+    with Worker(kind.transport, kind.pool, broker, marks, STEPS_TRACE=str(trace), **QUIET).ready():
         send(broker, [0])
         until(lambda: marks.runs()[0] and broker.is_empty(), "the first message")
         steps = trace.read_text().splitlines()
@@ -21,7 +26,7 @@ def steps_of_one_message(kind: Kind, broker: Broker, marks: Marks) -> list[str]:
 
 
 def lost_by_kills(
-    kind: Kind, broker: Broker, marks: Marks, steps: list[str]
+    kind: Kind, broker: Broker, steps: Sequence[tuple[int, str]]
 ) -> tuple[int, list[str]]:
     """
     Kill one worker at each of *steps*.
@@ -29,10 +34,11 @@ def lost_by_kills(
     Return how many kills there were and the steps at which the message was
     afterwards neither run nor in Redis.
     """
+    marks = Marks(broker.folder, f"marks-{kind}-{broker.number}")
     killed, lost = 0, []
-    for number, step in enumerate(steps, 1):
+    for number, step in steps:
         with Worker(
-            kind.transport, kind.pool, broker, marks, STEPS_KILL=str(number)
+            kind.transport, kind.pool, broker, marks, STEPS_KILL=str(number), **QUIET
         ).ready() as worker:
             send(broker, [number])
             until(
@@ -48,15 +54,17 @@ def lost_by_kills(
     return killed, lost
 
 
-def killed_and_lost(kind: Kind, server: Redis, number: int) -> tuple[int, list[str]]:
-    """Kill workers of *kind* at the steps that matter, on the database *number*."""
-    broker = server.databases[number]
-    marks = Marks(broker.folder, f"marks-{kind}")
-    steps = steps_of_one_message(kind, broker, marks)
+def killed_and_lost(kind: Kind, brokers: Sequence[Broker]) -> tuple[int, list[str]]:
+    """Kill workers of *kind* at the steps that matter, some on each of *brokers*."""
+    steps = steps_of_one_message(kind, brokers[0], Marks(brokers[0].folder, f"marks-{kind}"))
     if kind.transport == "stock":
         # Where it loses; what comes after is the way of ours.
         steps = steps[: steps.index("after reading the reply") + 4]
-    return lost_by_kills(kind, broker, marks, steps)
+    numbered = list(enumerate(steps, 1))
+    shares = [numbered[first :: len(brokers)] for first in range(len(brokers))]
+    with ThreadPoolExecutor() as threads:
+        found = list(threads.map(lost_by_kills, [kind] * len(brokers), brokers, shares))
+    return sum(killed for killed, _ in found), [step for _, lost in found for step in lost]
 
 
 @pytest.mark.parametrize("pool", POOLS)
@@ -65,15 +73,10 @@ def test_no_step_loses_a_message(pool: str, broker: Redis, table: Table) -> None
     Wherever our worker is killed, the message was run or is still in Redis; Kombu's own loses it.
     """
     kinds = [kind for kind in ALL_LANES if kind.pool == pool and kind.acks == "late"]
-    broker.database(len(kinds) - 1)
+    broker.database(2 * len(kinds) - 1)
+    pairs = [broker.databases[first : first + 2] for first in range(0, 2 * len(kinds), 2)]
     with ThreadPoolExecutor() as threads:
-        found = dict(
-            zip(
-                kinds,
-                threads.map(killed_and_lost, kinds, [broker] * 2, range(2)),
-                strict=True,
-            )
-        )
+        found = dict(zip(kinds, threads.map(killed_and_lost, kinds, pairs), strict=True))
     for kind, (killed, lost) in found.items():
         table.add("SIGKILL at each step", kind, Cell(killed, len(lost)))
     ours, stock = (found[kind] for kind in kinds)
