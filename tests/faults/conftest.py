@@ -25,6 +25,10 @@ from lab.table import Table
 
 from task_server.errors import LocalServerError
 
+# Hundreds of workers are started, of which each would compile Celery anew:
+# half of the time that a worker needs to start.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 _TABLE = Table()
 
 
