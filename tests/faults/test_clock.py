@@ -43,7 +43,7 @@ def test_the_clock_jumps(jump: int, require, broker: Redis, folder: Path, table:
     try:
         variables = clock.environ()
     except FileNotFoundError as error:
-        require("faketime", f"{error}; install Debian's package faketime")
+        require("faketime", f"{error}; install Debian's package libfaketime")
 
     def happen(lanes: Sequence[Lane], load: Load) -> None:
         late = [lane for lane in lanes if lane.kind.acks == "late"]
@@ -68,7 +68,7 @@ def test_one_of_two_clocks_is_ahead(require, broker: Redis, folder: Path, table:
     try:
         variables = clock.environ()
     except FileNotFoundError as error:
-        require("faketime", f"{error}; install Debian's package faketime")
+        require("faketime", f"{error}; install Debian's package libfaketime")
     with (
         lanes_of(broker, visibility=3600) as lanes,
         lanes_of(broker, visibility=3600, NUMBER="2", **variables),
