@@ -127,10 +127,15 @@ class Worker:
         return [sys.executable, "-m", "task_server", "worker", self.name, "--config", str(path)]
 
     def ready(self, seconds: float = 90) -> Self:
-        """Wait until it consumes."""
-        assert select.select([self._ready], [], [], seconds)[0], f"{self.name} is not ready"
-        said = os.read(self._ready, 16)
-        assert said == b"ready\n", f"{self.name} ended at its start:\n{self.log.read_text()}"
+        """Wait until it consumes; it is killed if it does not."""
+        try:
+            assert select.select([self._ready], [], [], seconds)[0], f"{self.name} is not ready"
+            said = os.read(self._ready, 16)
+            assert said == b"ready\n", f"{self.name} ended at its start:\n{self.log.read_text()}"
+        except BaseException:
+            # Nobody has entered its context yet.
+            self.kill()
+            raise
         self._consumes = True
         return self
 
