@@ -49,6 +49,23 @@ class MultiChannelPoller(redis.MultiChannelPoller):  # type: ignore[misc]
             self._timer.cancel()
         self._loop = loop
         self._timer = loop.call_repeatedly(interval, self.take_turn)
+        if not hasattr(self, "_paused_brpop"):
+            # Up to Kombu 5.6 a connection that is closed, whichever it was, ends
+            # the polling of all others: the worker lives on and takes nothing.
+            self._on_connection_disconnect = self._forget
+
+    def _forget(self, connection: Any) -> None:
+        """Poll a closed *connection* no longer, until it is connected again; as Kombu 5.7."""
+        closed = set()
+        for known in tuple(self._chan_to_sock):
+            channel, client, kind = known
+            if client.connection is connection:
+                del self._chan_to_sock[known]
+                closed.add((channel, kind))
+        for fileno, known in tuple(self._fd_to_chan.items()):
+            if known in closed:
+                self._loop.remove(fileno)
+                del self._fd_to_chan[fileno]
 
     # Another thread or greenlet has something for the loop
 
