@@ -29,7 +29,11 @@ let
         ++ final.resolveBuildSystem { setuptools = [ ]; }
         # Since nixpkgs 25.05 the program pg_config is a package of its own.
         ++ [ (pkgs.libpq.pg_config or pkgs.libpq) ];
-      buildInputs = (old.buildInputs or [ ]) ++ [ pkgs.libpq ];
+      buildInputs =
+        (old.buildInputs or [ ])
+        ++ [ pkgs.libpq ]
+        # Its setup.py links OpenSSL on a Mac, which libpq does not pass on.
+        ++ lib.optional pkgs.stdenv.hostPlatform.isDarwin pkgs.openssl;
     });
 
   psycopg2 =
