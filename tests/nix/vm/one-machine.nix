@@ -7,12 +7,15 @@
     { config, pkgs, ... }:
     let
       cfg = config.services.task-server;
-      # The reference project's own command, as the workers' user.
+      # The reference project's own command, as the workers' user, who may open
+      # the socket of Redis in the units alone. A transient unit has no PATH.
       docket = pkgs.writeShellScriptBin "docket-here" ''
         export PGHOST=/run/postgresql PGDATABASE=${cfg.user}
         export REDIS_URL="${config.systemd.services.task-server-prefork.environment.REDIS_URL}"
         export DJANGO_MEDIA_ROOT=${cfg.mediaDir}
-        exec runuser -u ${cfg.user} -- ${cfg.package}/bin/docket "$@"
+        exec ${pkgs.util-linux}/bin/runuser --user ${cfg.user} --group ${cfg.group} \
+          --supp-group ${config.services.redis.servers.task-server.user} \
+          -- ${cfg.package}/bin/docket "$@"
       '';
     in
     {
