@@ -25,8 +25,8 @@ with subtest("a document goes through the workers of both machines"):
     server.wait_for_open_port(8000)
     name = server.succeed("ls /tmp/samples | head --lines=1").strip()
     cpu.succeed(f"docket-here ingest --wait http://server:8000/{name} >&2", timeout=120)
-    cpu.succeed("journalctl --unit=task-server-prefork | grep --quiet docket.tasks.read")
-    net.succeed("journalctl --unit=task-server-gevent | grep --quiet docket.tasks.fetch")
+    cpu.succeed("journalctl --unit=task-server-prefork | grep docket.tasks.read >&2")
+    net.succeed("journalctl --unit=task-server-gevent | grep docket.tasks.fetch >&2")
 
 with subtest("the broker goes and comes back; the workers are not restarted"):
     pids = [
