@@ -17,8 +17,13 @@ in
       wants = common.network ++ common.servers;
       after = common.network ++ common.servers;
       inherit (common) unitConfig;
+      # Restarted in one go after the switch, as the workers are, which it takes
+      # along: they drain before it runs and start when it has.
+      stopIfChanged = false;
+      # Nothing of it stands in task-server.toml, so that a change of a worker
+      # does not run it anew.
       environment =
-        common.environment
+        removeAttrs common.environment [ "TASK_SERVER_CONFIG" ]
         // {
           # Which project it is stands in the file, which Django's commands do
           # not read.

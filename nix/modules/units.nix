@@ -18,6 +18,8 @@ let
     exec ${cfg.package}/bin/task-server "$@"
   '';
 
+  migrations = lib.optional cfg.migrations.enable "task-server-migrate.service";
+
   unit =
     { name, worker, ... }:
     lib.nameValuePair "task-server-${name}" {
@@ -25,12 +27,12 @@ let
       wantedBy = [ "task-server.target" ];
       partOf = [ "task-server.target" ];
       # Wanted, not required: a worker whose Redis restarts waits for it.
-      wants = common.network ++ common.servers;
-      requires = lib.optional cfg.migrations.enable "task-server-migrate.service";
-      after =
-        common.network
-        ++ common.servers
-        ++ lib.optional cfg.migrations.enable "task-server-migrate.service";
+      wants =
+        common.network ++ common.servers ++ lib.optionals (!worker.restartIfChanged) migrations;
+      # What is required takes the worker along when it is restarted, so one
+      # that is to outlive a switch only wants it.
+      requires = lib.optionals worker.restartIfChanged migrations;
+      after = common.network ++ common.servers ++ migrations;
       path = cfg.programs;
       environment = common.environment // common.plain worker.environment;
 

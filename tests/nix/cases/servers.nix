@@ -94,6 +94,26 @@
     };
   };
 
+  testAChangeOfAWorkerDoesNotMigrate = {
+    expr =
+      let
+        migrate =
+          concurrency:
+          (services {
+            database.createLocally = true;
+            workers.one = { inherit concurrency; };
+          }).task-server-migrate;
+      in
+      {
+        same = (migrate 3).environment == (migrate 4).environment;
+        inherit (migrate 3) stopIfChanged;
+      };
+    expected = {
+      same = true;
+      stopIfChanged = false;
+    };
+  };
+
   testMigrationsAreNotForWorkersOfADatabaseElsewhere = {
     expr = (services remote) ? task-server-migrate;
     expected = false;

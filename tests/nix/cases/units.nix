@@ -115,8 +115,28 @@
   };
 
   testAWorkerMayKeepRunningOverASwitch = {
-    expr = (worker { restartIfChanged = false; }).restartIfChanged;
-    expected = false;
+    expr =
+      let
+        inherit
+          (services {
+            migrations.enable = true;
+            workers.one.restartIfChanged = false;
+          })
+          task-server-one
+          ;
+      in
+      {
+        inherit (task-server-one) restartIfChanged requires;
+        # The restart of what it requires would be its own.
+        wanted = lib.elem "task-server-migrate.service" task-server-one.wants;
+        ordered = lib.elem "task-server-migrate.service" task-server-one.after;
+      };
+    expected = {
+      restartIfChanged = false;
+      requires = [ ];
+      wanted = true;
+      ordered = true;
+    };
   };
 
   testUserAndGroupAreHonouredByEveryUnit = {
