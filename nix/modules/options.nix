@@ -54,7 +54,9 @@ in
       example = "/opt/celery";
       description = ''
         Folder of the project's code, if `package` does not have it. A path
-        outside the store is not watched: restart the workers after a change.
+        outside the store is not watched: after a change, restart
+        task-server.target, or task-server-migrate.service where migrations are
+        enabled, which takes the workers along.
       '';
     };
 
@@ -249,6 +251,8 @@ in
       description = ''
         Whether this machine runs the broker: a Redis of its own, on a Unix
         socket, that refuses writes rather than forget tasks when it is full.
+        The workers may open the socket; another user that makes tasks, such as
+        the web server's, has to be in the group `redis-task-server`.
       '';
     };
 
