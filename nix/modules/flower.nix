@@ -40,7 +40,7 @@ in
           wantedBy = [ "task-server.target" ];
           partOf = [ "task-server.target" ];
           wants = common.network ++ common.servers;
-          after = common.network ++ common.servers;
+          after = [ "task-server.target" ] ++ common.network ++ common.servers;
           inherit (common) environment unitConfig;
           startLimitIntervalSec = 0;
           serviceConfig = common.serviceConfig { inherit (cfg) credentials; } // {

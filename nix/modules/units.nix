@@ -32,7 +32,9 @@ let
       # What is required takes the worker along when it is restarted, so one
       # that is to outlive a switch only wants it.
       requires = lib.optionals worker.restartIfChanged migrations;
-      after = common.network ++ common.servers ++ migrations;
+      # After the target, so that `systemctl stop` of it returns when the last
+      # worker has drained, and not while they do.
+      after = [ "task-server.target" ] ++ common.network ++ common.servers ++ migrations;
       path = cfg.programs;
       environment = common.environment // common.plain worker.environment;
 

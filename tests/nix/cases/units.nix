@@ -64,6 +64,18 @@
     };
   };
 
+  testAStopOfTheTargetWaitsForTheWorkers = {
+    expr = {
+      inherit (prefork) partOf wantedBy;
+      ordered = lib.elem "task-server.target" prefork.after;
+    };
+    expected = {
+      partOf = [ "task-server.target" ];
+      wantedBy = [ "task-server.target" ];
+      ordered = true;
+    };
+  };
+
   testTheStopTimeoutIsAboveTheDrain = {
     expr = (worker { drain_seconds = 600; }).serviceConfig.TimeoutStopSec;
     expected = 630;

@@ -54,5 +54,8 @@ with subtest("a mistake is told, and the worker stays down"):
 with subtest("a stop is warm"):
     machine.succeed("systemctl stop task-server.target")
     for name in ("prefork", "gevent"):
+        # Nothing is waited for: the stop returns when the workers have drained.
+        state = machine.succeed(f"systemctl show --property=ActiveState --value task-server-{name}")
+        assert state.strip() == "inactive", state
         result = machine.succeed(f"systemctl show --property=Result --value task-server-{name}")
         assert result.strip() == "success", result
