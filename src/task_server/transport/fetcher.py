@@ -315,18 +315,31 @@ class Fetcher:
         self._send(Sent.ARM, "EXISTS", *self._plan.lists, after=REMEMBER)
 
     def _prepared(self) -> bool:
-        channel = self.channel
-        cycle = channel.connection.cycle
+        """Return whether the server will tell of changes."""
         try:
-            if self.wake is None:
-                self.wake = Wake(channel._create_client(asynchronous=True))
-            if not cycle._client_registered(channel, self.wake.client, "WAKE"):
-                cycle._register(channel, self.wake.client, "WAKE")
-            self.wake.prepare(channel.client.connection)
+            try:
+                self._prepare()
+            except ResponseError:
+                if self.wake is None:
+                    raise
+                # Only one of the two connections may have come to a server that
+                # took over, or the server has closed the other one just now.
+                self.wake.close()
+                self.wake = None
+                self._prepare()
         except ResponseError as error:
             self._told = False
             refused(error)
         return self._told
+
+    def _prepare(self) -> None:
+        channel = self.channel
+        cycle = channel.connection.cycle
+        if self.wake is None:
+            self.wake = Wake(channel._create_client(asynchronous=True))
+        if not cycle._client_registered(channel, self.wake.client, "WAKE"):
+            cycle._register(channel, self.wake.client, "WAKE")
+        self.wake.prepare(channel.client.connection)
 
     def _wait_for_baton(self) -> None:
         self.busy = False

@@ -99,10 +99,11 @@ class Wake:
 
     def close(self) -> None:
         """Close the connection."""
-        connection, self.client.connection = self.client.connection, None
-        self._target = None
+        connection, self._target = self.client.connection, None
         if connection is not None:
+            # While it is the client's: Kombu then knows what it polls no longer.
             connection.disconnect()
+        self.client.connection = None
 
 
 def refused(error: ResponseError) -> None:
