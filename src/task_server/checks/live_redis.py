@@ -12,7 +12,7 @@ from task_server.checks.facts import Case
 from task_server.findings import Finding
 from task_server.reach import address, redis_trouble
 
-#: The first Redis with what the transport needs (BLMOVE, LPOP with a count).
+#: The first Redis with what the transport needs (ZRANGE by score).
 OLDEST = (6, 2)
 
 #: Share of maxmemory, or of maxclients, from which on it is time to act.
