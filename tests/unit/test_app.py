@@ -1,5 +1,6 @@
 """What the tasks are bound to of a project that binds them while it is imported."""
 
+import json
 import os
 import subprocess
 import sys
@@ -81,3 +82,22 @@ def test_tasks_that_the_project_binds_have_our_defaults(
     )
 
     assert [str([late, late, not late]), "True"] == done.stdout.splitlines(), done.stderr
+
+
+def test_check_judges_such_tasks_as_a_worker_has_them(tmp_path: Path) -> None:
+    """
+    Only the task that says so itself is told to acknowledge early.
+    """
+    (tmp_path / "binds.py").write_text(PROJECT.format(setting="", other=False))
+    done = subprocess.run(
+        [sys.executable, "-m", "task_server", "check", "--app", "binds", "--json"],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    found = [one["message"] for one in json.loads(done.stdout) if one["setting"] == "acks_late"]
+
+    assert ["binds.other"] == [message.partition(" declare ")[0] for message in found]

@@ -45,6 +45,10 @@ VARIABLES: Mapping[str, str] = {
     "result_backend": "CELERY_RESULT_BACKEND",
 }
 
+#: As in a worker: a task that says nothing acknowledges late. For
+#: `project.foresee`, since the project may bind its tasks while it is imported.
+LATE = (Default("task_acks_late", True, ""),)
+
 
 def read(app: Any, environ: Mapping[str, str]) -> Facts:
     """
@@ -69,8 +73,7 @@ def read(app: Any, environ: Mapping[str, str]) -> Facts:
             if key in options:
                 values[f"{name}.{key}"] = options[key]
                 own[f"{name}.{key}"] = f"{_written(app, name)}[{key!r}]"
-    # As in a worker: a task that says nothing acknowledges late.
-    project.apply(app, (Default("task_acks_late", True, ""),))
+    project.apply(app, LATE)
     app.loader.import_default_modules()
     app.finalize()
     declared = app.conf.task_queues or ()

@@ -176,13 +176,14 @@ def _findings(
 def _import(config: Config) -> tuple[Any, Any]:
     """Import the project as a worker does, in this process's environment."""
     from task_server import project  # noqa: PLC0415 - imports Celery
-    from task_server.checks.reading import read  # noqa: PLC0415
+    from task_server.checks.reading import LATE, read  # noqa: PLC0415
 
     # The modules of the project see what a worker's would.
     os.environ.update(project_environ(config, os.environ))
     for folder in (str(Path.cwd()), config.code):
         if folder is not None and folder not in sys.path:
             sys.path.insert(0, folder)
+    project.foresee(LATE)
     app = project.find(config.app)
     return app, read(app, os.environ)
 
