@@ -103,7 +103,11 @@ def test_a_project_that_contradicts_its_workers(program: Program) -> None:
         "CELERY_TASK_ACKS_LATE = False\n"
     )
 
-    ended = program("check", "--stop-grace", "10", TASK_SERVER_SETTINGS_PATH=str(settings))
+    ended = program(
+        *("check", "--stop-grace", "10"),
+        TASK_SERVER_SETTINGS_PATH=str(settings),
+        TASK_SERVER_WORKERS_PREFORK_TRANSPORT="stock",
+    )
 
     assert 78 == ended.returncode
     found = {line.split(": ")[0].split(None, 1)[1]: line for line in ended.stdout.splitlines()[:-1]}
@@ -113,6 +117,7 @@ def test_a_project_that_contradicts_its_workers(program: Program) -> None:
         in (found["broker_transport_options.visibility_timeout"])
     )
     assert f"CELERY_TASK_ACKS_LATE of {settings} is False" in found["workers.prefork.delivery"]
+    assert "loses the message" in found["workers.prefork.transport"]
     assert "killed after 10 s" in found["workers.prefork.drain_seconds"]
 
 
