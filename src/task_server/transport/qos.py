@@ -128,9 +128,9 @@ class QoS(redis.QoS):  # type: ignore[misc]
 
     def _owe(self, delivery_tag: str, error: Exception) -> None:
         """Keep an acknowledgement that could not be sent, and say so of the first."""
-        level = logging.DEBUG if self._acks else logging.WARNING
+        level = logging.DEBUG if self.has_acks else logging.WARNING
         logger.log(level, "an acknowledgement will be sent again: %s", error)
-        self._acks.append(delivery_tag)
+        self.keep_acks([delivery_tag])
 
     def _tell_the_loop(self) -> None:
         # A greenlet or thread that acknowledges frees a place; the loop waits
@@ -142,7 +142,7 @@ class QoS(redis.QoS):  # type: ignore[misc]
     @property
     def has_acks(self) -> bool:
         """Whether acknowledgements wait to be sent."""
-        return bool(self._acks)
+        return bool(self._acks or self.channel.late.acks)
 
     def take_acks(self, most: int) -> list[str]:
         """Return up to *most* waiting acknowledgements, which are the caller's now."""
@@ -153,8 +153,13 @@ class QoS(redis.QoS):  # type: ignore[misc]
         return taken
 
     def keep_acks(self, tags: Iterable[str]) -> None:
-        """Take back acknowledgements that may not have reached the server."""
-        self._acks.extend(tags)
+        """
+        Take back acknowledgements that may not have reached the server.
+
+        They are this process's from now on: while a greenlet was trying to send
+        them another may have closed the channel, and nobody asks it again.
+        """
+        self.channel.late.acks.extend(tags)
 
     def flush_acks(self) -> None:
         """
