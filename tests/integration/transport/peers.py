@@ -2,14 +2,15 @@
 
 import socket
 import time
-from collections.abc import Callable
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 from typing import Any
 
 import kombu
+import pytest
 import redis
 from kombu.asynchronous.hub import Hub
 
@@ -41,6 +42,21 @@ class Started:
 
     def client(self, **options: Any) -> redis.Redis:
         return redis.Redis(unix_socket_path=str(self.path), **options)
+
+
+@contextmanager
+def user(server: Started, *rules: str) -> Iterator[str]:
+    """Have a user with these access rules, and return the URL by which it connects."""
+    client = server.client()
+    try:
+        client.execute_command("ACL", "SETUSER", "limited", "reset", "on", ">secret", *rules)
+    except redis.ResponseError as error:
+        # Before 7.0 a subcommand cannot be denied by itself, nor be missed.
+        pytest.skip(str(error))
+    try:
+        yield f"redis://limited:secret@127.0.0.1:{server.port}/0"
+    finally:
+        client.execute_command("ACL", "DELUSER", "limited")
 
 
 def relay(source: socket.socket, sink: socket.socket) -> None:

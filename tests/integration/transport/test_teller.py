@@ -4,7 +4,7 @@ import os
 import signal
 
 import pytest
-from peers import until
+from peers import until, user
 
 from task_server.transport import begun, holder
 
@@ -52,17 +52,12 @@ def test_where_silence_is_denied_it_is_waited_for(worker, server) -> None:
     """
     A user who may not use CLIENT REPLY tells all the same.
     """
-    client = server.client()
-    rules = ["reset", "on", ">secret", "~*", "&*", "+@all", "-client|reply"]
-    client.execute_command("ACL", "SETUSER", "answered", *rules)
-    try:
-        consumer = worker(url=f"redis://answered:secret@127.0.0.1:{server.port}/0")
+    with user(server, "~*", "&*", "+@all", "-client|reply") as url:
+        consumer = worker(url=url)
         for tag in ("one", "two"):
             consumer.channel.qos.begin(tag)
         assert {b"one", b"two"} == told(server)
         consumer.close()
-    finally:
-        client.execute_command("ACL", "DELUSER", "answered")
 
 
 @pytest.mark.parametrize("times", [1, 50])

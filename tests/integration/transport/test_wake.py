@@ -5,7 +5,7 @@ import time
 from threading import Thread
 
 import pytest
-from peers import until
+from peers import until, user
 
 from task_server.transport import fetcher
 from task_server.transport.fetcher import Sent
@@ -178,19 +178,14 @@ def test_where_the_server_does_not_tell_it_is_asked(
     """
     A user who may not track changes gets messages all the same, and one line in the log.
     """
-    client = server.client()
-    rules = ["reset", "on", ">secret", "~*", "&*", "+@all", *denied.split()]
-    client.execute_command("ACL", "SETUSER", "limited", *rules)
-    try:
-        with caplog.at_level(logging.WARNING):
-            consumer = worker(url=f"redis://limited:secret@127.0.0.1:{server.port}/0")
-            consumer.idle()
-            publish("one")
-            consumer.run(lambda: consumer.bodies)
-            consumer.idle()
-            consumer.close()
-    finally:
-        client.execute_command("ACL", "DELUSER", "limited")
+    rules = ("~*", "&*", "+@all", *denied.split())
+    with user(server, *rules) as url, caplog.at_level(logging.WARNING):
+        consumer = worker(url=url)
+        consumer.idle()
+        publish("one")
+        consumer.run(lambda: consumer.bodies)
+        consumer.idle()
+        consumer.close()
 
     assert ["one"] == consumer.bodies
     if denied.startswith("-client"):

@@ -8,7 +8,7 @@ from pathlib import Path
 import kombu
 import pytest
 import redis
-from peers import Started, until
+from peers import Started, until, user
 
 from task_server.transport.begun import key_of
 from task_server.transport.holder import RUN
@@ -32,19 +32,14 @@ def test_a_user_who_may_use_its_own_keys_only(worker, publish, server) -> None:
     """
     A user with access to the keys that Kombu uses needs no more for this transport.
     """
-    client = server.client()
-    rules = ["reset", "on", ">pass", "~q*", "~unacked*", "~_kombu*", "resetchannels", "+@all"]
-    client.execute_command("ACL", "SETUSER", "narrow", *rules)
-    try:
-        url = f"redis://narrow:pass@127.0.0.1:{server.port}/0"
+    rules = ("~q*", "~unacked*", "~_kombu*", "resetchannels", "+@all")
+    with user(server, *rules) as url:
         consumer = worker(url=url)
         consumer.idle()
         publish("one", priority=3)
         consumer.run(lambda: consumer.bodies)
         consumer.idle()
         consumer.close()
-    finally:
-        client.execute_command("ACL", "DELUSER", "narrow")
 
     assert ["one"] == consumer.bodies
 
