@@ -47,7 +47,7 @@ def start_redis(require) -> Iterator[Callable[..., Started]]:
             *("--unixsocket", str(started.path), "--dir", kept.name, "--loglevel", "warning"),
         )
         processes.append(subprocess.Popen([*command, *options], stdout=subprocess.DEVNULL))
-        until(started.path.exists, "Redis to listen")
+        until(started.listens, "Redis to listen")
         return started
 
     start.sentinel = sentinel  # type: ignore[attr-defined]

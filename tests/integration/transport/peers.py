@@ -40,6 +40,13 @@ class Started:
     def path(self) -> Path:
         return self.folder / "redis.sock"
 
+    def listens(self) -> bool:
+        """Whether it takes connections; the socket is there a moment before."""
+        with closing(socket.socket(socket.AF_UNIX)) as tried, suppress(OSError):
+            tried.connect(str(self.path))
+            return True
+        return False
+
     def client(self, **options: Any) -> redis.Redis:
         return redis.Redis(unix_socket_path=str(self.path), **options)
 
