@@ -2,7 +2,6 @@
 
 import signal
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from celery import Celery
@@ -299,7 +298,6 @@ def _exists(pid: int) -> bool:
 @pytest.mark.parametrize("pool", POOLS)
 def test_the_remote_shutdown_drains_as_well(
     pool: str,
-    folder: Path,
     broker: Broker,
     start: Callable[..., Worker],
     send: Callable[..., None],
@@ -309,9 +307,8 @@ def test_the_remote_shutdown_drains_as_well(
     """
     worker = start(pool)
     worker.hear("READY=1")
-    gate = folder / "gate"
     for number in range(5):
-        send("wait_for", number, str(gate))
+        send("wait_for", number, broker.url, "gate")
     eventually(lambda: len(worker.starts()) == 2)
 
     with Celery("proj", broker=broker.url) as remote:
@@ -319,7 +316,7 @@ def test_the_remote_shutdown_drains_as_well(
         eventually(remote.control.ping)
         remote.control.shutdown()
     eventually(lambda: (beat := worker.heartbeat()) and beat.state == "draining")
-    gate.touch()
+    broker.client.lpush("gate", "one", "other")
     code = worker.wait()
 
     assert 0 == code

@@ -3,10 +3,10 @@
 import os
 import signal
 import time
-from pathlib import Path
 
 from celery import Celery
 from celery.signals import task_failure, worker_ready
+from redis import Redis
 
 app = Celery("proj")
 app.conf.task_ignore_result = True
@@ -28,11 +28,11 @@ def work(number: int, seconds: float = 0.0) -> None:
 
 
 @app.task
-def wait_for(number: int, path: str) -> None:
-    """As `work`, for as long as there is no file at *path*."""
+def wait_for(number: int, url: str, key: str) -> None:
+    """As `work`, until the Redis at *url* has something in the list *key* for this task."""
     note(f"start {number} {os.getpid()}")
-    while not Path(path).exists():
-        time.sleep(0.05)
+    with Redis.from_url(url) as client:
+        client.brpop([key])
     note(f"done {number} {os.getpid()}")
 
 
