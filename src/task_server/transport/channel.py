@@ -223,7 +223,7 @@ class Channel(redis.Channel):  # type: ignore[misc]
         a worker that stops has given back meanwhile.
         """
         if self._tag_to_queue.get(consumer_tag) in {each.queue for each in self.fetcher.held}:
-            self._quietly(self.fetcher.give_back)
+            self._quietly(self.fetcher.held.give_back)
         return super().basic_cancel(consumer_tag)
 
     def _update_queue_cycle(self) -> None:
@@ -234,10 +234,10 @@ class Channel(redis.Channel):  # type: ignore[misc]
         fetcher = self.fetcher
         if not active or self.stock_mode:
             self._quietly(fetcher.collect)
-            self._quietly(fetcher.give_back)
+            self._quietly(fetcher.held.give_back)
             self._quietly(self._flush_all_acks)
         elif any(message.queue not in active for message in fetcher.held):
-            self._quietly(fetcher.give_back)
+            self._quietly(fetcher.held.give_back)
         fetcher.busy = True
 
     def _flush_all_acks(self) -> None:
@@ -294,7 +294,7 @@ class Channel(redis.Channel):  # type: ignore[misc]
         """
         if not self.closed and self._active_queues_ever:
             self._quietly(self.fetcher.collect)
-            self._quietly(self.fetcher.give_back)
+            self._quietly(self.fetcher.held.give_back)
             self._quietly(self._flush_all_acks)
             if self._qos is not None and self.ack_emulation:
                 self._qos.restore_unacked_once()

@@ -14,23 +14,22 @@ Kombu uses for BRPOP; the others have none.
 # ruff: noqa: SLF001 - Kombu's transports are made of private methods
 
 import logging
-from collections import deque
 from collections.abc import Sequence
 from enum import Enum
 from itertools import islice
 from queue import Empty
 from time import monotonic, time
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
 from kombu.utils.encoding import bytes_to_str
-from kombu.utils.json import loads
 from redis.exceptions import NoScriptError, ResponseError
 
 from task_server.transport.demoted import DemotedError
+from task_server.transport.held import Held, Message
 from task_server.transport.holder import described, written
 from task_server.transport.plan import Plan, Plans
-from task_server.transport.script import FETCH, GIVE_BACK
+from task_server.transport.script import FETCH
 from task_server.transport.wake import REMEMBER, Wake, refused
 
 if TYPE_CHECKING:
@@ -68,27 +67,12 @@ class Sent(Enum):
     BATON = "baton"
 
 
-class Held(NamedTuple):
-    """
-    A message that is registered as unacked and not handed on yet.
-
-    Attributes:
-        holder: What the fetch has written into its entry.
-    """
-
-    queue: str
-    tag: str
-    text: bytes
-    key: str
-    holder: str
-
-
 class Fetcher:
     """
     Fetches for one channel.
 
     Attributes:
-        held: Messages that wait to be handed on.
+        held: What it has brought and not handed on yet.
 
         busy: Whether the next step will be to ask again at once, so that an
             acknowledgement can travel with it.
@@ -96,7 +80,7 @@ class Fetcher:
 
     def __init__(self, channel: "Channel") -> None:
         self.channel = channel
-        self.held: deque[Held] = deque()
+        self.held = Held(channel)
         self.busy = True
         self.sent = Sent.NOTHING
         self.wake: Wake | None = None
@@ -176,7 +160,7 @@ class Fetcher:
             self._fetched(reply)
         elif sent is Sent.ARM and reply == 0 and not self._changed:
             self._rest(WAIT)
-        if not self.hand_on():
+        if not self.held.hand_on():
             raise Empty
         return True
 
@@ -239,7 +223,7 @@ class Fetcher:
             self.channel._queue_cycle.rotate(queue)
             if tag:
                 key = plan.lists[int(number)]
-                self.held.append(Held(queue, bytes_to_str(tag), text, key, holder))
+                self.held.append(Message(queue, bytes_to_str(tag), text, key, holder))
             else:
                 logger.error(
                     "a message of the queue %s cannot be read and is kept in the list %s: %r",
@@ -249,52 +233,6 @@ class Fetcher:
             self._watch()
         elif state == b"wait":
             self._wait_for_baton()
-
-    # Hand on
-
-    def hand_on(self) -> bool:
-        """
-        Give messages to the consumer as far as its credit goes.
-
-        Under an event loop all of them; in `drain_events` one, which is what
-        its callers expect of one call. Return whether there was one.
-        """
-        channel = self.channel
-        alone = channel.connection.cycle._in_protected_read
-        count = 0
-        while self.held and channel.qos.can_consume() and not (alone and count):
-            message = self.held.popleft()
-            count += 1
-            channel.qos.registered.add(message.tag)
-            try:
-                channel.connection._deliver(loads(bytes_to_str(message.text)), message.queue)
-            finally:
-                channel.qos.registered.discard(message.tag)
-        return bool(count)
-
-    def give_back(self) -> None:
-        """
-        Put what was not handed on back to its queue, unchanged, if it is still held here.
-
-        Raises:
-            One of the connection's errors; the next connection does it then.
-        """
-        held = list(self.held)
-        if not held:
-            return
-        arguments = [
-            field
-            for message in reversed(held)
-            for field in (message.tag, message.key, message.text, message.holder)
-        ]
-        self.held.clear()
-        now = monotonic()
-        try:
-            GIVE_BACK.run(self.channel.bare_client(), self.channel.unacked_keys(), arguments)
-        except BaseException:
-            late = self.channel.late.restores
-            late.extend((message.tag, now) for message in reversed(held))
-            raise
 
     # Idle
 

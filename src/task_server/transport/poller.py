@@ -117,7 +117,7 @@ class MultiChannelPoller(redis.MultiChannelPoller):  # type: ignore[misc]
         self.owner = get_ident()
         for channel in self._fetching():
             if not self._in_protected_read:
-                channel.fetcher.hand_on()
+                channel.fetcher.held.hand_on()
                 channel.flush_idle_acks()
         super().on_poll_start()
 
@@ -149,7 +149,7 @@ class MultiChannelPoller(redis.MultiChannelPoller):  # type: ignore[misc]
         # What a consumer cancels in its callback waits until it is over.
         self._in_protected_read = True
         try:
-            return any(channel.fetcher.hand_on() for channel in self._fetching())
+            return any(channel.fetcher.held.hand_on() for channel in self._fetching())
         finally:
             self._in_protected_read = False
             while self.after_read:

@@ -1,0 +1,82 @@
+"""What a fetch has brought and no consumer has seen yet: hand it on, or give it back."""
+
+# ruff: noqa: SLF001 - Kombu's transports are made of private methods
+
+from collections import deque
+from time import monotonic
+from typing import TYPE_CHECKING, NamedTuple
+
+from kombu.utils.encoding import bytes_to_str
+from kombu.utils.json import loads
+
+from task_server.transport.script import GIVE_BACK
+
+if TYPE_CHECKING:
+    from task_server.transport.channel import Channel
+
+
+class Message(NamedTuple):
+    """
+    A message that is registered as unacked and not handed on yet.
+
+    Attributes:
+        holder: What the fetch has written into its entry.
+    """
+
+    queue: str
+    tag: str
+    text: bytes
+    key: str
+    holder: str
+
+
+class Held(deque[Message]):
+    """The messages of one channel, in the order in which they were fetched."""
+
+    def __init__(self, channel: "Channel") -> None:
+        super().__init__()
+        self._channel = channel
+
+    def hand_on(self) -> bool:
+        """
+        Give messages to the consumer as far as its credit goes.
+
+        Under an event loop all of them; in `drain_events` one, which is what
+        its callers expect of one call. Return whether there was one.
+        """
+        channel = self._channel
+        alone = channel.connection.cycle._in_protected_read
+        count = 0
+        while self and channel.qos.can_consume() and not (alone and count):
+            message = self.popleft()
+            count += 1
+            channel.qos.registered.add(message.tag)
+            try:
+                channel.connection._deliver(loads(bytes_to_str(message.text)), message.queue)
+            finally:
+                channel.qos.registered.discard(message.tag)
+        return bool(count)
+
+    def give_back(self) -> None:
+        """
+        Put what was not handed on back to its queue, unchanged, if it is still held here.
+
+        Raises:
+            One of the connection's errors; the next connection does it then.
+        """
+        held = list(self)
+        if not held:
+            return
+        arguments = [
+            field
+            for message in reversed(held)
+            for field in (message.tag, message.key, message.text, message.holder)
+        ]
+        self.clear()
+        now = monotonic()
+        try:
+            GIVE_BACK.run(self._channel.bare_client(), self._channel.unacked_keys(), arguments)
+        except BaseException:
+            late = self._channel.late.restores
+            late.extend((message.tag, now) for message in reversed(held))
+            raise
