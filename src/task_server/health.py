@@ -38,7 +38,8 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
         verdict = flower_probe.check(config, broker=options.ready)
     else:
         folder = runtime.folder(config, environ, os.getuid())
-        verdict = probe.check(folder, options.name, probe.Limits(stale=options.stale))
+        owner = runtime.owner(config, environ, os.getuid())
+        verdict = probe.check(folder, options.name, probe.Limits(stale=options.stale), owner)
     word = "ready" if verdict.ready else "alive, not ready" if verdict.alive else "dead"
     print(f"{options.name}: {word}: {verdict.reason}")
     return 0 if (verdict.ready if options.ready else verdict.alive) else 1

@@ -7,11 +7,16 @@ with the same rules before it answers systemd's watchdog.
 """
 
 import json
+import math
 import os
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal
+from types import MappingProxyType
+from typing import Any, Literal, get_args
+
+from task_server import private_folder
 
 State = Literal["starting", "ready", "draining"]
 
@@ -153,18 +158,43 @@ def write(path: Path, heartbeat: Heartbeat) -> None:
     Put *heartbeat* in the place of the one before; a reader sees one or the other.
 
     Raises:
-        OSError: When the folder is gone or full.
+        OSError: When the folder is gone or full, or is not private any more.
     """
-    temporary = path.with_name(f".{path.name}.{heartbeat.pid}")
-    temporary.write_text(json.dumps(asdict(heartbeat)))
-    temporary.replace(path)
+    folder = private_folder.open_folder(path.parent, os.geteuid())
+    try:
+        private_folder.replace(folder, path.name, json.dumps(asdict(heartbeat)))
+    finally:
+        os.close(folder)
 
 
-def read(runtime_dir: Path, name: str) -> Heartbeat | str:
-    """Return the heartbeat of the worker *name*, or the reason why there is none."""
+def remove(path: Path) -> None:
+    """
+    Take the heartbeat at *path* away.
+
+    Raises:
+        OSError: When it is gone, or its folder is not private any more.
+    """
+    folder = private_folder.open_folder(path.parent, os.geteuid())
+    try:
+        private_folder.remove(folder, path.name)
+    finally:
+        os.close(folder)
+
+
+def read(runtime_dir: Path, name: str, owner: int | None = None) -> Heartbeat | str:
+    """
+    Return the heartbeat of the worker *name*, or the reason why there is none.
+
+    Args:
+        owner: The user whose folder *runtime_dir* must be; None is any.
+    """
     path = path_of(runtime_dir, name)
     try:
-        text = path.read_text()
+        folder = private_folder.open_folder(runtime_dir, owner)
+        try:
+            text = private_folder.read(folder, path.name)
+        finally:
+            os.close(folder)
     except FileNotFoundError:
         return f"no heartbeat at {path}: the worker does not run, or has another runtime_dir"
     except (OSError, UnicodeDecodeError) as error:
@@ -173,14 +203,82 @@ def read(runtime_dir: Path, name: str) -> Heartbeat | str:
         values = json.loads(text)
         known = {one.name for one in fields(Heartbeat)}
         # A newer worker may say more than this probe knows.
-        return Heartbeat(**{key: value for key, value in values.items() if key in known})
-    except (ValueError, TypeError, AttributeError) as error:
+        heartbeat = Heartbeat(**{key: value for key, value in values.items() if key in known})
+        _believe(heartbeat)
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
         return f"the heartbeat at {path} is broken ({error}); the worker writes a new one"
+    return heartbeat
 
 
-def check(runtime_dir: Path, name: str, limits: Limits | None = None) -> Verdict:
-    """Return the verdict on the worker *name*, from its heartbeat and its process."""
-    heartbeat = read(runtime_dir, name)
+def _number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
+
+
+def _pid(value: Any) -> bool:
+    # 0 and negative numbers are groups of processes.
+    return _count(value) and 0 < value < 2**31
+
+
+def _text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _state(value: Any) -> bool:
+    return _text(value) and value in get_args(State)
+
+
+def _truth(value: Any) -> bool:
+    return isinstance(value, bool)
+
+
+def _queues(value: Any) -> bool:
+    return isinstance(value, dict) and all(_count(length) for length in value.values())
+
+
+#: What may stand for each kind of value that is reckoned with, by its annotation.
+_KINDS: Mapping[Any, Callable[[Any], bool]] = MappingProxyType(
+    {
+        State: _state,
+        float: _number,
+        float | None: lambda value: value is None or _number(value),
+        int: _count,
+        int | None: lambda value: value is None or _count(value),
+        str: _text,
+        str | None: lambda value: value is None or _text(value),
+        bool: _truth,
+        dict[str, int]: _queues,
+    }
+)
+
+
+def _believe(heartbeat: Heartbeat) -> None:
+    """
+    Look whether what was read can be reckoned with.
+
+    Raises:
+        ValueError: When a value is not what a worker writes.
+    """
+    for one in fields(heartbeat):
+        value = getattr(heartbeat, one.name)
+        fits = _pid if one.name == "pid" else _KINDS.get(one.type)
+        if fits is not None and not fits(value):
+            raise ValueError(f"{one.name} is {value!r:.40}")
+
+
+def check(
+    runtime_dir: Path, name: str, limits: Limits | None = None, owner: int | None = None
+) -> Verdict:
+    """
+    Return the verdict on the worker *name*, from its heartbeat and its process.
+
+    Args:
+        owner: The user whose folder *runtime_dir* must be; None is any.
+    """
+    heartbeat = read(runtime_dir, name, owner)
     if isinstance(heartbeat, str):
         return Verdict(alive=False, ready=False, reason=heartbeat)
     return judge(heartbeat, now(), limits, running=is_running(heartbeat.pid, heartbeat.pid_start))

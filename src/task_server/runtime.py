@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from task_server import private_folder
 from task_server.config import Config
 from task_server.errors import ConfigError, Problem
 
@@ -17,24 +18,45 @@ def folder(config: Config, environ: Mapping[str, str], uid: int) -> Path:
     """
     if config.runtime_dir is not None:
         return Path(config.runtime_dir)
-    # systemd gives a list with colons between; ours is the first.
+    # systemd gives a list with colons between; ours is the first. With a dynamic
+    # user it is a link of systemd's own.
     given = environ.get("RUNTIME_DIRECTORY", "").split(":")[0]
-    return Path(given) if given else Path(environ.get("TMPDIR", "/tmp"), f"task-server-{uid}")  # noqa: S108 - private, see `prepare`
+    if given:
+        return Path(os.path.realpath(given))
+    return Path(environ.get("TMPDIR", "/tmp"), f"task-server-{uid}")  # noqa: S108 - private, see `prepare`
+
+
+def owner(config: Config, environ: Mapping[str, str], uid: int) -> int | None:
+    """
+    Return whose folder a reader takes for the worker's; None is anybody's.
+
+    Only the operator names another user's folder; anybody can make one in /tmp.
+    """
+    named = config.runtime_dir is not None or environ.get("RUNTIME_DIRECTORY")
+    return None if named else uid
 
 
 def prepare(path: Path, uid: int) -> None:
     """
-    Create the folder *path*, readable by this user alone.
+    Create the folder *path*, for this user alone.
 
     Raises:
-        ConfigError: When it cannot be made, or belongs to another user.
+        ConfigError: When it cannot be made or written, is a link, belongs to
+            another user, or others may write in it.
     """
     try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        owner = path.stat().st_uid
+        private_folder.make(path)
+        opened = private_folder.open_folder(path, uid)
+    except private_folder.NotPrivateError as error:
+        raise ConfigError([Problem("runtime_dir", str(error))]) from error
     except OSError as error:
         message = f"{path} cannot be made ({error.strerror}); name a writable folder"
         raise ConfigError([Problem("runtime_dir", message)]) from error
-    if owner not in (uid, 0) or not os.access(path, os.W_OK):
+    try:
+        # Through the folder as it was opened: the name may lead elsewhere by now.
+        writable = os.access(".", os.W_OK | os.X_OK, dir_fd=opened)
+    finally:
+        os.close(opened)
+    if not writable:
         message = f"{path} is not writable by user {uid}; name another folder"
         raise ConfigError([Problem("runtime_dir", message)])

@@ -1,9 +1,10 @@
 """The verdict on a worker, from what it last said and when."""
 
+import json
 import os
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -157,6 +158,46 @@ def test_a_broken_heartbeat_is_dead_with_its_reason(tmp_path: Path, text: str) -
 
     assert not verdict.alive
     assert str(path) in verdict.reason
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("pid", "42"),
+        ("pid", None),
+        ("pid", [42]),
+        ("pid", -1),
+        ("pid", 0),
+        ("pid", True),
+        ("pid", 10**30),
+        ("pid", 4.2),
+        ("pid_start", "x"),
+        ("monotonic", float("nan")),
+        ("monotonic", float("inf")),
+        ("monotonic", "now"),
+        ("started", None),
+        ("state", "asleep"),
+        ("state", ["ready"]),
+        ("queues", {"celery": "9"}),
+        ("queues", [9]),
+        ("free", -1),
+        ("until", {}),
+        ("connected", "yes"),
+        ("backlog_since", "long"),
+    ],
+)
+def test_a_heartbeat_that_no_worker_writes_is_dead_with_its_reason(
+    tmp_path: Path, name: str, value: object
+) -> None:
+    """
+    The value is named, and nothing is reckoned with it.
+    """
+    probe.path_of(tmp_path, "w").write_text(json.dumps(asdict(READY) | {name: value}))
+
+    verdict = probe.check(tmp_path, "w")
+
+    assert not verdict.alive
+    assert f"is broken ({name} is " in verdict.reason
 
 
 def test_a_missing_heartbeat_is_dead_with_its_reason(tmp_path: Path) -> None:

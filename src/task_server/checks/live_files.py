@@ -9,6 +9,7 @@ from pathlib import Path
 
 from task_server import folders, runtime
 from task_server.checks.facts import Case
+from task_server.errors import ConfigError
 from task_server.findings import Finding
 
 
@@ -85,6 +86,13 @@ def places(case: Case, environ: Mapping[str, str]) -> Iterator[Finding]:
     else:
         yield Finding("ok", "temporary files", f"{temporary} is writable")
     folder = runtime.folder(case.config, environ, os.getuid())
+    if folder.is_dir() or folder.is_symlink():
+        try:
+            runtime.prepare(folder, os.getuid())
+        except ConfigError as error:
+            for problem in error.problems:
+                yield Finding("error", problem.setting, problem.message)
+            return
     existing = next(one for one in (folder, *folder.parents) if one.exists())
     if existing.is_dir() and os.access(existing, os.W_OK | os.X_OK):
         yield Finding("ok", "runtime_dir", f"{folder} is for heartbeats")

@@ -179,7 +179,7 @@ class Heart:
         """Take the heartbeat away: the process ends."""
         if os.getpid() == self._pid:
             with suppress(OSError):
-                self._path.unlink()
+                probe.remove(self._path)
 
     def _count(self) -> None:
         active = len(state.active_requests)

@@ -1,8 +1,13 @@
 """What `task-server worker NAME` says before it becomes Celery."""
 
+import os
+from pathlib import Path
+
+import pytest
 from click.testing import CliRunner, Result
 
 from task_server.cli import cli
+from task_server.errors import ConfigError
 
 
 def run(*arguments: str, **environ: str) -> Result:
@@ -36,3 +41,22 @@ def test_an_unknown_worker_is_named_with_those_there_are() -> None:
 
     assert 2 == wrong.exit_code
     assert "there is no worker 'mail'; there are prefork, gevent, all" in wrong.output
+
+
+@pytest.mark.parametrize("variable", ["TMPDIR", "TASK_SERVER_RUNTIME_DIR"])
+def test_a_folder_of_heartbeats_that_somebody_else_prepared_is_refused(
+    tmp_path: Path, variable: str
+) -> None:
+    """
+    Its name can be guessed: the worker says which it is and what to do, and does not start.
+    """
+    name = tmp_path / f"task-server-{os.getuid()}"
+    (tmp_path / "elsewhere").mkdir()
+    name.symlink_to(tmp_path / "elsewhere")
+
+    refused = run("prefork", **{variable: str(tmp_path if variable == "TMPDIR" else name)})
+
+    assert isinstance(refused.exception, ConfigError)
+    assert 78 == refused.exception.exit_code
+    assert f"runtime_dir: {name} is a link, to {tmp_path}/elsewhere" in str(refused.exception)
+    assert [] == list((tmp_path / "elsewhere").iterdir())
