@@ -15,6 +15,8 @@ from task_server import project, transport, worker
 from task_server.decision import APP_VARIABLE, WORKER_VARIABLE, Decision
 from task_server.defaults import connection_defaults, worker_defaults
 from task_server.errors import ConfigError
+from task_server.machine import this_machine
+from task_server.precedence import NUMBERS, settled
 
 
 def prepared(environ: Mapping[str, str]) -> Any:
@@ -30,10 +32,13 @@ def prepared(environ: Mapping[str, str]) -> Any:
         app = project.find(name)
         project.apply(app, connection_defaults(app.conf.result_backend))
         return app
-    decision = Decision.thaw(frozen)
+    decided = Decision.thaw(frozen)
     # Before the project is imported, which may bind its tasks.
-    project.foresee(worker_defaults(decision, None))
+    project.foresee(worker_defaults(decided, None))
     app = project.find(name)
+    broker = environ.get("CELERY_BROKER_URL")
+    project.reach(app, broker=broker if "broker_url" in decided.said else None)
+    decision = settled(decided, project.own(app, (*NUMBERS, "worker_pool")), this_machine())
     if decision.worker.transport == "atomic":
         # Before the first connection; with a Kombu that it does not know, it
         # warns and leaves Kombu's own.

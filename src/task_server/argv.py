@@ -54,8 +54,13 @@ def worker_command(
         f"--pool={worker.pool}",
         f"--hostname={worker.name}@%h",
         f"--queues={','.join(worker.queues)}",
-        f"--concurrency={profile.concurrency}",
-        f"--prefetch-multiplier={profile.prefetch_multiplier}",
+        # An argument wins over the project's own setting, so only what the operator
+        # gave is one; the rest is a default of the app (`task_server.precedence`).
+        *(
+            f"--{name.replace('_', '-')}={getattr(profile, name)}"
+            for name in ("concurrency", "prefetch_multiplier")
+            if getattr(worker, name) is not None
+        ),
         f"--loglevel={worker.log_level}",
         # Workers do not need to know each other: mingle waits a second for
         # answers at every start, gossip sends every worker each other's events.
@@ -67,8 +72,8 @@ def worker_command(
         argv.append("--quiet")
     if worker.events:
         argv.append("--task-events")
-    if profile.max_memory_per_child is not None:
-        argv.append(f"--max-memory-per-child={profile.max_memory_per_child // 1024}")
+    if worker.max_memory_per_child is not None:
+        argv.append(f"--max-memory-per-child={worker.max_memory_per_child // 1024}")
     if worker.time_limit is not None:
         argv.append(f"--time-limit={worker.time_limit:g}")
     if worker.soft_time_limit is not None:
@@ -90,8 +95,22 @@ def decide(config: Config, profile: Profile, runtime_dir: str) -> Decision:
         memory_limit=profile.memory_limit,
     )
     return Decision(
-        worker=worker, visibility_timeout=visibility_timeout(config), runtime_dir=runtime_dir
+        worker=worker,
+        visibility_timeout=visibility_timeout(config),
+        runtime_dir=runtime_dir,
+        given=profile.worker,
+        said=said(config, worker.name),
     )
+
+
+def said(config: Config, worker: str) -> dict[str, str]:
+    """Return who gave each setting that the operator gave of all workers and of *worker*."""
+    own = f"workers.{worker}."
+    return {
+        name.removeprefix(own): origin
+        for name, origin in config.origins.items()
+        if name.startswith(own) or "." not in name
+    }
 
 
 def flower_command(config: Config, *, python: str, environ: Mapping[str, str]) -> Command:

@@ -190,3 +190,8 @@ class Config:
     flower: FlowerConfig = field(
         default_factory=FlowerConfig, metadata={"doc": "Flower, the watcher."}
     )
+    #: Who gave each value that is no default (a file, a variable), by the dotted
+    #: name of its setting: what the operator says wins over the project.
+    origins: Mapping[str, str] = field(
+        default_factory=lambda: MappingProxyType({}), compare=False, repr=False
+    )

@@ -1,7 +1,8 @@
 """What the launcher decided, frozen into one variable of the worker's environment."""
 
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
 from task_server.config import WorkerConfig
@@ -21,6 +22,12 @@ class Decision:
     Attributes:
         worker: Its configuration; nothing in it is left to be chosen.
 
+        given: The same as it was written, with None for what is left to the
+            profile of the pool; None where that is not known.
+
+        said: Who gave each of its settings that the operator gave, by name;
+            these win over the project's own.
+
         visibility_timeout: Seconds after which an unacknowledged message
             returns to its queue.
 
@@ -30,6 +37,8 @@ class Decision:
     worker: WorkerConfig
     visibility_timeout: float
     runtime_dir: str
+    given: WorkerConfig | None = None
+    said: Mapping[str, str] = field(default_factory=dict)
 
     def freeze(self) -> str:
         """Return the decision as JSON."""
@@ -39,8 +48,15 @@ class Decision:
     def thaw(cls, frozen: str) -> Self:
         """Return the decision that `freeze` wrote."""
         values = json.loads(frozen)
-        worker: dict[str, Any] = {
-            name: tuple(value) if isinstance(value, list) else value
-            for name, value in values.pop("worker").items()
-        }
-        return cls(worker=WorkerConfig(**worker), **values)
+        worker, given = (_thawed(values.pop(name)) for name in ("worker", "given"))
+        assert worker is not None  # noqa: S101 - `freeze` wrote one
+        return cls(worker=worker, given=given, **values)
+
+
+def _thawed(values: dict[str, Any] | None) -> WorkerConfig | None:
+    if values is None:
+        return None
+    fields: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
+    }
+    return WorkerConfig(**fields)

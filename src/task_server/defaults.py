@@ -6,9 +6,11 @@ A dotted name is one key of a dictionary, so that a project that sets another
 key of it keeps this one.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
+from task_server.config import WorkerConfig
 from task_server.decision import Decision
 
 #: What the URL of a Unix socket begins with.
@@ -20,11 +22,36 @@ GREEN_CONNECTIONS = 32
 
 @dataclass(frozen=True, slots=True)
 class Default:
-    """One Celery setting, its value, and the reason for it."""
+    """
+    One Celery setting, its value, and the reason for it.
+
+    Attributes:
+        by: Who of the operator's gave it (a file, a variable): it then wins over
+            the project's own setting. Empty for a default of ours, which does not.
+    """
 
     name: str
     value: Any
     reason: str
+    by: str = ""
+
+
+#: The setting of ours that governs each Celery setting; what the operator says of it
+#: is in force, whatever the project sets.
+GOVERNED = {
+    "task_acks_late": "delivery",
+    "task_reject_on_worker_lost": "delivery",
+    "task_time_limit": "time_limit",
+    "task_soft_time_limit": "soft_time_limit",
+    "visibility_timeout": "visibility_timeout",
+    "broker_transport_options.visibility_timeout": "visibility_timeout",
+    "result_backend_transport_options.visibility_timeout": "visibility_timeout",
+    "broker_transport_options.poison_limit": "poison_limit",
+    "worker_send_task_events": "events",
+    "worker_concurrency": "concurrency",
+    "worker_prefetch_multiplier": "prefetch_multiplier",
+    "worker_max_memory_per_child": "max_memory_per_child",
+}
 
 
 def connection_defaults(result_backend: str | None) -> tuple[Default, ...]:
@@ -84,7 +111,7 @@ def worker_defaults(decision: Decision, result_backend: str | None) -> tuple[Def
     worker = decision.worker
     late = worker.delivery == "at-least-once"
     timeout = decision.visibility_timeout
-    together = "three clients read it, and the smallest value counts"
+    together = "what a lost worker had returns to its queue after this; three clients read it"
     defaults = [
         *connection_defaults(result_backend),
         Default("task_acks_late", late, f"delivery is {worker.delivery}"),
@@ -126,6 +153,7 @@ def worker_defaults(decision: Decision, result_backend: str | None) -> tuple[Def
             60.0,
             "a busy machine forks slowly; after the default 4 s the child is killed",
         ),
+        *_numbers(worker),
     ]
     if worker.transport == "atomic":
         defaults.append(
@@ -158,7 +186,38 @@ def worker_defaults(decision: Decision, result_backend: str | None) -> tuple[Def
                 "the same for results",
             )
         )
-    return tuple(defaults)
+    return tuple(
+        replace(one, by=decision.said.get(GOVERNED.get(one.name, ""), "")) for one in defaults
+    )
+
+
+def _numbers(worker: WorkerConfig) -> Iterator[Default]:
+    """Return what arguments of `celery worker` would say, which win over the project's settings."""
+    green = worker.pool == "gevent"
+    if worker.concurrency is not None:
+        reason = "greenlets, which mostly wait" if green else "the processors that it may use"
+        yield Default("worker_concurrency", worker.concurrency, reason)
+    if worker.prefetch_multiplier is not None:
+        yield Default(
+            "worker_prefetch_multiplier",
+            worker.prefetch_multiplier,
+            "with 1 and late acknowledgement this pool stalls"
+            if green
+            else "a message that is reserved for a busy child waits although another is free",
+        )
+    if worker.max_memory_per_child is not None:
+        yield Default(
+            "worker_max_memory_per_child",
+            worker.max_memory_per_child // 1024,
+            "in KiB: a child's share of the limit; it is replaced before the kernel kills it",
+        )
+    # Not only arguments: to a task, `task_time_limit` counts more than those.
+    if worker.time_limit is not None:
+        yield Default("task_time_limit", worker.time_limit, "a task is ended after this")
+    if worker.soft_time_limit is not None:
+        yield Default(
+            "task_soft_time_limit", worker.soft_time_limit, "a task is told to stop after this"
+        )
 
 
 def _connections(concurrency: Any) -> int:

@@ -45,6 +45,9 @@ OWN_ARGUMENTS: Mapping[str, str] = MappingProxyType(
 )
 
 
+#: Settings that are tables of their own.
+TABLES = ("workers", "flower")
+
 #: Names that `task-server health` keeps for others.
 RESERVED: Mapping[str, str] = MappingProxyType({"flower": "Flower"})
 
@@ -122,9 +125,14 @@ class _Reader:
         table = self._toml()
         workers = self._workers(self._table(table, "workers"))
         flower = self._section(FlowerConfig, self._table(table, "flower"), "flower")
-        top = self._section(Config, table, "", skip=("workers", "flower"))
+        top = self._section(Config, table, "", skip=("workers", "flower", "origins"))
         self._unknown_variables(workers)
-        return Config(**top, workers=MappingProxyType(workers), flower=FlowerConfig(**flower))
+        return Config(
+            **top,
+            workers=MappingProxyType(workers),
+            flower=FlowerConfig(**flower),
+            origins=MappingProxyType(self.origins),
+        )
 
     def _toml(self) -> dict[str, Any]:
         if self.path is None:
@@ -204,7 +212,7 @@ class _Reader:
         known = {field.name: field for field in fields(kind) if field.name not in skip}
         where = f"{prefix}." if prefix else ""
         for name in table:
-            if name not in known and not (not prefix and name in skip):
+            if name not in known and not (not prefix and name in TABLES):
                 self.problem(f"{where}{name}", f"is not a setting; known are {', '.join(known)}")
         values: dict[str, Any] = {}
         for name, field in known.items():

@@ -9,6 +9,7 @@ from celery.app.defaults import (  # type: ignore[attr-defined]
     _TO_OLD_KEY,
     DEFAULTS,
 )
+from celery.app.task import Task
 from celery.app.utils import Settings, find_app
 
 from task_server import folders
@@ -61,11 +62,15 @@ def foresee(defaults: Iterable[Default]) -> None:
     imported binds them all before `apply` can be called: they would be
     acknowledged before they run.
     """
+    attributes = {setting: attribute for attribute, setting in Task.from_config}
     for default in defaults:
         if default.name.startswith("task_"):
             DEFAULTS[default.name] = default.value
             # Celery's table for a project that writes its settings in the old way.
             _OLD_DEFAULTS[_TO_OLD_KEY[default.name]] = default.value
+            if default.by:
+                # A task that says nothing itself has this, whatever the project's settings say.
+                setattr(Task, attributes[default.name], default.value)
 
 
 def sets(app: Any, name: str) -> bool:
@@ -86,28 +91,50 @@ def sets(app: Any, name: str) -> bool:
     return True
 
 
-def apply(app: Any, defaults: Iterable[Default]) -> tuple[str, ...]:
+def own(app: Any, names: Iterable[str]) -> dict[str, Any]:
+    """Return what the project itself sets of *names*; a dotted name is a dictionary's key."""
+    found = {}
+    for full in names:
+        name, _, key = full.partition(".")
+        if not key and sets(app, name):
+            found[full] = app.conf[name]
+        elif key and key in (app.conf.get(name) or {}):
+            found[full] = app.conf[name][key]
+    return found
+
+
+def apply(app: Any, defaults: Iterable[Default]) -> dict[str, Any]:
     """
-    Give *app* the *defaults*.
+    Give *app* the *defaults*: what the operator said, and the rest where the project says nothing.
 
     Returns:
-        The names of those that the project's own settings override.
+        What the project itself sets of them, by name; it is in force but where
+        the operator gave the value (`Default.by`).
     """
-    overridden = []
+    defaults = tuple(defaults)
+    theirs = own(app, [default.name for default in defaults])
     for default in defaults:
-        name, _, key = default.name.partition(".")
-        if not key:
-            if sets(app, name):
-                overridden.append(default.name)
-            else:
-                _put(app, name, default.value)
+        if default.name in theirs and not default.by:
             continue
-        options = dict(app.conf.get(name) or {})
-        if key in options:
-            overridden.append(default.name)
+        name, _, key = default.name.partition(".")
+        if key:
+            _put(app, name, {**(app.conf.get(name) or {}), key: default.value})
         else:
-            _put(app, name, {**options, key: default.value})
-    return tuple(overridden)
+            _put(app, name, default.value)
+    return theirs
+
+
+def reach(app: Any, *, broker: str | None) -> None:
+    """
+    Let *app* send to *broker* and take from it, if the operator named one.
+
+    Celery lets CELERY_BROKER_URL win over `broker_url`, and the project's
+    `broker_read_url` and `broker_write_url` win over that.
+    """
+    if broker is not None:
+        for name in ("broker_read_url", "broker_write_url"):
+            if sets(app, name):
+                _put(app, name, broker)
 
 
 def _put(app: Any, name: str, value: Any) -> None:

@@ -171,7 +171,7 @@ def test_what_the_project_sets_is_kept_and_shown(foreign: Program) -> None:
 
     assert 0 == shown.returncode, shown.stderr
     rows = {row["setting"]: row for row in json.loads(shown.stdout)}
-    assert (False, "the project's own settings") == (
+    assert (False, "the project's own settings, instead of our true") == (
         rows["task_acks_late"]["value"],
         rows["task_acks_late"]["from"],
     )

@@ -18,7 +18,7 @@ LAYERS = (
     {"config", "settings", "findings"},
     {"loader", "decision", "cgroup", "folders", "reach"},
     {"profiles"},
-    {"machine", "requirements", "argv", "defaults", "runtime", "probe"},
+    {"machine", "requirements", "argv", "defaults", "runtime", "probe", "precedence"},
     {"worker", "local", "process", "project", "flower_probe"},
     {"app"},
     {"manage", "health", "celeryd", "checks"},

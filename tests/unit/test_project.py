@@ -1,5 +1,6 @@
 """The project's own settings win over every default, however they are written."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -61,9 +62,29 @@ def test_what_the_project_sets_is_kept_and_the_rest_is_ours(make: Any) -> None:
 
     overridden = project.apply(app, DEFAULTS)
 
-    assert ("task_acks_late", "broker_transport_options.max_connections") == overridden
+    assert {
+        "task_acks_late": False,
+        "broker_transport_options.max_connections": 3,
+    } == overridden
     assert (False, True) == (app.conf.task_acks_late, app.conf.task_reject_on_worker_lost)
     assert {"max_connections": 3, "visibility_timeout": 3600} == app.conf.broker_transport_options
+
+
+@pytest.mark.parametrize("make", [in_a_namespace, without_one, one_by_one, with_old_names])
+def test_what_the_operator_says_replaces_what_the_project_sets(make: Any) -> None:
+    """
+    In each way of writing settings the operator's word is in force, and what it replaced is told.
+    """
+    app = make()
+
+    replaced = project.apply(app, [replace(one, by="task-server.toml") for one in DEFAULTS])
+
+    assert {"task_acks_late": False, "broker_transport_options.max_connections": 3} == replaced
+    assert app.conf.task_acks_late
+    assert {
+        "max_connections": 528,
+        "visibility_timeout": 3600,
+    } == app.conf.broker_transport_options
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,8 @@ from task_server.checks.bounds import REDIS_POOLS
 from task_server.checks.facts import Case, Facts, listed
 from task_server.defaults import GREEN_CONNECTIONS
 from task_server.findings import Finding
+from task_server.precedence import NUMBERS, pool_of
+from task_server.profiles import Profile
 
 #: Schemes of a broker for which the defaults of task-server are made.
 REDIS_SCHEMES = ("redis", "rediss", "redis+socket", "sentinel")
@@ -56,7 +58,11 @@ def results(case: Case) -> Iterator[Finding]:
             "can read it, and results of callers that went away stay in Redis",
             "use the URL of Redis, or no backend if nobody reads results",
         )
-    elif "result_expires" in facts.own and not facts.values["result_expires"]:
+    elif (
+        scheme in REDIS_SCHEMES
+        and "result_expires" in facts.own
+        and not facts.values["result_expires"]
+    ):
         yield Finding(
             "warning",
             "result_expires",
@@ -137,22 +143,35 @@ def connections(case: Case) -> Iterator[Finding]:
                 )
 
 
-#: Celery settings that an argument of the worker's command replaces.
-REPLACED = {
-    "worker_concurrency": "concurrency",
-    "worker_prefetch_multiplier": "prefetch_multiplier",
-    "worker_pool": "pool",
-}
-
-
 def replaced(case: Case) -> Iterator[Finding]:
-    """Name the project's settings that have no effect, since the command line has them."""
+    """Tell which of the project's numbers count for no worker, or not for all of them."""
     facts = case.facts or Facts()
-    for name, ours in REPLACED.items():
-        if name in facts.own:
-            yield Finding(
-                "info",
-                name,
-                f"{facts.whose(name)} has no effect: each worker has its own {ours} "
-                f"(workers.NAME.{ours})",
-            )
+    if "worker_pool" in facts.own:
+        yield Finding(
+            "info",
+            "worker_pool",
+            f"{facts.whose('worker_pool')} has no effect: each worker has its own pool "
+            "(workers.NAME.pool), which is known before the project is imported",
+        )
+    for name, (ours, _) in NUMBERS.items():
+        if name not in facts.own:
+            continue
+        reasons = {
+            worker: _instead(case, facts, worker, profile, ours)
+            for worker, profile in case.profiles.items()
+        }
+        told = [f"{worker} has {reason}" for worker, reason in reasons.items() if reason]
+        if told:
+            yield Finding("info", name, f"{facts.whose(name)} does not count for {'; '.join(told)}")
+
+
+def _instead(case: Case, facts: Facts, name: str, profile: Profile, setting: str) -> str:
+    """Return what counts for the worker *name* instead of the project's number; empty if that."""
+    by = case.said(f"workers.{name}.{setting}")
+    value = getattr(profile, setting)
+    if by:
+        return f"{value} by {by}"
+    pool = pool_of(facts.values if "worker_pool" in facts.own else {})
+    if pool != profile.worker.pool:
+        return f"{value} by its pool, {profile.worker.pool} (the project's is for {pool})"
+    return ""

@@ -16,8 +16,12 @@ def delivery(case: Case) -> Iterator[Finding]:
     """Explain at-least-once and at-most-once, and who chose it."""
     facts = case.facts or Facts()
     for name, profile in case.profiles.items():
-        yield _of_worker(name, profile.worker.delivery, facts)
-    late = facts.chosen("task_acks_late", True)
+        yield _of_worker(name, profile.worker.delivery, facts, case.said(_setting(name)))
+    said = {name for name in case.profiles if case.said(_setting(name))}
+    if said and said == set(case.profiles):
+        late = all(one.worker.delivery == "at-least-once" for one in case.profiles.values())
+    else:
+        late = facts.chosen("task_acks_late", True)
     if late and facts.chosen("task_reject_on_worker_lost", True) is False:
         yield Finding(
             "warning",
@@ -33,35 +37,41 @@ def delivery(case: Case) -> Iterator[Finding]:
         )
 
 
-def _of_worker(name: str, chosen: str, facts: Facts) -> Finding:
-    setting = f"workers.{name}.delivery"
+def _setting(name: str) -> str:
+    return f"workers.{name}.delivery"
+
+
+def _of_worker(name: str, chosen: str, facts: Facts, said: str) -> Finding:
+    setting = _setting(name)
     own = facts.chosen("task_acks_late")
-    if own is None:
+    if own is None or said:
+        instead = ""
+        if own is not None and own != (chosen == "at-least-once"):
+            instead = f", as {said} has it, instead of {facts.whose('task_acks_late')}"
+        elif own is None and not said and chosen == "at-least-once" and facts.values:
+            instead = (
+                ", our default: the project sets no task_acks_late, so elsewhere its tasks are "
+                "acknowledged before they run"
+            )
         if chosen == "at-most-once":
-            return Finding("info", setting, f"at-most-once: no task runs twice, but {LOST}")
+            return Finding(
+                "info", setting, f"at-most-once{instead}: no task runs twice, but {LOST}"
+            )
         return Finding(
-            "ok",
+            "info" if instead else "ok",
             setting,
-            "at-least-once: a task whose worker is killed runs again, so a task must bear a "
-            "second run",
+            f"at-least-once{instead}: a task whose worker is killed runs again, so a task must "
+            f"bear a second run (else {setting} = 'at-most-once')",
         )
     who = facts.whose("task_acks_late")
-    if own and chosen == "at-most-once":
-        return Finding(
-            "warning",
-            setting,
-            f"at-most-once has no effect, since {who} is True and wins: tasks may run twice",
-            "remove one of the two",
-        )
     if own:
         return Finding("ok", setting, f"at-least-once, as {who} has it")
-    if chosen == "at-most-once":
-        return Finding("info", setting, f"at-most-once, as {who} has it: {LOST}")
     return Finding(
         "warning",
         setting,
-        f"at-least-once has no effect, since {who} is False and wins: {LOST}",
-        f"remove it if tasks may run twice, or say so with {setting} = 'at-most-once'",
+        f"at-most-once, since {who} is False: {LOST}",
+        f"if tasks may run twice say {setting} = 'at-least-once', which wins; if not, say "
+        "'at-most-once'",
     )
 
 
@@ -92,7 +102,9 @@ def stalls(case: Case) -> Iterator[Finding]:
     facts = case.facts or Facts()
     for name, profile in case.profiles.items():
         worker = profile.worker
-        late = facts.chosen("task_acks_late", worker.delivery == "at-least-once")
+        late = worker.delivery == "at-least-once"
+        if not case.said(_setting(name)):
+            late = facts.chosen("task_acks_late", late)
         if case.is_atomic(worker):
             continue  # an acknowledgement ends its poll
         if worker.pool == "gevent" and late and profile.prefetch_multiplier == 1:

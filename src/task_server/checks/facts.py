@@ -102,6 +102,10 @@ class Case:
     stop_grace: float | None = None
     unknown_kombu: str | None = None
 
+    def said(self, setting: str) -> str:
+        """Return who of the operator's gave *setting* (a dotted name of ours); empty if nobody."""
+        return self.config.origins.get(setting, "")
+
     def is_atomic(self, worker: WorkerConfig) -> bool:
         """Return whether *worker* takes and registers a message in one step."""
         return worker.transport == "atomic" and self.unknown_kombu is None

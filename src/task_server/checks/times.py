@@ -27,7 +27,7 @@ def visibility(case: Case) -> Iterator[Finding]:
     for place in PLACES:
         value = ours
         who = "visibility_timeout"
-        if case.facts is not None and place in case.facts.own:
+        if case.facts is not None and place in case.facts.own and not case.said(PLACES[0]):
             value = float(case.facts.values[place])
             who = case.facts.whose(place)
         elif place != PLACES[0]:
@@ -72,12 +72,20 @@ def visibility(case: Case) -> Iterator[Finding]:
 def _of_atomic(case: Case, ours: float) -> Finding:
     """Tell what the visibility timeout means where workers give signs of life."""
     place = PLACES[1]
-    value = float(case.facts.chosen(place, ours)) if case.facts is not None else ours
+    value, replaced = ours, ""
+    if case.facts is not None and place in case.facts.own:
+        theirs, who = float(case.facts.values[place]), case.facts.whose(place)
+        by = case.said("visibility_timeout")
+        if not by:
+            value, replaced = theirs, f"as {who} has it: "
+        elif theirs != ours:
+            replaced = f"as {by} has it, instead of the {theirs:g} s of {who}: "
     return Finding(
         "ok",
         "visibility_timeout",
-        f"{value:g} s after its last sign of life, what a worker had is delivered again; tasks may "
-        "run longer, and countdowns and ETAs lie beyond it (with transport = 'stock' they may not)",
+        f"{replaced}{value:g} s after its last sign of life, what a worker had is delivered again; "
+        "tasks may run longer, and countdowns and ETAs lie beyond it (with transport = 'stock' "
+        "they may not)",
     )
 
 

@@ -4,19 +4,20 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import click
 
-from task_server.argv import project_environ
+from task_server.argv import decide, project_environ
 from task_server.cli.options import app_option, config_option, resolved
 from task_server.config import Config
 from task_server.errors import ConfigError
 from task_server.findings import Finding, exit_code
 from task_server.machine import this_machine
-from task_server.profiles import profile_of
+from task_server.precedence import settled
+from task_server.profiles import Profile, profile_of
 from task_server.transport import problem
 
 #: The colour of each level.
@@ -157,10 +158,9 @@ def _findings(
                 f"{config.app} cannot be imported: {type(error).__name__}: {error}",
                 f"see the traceback with: python -c 'import {config.app.partition(':')[0]}'",
             )
-    machine = this_machine()
     case = checks.Case(
         config=config,
-        profiles={name: profile_of(config.workers[name], machine) for name in counts},
+        profiles={name: _profile(config, name, facts) for name in counts},
         counts=counts,
         facts=facts,
         root=os.geteuid() == 0,
@@ -171,6 +171,24 @@ def _findings(
     yield from checks.offline(case)
     if live is not None:
         yield from checks.live(case, project, os.environ, live)
+
+
+def _profile(config: Config, name: str, facts: Any) -> Profile:
+    """Return the worker *name* as it will be, with what the project itself sets."""
+    machine = this_machine()
+    profile = profile_of(config.workers[name], machine)
+    if facts is None:
+        return profile
+    own = {name: facts.values[name] for name in facts.own}
+    worker = settled(decide(config, profile, ""), own, machine).worker
+    assert isinstance(worker.concurrency, int)  # noqa: S101 - it was decided
+    assert worker.prefetch_multiplier is not None  # noqa: S101
+    return replace(
+        profile,
+        concurrency=worker.concurrency,
+        prefetch_multiplier=worker.prefetch_multiplier,
+        max_memory_per_child=worker.max_memory_per_child,
+    )
 
 
 def _import(config: Config) -> tuple[Any, Any]:

@@ -18,6 +18,7 @@ from task_server.defaults import Default, worker_defaults
 from task_server.errors import ConfigError
 from task_server.loader import Resolved
 from task_server.machine import this_machine
+from task_server.precedence import NUMBERS, settled
 from task_server.profiles import Profile, profile_of
 
 
@@ -68,11 +69,11 @@ def show(worker: str | None, app: str | None, path: Path | None, *, as_json: boo
         known = ", ".join(found.config.workers)
         raise click.BadParameter(f"there is no worker {worker!r}; there are {known}.")
     if as_json:
-        click.echo(json.dumps(rows))
+        click.echo(json.dumps(rows, default=repr))
         return
     width = max(len(row["setting"]) for row in rows)
     for row in rows:
-        value = json.dumps(row["value"])
+        value = json.dumps(row["value"], default=repr)
         click.echo(f"{row['setting']:{width}}  {value:24}  {row['from']}")
 
 
@@ -104,6 +105,8 @@ def _walk(part: Any, prefix: str) -> Iterator[tuple[str, Any]]:
     for field in fields(part):
         value = getattr(part, field.name)
         name = f"{prefix}{field.name}"
+        if field.name == "origins":
+            continue
         if isinstance(value, Mapping):
             for key, row in value.items():
                 yield from _walk(row, f"{name}.{key}.")
@@ -119,16 +122,30 @@ def _celery_rows(found: Resolved, name: str) -> list[dict[str, Any]]:
     folder = runtime.folder(config, os.environ, os.getuid())
     decision = decide(config, profile_of(config.workers[name], this_machine()), str(folder))
     app = _project_app(config)
+    theirs: dict[str, Any] = {}
+    if app is not None:
+        from task_server import project  # noqa: PLC0415 - as in `_project_app`
+
+        own = project.own(app, (*NUMBERS, "worker_pool"))
+        decision = settled(decision, own, this_machine())
     defaults = worker_defaults(decision, None if app is None else app.conf.result_backend)
-    overridden = {} if app is None else _overridden(app, defaults)
-    return [
-        {
-            "setting": default.name,
-            "value": overridden.get(default.name, default.value),
-            "from": "the project's own settings" if default.name in overridden else default.reason,
-        }
-        for default in defaults
-    ]
+    if app is not None:
+        theirs = project.own(app, [default.name for default in defaults])
+    return [_celery_row(default, theirs) for default in defaults]
+
+
+def _celery_row(default: Default, theirs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the value that is in force, and what it was preferred to."""
+    value, reason = default.value, default.by or default.reason
+    if default.name in theirs:
+        project = theirs[default.name]
+        if not default.by:
+            value, reason = project, "the project's own settings"
+            if project != default.value:
+                reason += f", instead of our {json.dumps(default.value)}"
+        elif project != value:
+            reason += f", instead of the project's {json.dumps(project, default=repr)}"
+    return {"setting": default.name, "value": value, "from": reason}
 
 
 def _project_app(config: Config) -> Any:
@@ -144,14 +161,3 @@ def _project_app(config: Config) -> Any:
     except ConfigError as error:
         click.echo(f"Not compared with the project's own settings: {error}", err=True)
         return None
-
-
-def _overridden(app: Any, defaults: tuple[Default, ...]) -> dict[str, Any]:
-    """Return what the project's own settings say instead of a default."""
-    from task_server import project  # noqa: PLC0415 - as above
-
-    values = {}
-    for name in project.apply(app, defaults):
-        setting, _, key = name.partition(".")
-        values[name] = app.conf[setting][key] if key else app.conf[setting]
-    return values

@@ -1,6 +1,6 @@
 """Cases for the offline rules: projects and workers, as few words as they need."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -30,15 +30,23 @@ def case(
     workers: Mapping[str, Mapping[str, Any]] | None = None,
     config: Mapping[str, Any] | None = None,
     transport: str = "atomic",
+    said: Sequence[str] = (),
     **more: Any,
 ) -> Case:
-    """Return the built-in prefork and gevent workers, or *workers*, changed as given."""
+    """
+    Return the built-in prefork and gevent workers, or *workers*, changed as given.
+
+    Args:
+        said: The settings that the operator gave in task-server.toml.
+    """
     chosen: dict[str, WorkerConfig] = {}
     for name, changes in (workers or {"prefork": {}, "gevent": {}}).items():
         base = BUILT_IN_WORKERS.get(name) or WorkerConfig(name=name)
         chosen[name] = replace(base, **{"transport": transport, **changes})
     return Case(
-        config=Config(workers=chosen, **(config or {})),
+        config=Config(
+            workers=chosen, origins=dict.fromkeys(said, "task-server.toml"), **(config or {})
+        ),
         profiles={name: profile_of(worker, MACHINE) for name, worker in chosen.items()},
         counts=dict.fromkeys(chosen, 1),
         facts=facts,

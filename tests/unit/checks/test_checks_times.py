@@ -7,7 +7,34 @@ from cases_of_checks import BACKOFF, PREFORK, SLOW, SOFT, Row, case, own, says_o
 
 from task_server.checks import times
 
+OWN_TIMEOUT = own(broker_transport_options__visibility_timeout=21600)
+SAID = {"config": {"visibility_timeout": 15}, "said": ["visibility_timeout"]}
+
 TABLE: list[Row] = [
+    (
+        "the operator's visibility timeout replaces the project's",
+        times.visibility,
+        case(OWN_TIMEOUT, **SAID),  # type: ignore[arg-type]
+        "ok",
+        "visibility_timeout",
+        "as task-server.toml has it, instead of the 21600 s of CELERY_BROKER",
+    ),
+    (
+        "and with Kombu's transport",
+        times.visibility,
+        case(OWN_TIMEOUT, transport="stock", **SAID),  # type: ignore[arg-type]
+        "ok",
+        "visibility_timeout",
+        "15 s",
+    ),
+    (
+        "the project's visibility timeout counts where the operator says nothing",
+        times.visibility,
+        case(OWN_TIMEOUT),
+        "ok",
+        "visibility_timeout",
+        "of cl/settings/10-public.py has it: 21600 s after",
+    ),
     (
         "a visibility timeout of ours below a worker's limit",
         times.visibility,
