@@ -1,7 +1,7 @@
-# task-server, laid over the packages of a project whose uv.lock does not have
-# it. Only what the project lacks is added, from our own lock; each package
-# that it has stays as it is, version and all. Whether those are new enough is
-# told by the worker when it starts.
+# What a project's uv.lock lacks of ours, laid over its packages: task-server,
+# where it does not have it, and Flower. Only what the project lacks is added,
+# from our own lock; each package that it has stays as it is, version and all.
+# Whether those are new enough is told by the worker when it starts.
 {
   lib,
   # The overlay of our own uv.lock.
@@ -11,18 +11,12 @@ final: prev:
 let
   available = ours final prev;
 
-  # What a worker of another project has no use for: Flower has an environment
-  # of its own, the database driver is the project's, and the rest serves the
-  # reference project alone.
-  unused = [
-    "flower"
-    "psycopg2-binary"
-    "dj-database-url"
-    "pypdfium2"
-    "requests"
-  ];
-
-  needed = removeAttrs available.task-server.passthru.dependencies unused;
+  # Beside what every worker needs, the extra `gevent`: the image for all queues
+  # and the one for io_bound come from one environment. The database driver is
+  # the project's own, and Flower has an environment of its own.
+  needed =
+    available.task-server.passthru.dependencies
+    // available.task-server.passthru.optional-dependencies.gevent;
 
   # A lock records only the extras that somebody asked for: where the project
   # has `celery` and not `celery[redis]`, the packages of that extra are
@@ -45,7 +39,7 @@ let
     );
 in
 lib.filterAttrs (name: _: !(prev ? ${name})) available
-// {
+// lib.optionalAttrs (!(prev ? task-server)) {
   task-server = available.task-server.overrideAttrs (old: {
     passthru = old.passthru // {
       dependencies = meet needed;

@@ -121,7 +121,7 @@ rec {
         inherit lib;
         ours = (load (reference pkgs python)).overlay;
       };
-      pythonSet = if hasTaskServer then projectSet else projectSet.overrideScope layOver;
+      pythonSet = projectSet.overrideScope layOver;
 
       # The names that uv.lock has under an extra or a group of some member.
       known = lib.unique (lib.concatLists (lib.attrValues workspace.deps.all));
@@ -155,13 +155,9 @@ rec {
 
       # Flower brings a web server that no worker needs. It loads the project's
       # Celery app, so the project's packages are there as well.
-      flowerEnvironment =
-        if hasTaskServer then
-          environment
-        else
-          withMeta "The locked Python packages of ${name}, with Flower" (
-            pythonSet.mkVirtualEnv "${name}-flower-env" (dependencies [ ] // { flower = [ ]; })
-          );
+      flowerEnvironment = withMeta "The locked Python packages of ${name}, with Flower" (
+        pythonSet.mkVirtualEnv "${name}-flower-env" (dependencies [ ] // { flower = [ ]; })
+      );
 
       programList = if lib.isFunction programs then programs pkgs else programs;
 

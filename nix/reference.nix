@@ -9,8 +9,12 @@
   inherit system;
   workspaceRoot = ../.;
   app = "docket";
-  # What the tests need beside the environment comes with the development group.
-  developmentGroups = [ "dev" ];
+  # What the tests need beside the environment comes with the development group,
+  # and Flower, which a worker's environment does without.
+  developmentGroups = [
+    "dev"
+    "flower"
+  ];
   revision = self.rev or self.dirtyRev or "dirty";
   created = self.lastModifiedDate or "19700101000001";
   overrides = final: prev: {
@@ -23,7 +27,7 @@
           ../pyproject.toml
           ../README.md
           ../LICENSE
-          ../src
+          ../src/task_server
         ];
       };
       passthru = old.passthru // {

@@ -6,7 +6,7 @@ chose; a wrong one shows as an obscure failure in the middle of a task.
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from importlib.metadata import PackageNotFoundError, version
 
 from task_server.config import Pool
@@ -16,11 +16,12 @@ from task_server.errors import ConfigError, Problem
 NEEDED: tuple[tuple[str, str, str | None], ...] = (
     ("celery", "5.6.2", "5.8"),
     ("kombu", "5.6.2", "5.8"),
-    ("redis", "6.4", None),
-    # Kombu's Redis transport imports it, and only the extra celery[redis] brings it.
-    ("packaging", "0", None),
+    ("redis", "6.4", "9"),
+    # Kombu's Redis transport imports it, and only the extra kombu[redis] brings it.
+    ("packaging", "23", None),
 )
 GEVENT = ("gevent", "25.5", None)
+FLOWER = ("flower", "2.0.1", None)
 DJANGO = ("django", "5.2", None)
 
 
@@ -34,13 +35,27 @@ def check(pool: Pool, version_of: Callable[[str], str] = version) -> None:
     Raises:
         ConfigError: With every package that is missing, too old or too new.
     """
-    problems = list(_problems(pool, version_of))
+    needed = [*NEEDED, GEVENT] if pool == "gevent" else NEEDED
+    _refuse([*_problems(needed, version_of), *_django(version_of)])
+
+
+def check_flower(version_of: Callable[[str], str] = version) -> None:
+    """
+    Check the versions that Flower needs; its arguments and errors are those of `check`.
+
+    Flower is in an extra of this package, for a worker has no use for it.
+    """
+    _refuse(list(_problems([*NEEDED, FLOWER], version_of)))
+
+
+def _refuse(problems: list[Problem]) -> None:
     if problems:
         raise ConfigError(problems, "the Python environment")
 
 
-def _problems(pool: Pool, version_of: Callable[[str], str]) -> Iterator[Problem]:
-    needed = [*NEEDED, GEVENT] if pool == "gevent" else list(NEEDED)
+def _problems(
+    needed: Iterable[tuple[str, str, str | None]], version_of: Callable[[str], str]
+) -> Iterator[Problem]:
     for package, lowest, above in needed:
         wanted = f"{package}>={lowest}" + (f",<{above}" if above else "")
         try:
@@ -52,6 +67,9 @@ def _problems(pool: Pool, version_of: Callable[[str], str]) -> Iterator[Problem]
             yield Problem(package, f"{found} is too old; the worker needs {wanted}")
         elif above is not None and _numbers(found) >= _numbers(above):
             yield Problem(package, f"{found} is not tested; the worker needs {wanted}")
+
+
+def _django(version_of: Callable[[str], str]) -> Iterator[Problem]:
     # A project without Django is none of our business.
     try:
         found = version_of(DJANGO[0])

@@ -4,11 +4,14 @@ import tomllib
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from task_server.errors import ConfigError
-from task_server.requirements import DJANGO, GEVENT, NEEDED, check
+from task_server.requirements import DJANGO, FLOWER, GEVENT, NEEDED, check, check_flower
+
+ROOT = Path(__file__).parents[2]
 
 GOOD = {
     "celery": "5.6.2",
@@ -50,24 +53,57 @@ def test_everything_wrong_is_named_at_once() -> None:
     assert [
         "celery: 5.5.3 is too old; the worker needs celery>=5.6.2,<5.8",
         "kombu: 5.8.0rc1 is not tested; the worker needs kombu>=5.6.2,<5.8",
-        "packaging: is not installed; add packaging>=0 to the project's dependencies",
+        "packaging: is not installed; add packaging>=23 to the project's dependencies",
         "django: 4.2.11 is too old; the worker needs django>=5.2",
     ] == [str(problem) for problem in caught.value.problems]
+
+
+def test_flower_is_named_where_it_is_missing() -> None:
+    """
+    A worker does without Flower; the command `flower` does not.
+    """
+    check("gevent", versions())
+    with pytest.raises(ConfigError) as caught:
+        check_flower(versions())
+
+    assert ["flower: is not installed; add flower>=2.0.1 to the project's dependencies"] == [
+        str(problem) for problem in caught.value.problems
+    ]
+
+
+def _project(folder: str) -> dict[str, Any]:
+    return tomllib.loads((ROOT / folder / "pyproject.toml").read_text())["project"]
 
 
 def test_the_bounds_are_those_of_the_project() -> None:
     """
     pyproject.toml promises the same range that the worker checks.
     """
-    path = Path(__file__).parents[2] / "pyproject.toml"
+    ours = _project(".")
+    extras = ours["optional-dependencies"]
     declared = {
-        line.replace("[redis]", "").replace("[hiredis]", "")
-        for line in tomllib.loads(path.read_text())["project"]["dependencies"]
+        line.replace("[hiredis]", "")
+        for line in (
+            *ours["dependencies"],
+            *extras["gevent"],
+            *extras["flower"],
+            *_project("src/docket")["dependencies"],
+        )
     }
     checked = {
         f"{package}>={lowest}" + (f",<{above}" if above else "")
-        for package, lowest, above in (*NEEDED, GEVENT, DJANGO)
-        if package != "packaging"
+        for package, lowest, above in (*NEEDED, GEVENT, FLOWER, DJANGO)
     }
 
     assert checked <= declared
+
+
+def test_a_project_gets_nothing_that_its_workers_do_without() -> None:
+    """
+    Celery, the client of Redis and our command line; no ceiling but that of what is tested.
+
+    celery[redis] and kombu[redis] would bring Kombu's own ceiling on redis-py.
+    """
+    assert ["celery", "click", "kombu", "packaging", "redis[hiredis]", "rich"] == sorted(
+        line.partition(">")[0] for line in _project(".")["dependencies"]
+    )

@@ -4,6 +4,7 @@ import json
 import os
 import sys
 from contextlib import ExitStack
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,11 @@ def command(
     if missing:
         listed = "; ".join(f"{source}: no such file or folder" for source in missing)
         raise click.BadParameter(listed, param_hint="SOURCE")
+    if find_spec(APP) is None:
+        raise TaskServerError(
+            "The demo runs the project docket, a distribution of its own that is not installed "
+            "here; run it in a checkout of task-server's repository: uv run task-server demo."
+        )
     console = Console(stderr=as_json)
     folder = State.open(state)
     config = resolved(None, app=APP).config

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from task_server import requirements
 from task_server.argv import flower_command
 from task_server.cli.options import app_option, config_option, resolved
 from task_server.process import become
@@ -36,5 +37,6 @@ Examples:
 )
 def command(app: str | None, path: Path | None, address: str | None, port: int | None) -> None:
     """Start Flower, which watches the workers, in the foreground."""
+    requirements.check_flower()
     config = resolved(path, app=app, flower_address=address, flower_port=port).config
     become(flower_command(config, python=sys.executable, environ=os.environ), os.environ)

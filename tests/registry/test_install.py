@@ -1,0 +1,146 @@
+"""What an installation beside a project brings, resolved and installed from the registry."""
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Require
+
+ROOT = Path(__file__).parents[2]
+
+#: Each with the first release that must fit; all of them run Celery with Redis.
+PROJECTS = ("pretix>=2026.8", "nautobot>=3.2", "mayan-edms>=4.12", "weblate>=2026.10")
+
+#: What no worker needs: extras, and the reference project with its own needs.
+LEFT_OUT = ("docket", "flower", "gevent", "psycopg2", "pypdfium2", "dj_database_url", "requests")
+
+
+@pytest.fixture(scope="module")
+def uv(require: Require) -> str:
+    """Return the program."""
+    found = shutil.which("uv")
+    if found is None:
+        require("uv", "uv is not on PATH; pip install uv")
+    return found
+
+
+def run(*command: str | Path, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
+    environ = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in {"VIRTUAL_ENV", "UV_NO_SYNC", "PYTHONPATH"}
+    }
+    return subprocess.run(
+        [str(part) for part in command],
+        cwd=folder,
+        env={**environ, "UV_PYTHON_DOWNLOADS": "never"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=240,
+    )
+
+
+def resolve(uv: str, tmp_path: Path, project: str) -> subprocess.CompletedProcess[str]:
+    wanted = tmp_path / "wanted.in"
+    wanted.write_text(f"{ROOT}\n{project}\n")
+    # In a folder of its own: uv would apply the constraints of this repository.
+    command = (uv, "pip", "compile", "--quiet", "--python-version", "3.12", wanted)
+    return run(*command, folder=tmp_path)
+
+
+@pytest.mark.parametrize("project", PROJECTS)
+def test_it_installs_beside(project: str, uv: str, tmp_path: Path) -> None:
+    """
+    The dependencies of a large project of today and ours have a solution.
+    """
+    done = resolve(uv, tmp_path, project)
+
+    assert done.returncode == 0, done.stderr
+    assert project.partition(">")[0] in done.stdout
+
+
+def test_superset_does_not_fit_and_the_readme_says_why(uv: str, tmp_path: Path) -> None:
+    """
+    Superset 6 wants a redis-py below 6, older than what the transport is tested with.
+
+    The day this fails because it fits, the README's sentence goes, and superset
+    joins the others.
+    """
+    done = resolve(uv, tmp_path, "apache-superset>=6")
+
+    assert done.returncode != 0
+    assert "redis" in done.stderr
+    assert "superset" in (ROOT / "README.md").read_text()
+
+
+@pytest.fixture(scope="module")
+def bare(uv: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of the programs of an environment that has our wheel and no extra."""
+    folder = tmp_path_factory.mktemp("bare")
+    for command in (
+        (uv, "build", "--quiet", "--wheel", "--out-dir", folder / "dist", ROOT),
+        (uv, "venv", "--quiet", folder / "venv"),
+    ):
+        done = run(*command)
+        assert done.returncode == 0, done.stderr
+    wheel = next((folder / "dist").glob("*.whl"))
+    done = run(uv, "pip", "install", "--quiet", "--python", folder / "venv", wheel)
+    assert done.returncode == 0, done.stderr
+    return folder / "venv" / "bin"
+
+
+def test_a_worker_brings_only_what_it_needs(bare: Path) -> None:
+    """
+    The wheel without extras has no reference project, no package of a pool or a database.
+    """
+    code = (
+        "import importlib.util as u, json, sys; "
+        "print(json.dumps([n for n in sys.argv[1:] if u.find_spec(n)]))"
+    )
+    done = run(bare / "python", "-c", code, *LEFT_OUT)
+
+    assert json.loads(done.stdout) == []
+
+
+def test_a_bare_worker_starts_as_far_as_its_project(bare: Path, tmp_path: Path) -> None:
+    """
+    It judges its configuration and prints its command; nothing that is left out is imported.
+    """
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one" / "__init__.py").touch()
+    (tmp_path / "one" / "celery.py").write_text("from celery import Celery\napp = Celery('one')\n")
+    done = run(
+        *(bare / "task-server", "worker", "prefork", "--app", "one", "--print-argv"),
+        folder=tmp_path,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert "--pool=prefork" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("command", "cure"),
+    [
+        (["worker", "gevent", "--app", "one"], "add gevent>=25.5"),
+        (["flower", "--app", "one"], "add flower>=2.0.1"),
+        (["demo"], "a checkout of task-server's repository"),
+    ],
+    ids=["gevent", "flower", "demo"],
+)
+def test_what_is_left_out_is_named_where_it_is_asked_for(
+    command: list[str], cure: str, bare: Path, tmp_path: Path
+) -> None:
+    """
+    The error says what to install, and no traceback.
+    """
+    (tmp_path / "one.py").write_text("from celery import Celery\napp = Celery('one')\n")
+    done = run(bare / "task-server", *command, folder=tmp_path)
+
+    assert done.returncode in {1, 78}, done.stderr
+    assert cure in done.stderr
+    assert "Traceback" not in done.stderr
