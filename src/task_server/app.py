@@ -12,9 +12,10 @@ from socket import gethostname
 from typing import Any
 
 from task_server import project, transport, worker
-from task_server.decision import APP_VARIABLE, WORKER_VARIABLE, Decision
+from task_server.decision import APP_VARIABLE, IMPORT_SECONDS, WORKER_VARIABLE, Decision
 from task_server.defaults import connection_defaults, worker_defaults
-from task_server.errors import ConfigError
+from task_server.errors import TaskServerError
+from task_server.imports import bounded, explained
 from task_server.machine import this_machine
 from task_server.precedence import NUMBERS, settled
 
@@ -29,16 +30,18 @@ def prepared(environ: Mapping[str, str]) -> Any:
     name = environ.get(APP_VARIABLE, "docket")
     frozen = environ.get(WORKER_VARIABLE)
     if frozen is None:
-        app = project.find(name)
-        project.apply(app, connection_defaults(app.conf.result_backend))
+        with bounded(name, IMPORT_SECONDS), explained(name, environ):
+            app = project.find(name)
+            project.apply(app, connection_defaults(app.conf.result_backend))
         return app
     decided = Decision.thaw(frozen)
     # Before the project is imported, which may bind its tasks.
     project.foresee(worker_defaults(decided, None))
-    app = project.find(name)
     broker = environ.get("CELERY_BROKER_URL")
-    project.reach(app, broker=broker if "broker_url" in decided.said else None)
-    decision = settled(decided, project.own(app, (*NUMBERS, "worker_pool")), this_machine())
+    with explained(name, environ):
+        app = project.find(name)
+        project.reach(app, broker=broker if "broker_url" in decided.said else None)
+        decision = settled(decided, project.own(app, (*NUMBERS, "worker_pool")), this_machine())
     if decision.worker.transport == "atomic":
         # Before the first connection; with a Kombu that it does not know, it
         # warns and leaves Kombu's own.
@@ -50,7 +53,7 @@ def prepared(environ: Mapping[str, str]) -> Any:
 
 try:
     app = prepared(os.environ)
-except ConfigError as error:
+except TaskServerError as error:
     # Celery would print a traceback and exit with 2, which systemd restarts.
     print(f"Error: {error}", file=sys.stderr)
     raise SystemExit(error.exit_code) from error

@@ -100,6 +100,7 @@ def decide(config: Config, profile: Profile, runtime_dir: str) -> Decision:
         runtime_dir=runtime_dir,
         given=profile.worker,
         said=said(config, worker.name),
+        import_seconds=config.import_seconds,
     )
 
 

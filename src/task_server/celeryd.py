@@ -12,16 +12,23 @@ import sys
 
 from celery import maybe_patch_concurrency
 
+from task_server.decision import APP_VARIABLE, IMPORT_SECONDS, WORKER_VARIABLE, Decision
+from task_server.imports import Watch, end, failure, is_own, print_traceback
+
 
 def main(arguments: list[str]) -> None:
     """Run the worker; it ends the process with its exit code."""
+    name = os.environ.get(APP_VARIABLE, "the project")
+    watch = Watch(name, _import_seconds())
     # Celery looks for --pool in the arguments and patches the standard library
     # for gevent. Nothing that holds on to a socket or a lock may be imported
     # before, so the imports stand below.
     maybe_patch_concurrency(arguments)
+    watch.patched()
 
     from celery.bin.base import CLIContext  # noqa: PLC0415
     from celery.bin.worker import worker  # noqa: PLC0415
+    from celery.signals import celeryd_init  # noqa: PLC0415
 
     from task_server.app import app  # noqa: PLC0415
 
@@ -33,7 +40,21 @@ def main(arguments: list[str]) -> None:
     worker.params.extend(app.user_options.get("worker", []))
     worker.params.extend(app.user_options.get("preload", []))
     rest = [argument for argument in arguments if argument != "--quiet"]
-    worker.main(rest, prog_name="celery worker", obj=context)
+    # Celery sends it when the project's tasks are imported.
+    celeryd_init.connect(lambda **_: watch.stop(), weak=False)
+    try:
+        worker.main(rest, prog_name="celery worker", obj=context)
+    except (Exception, SystemExit) as error:
+        # Click, too, ends the process by SystemExit.
+        if not watch.on or (isinstance(error, SystemExit) and not is_own(name, error)):
+            raise
+        print_traceback(error, os.environ)
+        end(failure(name, error))
+
+
+def _import_seconds() -> float:
+    frozen = os.environ.get(WORKER_VARIABLE)
+    return Decision.thaw(frozen).import_seconds if frozen else IMPORT_SECONDS
 
 
 if __name__ == "__main__":

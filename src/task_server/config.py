@@ -174,6 +174,12 @@ class Config:
         values.text,
         None,
     )
+    import_seconds: float = setting(
+        "The import of the project is ended, and the line named, when no module more has been "
+        "imported for this long: its own Redis is away, for example.",
+        values.seconds(1),
+        60.0,
+    )
     no_new_privileges: bool = setting(
         "Nothing that runs here can gain privileges: setuid programs and the like do nothing.",
         values.boolean,

@@ -13,6 +13,9 @@ APP_VARIABLE = "TASK_SERVER_APP"
 #: Carries the decision.
 WORKER_VARIABLE = "TASK_SERVER_WORKER"
 
+#: How long the project's import may stand still where nobody decided.
+IMPORT_SECONDS = 60.0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
@@ -32,6 +35,8 @@ class Decision:
             returns to its queue.
 
         runtime_dir: Folder of its heartbeat.
+
+        import_seconds: How long the project's import may stand still.
     """
 
     worker: WorkerConfig
@@ -39,6 +44,7 @@ class Decision:
     runtime_dir: str
     given: WorkerConfig | None = None
     said: Mapping[str, str] = field(default_factory=dict)
+    import_seconds: float = IMPORT_SECONDS
 
     def freeze(self) -> str:
         """Return the decision as JSON."""

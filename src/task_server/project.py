@@ -1,5 +1,7 @@
 """The project's Celery app: how it is found, and how it gets our defaults."""
 
+import os
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from celery.app.utils import Settings, find_app
 from task_server import folders
 from task_server.defaults import Default
 from task_server.errors import ConfigError, Problem
+from task_server.imports import explained
 
 
 def find(name: str) -> Any:
@@ -23,8 +26,30 @@ def find(name: str) -> Any:
 
     Raises:
         ConfigError: When there is no such module, no app in it, or a file of it
-            that this user cannot read.
+            that this user cannot read; or, as `imports.explained` has it, when
+            the project's own code raises.
+        PeerError: When a server that its import asks does not answer.
     """
+    with explained(name, os.environ):
+        app = _find(name)
+        _read_settings()
+        return app
+
+
+def _read_settings() -> None:
+    """
+    Let Django read its settings, which it puts off until somebody asks for one.
+
+    Celery asks first, and takes a KeyError in there, as of a variable that is
+    missing, for a setting that is absent.
+    """
+    django = sys.modules.get("django.conf")
+    # As Celery's own fixup has it, which would read them a moment later.
+    if django is not None and os.environ.get("DJANGO_SETTINGS_MODULE"):
+        dir(django.settings)
+
+
+def _find(name: str) -> Any:
     try:
         return find_app(name)
     except ModuleNotFoundError as error:

@@ -106,6 +106,7 @@ OURS = {
     "code": "it names the project",
     "settings_module": "it names the project's settings",
     "runtime_dir": "heartbeats are ours",
+    "import_seconds": "Celery waits for ever",
     "no_new_privileges": "of the process",
     "media": "whether a folder is tried at the start",
     "workers": "a table",

@@ -16,7 +16,7 @@ SOURCE = Path(task_server.__file__).parent
 LAYERS = (
     {"errors", "values", "transport", "private_folder"},
     {"config", "settings", "findings"},
-    {"loader", "decision", "cgroup", "folders", "reach"},
+    {"loader", "decision", "cgroup", "folders", "reach", "imports"},
     {"profiles"},
     {"machine", "requirements", "argv", "defaults", "runtime", "probe", "precedence"},
     {"worker", "local", "process", "project", "flower_probe"},

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from task_server.imports import TRACEBACK_VARIABLE
 from task_server.loader import Resolved, find, resolve
 
 #: What is shown of a secret.
@@ -26,6 +27,15 @@ app_option = click.option(
     envvar="TASK_SERVER_APP",
     show_envvar=True,
     help="The project's Celery app, as `celery --app` takes it.  [default: docket]",
+)
+
+traceback_option = click.option(
+    "--traceback",
+    "show_traceback",
+    is_flag=True,
+    envvar=TRACEBACK_VARIABLE,
+    show_envvar=True,
+    help="Where the project's import fails, print the traceback as well.",
 )
 
 state_option = click.option(

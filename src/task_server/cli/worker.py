@@ -9,8 +9,9 @@ import click
 
 from task_server import folders, requirements, runtime
 from task_server.argv import SECRET_VARIABLES, worker_command
-from task_server.cli.options import MASK, app_option, config_option, resolved
+from task_server.cli.options import MASK, app_option, config_option, resolved, traceback_option
 from task_server.errors import check_all
+from task_server.imports import TRACEBACK_VARIABLE
 from task_server.machine import this_machine
 from task_server.process import become
 from task_server.profiles import profile_of
@@ -35,7 +36,10 @@ Examples:
     show_envvar=True,
     help="Print the command, ready for a shell, instead of running it.",
 )
-def command(name: str, app: str | None, path: Path | None, *, print_argv: bool) -> None:
+@traceback_option
+def command(
+    name: str, app: str | None, path: Path | None, *, print_argv: bool, show_traceback: bool
+) -> None:
     """
     Start the worker NAME in the foreground.
 
@@ -69,4 +73,5 @@ def command(name: str, app: str | None, path: Path | None, *, print_argv: bool) 
         lambda: runtime.prepare(folder, os.getuid()),
         source="the environment of the worker",
     )
-    become(chosen, os.environ)
+    environ = {**os.environ, TRACEBACK_VARIABLE: "1"} if show_traceback else os.environ
+    become(chosen, environ)
