@@ -31,7 +31,7 @@ in
     };
 
     queues = mkOption {
-      type = types.nonEmptyListOf types.str;
+      type = types.either (types.enum [ "all" ]) (types.nonEmptyListOf types.str);
       default = builtIn.${name}.queues or [ "celery" ];
       defaultText = literalExpression ''[ "io_bound" ] for the worker gevent, otherwise [ "celery" ]'';
       example = [
@@ -39,7 +39,9 @@ in
         "batch2"
         "iauploads"
       ];
-      description = "Queues that the worker takes tasks from.";
+      description = ''
+        Queues that the worker takes tasks from; "all" is every queue of the project.
+      '';
     };
 
     concurrency = mkOption {

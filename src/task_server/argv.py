@@ -7,6 +7,7 @@ from types import MappingProxyType
 from task_server.config import Config
 from task_server.decision import APP_VARIABLE, WORKER_VARIABLE, Decision
 from task_server.profiles import Profile
+from task_server.values import ALL_QUEUES
 
 #: Variables of a command whose values may hold a password.
 SECRET_VARIABLES = frozenset({"CELERY_BROKER_URL", "CELERY_RESULT_BACKEND", "FLOWER_BASIC_AUTH"})
@@ -53,7 +54,8 @@ def worker_command(
         # its own argv, before anything else is imported.
         f"--pool={worker.pool}",
         f"--hostname={worker.name}@%h",
-        f"--queues={','.join(worker.queues)}",
+        # Every queue of the project is known when that is imported, in the worker.
+        *(() if ALL_QUEUES in worker.queues else (f"--queues={','.join(worker.queues)}",)),
         # An argument wins over the project's own setting, so only what the operator
         # gave is one; the rest is a default of the app (`task_server.precedence`).
         *(

@@ -49,7 +49,9 @@ class WorkerConfig:
         "prefork",
     )
     queues: tuple[str, ...] = setting(
-        "Queues the worker takes tasks from.", values.words, ("celery",)
+        "Queues the worker takes tasks from; all is every queue of the project.",
+        values.queues,
+        ("celery",),
     )
     concurrency: int | Literal["auto"] | None = setting(
         "Tasks at once: a number, or auto (the CPU quota; prefork only).",

@@ -11,6 +11,9 @@ from typing import Any
 
 Kind = Callable[[Any], Any]
 
+#: In the place of queues: every queue of the project, which is known at the worker's start.
+ALL_QUEUES = "all"
+
 _SIZE = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>[kmgt]?i?b?)", re.IGNORECASE)
 _FACTORS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 _BINARY_FACTORS = {"ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
@@ -139,6 +142,20 @@ def words(raw: Any) -> tuple[str, ...]:
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise ValueError(f"{', '.join(twice)} is named twice; name each once")
+    return names
+
+
+def queues(raw: Any) -> tuple[str, ...]:
+    """Return names of queues; `all` among them is every queue of the project."""
+    names = words(raw)
+    for name in names:
+        if set(name) & set("*?["):
+            raise ValueError(
+                f"{name!r} is not a queue's name; write '{ALL_QUEUES}' for every queue of the "
+                "project"
+            )
+        if "," in name or not name.isprintable():
+            raise ValueError(f"{name!r} is not a queue's name; write each name by itself")
     return names
 
 

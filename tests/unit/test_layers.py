@@ -18,7 +18,7 @@ LAYERS = (
     {"config", "settings", "findings"},
     {"loader", "decision", "cgroup", "folders", "reach", "imports"},
     {"profiles"},
-    {"machine", "requirements", "argv", "defaults", "runtime", "probe", "precedence"},
+    {"machine", "requirements", "argv", "defaults", "runtime", "probe", "precedence", "queues"},
     {"worker", "local", "process", "project", "flower_probe"},
     {"app"},
     {"manage", "health", "celeryd", "checks"},

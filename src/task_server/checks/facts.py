@@ -1,11 +1,13 @@
 """What is known of the project and of who runs it: plain data, which the rules judge."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from task_server.config import Config, WorkerConfig
 from task_server.profiles import Profile
+from task_server.queues import Seen
+from task_server.values import ALL_QUEUES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,17 +51,17 @@ class Facts:
 
         origin: Tells the file or the module that sets such a written name.
 
-        routes: Pairs of pattern and queue of `task_routes`.
+        named: Who names each queue that Celery knows of, by queue.
 
-        queues: Names in `task_queues`.
+        seen: Names of queues in the source and in settings.
     """
 
     values: Mapping[str, Any] = field(default_factory=dict)
     own: Mapping[str, str] = field(default_factory=dict)
     origin: Callable[[str], str] = _no_file
     tasks: tuple[TaskFacts, ...] = ()
-    routes: tuple[tuple[str, str], ...] = ()
-    queues: tuple[str, ...] = ()
+    named: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    seen: tuple[Seen, ...] = ()
 
     def chosen(self, name: str, default: Any = None) -> Any:
         """Return what the project itself sets for *name*, else *default*."""
@@ -101,6 +103,15 @@ class Case:
     force_root: bool = False
     stop_grace: float | None = None
     unknown_kombu: str | None = None
+
+    def takes(self, name: str, queue: str) -> bool:
+        """Return whether the worker *name* takes from *queue*."""
+        queues = self.profiles[name].worker.queues
+        if queue in queues or ALL_QUEUES not in queues:
+            return queue in queues
+        # As `task_server.queues.every` has it in the worker.
+        facts = self.facts or Facts()
+        return queue in facts.named or any(one.certain for one in facts.seen if one.queue == queue)
 
     def said(self, setting: str) -> str:
         """Return who of the operator's gave *setting* (a dotted name of ours); empty if nobody."""

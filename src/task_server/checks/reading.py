@@ -1,9 +1,9 @@
 """The project's Celery app -> Facts."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from task_server import project
+from task_server import project, queues
 from task_server.checks.facts import Facts, TaskFacts
 from task_server.defaults import Default
 from task_server.errors import ConfigError
@@ -50,12 +50,12 @@ VARIABLES: Mapping[str, str] = {
 LATE = (Default("task_acks_late", True, ""),)
 
 
-def read(app: Any, environ: Mapping[str, str]) -> Facts:
+def read(app: Any, environ: Mapping[str, str], app_name: str | None = None) -> Facts:
     """
     Import the tasks of *app*, and return what the rules need to know.
 
     Sets Django up, as a worker does; connects to nothing. *environ* is the
-    environment as the project's own code leaves it.
+    environment as the project's own code leaves it, *app_name* what `app` names.
 
     Raises:
         Exception: Whatever the project's own code raises.
@@ -76,14 +76,13 @@ def read(app: Any, environ: Mapping[str, str]) -> Facts:
     project.apply(app, LATE)
     app.loader.import_default_modules()
     app.finalize()
-    declared = app.conf.task_queues or ()
+    name = app.main if app_name is None else app_name
     return Facts(
         values=values,
         own=own,
         origin=_origin(environ),
-        # Before the tasks, since asking the router declares missing queues.
-        queues=tuple(str(getattr(queue, "name", queue)) for queue in declared),
-        routes=tuple(_routes(app.conf.task_routes)),
+        named=queues.declared(app),
+        seen=queues.seen(name or "", queues.django_settings()),
         tasks=tuple(
             _task(app, task)
             for name, task in sorted(app.tasks.items())
@@ -113,42 +112,15 @@ def _origin(environ: Mapping[str, str]) -> Callable[[str], str]:
     return origin
 
 
-def _routes(given: Any) -> Iterator[tuple[str, str]]:
-    """Return pattern and queue of each route that `task_routes` spells out."""
-    tables = given if isinstance(given, list | tuple) else [given]
-    for table in tables:
-        rows = table.items() if isinstance(table, Mapping) else table
-        if not isinstance(rows, list | tuple) and not isinstance(table, Mapping):
-            continue  # a function, or the name of one: `_queue` asks it
-        for row in rows:
-            if not isinstance(row, tuple | list) or len(row) != 2:  # noqa: PLR2004 - a pair
-                continue
-            pattern, route = row
-            queue = route.get("queue") if isinstance(route, Mapping) else route
-            if queue is not None:
-                yield str(getattr(pattern, "pattern", pattern)), str(getattr(queue, "name", queue))
-
-
 def _task(app: Any, task: Any) -> TaskFacts:
     return TaskFacts(
         name=task.name,
         acks_late=bool(task.acks_late),
-        queue=_queue(app, task),
+        queue=queues.queue_of(app, task),
         time_limit=task.time_limit,
         soft_time_limit=task.soft_time_limit,
         longest_retry=_longest_retry(task),
     )
-
-
-def _queue(app: Any, task: Any) -> str | None:
-    """Return the queue that a call of *task* without arguments goes to, if that can be told."""
-    given = {"queue": task.queue} if getattr(task, "queue", None) else {}
-    try:
-        route = app.amqp.router.route(given, task.name, (), {}, task_type=task)
-    except Exception:  # noqa: BLE001 - a project's own router may want the arguments of a call
-        return None
-    queue = route.get("queue")
-    return None if queue is None else str(getattr(queue, "name", queue))
 
 
 def _longest_retry(task: Any) -> float:

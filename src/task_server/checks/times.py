@@ -132,11 +132,11 @@ def soft_limits(case: Case) -> Iterator[Finding]:
             repair,
         )
         return
-    taken = {queue for name in gevent for queue in case.profiles[name].worker.queues}
     ignored = [
         task.name
         for task in facts.tasks
-        if task.soft_time_limit is not None and task.queue in taken
+        if task.soft_time_limit is not None
+        and any(task.queue is not None and case.takes(name, task.queue) for name in gevent)
     ]
     if ignored:
         yield Finding(

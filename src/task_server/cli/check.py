@@ -203,7 +203,7 @@ def _import(config: Config) -> tuple[Any, Any]:
             sys.path.insert(0, folder)
     project.foresee(LATE)
     app = project.find(config.app)
-    return app, read(app, os.environ)
+    return app, read(app, os.environ, config.app)
 
 
 def _print(found: list[Finding]) -> None:

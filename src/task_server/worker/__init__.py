@@ -9,8 +9,11 @@ from typing import Any
 
 from celery import signals
 
+from task_server import queues
 from task_server.config import WorkerConfig
+from task_server.decision import APP_VARIABLE
 from task_server.errors import ConfigError
+from task_server.values import ALL_QUEUES
 from task_server.worker import children, connections, logs, lost, memory, put_aside
 from task_server.worker.databases import Databases
 from task_server.worker.drain import Drain
@@ -52,6 +55,8 @@ def install(app: Any, worker: WorkerConfig, runtime_dir: Path) -> None:
         children.install()
         memory.freeze_before_fork()
     signals.worker_init.connect(_look_at_databases(heart), weak=False)
+    if ALL_QUEUES in worker.queues:
+        signals.worker_init.connect(_take_every_queue(worker), weak=False)
     if worker.pool == "gevent":
         signals.worker_init.connect(_bound_database(worker.database_connections), weak=False)
 
@@ -84,6 +89,31 @@ def _look_at_databases(heart: Heart) -> Callable[..., None]:
             heart.missing(databases)
 
     return look
+
+
+def _take_every_queue(worker: WorkerConfig) -> Callable[..., None]:
+    """Return the receiver of `worker_init`, which comes when the project's tasks are imported."""
+
+    def take(sender: Any = None, **_: Any) -> None:
+        app, chosen = sender.app, sender.app.amqp.queues
+        seen = queues.seen(os.environ.get(APP_VARIABLE, ""), queues.django_settings())
+        given = [name for name in worker.queues if name != ALL_QUEUES]
+        names = dict.fromkeys([*queues.every(app, seen), *given])
+        # Those of the project's own Queue objects too, such as that of `worker_direct`.
+        chosen.select([*names, *(name for name in chosen.consume_from if name not in names)])
+        chosen.deselect(queues.excluded(worker.extra_args))
+        taken = sorted(chosen.consume_from)
+        logger.info("takes every queue of the project: %s", ", ".join(taken))
+        left = [f"{one.queue} ({one.where})" for one in seen if one.queue not in taken]
+        if left:
+            logger.warning(
+                "these may be queues too, and are not taken: %s; name them in workers.%s.queues "
+                "if they are",
+                ", ".join(left[:20]),
+                worker.name,
+            )
+
+    return take
 
 
 def _bound_database(connections: int) -> Callable[..., None]:

@@ -16,11 +16,16 @@ Rule = Callable[[Case], Iterator[Finding]]
 def own(tasks: tuple[TaskFacts, ...] = (), **values: Any) -> Facts:
     """Return what is known of a project that sets *values*; `__` stands for a dot."""
     dotted = {name.replace("__", "."): value for name, value in values.items()}
+    named = {str(values.get("task_default_queue", "celery")): ["task_default_queue"]}
+    for task in tasks:
+        if task.queue is not None:
+            named.setdefault(task.queue, []).append(f"the task {task.name}")
     return Facts(
         values={"task_default_queue": "celery", **dotted},
         own={name: f"CELERY_{name.upper()}" for name in dotted},
         origin=lambda _: "cl/settings/10-public.py",
         tasks=tasks,
+        named=named,
     )
 
 

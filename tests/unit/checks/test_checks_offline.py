@@ -6,6 +6,17 @@ import pytest
 from cases_of_checks import GEVENT, PREFORK, SLOW, SOFT, Row, Rule, case, own, says_one_line
 
 from task_server.checks import Case, TaskFacts, content, delivery, offline, routing, times
+from task_server.queues import Seen
+
+MANY = {f"q{number}": ["task_queues"] for number in range(40)}
+
+#: Names that the source has, as in a project with a queue for each kind of work.
+SEEN = (
+    Seen("batch1", "cl/views.py:31", certain=True),
+    Seen("batch2", "cl/tasks.py:7", certain=True),
+    Seen("etl", "the setting ETL_QUEUE", certain=False),
+    Seen("celery", "cl/tasks.py:8", certain=True),
+)
 
 TABLE: list[Row] = [
     (
@@ -154,20 +165,28 @@ TABLE: list[Row] = [
         "its tasks wait for ever; it is named by the task feeds.poll",
     ),
     (
-        "a queue of task_queues without a worker",
+        "forty queues are one line with one cure",
         routing.queues,
-        case(replace(own(), queues=("celery", "batch1"))),
+        case(replace(own(), named=MANY), workers=PREFORK),
         "error",
-        "queue batch1",
-        "named by task_queues; add it to the queues of a worker",
+        "queues",
+        'write workers.prefork.queues = ["celery", "q0", "q1", ',
     ),
     (
-        "a queue of task_routes without a worker",
+        "and the word for all of them is offered",
         routing.queues,
-        case(replace(own(), routes=(("bulk.*", "batch2"),))),
+        case(replace(own(), named=MANY), workers=PREFORK),
         "error",
-        "queue batch2",
-        "named by task_routes['bulk.*']",
+        "queues",
+        '"q39"], or workers.prefork.queues = "all" for every queue',
+    ),
+    (
+        "one worker for all",
+        routing.queues,
+        case(replace(own(), named=MANY), workers={"prefork": {"queues": ("all",)}}),
+        "ok",
+        "queues",
+        "a worker takes from each that Celery knows: q0",
     ),
     (
         "a default queue without a worker",
@@ -183,7 +202,7 @@ TABLE: list[Row] = [
         case(own((SOFT,))),
         "ok",
         "queues",
-        "a worker takes from each: celery, io_bound",
+        "a worker takes from each that Celery knows: celery, io_bound",
     ),
     (
         "pickle as root",
@@ -363,6 +382,32 @@ def test_a_task_of_a_lost_process_that_is_not_rejected_is_told() -> None:
     found = {one.setting: one for one in delivery.delivery(case(facts))}
 
     assert "warning" == found["task_reject_on_worker_lost"].level
+
+
+def test_queues_that_only_the_source_names_are_candidates() -> None:
+    """
+    Calls and settings name queues that Celery does not know of; each has its place, once.
+    """
+    found = {one.setting: one for one in routing.queues(case(replace(own(), seen=SEEN)))}
+
+    assert {"queues": "ok", "queues of calls": "warning", "names of queues": "warning"} == {
+        name: one.level for name, one in found.items()
+    }
+    assert "batch1 (cl/views.py:31), batch2 (cl/tasks.py:7); write" in found["queues of calls"].text
+    assert '["celery", "batch1", "batch2"]' in found["queues of calls"].repair
+    assert "etl (the setting ETL_QUEUE); if tasks are sent there" in found["names of queues"].text
+
+
+def test_the_word_for_all_takes_the_queues_of_calls_and_not_what_may_be_one() -> None:
+    """
+    As the worker has it, so that the check is silent about what is taken.
+    """
+    given = case(replace(own(), seen=SEEN), workers={"prefork": {"queues": ("all",)}})
+
+    found = {one.setting: one for one in routing.queues(given)}
+
+    assert {"queues", "names of queues"} == set(found)
+    assert 'write workers.prefork.queues = ["all", "etl"]' in found["names of queues"].repair
 
 
 def test_two_places_are_two_lines() -> None:

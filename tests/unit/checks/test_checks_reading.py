@@ -90,8 +90,13 @@ def test_queues_are_those_of_routes_tasks_and_declarations() -> None:
     assert {"feeds.poll": "feeds", "mine": "own", "plain": "web"} == {
         task.name: task.queue for task in facts.tasks
     }
-    assert (("feeds.*", "feeds"), ("one", "single")) == facts.routes
-    assert ("web", "batch1") == facts.queues
+    assert {
+        "web": ["task_default_queue", "task_queues", "the task plain"],
+        "batch1": ["task_queues"],
+        "feeds": ["task_routes['feeds.*']", "the task feeds.poll"],
+        "single": ["task_routes['one']"],
+        "own": ["the task mine"],
+    } == facts.named
 
 
 def test_a_router_that_wants_arguments_hides_only_its_queue() -> None:

@@ -1,0 +1,109 @@
+"""`queues = "all"`: every queue of the project, known at the worker's start."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from task_server.argv import worker_command
+from task_server.loader import load
+from task_server.profiles import Machine, profile_of
+from task_server.queues import excluded
+
+PROJECT = """
+import json
+from celery import Celery
+from celery.apps.worker import Worker
+from kombu import Queue
+
+app = Celery("parish")
+app.conf.update(
+    task_default_queue="web",
+    task_queues=[Queue("declared", routing_key="a.#")],
+    task_routes={"feeds.*": {"queue": "feeds"}, "none": {"queue": ""}, "any": {"queue": "*"}},
+    beat_schedule={"nightly": {"task": "plain", "schedule": 60, "options": {"queue": "nights"}}},
+)
+
+
+@app.task(queue="own")
+def plain():
+    plain.apply_async(queue="called")
+    Throttle(queue_name="perhaps")
+
+
+class Probe(Worker):
+    def start(self):
+        consumed = app.amqp.queues.consume_from
+        print(json.dumps([sorted(consumed), consumed.get("declared", Queue()).routing_key]))
+
+
+Probe.app = app
+app.Worker = Probe
+"""
+
+
+@pytest.mark.parametrize("pool", ["prefork", "gevent"])
+@pytest.mark.parametrize(
+    ("queues", "extra", "changed"),
+    [("all", (), set()), ("all,mine", ("-X", "own"), {"mine", "own"})],
+)
+def test_one_word_takes_every_queue(
+    pool: str, queues: str, extra: Sequence[str], changed: set[str], tmp_path: Path
+) -> None:
+    """
+    Declared queues, routes, tasks, schedules and calls; what may be a queue is told, not taken.
+    """
+    (tmp_path / "parish.py").write_text(PROJECT)
+    config = load(
+        None,
+        {
+            "TASK_SERVER_APP": "parish",
+            "TASK_SERVER_CODE": str(tmp_path),
+            f"TASK_SERVER_WORKERS_{pool.upper()}_QUEUES": queues,
+            f"TASK_SERVER_WORKERS_{pool.upper()}_EXTRA_ARGS": " ".join(extra),
+        },
+    )
+    command = worker_command(
+        config,
+        profile_of(config.workers[pool], Machine(cores=1, memory=None)),
+        python=sys.executable,
+        runtime_dir=str(tmp_path),
+        environ={},
+    )
+    done = subprocess.run(
+        command.argv,
+        env={**os.environ, **command.environ},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+    expected = sorted({"web", "declared", "feeds", "nights", "own", "called"} ^ changed)
+    assert 0 == done.returncode, done.stderr
+    # The project's own declaration is the one that is consumed from.
+    assert [expected, "a.#"] == json.loads(done.stdout.splitlines()[-1])
+    assert "perhaps" in done.stderr
+    assert f"name them in workers.{pool}.queues" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ((), []),
+        (("-X", "a,b"), ["a", "b"]),
+        (("--exclude-queues=a", "--purge"), ["a"]),
+        (("--exclude-queues", "a"), ["a"]),
+        (("-X",), [""]),
+    ],
+)
+def test_queues_that_are_left_out(arguments: Sequence[str], expected: list[str]) -> None:
+    """
+    Celery's own argument for that is honoured beside the word for all.
+    """
+    assert expected == excluded(arguments)
