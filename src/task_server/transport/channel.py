@@ -11,10 +11,11 @@ from kombu.utils.scheduling import round_robin_cycle
 from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from task_server.transport import dead
+from task_server.transport import dead, unreadable
 from task_server.transport.demoted import leaving
 from task_server.transport.fetcher import WAIT, Fetcher, Sent
 from task_server.transport.late import Late
+from task_server.transport.problems import Problems
 from task_server.transport.qos import QoS
 from task_server.transport.stock import redis
 
@@ -50,6 +51,8 @@ class Channel(redis.Channel):  # type: ignore[misc]
         poison_limit: A message is put aside when so many workers died of it,
             or a child of theirs; 0 is never (transport option).
 
+        problems: What this channel does without, or cannot read.
+
         grace_left: Seconds until it is worth another look for messages of dead
             workers, after Redis was not there.
     """
@@ -79,6 +82,7 @@ class Channel(redis.Channel):  # type: ignore[misc]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._without_ack: set[str] = set()
+        self.problems = Problems()
         self.fetcher = Fetcher(self)
         self._bare: Any = None
         self.late = Late()
@@ -101,7 +105,7 @@ class Channel(redis.Channel):  # type: ignore[misc]
     @property
     def unreadable_key(self) -> str:
         """The complete key of the list of messages that could not be read."""
-        return f"{self.unacked_keys()[0]}.unreadable"
+        return unreadable.key_of(self.unacked_keys()[0])
 
     @property
     def dead_key(self) -> str:

@@ -4,24 +4,39 @@
 -- ARGV  four by four: delivery tag, SHA-1 of its record, list, text; a message
 --       that goes to several lists comes several times in a row; list '' drops it
 --
--- Returns the tags that were there.
-local reply, last, there = {}, nil, false
-for i = 1, #ARGV, 4 do
-  local tag, sha, list, text = unpack(ARGV, i, i + 3)
-  if tag ~= last then
-    last = tag
-    local record = redis.call('HGET', KEYS[1], tag)
-    there = record and redis.sha1hex(record) == sha
-    if there then
-      reply[#reply + 1] = tag
+-- Returns the tags that were there. One that cannot go to each of its lists
+-- stays, and the error is raised when the others have gone.
+local dead = KEYS[1]
+local reply, failure = {}, nil
+
+-- It must be possible before anything is written; it changes nothing.
+redis.call('HDEL', dead, 'unreadable:')
+
+local i = 1
+while i <= #ARGV do
+  local tag, sha = ARGV[i], ARGV[i + 1]
+  local record = redis.call('HGET', dead, tag)
+  local there = record and redis.sha1hex(record) == sha
+  local went, whole = {}, there
+  while i <= #ARGV and ARGV[i] == tag do
+    local list, text = ARGV[i + 2], ARGV[i + 3]
+    if whole and list ~= '' then
+      local answer = redis.pcall('LPUSH', list, text)
+      if type(answer) == 'table' then
+        whole, failure = false, answer
+      else
+        went[#went + 1] = list
+      end
     end
+    i = i + 4
   end
-  if there then
-    -- First pushed, then taken: a refused push leaves all as it was.
-    if list ~= '' then
-      redis.call('LPUSH', list, text)
+  if whole then
+    redis.call('HDEL', dead, tag)
+    reply[#reply + 1] = tag
+  else
+    for _, list in ipairs(went) do
+      redis.pcall('LPOP', list)
     end
-    redis.call('HDEL', KEYS[1], tag)
   end
 end
-return reply
+return failure or reply

@@ -1,111 +1,171 @@
 -- Apply acknowledgements, then move messages from the queues to this worker.
 --
 -- KEYS  1 hash of unacked messages       2 sorted set of their times
---       3 sorted set of watching workers 4 list that wakes one waiting worker
---       5 list of unreadable messages
---       6… lists of the queues: all queues of the first priority in the order
+--       3… lists of the queues: all queues of the first priority in the order
 --          of the queue cycle, then all of the second priority, and so on
 -- ARGV  1 most messages to move   2 number of queues
 --       3 '1' if the queue cycle rotates            4 this worker
 --       5 seconds a worker may watch without a sign of life
 --       6 who holds what is moved: JSON, without its opening brace
---       7… delivery tags to acknowledge
+--       7 '1' to try first whether each command that is needed may be used
+--       8… keys that it can do without, and which are no KEYS since a server
+--          refuses the whole script for one that the user may not use:
+--          8 sorted set of watching workers  9 list that wakes one waiting worker
+--          10 list of unreadable messages   11 hash of their reasons, by SHA-1
+--       12… delivery tags to acknowledge
+--
+-- A message is registered first and leaves its list afterwards, and whatever
+-- cannot be done is undone: no error loses a message or leaves it in both.
 --
 -- Times are the server's: the clocks of two workers may differ.
 --
--- Returns {state, list, tag, text, list, tag, text, …}, lists counted from 0. A
--- tag is '' if the text could not be read and was put aside. States: 'more' (the limit was
--- reached), 'some', and with no message at all 'watch' or 'wait'.
-local unacked, times, watchers, baton, unreadable = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
-local limit, queues, rotate = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3] == '1'
-local me, lease = ARGV[4], tonumber(ARGV[5])
-local holder = ', "holder":{' .. ARGV[6] .. '}'
+-- Returns {state, problems, messages}. Problems, two by two: key, error; of
+-- queues that gave nothing, and of keys that it can do without. Messages, four
+-- by four: list, counted from 0; tag; text; ''. Or of one that cannot be read:
+-- list; '' if it was put aside, else the field among the unacked that keeps it;
+-- how it begins; the reason. States: 'more' (the limit was reached), 'some',
+-- and with no message at all 'watch', 'wait' or, if neither can be, 'poll'.
+local unacked, times, lists = KEYS[1], KEYS[2], #KEYS - 2
+local limit, queues, rotate = math.min(tonumber(ARGV[1]), 1000), tonumber(ARGV[2]), ARGV[3] == '1'
+local me, lease, holder = ARGV[4], tonumber(ARGV[5]), ARGV[6]
+local watchers, baton, unreadable, reasons = ARGV[8], ARGV[9], ARGV[10], ARGV[11]
+local MOST_BYTES, MOST_REASONS = 8388608, 10000
 local clock = redis.call('TIME')
 local now = clock[1] .. '.' .. string.format('%06d', clock[2])
 
-if #ARGV > 6 then
-  redis.call('ZREM', times, unpack(ARGV, 7))
-  redis.call('HDEL', unacked, unpack(ARGV, 7))
+local problems, moved, refusal = {}, {}, nil
+
+-- A key of another kind, or that the user may not use, is a problem of its own.
+-- All else is the server's: it has no memory, is a replica, lacks one.
+local function note(key, failure)
+  local text = failure.err
+  if text:find('WRONGTYPE', 1, true) or text:find('NOPERM', 1, true) or text:find("can't run", 1, true) then
+    problems[#problems + 1] = key
+    problems[#problems + 1] = text
+  else
+    refusal = failure
+  end
 end
 
-local reply = {''}
+local function failed(answer)
+  return type(answer) == 'table' and answer.err and true
+end
 
+-- What may fail without harm; nil then.
+local function try(command, key, ...)
+  local answer = redis.pcall(command, key, ...)
+  if failed(answer) then
+    note(key, answer)
+    return nil
+  end
+  return answer
+end
+
+if ARGV[7] == '1' then
+  -- None of them changes anything. One that needs memory may be refused for
+  -- the want of it, which must not keep acknowledgements from freeing some.
+  redis.call('ZREM', times, me)
+  redis.call('HDEL', unacked, me)
+  local answer = redis.pcall('ZADD', times, 'XX', 0, me)
+  if failed(answer) and not answer.err:find('OOM', 1, true) then
+    return answer
+  end
+end
+
+if #ARGV > 11 then
+  redis.call('ZREM', times, unpack(ARGV, 12))
+  redis.call('HDEL', unacked, unpack(ARGV, 12))
+end
+
+-- Returns the delivery tag, exchange and routing key; or nil and the reason.
+--
 -- cjson refuses half of a surrogate pair, which Python's json writes and
 -- reads. Only the delivery tag and the route are needed of the decoded message,
--- so the second try goes without such characters.
+-- so the second try goes without such characters. What cjson reads and Python
+-- does not the worker puts aside.
 local function decode(text)
+  if text:find('\0', 1, true) then
+    return nil, 'it is not JSON: there is a NUL in it'
+  end
   local good, message = pcall(cjson.decode, text)
   if not good then
     local plain = text:gsub('\\\\', '__'):gsub('\\u[dD][89abAB]%x%x', '?'):gsub('\\u[dD][c-fC-F]%x%x', '?')
+    local failure = message
     good, message = pcall(cjson.decode, plain)
-  end
-  local properties = good and type(message) == 'table' and message.properties
-  if type(properties) ~= 'table' or type(properties.delivery_tag) ~= 'string' then
-    return nil
-  end
-  local info = properties.delivery_info
-  return properties.delivery_tag, type(info) == 'table' and info or {}
-end
-
-local function encode(value)
-  if value == nil then
-    return 'null'
-  end
-  return cjson.encode(value)
-end
-
-local function register(text, place)
-  local key = KEYS[place]
-  local tag, info = decode(text)
-  if tag then
-    -- The same entry that Kombu writes: a list of message, exchange, routing
-    -- key; and in the message, last, who holds it.
-    local held = text:sub(-1) == '}' and text:sub(1, -2) .. holder or text
-    local entry = '[' .. held .. ', ' .. encode(info.exchange) .. ', ' .. encode(info.routing_key) .. ']'
-    local answer = redis.pcall('HSET', unacked, tag, entry)
-    if type(answer) ~= 'table' then
-      answer = redis.pcall('ZADD', times, now, tag)
+    if not good then
+      return nil, 'it is not JSON: ' .. tostring(failure)
     end
-    if type(answer) == 'table' then
-      redis.call('RPUSH', key, text)
-      return answer
-    end
-  else
-    redis.call('LPUSH', unreadable, text)
   end
-  reply[#reply + 1] = place - 6
-  reply[#reply + 1] = tag or ''
-  reply[#reply + 1] = text
+  local properties = type(message) == 'table' and message.properties
+  if type(properties) ~= 'table' then
+    return nil, 'it has no properties'
+  end
+  local tag, info = properties.delivery_tag, properties.delivery_info
+  if type(tag) == 'number' then
+    tag = tostring(tag)
+  elseif type(tag) ~= 'string' then
+    return nil, 'its delivery tag is neither a text nor a number'
+  end
+  if type(info) ~= 'table' then
+    return tag
+  end
+  return tag, info.exchange, info.routing_key
 end
 
--- As many BRPOPs in a row would do: the first queue in the cycle that has a
--- message of the best priority; a queue that gave one goes to the cycle's end.
+-- A name is a text; whatever else stands there leads to no queue.
+local function name(value)
+  return type(value) == 'string' and cjson.encode(value) or 'null'
+end
+
+-- The entry that Kombu writes: a list of message, exchange, routing key; and in
+-- the message, last, where it was and who holds it. Cut out it is the text again.
+local function entry_of(text, key, exchange, routing_key)
+  local last = text:byte(-1) == 125 and #text or text:match('()}%s*$')
+  return table.concat({
+    '[', text:sub(1, last - 1), ', "taken_from":', cjson.encode(key), ', "holder":{', holder, '}',
+    text:sub(last + 1), ', ', name(exchange), ', ', name(routing_key), ']',
+  })
+end
+
+-- Choose: as many BRPOPs in a row would do. The first queue in the cycle that has
+-- a message of the best priority; a queue that gave one goes to the cycle's end.
+local chosen, counts, size, left = {}, {}, 0, limit
 local cycle = {}
 for queue = 1, queues do
   cycle[queue] = queue
 end
-local left = limit
-local last = #KEYS - queues
-if limit > 0 and redis.call('EXISTS', unpack(KEYS, 6)) == 0 then
+local last = lists - queues
+if limit > 0 and redis.call('EXISTS', unpack(KEYS, 3)) == 0 then
   -- Nothing to move, as idle workers find: one look for all lists.
-  last = 0
+  last = -1
 end
-for first = 5, last, queues do
+for first = 0, last, queues do
   local empty, filled = {}, queues
-  while left > 0 and filled > 0 do
+  while left > 0 and filled > 0 and size < MOST_BYTES do
     for place, queue in ipairs(cycle) do
       if not empty[queue] then
-        local text = redis.call('RPOP', KEYS[first + queue])
-        if text then
-          local failure = register(text, first + queue)
-          if failure then
-            return failure
+        local list = first + queue
+        local count = counts[list] or 0
+        local text = redis.pcall('LINDEX', KEYS[2 + list], -1 - count)
+        if type(text) == 'string' then
+          local tag, exchange, routing_key = decode(text)
+          local one = {list = list, tag = tag, text = text}
+          if tag then
+            one.entry = entry_of(text, KEYS[2 + list], exchange, routing_key)
+          else
+            one.reason = exchange
           end
+          chosen[#chosen + 1] = one
+          counts[list] = count + 1
+          size = size + #text
           left = left - 1
           if rotate then
             table.insert(cycle, table.remove(cycle, place))
           end
           break
+        end
+        if text then
+          note(KEYS[2 + list], text)
         end
         empty[queue] = true
         filled = filled - 1
@@ -114,35 +174,160 @@ for first = 5, last, queues do
   end
 end
 
-if limit == 0 then
-  return reply
+-- Register. Two messages may have the same tag, for a producer wrote it: the
+-- second gets one of its own, else one acknowledgement would forget both.
+if #chosen > 0 then
+  local tags, known = {}, {}
+  for number, one in ipairs(chosen) do
+    tags[number] = one.tag or ''
+  end
+  local there = try('HMGET', unacked, unpack(tags)) or {}
+  for number, one in ipairs(chosen) do
+    if one.reason then
+      one.tag = 'unreadable:' .. me .. ':' .. now .. ':' .. number
+      one.entry = '[' .. one.text .. ', null, null]'
+    elseif one.tag == '' or there[number] or known[one.tag] then
+      one.tag = me .. ':' .. now .. ':' .. number
+    end
+    known[one.tag] = true
+  end
 end
 
-local seconds = tonumber(now)
+local function forget(those)
+  local tags = {}
+  for number, one in ipairs(those) do
+    tags[number] = one.tag
+  end
+  redis.pcall('ZREM', times, unpack(tags))
+  return redis.pcall('HDEL', unacked, unpack(tags))
+end
+
+local function register()
+  local fields, scores = {}, {}
+  for _, one in ipairs(chosen) do
+    fields[#fields + 1] = one.tag
+    fields[#fields + 1] = one.entry
+    if not one.reason then
+      scores[#scores + 1] = now
+      scores[#scores + 1] = one.tag
+    end
+  end
+  local answer = redis.pcall('HSET', unacked, unpack(fields))
+  if not failed(answer) and #scores > 0 then
+    answer = redis.pcall('ZADD', times, unpack(scores))
+  end
+  return answer
+end
+
+-- Take them out of their lists.
+local function remove(key, count)
+  local answer = redis.pcall('LTRIM', key, 0, -1 - count)
+  if failed(answer) then
+    answer = redis.pcall('RPOP', key, count)
+  end
+  return answer
+end
+
+-- Kept in the list, newest first, with its reason beside it.
+local function put_aside(one, key)
+  local count = try('LPUSH', unreadable, one.text)
+  if not count then
+    return one.tag
+  end
+  if count == 1 then
+    -- Somebody has emptied the list.
+    redis.pcall('DEL', reasons)
+  end
+  local known = redis.pcall('HLEN', reasons)
+  if type(known) == 'number' and known < MOST_REASONS then
+    local about = '{"reason":' .. cjson.encode(one.reason) .. ', "list":' .. cjson.encode(key)
+    redis.pcall('HSET', reasons, redis.sha1hex(one.text), about .. ', "at":' .. now .. ', ' .. holder)
+  end
+  forget({one})
+  return ''
+end
+
+if #chosen > 0 then
+  local answer = register()
+  if failed(answer) then
+    forget(chosen)
+    return answer
+  end
+  local staying, stays = {}, {}
+  for list, count in pairs(counts) do
+    answer = remove(KEYS[2 + list], count)
+    if failed(answer) then
+      note(KEYS[2 + list], answer)
+      stays[list] = answer
+    end
+  end
+  for _, one in ipairs(chosen) do
+    if stays[one.list] then
+      staying[#staying + 1] = one
+    else
+      local fields = {one.list - 1, one.tag, one.text, ''}
+      if one.reason then
+        fields = {one.list - 1, put_aside(one, KEYS[2 + one.list]), one.text:sub(1, 200), one.reason}
+      end
+      for _, field in ipairs(fields) do
+        moved[#moved + 1] = field
+      end
+    end
+  end
+  if #staying > 0 then
+    forget(staying)
+    if #moved == 0 then
+      return stays[staying[1].list]
+    end
+  end
+elseif refusal then
+  return refusal
+elseif #problems > 0 and limit > 0 then
+  -- If no queue can be read at all this is no worker.
+  local read = 0
+  for list = 1, lists do
+    if not failed(redis.pcall('LINDEX', KEYS[2 + list], -1)) then
+      read = read + 1
+    end
+  end
+  if read == 0 then
+    return redis.pcall('LINDEX', KEYS[3], -1)
+  end
+end
+
+if limit == 0 then
+  return {'', problems, moved}
+end
+
 -- A watcher without a sign of life is none, wherever it still stands.
-local watching = redis.call('ZCOUNT', watchers, '(' .. now, '+inf')
+local watching = try('ZCOUNT', watchers, '(' .. now, '+inf')
 
 -- One idle worker watches the queues, the others wait for the baton: a message
 -- wakes one worker, not all. Who took messages has work to do, so it stops to
 -- watch and wakes one that waits, which looks for more and watches in its turn.
-if left < limit then
-  reply[1] = left == 0 and 'more' or 'some'
-  if watching > 0 and redis.call('ZREM', watchers, me) == 1 then
-    watching = redis.call('ZCOUNT', watchers, '(' .. now, '+inf')
+if #moved > 0 then
+  local more = left == 0 or size >= MOST_BYTES
+  if watching and watching > 0 and try('ZREM', watchers, me) == 1 then
+    watching = try('ZCOUNT', watchers, '(' .. now, '+inf')
   end
-  if (left == 0 or watching == 0) and redis.call('LLEN', baton) == 0 then
-    redis.call('LPUSH', baton, '1')
-    redis.call('EXPIRE', baton, 60)
+  if more or watching == 0 then
+    local lying = try('LLEN', baton)
+    if lying == 0 and try('LPUSH', baton, '1') then
+      try('EXPIRE', baton, 60)
+    end
   end
-  return reply
+  return {more and 'more' or 'some', problems, moved}
 end
-local until_then = watching > 0 and redis.call('ZSCORE', watchers, me)
-if watching == 0 or (until_then and tonumber(until_then) > seconds) then
-  reply[1] = 'watch'
-  redis.call('ZREMRANGEBYSCORE', watchers, '-inf', now)
-  redis.call('ZADD', watchers, seconds + lease, me)
-  redis.call('EXPIRE', watchers, 60)
-else
-  reply[1] = 'wait'
+if refusal or not watching then
+  return refusal or {'poll', problems, moved}
 end
-return reply
+local until_then = watching > 0 and try('ZSCORE', watchers, me)
+if watching == 0 or (until_then and tonumber(until_then) > tonumber(now)) then
+  try('ZREMRANGEBYSCORE', watchers, '-inf', now)
+  if not try('ZADD', watchers, tonumber(now) + lease, me) then
+    return refusal or {'poll', problems, moved}
+  end
+  try('EXPIRE', watchers, 60)
+  return {'watch', problems, moved}
+end
+return {'wait', problems, moved}

@@ -29,7 +29,8 @@ from task_server.transport.demoted import DemotedError
 from task_server.transport.held import Held, Message
 from task_server.transport.holder import described, written
 from task_server.transport.plan import Plan, Plans
-from task_server.transport.script import FETCH
+from task_server.transport.script import FETCH, is_denied
+from task_server.transport.unreadable import told
 from task_server.transport.wake import REMEMBER, Wake, refused
 
 if TYPE_CHECKING:
@@ -50,6 +51,9 @@ LEASE: Final = 10
 
 #: Seconds before the next try after the server refused the script.
 REFUSED_WAIT: Final = 1.0
+
+#: Seconds for which a worker asks by itself that cannot wait for another to wake it.
+POLL_SECONDS: Final = 60.0
 
 #: Seconds for which to look for what an unanswered fetch has moved.
 UNREAD_SECONDS: Final = 60.0
@@ -74,6 +78,8 @@ class Fetcher:
     Attributes:
         held: What it has brought and not handed on yet.
 
+        refusal: Why the server hands out no messages at all; None if it does.
+
         busy: Whether the next step will be to ask again at once, so that an
             acknowledgement can travel with it.
     """
@@ -82,12 +88,14 @@ class Fetcher:
         self.channel = channel
         self.held = Held(channel)
         self.busy = True
+        self.refusal: str | None = None
         self.sent = Sent.NOTHING
         self.wake: Wake | None = None
         self._told = True
         self._changed = False
         self._known = False
-        self._refused = False
+        self._tries = True
+        self._poll_until = 0.0
         self._rest_until = 0.0
         self._limit = 0
         self._at = 0.0
@@ -122,10 +130,12 @@ class Fetcher:
         arguments = [
             *(self._limit, len(queues)),
             *("1" if channel.cycle_rotates else "0", self._name, LEASE),
-            *(described(now, tells=channel.qos.tells), *self._acks),
+            *(described(now, tells=channel.qos.tells), "1" if self._tries else "0"),
+            *(*self._plan.others, *self._acks),
         ]
         try:
-            self._send(Sent.FETCH, *FETCH.command(self._plan.keys, arguments, known=self._known))
+            known = self._known and not FETCH.text_only
+            self._send(Sent.FETCH, *FETCH.command(self._plan.keys, arguments, known=known))
         except BaseException:
             self._keep_acks()
             raise
@@ -183,27 +193,45 @@ class Fetcher:
             raise
         except ResponseError as error:
             self._keep_acks()
-            if sent is Sent.ARM:
-                # Two replies were due.
-                client.connection.disconnect()
-            self._rest(REFUSED_WAIT)
-            level = logging.DEBUG if self._refused else logging.WARNING
-            logger.log(level, "Redis refuses to hand out messages, tried each second: %s", error)
-            self._refused = True
+            self._refuse(error)
             return None
         except BaseException:
             self._lost()
             client.connection.disconnect()
             raise
-        self._refused = False
         if sent is Sent.FETCH:
             self._known = True
+            self._tries = False
             self._acks = []
+            self.refusal = None
         return reply
+
+    def _refuse(self, error: ResponseError) -> None:
+        """Take note that the server refused what was sent, and do without if that can be done."""
+        sent, client = self.sent, self.channel.client
+        if sent is Sent.ARM:
+            # Two replies were due.
+            client.connection.disconnect()
+            self._told = False
+            refused(error)
+        elif sent is Sent.BATON:
+            # Whoever took messages cannot wake this worker.
+            self._poll_until = monotonic() + POLL_SECONDS
+            self.channel.problems.optional(self._plan.baton, str(error))
+            self._rest(WAIT_UNTOLD)
+        elif self._known and not FETCH.text_only and is_denied(error, "evalsha"):
+            FETCH.text_only = True
+        else:
+            self._tries = True
+            self._rest(REFUSED_WAIT)
+            level = logging.DEBUG if self.refusal else logging.ERROR
+            logger.log(level, "Redis refuses to hand out messages, tried each second: %s", error)
+            self.refusal = f"Redis refuses to hand out messages: {error}"
 
     def _lost(self) -> None:
         """Take note that the reply will not come."""
         self._keep_acks()
+        self._tries = True
         if self.sent is Sent.FETCH:
             unread = (self._at, monotonic() + UNREAD_SECONDS)
             if unread[0] not in (at for at, _ in self.channel.late.fetches):
@@ -214,25 +242,44 @@ class Fetcher:
         self._acks = []
 
     def _fetched(self, reply: Any) -> None:
-        state, *fields = reply
+        state, problems, fields = reply
         plan = self._plan
         holder = written(self._at, tells=self.channel.qos.tells)
-        columns = [islice(fields, first, None, 3) for first in range(3)]
-        for number, tag, text in zip(*columns, strict=True):
-            queue = plan.queues[int(number) % len(plan.queues)]
+        columns = [islice(fields, first, None, 4) for first in range(4)]
+        for number, tag, text, reason in zip(*columns, strict=True):
+            queue = plan.queues[number % len(plan.queues)]
             self.channel._queue_cycle.rotate(queue)
-            if tag:
-                key = plan.lists[int(number)]
-                self.held.append(Message(queue, bytes_to_str(tag), text, key, holder))
+            if reason:
+                self._put_aside(queue, bytes_to_str(tag), text, bytes_to_str(reason))
             else:
-                logger.error(
-                    "a message of the queue %s cannot be read and is kept in the list %s: %r",
-                    *(queue, self.channel.unreadable_key, text[:200]),
-                )
+                key = plan.lists[number]
+                self.held.append(Message(queue, bytes_to_str(tag), text, key, holder))
+        if problems:
+            lists = self.channel.problems.of_fetch(problems, plan.lists)
+            if state in (b"watch", b"wait") and lists:
+                # A queue that cannot be read may have messages for ever.
+                self._rest(REFUSED_WAIT)
+                return
         if state == b"watch":
             self._watch()
         elif state == b"wait":
             self._wait_for_baton()
+        elif state == b"poll":
+            self.channel.qos.flush_acks()
+            self._rest(WAIT_UNTOLD)
+
+    def _put_aside(self, queue: str, field: str, text: bytes, reason: str) -> None:
+        """Tell of a message that the script could not read."""
+        where = (
+            f"the hash {self.channel.unacked_keys()[0]}, field {field}, since the list "
+            f"{self.channel.unreadable_key} cannot be used"
+            if field
+            else f"the list {self.channel.unreadable_key}"
+        )
+        logger.error(
+            "a message of the queue %s cannot be read and is kept in %s: %s: %s",
+            *(told(queue), where, told(reason), told(text)),
+        )
 
     # Idle
 
@@ -282,6 +329,9 @@ class Fetcher:
     def _wait_for_baton(self) -> None:
         self.busy = False
         self.channel.qos.flush_acks()
+        if monotonic() < self._poll_until:
+            self._rest(WAIT_UNTOLD)
+            return
         wait = WAIT if self._told else WAIT_UNTOLD
         self._send(Sent.BATON, "BRPOP", self._plan.baton, wait)
 

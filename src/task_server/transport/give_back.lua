@@ -4,18 +4,29 @@
 -- ARGV  four by four: delivery tag, list, text, what the fetch has written into
 --       the entry; last taken first
 --
--- Returns the number of messages that were put back. One that another worker
--- has restored meanwhile is in a list again, held by that one, or done.
-local count = 0
+-- Returns {the number of messages that were put back, problems}; problems two by
+-- two: key, error; such a message stays unacked. One that another worker has
+-- restored meanwhile is in a list again, held by that one, or done.
+local unacked, times = KEYS[1], KEYS[2]
+local count, problems = 0, {}
+
+-- Both must be possible before anything is written; neither changes anything.
+redis.call('ZREM', times, 'unreadable:')
+redis.call('HDEL', unacked, 'unreadable:')
+
 for i = 1, #ARGV, 4 do
   local tag, list, text, held = unpack(ARGV, i, i + 3)
-  local entry = redis.call('HGET', KEYS[1], tag)
-  -- Into a text that does not end as an object the fetch writes nothing.
-  if entry and (entry:find(held, 1, true) or text:sub(-1) ~= '}') then
-    redis.call('RPUSH', list, text)
-    redis.call('ZREM', KEYS[2], tag)
-    redis.call('HDEL', KEYS[1], tag)
-    count = count + 1
+  local entry = redis.call('HGET', unacked, tag)
+  if entry and entry:find(held, 1, true) then
+    local answer = redis.pcall('RPUSH', list, text)
+    if type(answer) == 'table' then
+      problems[#problems + 1] = list
+      problems[#problems + 1] = answer.err
+    else
+      redis.call('ZREM', times, tag)
+      redis.call('HDEL', unacked, tag)
+      count = count + 1
+    end
   end
 end
-return count
+return {count, problems}

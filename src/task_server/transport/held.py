@@ -4,7 +4,7 @@
 
 from collections import deque
 from time import monotonic
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kombu.utils.encoding import bytes_to_str
 from kombu.utils.json import loads
@@ -52,7 +52,12 @@ class Held(deque[Message]):
             count += 1
             channel.qos.registered.add(message.tag)
             try:
-                channel.connection._deliver(loads(bytes_to_str(message.text)), message.queue)
+                channel.connection._deliver(_decoded(message), message.queue)
+            except (*channel.connection_errors, channel.ResponseError):
+                # Whatever the consumer has done there: not the message's fault.
+                raise
+            except Exception as error:  # noqa: BLE001 - one message stops no other
+                channel.qos.refuse(message.tag, error)
             finally:
                 channel.qos.registered.discard(message.tag)
         return bool(count)
@@ -75,8 +80,21 @@ class Held(deque[Message]):
         self.clear()
         now = monotonic()
         try:
-            GIVE_BACK.run(self._channel.bare_client(), self._channel.unacked_keys(), arguments)
+            channel = self._channel
+            _, problems = GIVE_BACK.run(channel.bare_client(), channel.unacked_keys(), arguments)
+            if problems:
+                channel.problems.of_restore(problems)
         except BaseException:
             late = self._channel.late.restores
             late.extend((message.tag, now) for message in reversed(held))
             raise
+
+
+def _decoded(message: Message) -> Any:
+    """Return the payload of *message*, with the delivery tag that it is registered by."""
+    payload = loads(bytes_to_str(message.text))
+    properties = payload["properties"]
+    if properties["delivery_tag"] != message.tag:
+        # A number, or one that another message has too.
+        properties["delivery_tag"] = message.tag
+    return payload

@@ -4,6 +4,8 @@
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from task_server.transport import unreadable as unread
+
 if TYPE_CHECKING:
     from task_server.transport.channel import Channel
 
@@ -20,7 +22,9 @@ class Plan(NamedTuple):
 
         lists: All queues of the first priority, then all of the second, and so on.
 
-        keys: All that the script is given.
+        keys: All that the script must have.
+
+        others: Keys that it can do without.
 
         watchers, baton: See the script; of those who consume the same queues.
     """
@@ -28,6 +32,7 @@ class Plan(NamedTuple):
     queues: tuple[str, ...] = ()
     lists: tuple[str, ...] = ()
     keys: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
     watchers: str = ""
     baton: str = ""
 
@@ -59,5 +64,7 @@ class Plans:
             for priority in channel.priority_steps
             for queue in queues
         )
-        keys = (*channel.unacked_keys(), watchers, baton, channel.unreadable_key, *lists)
-        return Plan(queues, lists, keys, watchers, baton)
+        keys = (*channel.unacked_keys(), *lists)
+        unreadable = channel.unreadable_key
+        others = (watchers, baton, unreadable, unread.reasons_key_of(unreadable))
+        return Plan(queues, lists, keys, others, watchers, baton)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from kombu.transport import virtual
 from kombu.utils.encoding import bytes_to_str
 
-from task_server.transport import begun, holder
+from task_server.transport import begun, holder, unreadable
 from task_server.transport.dead import Dead
 from task_server.transport.redeliver import CHILD_DIED, NO_SIGN_OF_LIFE, redeliver
 from task_server.transport.script import DUE, HOLD, UNREAD
@@ -124,6 +124,26 @@ class QoS(redis.QoS):  # type: ignore[misc]
             else:
                 self._owe(delivery_tag, error)
             virtual.QoS.ack(self, delivery_tag)
+        self._tell_the_loop()
+
+    def refuse(self, delivery_tag: str, error: BaseException) -> None:
+        """
+        Put a message aside that *error* keeps from being delivered.
+
+        Raises:
+            One of the connection's errors.
+        """
+        reason = f"{type(error).__name__}: {error}"
+        try:
+            unreadable.put_aside(self.channel, [delivery_tag], reason)
+        except self.channel.ResponseError as refused:
+            logger.error(  # noqa: TRY400 - Redis's words say it all
+                "a message stays unacked (%s) that cannot be delivered: %s",
+                *(refused, unreadable.told(reason)),
+            )
+        if delivery_tag in self._delivered:
+            virtual.QoS.ack(self, delivery_tag)
+        logger.debug("it cannot be delivered", exc_info=error)
         self._tell_the_loop()
 
     def _owe(self, delivery_tag: str, error: Exception) -> None:
@@ -311,6 +331,10 @@ class QoS(redis.QoS):  # type: ignore[misc]
         """
         redeliver(self.channel, [bytes_to_str(tag)], leftmost=leftmost)
 
+    def give_back(self, tag: str) -> None:
+        """Put one message back to where it was taken from, as if it never was."""
+        redeliver(self.channel, [tag], unchanged=True)
+
     def restore_unacked(self, client: Any = None) -> None:  # noqa: ARG002 - Kombu's
         """
         Deliver the messages of this channel again, a hundred a call.
@@ -326,7 +350,7 @@ class QoS(redis.QoS):  # type: ignore[misc]
         while tags:
             now = monotonic()
             try:
-                redeliver(self.channel, tags[:BATCH])
+                redeliver(self.channel, tags[:BATCH], unchanged=True)
             except BaseException:
                 self.channel.late.restores.extend((tag, now) for tag in tags)
                 raise
@@ -342,9 +366,9 @@ class QoS(redis.QoS):  # type: ignore[misc]
                 # The server's clock then: what another has taken since is its own.
                 seconds, micros = self.channel.bare_client().time()
                 age = monotonic() - max(moment for _, moment in batch)
-                redeliver(
-                    self.channel, [tag for tag, _ in batch], latest=seconds + micros / 1e6 - age
-                )
+                latest = seconds + micros / 1e6 - age
+                tags = [tag for tag, _ in batch]
+                redeliver(self.channel, tags, latest=latest, unchanged=True)
             except BaseException:
                 late.extendleft(reversed(batch))
                 raise
@@ -357,7 +381,8 @@ class QoS(redis.QoS):  # type: ignore[misc]
             mark = holder.written(at, tells=self.tells)
             if found := UNREAD.run(client, self.channel.unacked_keys(), [mark]):
                 latest, *tags = found
-                redeliver(self.channel, [bytes_to_str(tag) for tag in tags], latest=float(latest))
+                those = [bytes_to_str(tag) for tag in tags]
+                redeliver(self.channel, those, latest=float(latest), unchanged=True)
             if monotonic() > until and (at, until) in fetches:
                 fetches.remove((at, until))
 

@@ -13,6 +13,7 @@ from kombu.utils.json import dumps, loads
 
 from task_server.transport import begun
 from task_server.transport.dead import Dead, record_of
+from task_server.transport.entry import TAKEN_FROM, taken
 from task_server.transport.holder import MARK
 from task_server.transport.script import RESTORE
 
@@ -30,6 +31,7 @@ def redeliver(
     latest: float | None = None,
     leftmost: bool = False,
     death: str | None = None,
+    unchanged: bool = False,
 ) -> int:
     """
     Deliver the messages of *tags* again; return how many it was.
@@ -48,9 +50,10 @@ def redeliver(
     if not tags:
         return 0
     client = channel.bare_client()
-    keys = (*channel.unacked_keys(), channel.dead_key)
+    keys = channel.unacked_keys()
     inquest = begun.Inquest(client, keys[0])
-    arguments: list[str] = [
+    arguments: list[str | bytes] = [
+        channel.dead_key,
         "LPUSH" if leftmost else "RPUSH",
         "" if latest is None else repr(latest),
     ]
@@ -59,11 +62,17 @@ def redeliver(
             arguments.extend((tag, "", "forget", "", ""))
             continue
         sha = hashlib.sha1(entry, usedforsecurity=False).hexdigest()
+        before = taken(entry) if unchanged else None
+        if before and before.list:
+            arguments.extend((tag, sha, "push", before.list, before.text))
+            continue
         for step in _destinations(channel, tag, entry, death, inquest):
             arguments.extend((tag, sha, *step))
-    count, *dead = RESTORE.run(client, keys, arguments)
+    count, problems, dead = RESTORE.run(client, keys, arguments)
+    if problems:
+        channel.problems.of_restore(problems)
     if dead:
-        _report(channel, client.hmget(keys[2], dead))
+        _report(channel, client.hmget(channel.dead_key, dead))
     return int(count) + len(dead)
 
 
@@ -95,8 +104,11 @@ def _destinations(
         queues = channel._lookup(exchange, routing_key)
         _mark_redelivered(payload)
         priority = channel._get_message_priority(payload, reverse=False)
-        held_by = payload.pop("holder", None)
-        lists = [channel.prefixed(channel._q_for_pri(queue, priority)) for queue in queues]
+        held_by, key = payload.pop("holder", None), payload.pop("taken_from", None)
+        if key and TAKEN_FROM in entry:
+            lists, queues = [key], queues or [key]
+        else:
+            lists = [channel.prefixed(channel._q_for_pri(queue, priority)) for queue in queues]
         # Kombu's transport gives no sign of life, and is alive for all that.
         if death is not None and channel.poison_limit and MARK in entry and held_by:
             marked = "deaths" in payload
@@ -116,7 +128,7 @@ def _destinations(
     except Exception:
         logger.exception("the unacked message %s cannot be delivered again, and is kept", tag)
         return []
-    if not queues:
+    if not lists:
         logger.error(
             "no queue is bound to exchange %r, routing key %r, for the unacked message %s; "
             "it is kept in %s",

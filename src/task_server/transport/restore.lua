@@ -1,54 +1,85 @@
 -- Deliver unacked messages again, each once however many workers try.
 --
 -- KEYS  1 hash of unacked messages   2 sorted set of their times
---       3 hash of dead messages
--- ARGV  1 RPUSH (next to be taken) or LPUSH (last)
---       2 only messages whose time is not after this, by the server's clock, in
+-- ARGV  1 hash of dead messages
+--       2 RPUSH (next to be taken) or LPUSH (last)
+--       3 only messages whose time is not after this, by the server's clock, in
 --          seconds; '' for any
---       3… five by five: delivery tag, SHA-1 of its entry, what to do, list,
+--       4… five by five: delivery tag, SHA-1 of its entry, what to do, list,
 --          text. A message that goes to several lists comes several times in a
 --          row. To do: 'push' the text to the list, put it into the hash of
 --          the 'dead', or 'forget' a tag that has no message.
 --
--- Returns the number of messages that were pushed, then the tags that are dead.
-local unacked, times, dead = KEYS[1], KEYS[2], KEYS[3]
-local push, latest = ARGV[1], tonumber(ARGV[2])
-local reply, last, due = {0}, nil, false
-for i = 3, #ARGV, 5 do
-  local tag, sha, step, list, text = unpack(ARGV, i, i + 4)
-  if tag ~= last then
-    last = tag
-    due = true
-    if latest then
-      -- Its worker gave a sign of life meanwhile, or another restored it.
-      local time = redis.call('ZSCORE', times, tag)
-      due = time and tonumber(time) <= latest
-    end
-    if due and step == 'forget' then
-      if redis.call('HEXISTS', unacked, tag) == 0 then
-        redis.call('ZREM', times, tag)
-      end
-      due = false
-    elseif due then
-      -- What is pushed was made of the entry that was read.
-      local entry = redis.call('HGET', unacked, tag)
-      due = entry and redis.sha1hex(entry) == sha
-    end
-    if due and step == 'push' then
-      reply[1] = reply[1] + 1
-    elseif due then
-      reply[#reply + 1] = tag
+-- A message that cannot go where it should stays as it was; the others go.
+--
+-- Returns {the number of messages that were pushed, problems, the tags that are
+-- dead}; problems two by two: key, error.
+local unacked, times, dead = KEYS[1], KEYS[2], ARGV[1]
+local push, latest = ARGV[2], tonumber(ARGV[3])
+local pop = push == 'RPUSH' and 'RPOP' or 'LPOP'
+local pushed, problems, died = 0, {}, {}
+
+-- Both must be possible before anything is written; neither changes anything.
+redis.call('ZREM', times, 'unreadable:')
+redis.call('HDEL', unacked, 'unreadable:')
+
+local function failed(answer, key)
+  if type(answer) == 'table' and answer.err then
+    problems[#problems + 1] = key
+    problems[#problems + 1] = answer.err
+    return true
+  end
+  return false
+end
+
+local function is_due(tag, sha, step)
+  if latest then
+    -- Its worker gave a sign of life meanwhile, or another restored it.
+    local time = redis.call('ZSCORE', times, tag)
+    if not time or tonumber(time) > latest then
+      return false
     end
   end
-  if due then
-    -- First pushed, then forgotten: a refused push leaves all as it was.
-    if step == 'push' then
-      redis.call(push, list, text)
-    else
-      redis.call('HSET', dead, tag, text)
+  if step == 'forget' then
+    if redis.call('HEXISTS', unacked, tag) == 0 then
+      redis.call('ZREM', times, tag)
     end
+    return false
+  end
+  -- What is pushed was made of the entry that was read.
+  local entry = redis.call('HGET', unacked, tag)
+  return entry and redis.sha1hex(entry) == sha
+end
+
+local i = 4
+while i <= #ARGV do
+  local tag, sha, step = unpack(ARGV, i, i + 2)
+  local due = is_due(tag, sha, step)
+  local went, whole = {}, due
+  while i <= #ARGV and ARGV[i] == tag do
+    local list, text = ARGV[i + 3], ARGV[i + 4]
+    if due and whole then
+      if step == 'push' then
+        whole = not failed(redis.pcall(push, list, text), list)
+        went[#went + 1] = whole and list or nil
+      else
+        whole = not failed(redis.pcall('HSET', dead, tag, text), dead)
+      end
+    end
+    i = i + 5
+  end
+  if whole then
     redis.call('ZREM', times, tag)
     redis.call('HDEL', unacked, tag)
+    if step == 'push' then
+      pushed = pushed + 1
+    else
+      died[#died + 1] = tag
+    end
+  else
+    for _, list in ipairs(went) do
+      redis.pcall(pop, list)
+    end
   end
 end
-return reply
+return {pushed, problems, died}

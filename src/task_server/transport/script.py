@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from importlib.resources import files
 from typing import Any, Final
 
-from redis.exceptions import NoScriptError
+from redis.exceptions import NoScriptError, ResponseError
 
 Argument = str | bytes | int | float
 
@@ -18,7 +18,11 @@ class Script:
         text: The source that the server gets once.
 
         sha: The name by which the server knows it afterwards.
+
+        text_only: Whether this user may not call it by its name.
     """
+
+    text_only = False
 
     def __init__(self, name: str) -> None:
         self.text: Final = files(__package__).joinpath(name).read_text("utf-8")
@@ -37,10 +41,22 @@ class Script:
 
         *client* must not add a prefix to keys: they are complete.
         """
-        try:
-            return client.execute_command(*self.command(keys, arguments, known=True))
-        except NoScriptError:
-            return client.execute_command(*self.command(keys, arguments, known=False))
+        if not self.text_only:
+            try:
+                return client.execute_command(*self.command(keys, arguments, known=True))
+            except NoScriptError:
+                pass
+            except ResponseError as error:
+                if not is_denied(error, "evalsha"):
+                    raise
+                self.text_only = True
+        return client.execute_command(*self.command(keys, arguments, known=False))
+
+
+def is_denied(error: ResponseError, command: str) -> bool:
+    """Return whether *error* says that the user may not use *command*."""
+    # The words differ between versions; all name the command.
+    return "permission" in str(error) and f"'{command}'" in str(error)
 
 
 DUE: Final = Script("due.lua")
@@ -49,3 +65,4 @@ HOLD: Final = Script("hold.lua")
 GIVE_BACK: Final = Script("give_back.lua")
 RESTORE: Final = Script("restore.lua")
 UNREAD: Final = Script("unread.lua")
+UNREADABLE: Final = Script("unreadable.lua")

@@ -86,7 +86,8 @@ def requeue(message: Any) -> None:
     if message.acknowledged:
         return
     qos = message.channel.qos
-    restore = getattr(qos, "restore_by_tag", None)
+    # The atomic transport gives back what it took, without Kombu's mark.
+    restore = getattr(qos, "give_back", None) or getattr(qos, "restore_by_tag", None)
     if restore is None:
         message.requeue()
         return

@@ -82,7 +82,7 @@ def test_no_more_than_the_limit_is_held(worker, publish, server) -> None:
 
 def test_what_is_registered_is_what_kombu_registers(worker, publish, connect, server) -> None:
     """
-    The entry of an unacked message is the one that Kombu writes, and who holds it.
+    The entry of an unacked message is the one that Kombu writes, its list, and who holds it.
     """
     publish({"name": "Zoë", "nothing": None, "big": 2**60})
     consumer = worker()
@@ -91,9 +91,10 @@ def test_what_is_registered_is_what_kombu_registers(worker, publish, connect, se
     message = consumer.messages[0]
     info = message.delivery_info
     entry = json.loads(server.client().hget("unacked", message.delivery_tag))
-    holder = entry[0].pop("holder")
+    holder, taken_from = entry[0].pop("holder"), entry[0].pop("taken_from")
 
     assert [message._raw, info["exchange"], info["routing_key"]] == entry
+    assert "q" == taken_from
     assert os.getpid() == holder["pid"]
     assert pytest.approx(holder["taken"], abs=5) == server.client().zscore(
         "unacked_index", message.delivery_tag
@@ -255,12 +256,12 @@ def test_a_refused_script_is_tried_again(worker, publish, server, caplog) -> Non
     consumer.idle()
     client = server.client()
     publish("late")
-    client.execute_command("ACL", "SETUSER", "default", "-rpop")
+    client.execute_command("ACL", "SETUSER", "default", "-hset")
     try:
         with caplog.at_level(logging.WARNING):
             consumer.run(lambda: "refuses to hand out" in caplog.text, "the refusal")
     finally:
-        client.execute_command("ACL", "SETUSER", "default", "+rpop")
+        client.execute_command("ACL", "SETUSER", "default", "+hset")
     consumer.run(lambda: consumer.bodies)
 
     assert ["late"] == consumer.bodies

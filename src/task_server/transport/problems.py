@@ -1,0 +1,61 @@
+"""What a fetch could not do: said once in the log, with the key and the cure."""
+
+import logging
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+from kombu.utils.encoding import bytes_to_str
+
+logger: Final = logging.getLogger(__name__)
+
+#: Problems that are remembered as told.
+MOST_TOLD: Final = 1000
+
+
+class Problems:
+    """The problems of one channel; those that were told are not told again."""
+
+    def __init__(self) -> None:
+        self._told: set[tuple[str, str]] = set()
+
+    def of_fetch(self, problems: Sequence[bytes], lists: Iterable[str]) -> bool:
+        """
+        Tell of *problems*: key, error, key, error, and so on.
+
+        Return whether one of the *lists* of the queues has one: it gives no
+        message until it is mended. All other keys a worker can do without.
+        """
+        queues, found = set(lists), False
+        for key, error in zip(problems[::2], problems[1::2], strict=True):
+            name, text = bytes_to_str(key), bytes_to_str(error)
+            if name in queues:
+                found = True
+                self._say(logging.ERROR, "the queue %s gives no messages: %s; %s", name, text)
+            else:
+                self.optional(name, text)
+        return found
+
+    def of_restore(self, problems: Sequence[bytes]) -> None:
+        """Tell of *problems*, as above: messages that stay unacked as they cannot go there."""
+        for key, error in zip(problems[::2], problems[1::2], strict=True):
+            name, text = bytes_to_str(key), bytes_to_str(error)
+            self._say(logging.ERROR, "unacked messages cannot go to %s: %s; %s", name, text)
+
+    def optional(self, key: str, error: str) -> None:
+        """Tell that this worker does without *key*."""
+        self._say(logging.WARNING, "this worker does without the key %s: %s; %s", key, error)
+
+    def _say(self, level: int, words: str, key: str, error: str) -> None:
+        if (key, error) not in self._told and len(self._told) < MOST_TOLD:
+            self._told.add((key, error))
+            logger.log(level, words, key, error, cure(key, error))
+
+
+def cure(key: str, error: Any) -> str:
+    """Return what the operator can do about *error* of *key*."""
+    text = str(error)
+    if "WRONGTYPE" in text:
+        return f"something else was written there: rename or delete it (RENAME {key} {key}.old)"
+    if "NOPERM" in text or "permission" in text or "can't run this command" in text:
+        return "the user of the broker URL lacks a right: see `task-server check --live`"
+    return "see the log of Redis"
