@@ -4,6 +4,7 @@ import random
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
+from dataclasses import replace
 from functools import cache
 from http import HTTPStatus
 from http.cookiejar import DefaultCookiePolicy
@@ -11,9 +12,10 @@ from typing import TypeVar
 from urllib.parse import urljoin, urlsplit
 
 import requests
-from requests.adapters import HTTPAdapter
 from urllib3.exceptions import HTTPError
 
+from docket import connecting
+from docket.connecting import BoundedAdapter, Exchange
 from docket.limits import Limits
 from docket.states import DocumentError, State
 
@@ -52,10 +54,12 @@ def download(url: str, limits: Limits, receive: Callable[[Iterator[bytes]], Resu
         DocumentError: If the server does not give the file, or it is too large,
             or it takes too long.
     """
-    deadline = time.monotonic() + limits.fetch_seconds
+    exchange = Exchange(
+        limits.fetch_seconds, time.monotonic() + limits.fetch_seconds, limits.fetch_read_seconds
+    )
     for attempt in range(limits.fetch_retries + 1):
         try:
-            with closing(_chunks(url, limits, deadline)) as chunks:
+            with closing(_chunks(url, limits, exchange)) as chunks:
                 return receive(chunks)
         except _TRANSIENT as error:
             reason = _reason(error)
@@ -63,7 +67,7 @@ def download(url: str, limits: Limits, receive: Callable[[Iterator[bytes]], Resu
             # A malformed URL, or an answer that is no HTTP.
             raise DocumentError(State.UNREACHABLE, str(error)) from error
         pause = limits.fetch_backoff_seconds * 2**attempt * random.uniform(0.5, 1)  # noqa: S311
-        if attempt == limits.fetch_retries or time.monotonic() + pause >= deadline:
+        if attempt == limits.fetch_retries or time.monotonic() + pause >= exchange.deadline:
             break
         time.sleep(pause)
     times = "once" if attempt == 0 else f"{attempt + 1} times"
@@ -81,7 +85,7 @@ def _session() -> requests.Session:
     """
     session = requests.Session()
     size = Limits.current().fetch_connections
-    adapter = HTTPAdapter(pool_connections=size, pool_maxsize=size)
+    adapter = BoundedAdapter(pool_connections=size, pool_maxsize=size)
     for scheme in SCHEMES:
         session.mount(f"{scheme}://", adapter)
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
@@ -91,47 +95,80 @@ def _session() -> requests.Session:
     return session
 
 
-def _chunks(url: str, limits: Limits, deadline: float) -> Generator[bytes, None, None]:
+def _chunks(url: str, limits: Limits, exchange: Exchange) -> Generator[bytes, None, None]:
     """
     Yield the body of *url*, after redirects.
 
     The redirects are followed here because requests reads the body of each
-    one to its end, into memory, however long that is.
+    one to its end, into memory, however long that is. Who named *url* may name
+    any host; a server may send us only to public ones, and to itself.
     """
+    first = _host(url)
     for _ in range(_REDIRECTS + 1):
-        scheme = urlsplit(url).scheme.lower()
-        if scheme not in SCHEMES:
-            message = f"{url} is neither http nor https; only these are fetched"
-            raise DocumentError(State.UNREACHABLE, message)
-        with closing(_get(url, limits, deadline)) as response:
-            target = _session().get_redirect_target(response)
+        elsewhere = _host(url) != first
+        with closing(_get(url, limits, replace(exchange, global_only=elsewhere))) as response:
+            target = _redirect(response)
             if target is None:
                 _check(response, limits)
-                yield from _body(response, limits, deadline)
+                yield from _body(response, limits, exchange)
                 return
-        url = urljoin(url, target)
+        url = _joined(url, target)
     raise DocumentError(State.UNREACHABLE, f"more than {_REDIRECTS} redirects")
 
 
-def _get(url: str, limits: Limits, deadline: float) -> requests.Response:
-    left = max(deadline - time.monotonic(), 0.1)
-    host = urlsplit(url).hostname or ""
+def _host(url: str) -> str:
+    """Return the host of *url*, which must be one that is fetched."""
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname
+        _ = parts.port  # raises ValueError, too
+    except ValueError as error:
+        raise DocumentError(State.UNREACHABLE, f"{url} is not a URL: {error}") from error
+    if parts.scheme.lower() not in SCHEMES:
+        message = f"{url} is neither http nor https; only these are fetched"
+        raise DocumentError(State.UNREACHABLE, message)
+    return host or ""
+
+
+def _redirect(response: requests.Response) -> str | None:
+    try:
+        return _session().get_redirect_target(response)
+    except UnicodeDecodeError as error:
+        message = "the server redirects to what is not a URL"
+        raise DocumentError(State.UNREACHABLE, message) from error
+
+
+def _joined(url: str, target: str) -> str:
+    try:
+        return urljoin(url, target)
+    except ValueError as error:
+        message = f"the server redirects to {target[:200]}, which is not a URL: {error}"
+        raise DocumentError(State.UNREACHABLE, message) from error
+
+
+def _get(url: str, limits: Limits, exchange: Exchange) -> requests.Response:
+    left = max(exchange.deadline - time.monotonic(), 0.1)
+    host = _host(url)
     # The proxy of the environment cannot reach this machine's loopback.
     proxies = {"no_proxy": host} if host in _LOOPBACK else {}
     session = _session()
     request = session.prepare_request(requests.Request("GET", url))
     environment = session.merge_environment_settings(url, proxies, True, None, None)
     verify = environment["verify"]
-    # Not session.send(): even without following a redirect, that reads its
-    # body to the end.
-    return session.get_adapter(url).send(
-        request,
-        timeout=(min(limits.fetch_connect_seconds, left), min(limits.fetch_read_seconds, left)),
-        stream=True,
-        proxies=environment["proxies"],
-        verify=True if verify is None else verify,
-        cert=environment["cert"],
-    )
+    token = connecting.exchange.set(exchange)
+    try:
+        # Not session.send(): even without following a redirect, that reads its
+        # body to the end.
+        return session.get_adapter(url).send(
+            request,
+            timeout=(min(limits.fetch_connect_seconds, left), limits.fetch_read_seconds),
+            stream=True,
+            proxies=environment["proxies"],
+            verify=True if verify is None else verify,
+            cert=environment["cert"],
+        )
+    finally:
+        connecting.exchange.reset(token)
 
 
 def _check(response: requests.Response, limits: Limits) -> None:
@@ -148,7 +185,7 @@ def _check(response: requests.Response, limits: Limits) -> None:
         raise _too_large(limits, f"it has {int(length) / 1e6:,.0f} MB")
 
 
-def _body(response: requests.Response, limits: Limits, deadline: float) -> Iterator[bytes]:
+def _body(response: requests.Response, limits: Limits, exchange: Exchange) -> Iterator[bytes]:
     size = 0
     # read1() returns what has arrived. read() and iter_content() wait until a
     # chunk is full, for hours if the server sends a byte now and then.
@@ -157,11 +194,8 @@ def _body(response: requests.Response, limits: Limits, deadline: float) -> Itera
         if size > limits.fetch_bytes:
             raise _too_large(limits, "it is longer")
         yield chunk
-        # A socket that always has data never lets gevent switch; this does.
-        time.sleep(0)
-        if time.monotonic() > deadline:
-            message = f"not fetched in {limits.fetch_seconds:g} s ({size:,} bytes came)"
-            raise DocumentError(State.TOO_SLOW, message)
+        if time.monotonic() > exchange.deadline:
+            raise exchange.too_slow(size)
 
 
 def _too_large(limits: Limits, fact: str) -> DocumentError:

@@ -28,11 +28,12 @@ class Limits:
     fetch_backoff_seconds: float = 1 / 3
     #: Connections kept to one host.
     fetch_connections: int = 100
-    #: Reading one document.
-    read_seconds: int = 120
+    #: Reading one document, in a process of its own.
+    read_seconds: int = 60
+    #: What that process may take beside what it began with.
+    read_memory_bytes: int = 1024**3
     #: Celery's own time limit comes so much later. It is for what a task cannot
-    #: end itself: the headers of an answer that come by one byte a second, a
-    #: call of pdfium that hangs.
+    #: end itself: a resolver that does not answer, a file system that hangs.
     margin_seconds: int = 30
     #: A document whose reading has so often started and never ended (it kills
     #: the worker each time) is given up.

@@ -1,7 +1,6 @@
 """The text and the number of pages of a PDF, through pdfium."""
 
 import re
-import threading
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,10 +8,6 @@ import pypdfium2
 import pypdfium2.raw as pdfium
 
 from docket.states import DocumentError, State
-
-# pdfium is not thread-safe at all. The prefork pool reads in one thread a
-# process; the lock is for whoever runs the task otherwise.
-_PDFIUM = threading.Lock()
 
 # Readers accept a header that comes later, within so many bytes.
 _HEADER_WITHIN = 1024
@@ -37,6 +32,9 @@ def read_pdf(path: Path) -> Contents:
     """
     Return the contents of the PDF *path*.
 
+    pdfium is not thread-safe at all, and a file can make it take any time and
+    memory: call this in a process of its own, see `isolation`.
+
     Raises:
         DocumentError: With the state that says why there is no text.
         OSError: If the file cannot be read.
@@ -47,8 +45,7 @@ def read_pdf(path: Path) -> Contents:
         raise DocumentError(State.EMPTY, "the file has no content")
     if b"%PDF-" not in head:
         raise DocumentError(State.NOT_A_PDF, f"the file begins with {head[:16]!r}, not with %PDF-")
-    with _PDFIUM:
-        texts = _texts(path)
+    texts = _texts(path)
     text = storable("\n".join(texts))
     words = len(text.split())
     if not words:

@@ -12,6 +12,7 @@ from django.db import InterfaceError, OperationalError, connection
 
 from docket import jobs
 from docket.fetching import download
+from docket.isolation import run_apart
 from docket.limits import Limits
 from docket.media import StoredFile, store
 from docket.models import Job
@@ -76,11 +77,7 @@ def fetch(job_id: int) -> None:
     jobs.record_fetch(job_id, outcome, lambda: _send_read(job_id))
 
 
-@shared_task(
-    base=JobTask,
-    soft_time_limit=LIMITS.read_seconds,
-    time_limit=LIMITS.read_seconds + LIMITS.margin_seconds,
-)
+@shared_task(base=JobTask, time_limit=LIMITS.read_seconds + LIMITS.margin_seconds)
 def read(job_id: int) -> None:
     """Read the text of a job's file into the document."""
     job = jobs.begin_read(job_id)
@@ -90,8 +87,6 @@ def read(job_id: int) -> None:
             outcome = _read(job)
         except DocumentError as error:
             outcome = error
-        except SoftTimeLimitExceeded:
-            outcome = DocumentError(State.TOO_SLOW, f"not read in {LIMITS.read_seconds:g} s")
     jobs.record_read(job_id, job.document.sha256, outcome)
 
 
@@ -133,7 +128,10 @@ def _read(job: Job) -> Contents:
     if job.read_starts > LIMITS.read_starts:
         message = f"reading it has ended the worker {LIMITS.read_starts} times"
         raise DocumentError(State.BROKEN, message)
-    return read_pdf(Path(settings.MEDIA_ROOT) / str(job.document.file))
+    path = Path(settings.MEDIA_ROOT) / str(job.document.file)
+    return run_apart(
+        lambda: read_pdf(path), seconds=LIMITS.read_seconds, memory=LIMITS.read_memory_bytes
+    )
 
 
 def _send_read(job_id: int) -> None:

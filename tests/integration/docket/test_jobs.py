@@ -179,7 +179,7 @@ def test_an_unexpected_error_ends_the_job(job, workers):
 
 @pytest.fixture
 def stuck(job, place):
-    """Return a job whose file is a pipe: its reader waits for ever, in a child of the worker."""
+    """Return a job whose file is a pipe: its reader, a child of a pool child, waits for ever."""
     made = job(state=Job.State.FETCHED)
     pipe = place.media / f"{made.batch}.pdf"
     pipe.parent.mkdir(exist_ok=True)
@@ -189,36 +189,69 @@ def stuck(job, place):
     pipe.unlink()
 
 
-def test_a_slow_document_ends_at_the_soft_limit(stuck, workers):
+@pytest.mark.parametrize("harm", [None, signal.SIGSTOP], ids=["waits", "stopped"])
+def test_a_reader_without_an_end_is_ended(harm, stuck, workers):
     """
-    The task is told to stop, and records that the document is too slow.
+    The task ends its reader in time, and records that the document is too slow.
     """
-    _run(stuck, lambda _: None)
+    _run(stuck, lambda pid: harm and os.kill(pid, harm))
 
     assert (stuck.state, stuck.read_runs) == ("ended", 1)
     assert (stuck.document.state, stuck.document.error) == (State.TOO_SLOW, "not read in 5 s")
 
 
-def test_a_reader_that_hangs_ends_at_the_hard_limit(stuck, workers):
+def test_a_reader_that_dies_is_an_answer(stuck, workers):
+    """
+    What crashes pdfium, or is killed by the kernel for its memory, costs no pool child.
+    """
+    _run(stuck, lambda pid: os.kill(pid, signal.SIGKILL))
+
+    assert (stuck.state, stuck.read_runs) == ("ended", 1)
+    assert (stuck.document.state, stuck.document.error) == (
+        State.BROKEN,
+        "it crashes its reader (9)",
+    )
+
+
+def test_a_pool_child_that_hangs_ends_at_the_hard_limit(stuck, workers):
     """
     A child that hears nothing any more is killed, and its job ends all the same.
     """
-    _run(stuck, lambda pid: os.kill(pid, signal.SIGSTOP))
+    _run(stuck, lambda pid: os.kill(_parent(pid), signal.SIGSTOP))
 
     assert (stuck.state, stuck.read_runs) == ("ended", 0)
     assert stuck.document.state == State.TOO_SLOW
     assert stuck.document.error == "the task was ended at its time limit"
 
 
-def test_a_reader_that_dies_ends_its_job(stuck, workers):
+def test_a_pool_child_that_dies_ends_its_job_and_its_reader(stuck, workers):
     """
-    A child that is killed (by the kernel, for its memory) leaves no pending job.
+    A child that is killed leaves no pending job, and nobody who reads on.
     """
-    _run(stuck, lambda pid: os.kill(pid, signal.SIGKILL))
+    readers = []
+
+    def harm(pid: int) -> None:
+        readers.append(pid)
+        os.kill(_parent(pid), signal.SIGKILL)
+
+    _run(stuck, harm)
 
     assert (stuck.state, stuck.read_runs) == ("ended", 0)
     assert stuck.document.state == State.FAILED
     assert "the process that ran the task died" in stuck.document.error
+    assert [_is_running(pid) for pid in readers] == [False]
+
+
+def _parent(pid: int) -> int:
+    # The name, in brackets, may hold anything.
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
 
 
 def _run(job, harm):
@@ -227,8 +260,8 @@ def _run(job, harm):
     path = Path(job.document.file.path)
     progress = Progress(job.batch)
     with listening() as listener:
-        # The limits of the worker's settings: Celery sends those of this process along.
-        read.apply_async((job.pk,), soft_time_limit=5, time_limit=7)
+        # That of the worker's settings: Celery sends the one of this process along.
+        read.apply_async((job.pk,), time_limit=7)
         # Opening for writing returns when the reader has opened the pipe.
         with path.open("wb"):
             harm(_who_reads(path))

@@ -79,6 +79,27 @@ class Misbehaving(http.server.BaseHTTPRequestHandler):
         self.wfile.write(b"HTTP/1.1 200 OK\r\n")
         self._endless(b"X", pause=0.2)
 
+    def do_continue(self) -> None:
+        """Asked to go on, for ever; the socket always has data."""
+        self._endless(b"HTTP/1.1 100 Continue\r\n\r\n" * 1000)
+
+    def do_early(self) -> None:
+        """Asked to go on, now and then, for ever."""
+        self._endless(b"HTTP/1.1 100 Continue\r\n\r\n", pause=0.2)
+
+    def do_inside(self) -> None:
+        """Redirect to a server of the worker's own network."""
+        port = self.server.server_address[1]
+        self._answer(b"", HTTPStatus.FOUND, Location=f"http://localhost:{port}/good.pdf")
+
+    def do_nonsense(self) -> None:
+        """Redirect to what is no URL."""
+        self._answer(b"", HTTPStatus.FOUND, Location="http://[::1")
+
+    def do_bytes(self) -> None:
+        """Redirect to bytes that are no text."""
+        self._answer(b"", HTTPStatus.FOUND, Location="/\xff\xfe")
+
     def do_silent(self) -> None:
         """Nothing at all."""
         self.stopping.wait(60)
@@ -162,8 +183,16 @@ EXPECTED = {
         "file:///etc/passwd is neither http nor https; only these are fetched",
     ),
     "good.pdf": ("done", ""),
+    "inside.pdf": (
+        "unreachable",
+        "a redirect leads to localhost (127.0.0.1), which is not public",
+    ),
+    "nonsense.pdf": ("unreachable", "the server redirects to http://[::1, which is not a URL"),
+    "bytes.pdf": ("unreachable", "the server redirects to what is not a URL"),
     "drip.pdf": ("too-slow", "not fetched in 3 s ("),
-    "headers.pdf": ("too-slow", "the task was ended at its time limit"),
+    "headers.pdf": ("too-slow", "not fetched in 3 s ("),
+    "continue.pdf": ("unreachable", "the answer has no body within 256 kB"),
+    "early.pdf": ("too-slow", "not fetched in 3 s ("),
     "silent.pdf": ("unreachable", "the server was silent"),
     "announced.pdf": ("too-large", "the limit is 5 MB, and it has 2,147 MB"),
     "unannounced.pdf": ("too-large", "the limit is 5 MB, and it is longer"),
