@@ -81,7 +81,7 @@ class WorkerConfig:
         "A task is told to stop after this (prefork only).", values.seconds(1), None
     )
     drain_seconds: float = setting(
-        "How long running tasks may go on after SIGTERM.", values.seconds(0), 30.0
+        "How long running tasks may go on after SIGTERM.", values.seconds(0, 7 * values.DAY), 30.0
     )
     delivery: Delivery = setting(
         "at-least-once: a task is acknowledged when it has run; at-most-once: before.",

@@ -6,6 +6,7 @@ file, a systemd credential, a file named by TASK_SERVER_…_FILE, the variable
 TASK_SERVER_… itself. Every problem is gathered before anything is raised.
 """
 
+import os
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
@@ -15,9 +16,9 @@ from typing import Any
 
 from task_server.config import AUTO, BUILT_IN_WORKERS, Config, FlowerConfig, WorkerConfig
 from task_server.errors import ConfigError, Problem
-from task_server.values import worker_name
-
-PREFIX = "TASK_SERVER"
+from task_server.files import read_text
+from task_server.values import Kind, shown, worker_name
+from task_server.variables import OTHERS, PREFIX, given, misspelt, suggestion, variable
 
 #: Arguments that a setting gives; in `extra_args` they would contradict it.
 OWN_ARGUMENTS: Mapping[str, str] = MappingProxyType(
@@ -66,14 +67,23 @@ class Resolved:
 
 
 def find(folder: Path) -> Path | None:
-    """Return the configuration file of *folder*: task-server.toml, or else pyproject.toml."""
+    """
+    Return the configuration file of *folder*: task-server.toml, or else pyproject.toml.
+
+    What has the first name counts, whatever it is: a pipe or a link that leads
+    nowhere is a mistake, and told when it is read.
+    """
     own = folder / "task-server.toml"
-    if own.is_file():
+    if os.path.lexists(own):
         return own
     project = folder / "pyproject.toml"
-    if project.is_file() and b"[tool.task-server" in project.read_bytes():
+    if not os.path.lexists(project):
+        return None
+    try:
+        return project if "[tool.task-server" in read_text(project) else None
+    except ValueError:
+        # Nobody can say whether it has the table.
         return project
-    return None
 
 
 def load(path: Path | None, environ: Mapping[str, str]) -> Config:
@@ -103,17 +113,12 @@ def resolve(path: Path | None, environ: Mapping[str, str]) -> Resolved:
     return Resolved(config, MappingProxyType(reader.origins))
 
 
-def variable(setting: str) -> str:
-    """Return the environment variable of *setting* (``flower.port`` -> TASK_SERVER_FLOWER_PORT)."""
-    return f"{PREFIX}_{setting}".upper().replace(".", "_").replace("-", "_")
-
-
 class _Reader:
     """Reads one configuration; collects problems and origins on the way."""
 
     def __init__(self, path: Path | None, environ: Mapping[str, str]) -> None:
         self.path = path
-        self.environ = environ
+        self.environ = given(environ)
         self.problems: list[Problem] = []
         self.origins: dict[str, str] = {}
         self.credentials = environ.get("CREDENTIALS_DIRECTORY")
@@ -138,12 +143,18 @@ class _Reader:
         if self.path is None:
             return {}
         try:
-            document = tomllib.loads(self.path.read_text(encoding="utf-8"))
-        except OSError as error:
-            self.problem("file", f"cannot be read ({error.strerror}); name another with --config")
-            return {}
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            document = tomllib.loads(read_text(self.path))
+        except tomllib.TOMLDecodeError as error:
             self.problem("file", f"is not TOML: {error}")
+            return {}
+        except RecursionError:
+            self.problem("file", "is nested too deep; settings are at most a list in a table")
+            return {}
+        except ValueError as error:
+            # Of the file itself, or an integer of thousands of digits in it.
+            digits = "digits" in str(error)
+            what = "has a number of thousands of digits" if digits else str(error)
+            self.problem("file", f"{what}; mend it, or name another with --config")
             return {}
         if self.path.name == "pyproject.toml":
             return self._table(self._table(document, "tool"), "task-server")
@@ -152,7 +163,7 @@ class _Reader:
     def _table(self, table: Mapping[str, Any], name: str) -> dict[str, Any]:
         value = table.get(name, {})
         if not isinstance(value, dict):
-            self.problem(name, f"{value!r} is not a table; write [{name}]")
+            self.problem(name, f"{shown(value)} is not a table; write [{name}]")
             return {}
         return value
 
@@ -193,15 +204,15 @@ class _Reader:
         names = dict.fromkeys([*BUILT_IN_WORKERS, *table])
         known = {variable(f"workers.{name}.queues") for name in names}
         prefix, suffix = variable("workers."), "_QUEUES"
-        for given in sorted(set(self.environ) - known):
-            if given.startswith(prefix) and given.endswith(suffix):
-                names[given[len(prefix) : -len(suffix)].lower()] = None
+        for one in sorted(set(self.environ) - known):
+            if one.startswith(prefix) and one.endswith(suffix):
+                names[one[len(prefix) : -len(suffix)].lower()] = None
         return list(names)
 
     def _table_of(self, table: Mapping[str, Any], name: str, setting: str) -> dict[str, Any]:
         value = table.get(name, {})
         if not isinstance(value, dict):
-            self.problem(setting, f"{value!r} is not a table; write [{setting}]")
+            self.problem(setting, f"{shown(value)} is not a table; write [{setting}]")
             return {}
         return value
 
@@ -213,15 +224,19 @@ class _Reader:
         where = f"{prefix}." if prefix else ""
         for name in table:
             if name not in known and not (not prefix and name in TABLES):
-                self.problem(f"{where}{name}", f"is not a setting; known are {', '.join(known)}")
+                close = suggestion(name, [*known, *(() if prefix else TABLES)])
+                self.problem(
+                    f"{where}{name}",
+                    f"is not a setting{close or '; known are ' + ', '.join(known)}",
+                )
         values: dict[str, Any] = {}
         for name, field in known.items():
-            given = self._given(f"{where}{name}", table.get(name), secret=field.metadata["secret"])
-            if given is None:
+            found = self._given(f"{where}{name}", table.get(name), secret=field.metadata["secret"])
+            if found is None:
                 continue
-            raw, origin = given
+            raw, origin = found
             try:
-                values[name] = field.metadata["kind"](raw)
+                values[name] = _checked(field.metadata["kind"], raw)
             except ValueError as error:
                 message = str(error)
                 if field.metadata["secret"] and isinstance(raw, str) and raw:
@@ -242,7 +257,7 @@ class _Reader:
             return self._secret_file(setting, Path(self.environ[f"{name}_FILE"]), f"{name}_FILE")
         if secret and self.credentials:
             path = Path(self.credentials, setting.replace(".", "_"))
-            if path.exists():
+            if os.path.lexists(path):
                 return self._secret_file(setting, path, f"credential {path.name}")
         if in_file is not None and self.path is not None:
             return in_file, self.path.name
@@ -250,11 +265,9 @@ class _Reader:
 
     def _secret_file(self, setting: str, path: Path, origin: str) -> tuple[str, str] | None:
         try:
-            return path.read_text(encoding="utf-8").rstrip("\r\n"), origin
-        except OSError as error:
-            self.problem(setting, f"{path} cannot be read ({error.strerror}); {origin} names it")
-        except UnicodeDecodeError:
-            self.problem(setting, f"{path} is not text in UTF-8; {origin} names it")
+            return read_text(path).rstrip("\r\n"), origin
+        except ValueError as error:
+            self.problem(setting, f"{path} {error}; {origin} names it")
         return None
 
     def _contradictions(self, worker: WorkerConfig, setting: str) -> None:
@@ -287,14 +300,39 @@ class _Reader:
                 )
 
     def _unknown_variables(self, workers: Mapping[str, WorkerConfig]) -> None:
-        """A mistyped variable would be ignored in silence, so those of tables are checked."""
-        known = {variable(f"flower.{field.name}") for field in fields(FlowerConfig)}
+        """
+        A mistyped variable would be ignored in silence.
+
+        One of a table can be nothing else; another one may be anybody's, unless
+        it is nearly the variable of a setting.
+        """
+        tables = {variable(f"flower.{field.name}") for field in fields(FlowerConfig)}
         for name in workers:
-            known |= {variable(f"workers.{name}.{field.name}") for field in fields(WorkerConfig)}
-        tables = (f"{PREFIX}_WORKERS_", f"{PREFIX}_FLOWER_")
-        for name in sorted(self.environ):
-            if name.startswith(tables) and name.removesuffix("_FILE") not in known:
-                self.problem(name, "is the variable of no setting; see `task-server config show`")
+            tables |= {variable(f"workers.{name}.{field.name}") for field in fields(WorkerConfig)}
+        top = {variable(field.name) for field in fields(Config) if "kind" in field.metadata}
+        prefixes = (f"{PREFIX}_WORKERS_", f"{PREFIX}_FLOWER_")
+        rest = []
+        for name in sorted(set(self.environ) - OTHERS):
+            if not name.startswith(prefixes):
+                rest.append(name)
+            elif name.removesuffix("_FILE") not in tables:
+                close = suggestion(name, tables)
+                self.problem(
+                    name,
+                    f"is the variable of no setting{close or '; see `task-server config show`'}",
+                )
+        for name, right in misspelt(rest, top).items():
+            self.problem(name, f"is the variable of no setting; did you mean {right}?")
+
+
+def _checked(kind: Kind, raw: Any) -> Any:
+    """Return what *kind* makes of *raw*, which may hold whatever TOML and a system allow."""
+    if isinstance(raw, str):
+        try:
+            raw.encode()
+        except UnicodeEncodeError:
+            raise ValueError("it is not text in UTF-8") from None
+    return kind(raw)
 
 
 def _own_settings(argument: str) -> Iterator[str]:
