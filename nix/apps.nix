@@ -4,6 +4,7 @@
   pkgs,
   name,
   app,
+  impliedApp,
   environment,
   flowerEnvironment,
   images,
@@ -25,10 +26,13 @@ let
         name = "${name}-${command}";
         # Flower's environment has what `up` starts beside the workers.
         runtimeInputs = [ flowerEnvironment ] ++ servers ++ programs;
-        text = ''
-          export TASK_SERVER_APP="''${TASK_SERVER_APP:-${app}}"
-          exec task-server ${command} "$@"
-        '';
+        text =
+          lib.optionalString (impliedApp != null) ''
+            export TASK_SERVER_APP="''${TASK_SERVER_APP:-${impliedApp}}"
+          ''
+          + ''
+            exec task-server ${command} "$@"
+          '';
       };
     in
     {

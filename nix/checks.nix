@@ -101,7 +101,7 @@ in
   # The environment starts, and finds what it is made of.
   environment = check "environment" [ project.environment ] ''
     task-server config check
-    task-server worker gevent --print-argv
+    task-server worker gevent --app docket --print-argv
   '';
 
   pytest =

@@ -11,8 +11,8 @@
   revision,
   # When the source was committed, as Nix has it: YYYYMMDDhhmmss.
   created,
-  # The project's Celery app.
-  app,
+  # The project's Celery app, or null: the one that is found in the code.
+  impliedApp,
   # The virtual environments: of the workers, and of Flower.
   environment,
   flowerEnvironment,
@@ -111,9 +111,7 @@ let
           inherit (image) Cmd Healthcheck;
           Env = lib.mapAttrsToList (variable: value: "${variable}=${value}") (
             description.config.Env
-            // {
-              TASK_SERVER_APP = app;
-            }
+            // lib.optionalAttrs (impliedApp != null) { TASK_SERVER_APP = impliedApp; }
             // (image.Env or { })
             // variables
           );

@@ -34,6 +34,9 @@ rec {
 
     `app`: the project's Celery app, as `celery --app` takes it.
 
+    `impliedApp`: the app of images, of `nix run .#up` and of the shell where
+    TASK_SERVER_APP is not set; default, `app`. null: they look for it in the code.
+
     `pkgs` or `system`: the nixpkgs to build with; `system` takes ours.
 
     `name`: prefix of the names of environments and images; default, the
@@ -76,6 +79,7 @@ rec {
     {
       workspaceRoot,
       app,
+      impliedApp ? app,
       system ? throw "mkTaskServer: pass `pkgs`, or `system` for the nixpkgs of task-server",
       pkgs ? inputs.nixpkgs.legacyPackages.${system},
       name ? pyproject.project.name or "task-server",
@@ -170,7 +174,7 @@ rec {
           tag
           revision
           created
-          app
+          impliedApp
           environment
           flowerEnvironment
           code
@@ -193,7 +197,7 @@ rec {
           lib
           pkgs
           name
-          app
+          impliedApp
           workspace
           pythonSet
           ;
@@ -207,6 +211,7 @@ rec {
           pkgs
           name
           app
+          impliedApp
           settings
           workspace
           pythonSet

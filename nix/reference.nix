@@ -9,6 +9,8 @@
   inherit system;
   workspaceRoot = ../.;
   app = "docket";
+  # Nobody's project is taken for this one because a variable was forgotten.
+  impliedApp = null;
   # What the tests need beside the environment comes with the development group,
   # and Flower, which a worker's environment does without.
   developmentGroups = [

@@ -4,7 +4,7 @@
   lib,
   pkgs,
   name,
-  app,
+  impliedApp,
   workspace,
   pythonSet,
   # What the environment is made of, development groups included.
@@ -49,7 +49,8 @@ pkgs.mkShell {
   UV_PYTHON = "${environment}/bin/python";
   UV_PYTHON_DOWNLOADS = "never";
   UV_PROJECT_ENVIRONMENT = environment;
-  TASK_SERVER_APP = app;
+  # An attribute whose name is null is none.
+  ${if impliedApp == null then null else "TASK_SERVER_APP"} = impliedApp;
 
   shellHook = ''
     # Packages of another shell would win over the locked ones.

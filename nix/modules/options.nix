@@ -43,9 +43,11 @@ in
 
     app = mkOption {
       type = types.str;
-      default = "docket";
       example = "cl";
-      description = "The project's Celery app, as `celery --app` takes it.";
+      description = ''
+        The project's Celery app, as `celery --app` takes it. The module of
+        `lib.mkTaskServer` gives it; without that it must be named.
+      '';
     };
 
     code = mkOption {

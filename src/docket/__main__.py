@@ -25,7 +25,9 @@ def main() -> None:
     try:
         with ExitStack() as stack:
             if state.is_dir() and not any(name in os.environ for name in DATABASE_VARIABLES):
-                os.environ.update(stack.enter_context(running(Config(), state, os.environ)))
+                os.environ.update(
+                    stack.enter_context(running(Config(app="docket"), state, os.environ))
+                )
             # Django reads the environment when it imports the settings: what
             # is to be in it must be there by now.
             from django.core.management import execute_from_command_line  # noqa: PLC0415

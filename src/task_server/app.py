@@ -14,7 +14,7 @@ from typing import Any
 from task_server import project, transport, worker
 from task_server.decision import APP_VARIABLE, IMPORT_SECONDS, WORKER_VARIABLE, Decision
 from task_server.defaults import connection_defaults, worker_defaults
-from task_server.errors import TaskServerError
+from task_server.errors import ConfigError, Problem, TaskServerError
 from task_server.imports import bounded, explained
 from task_server.machine import this_machine
 from task_server.precedence import NUMBERS, settled
@@ -27,7 +27,10 @@ def prepared(environ: Mapping[str, str]) -> Any:
     With TASK_SERVER_WORKER (the launcher's decision) that process is a worker;
     without, it is Flower or one of Celery's own commands.
     """
-    name = environ.get(APP_VARIABLE, "docket")
+    name = environ.get(APP_VARIABLE)
+    if not name:
+        message = f"set {APP_VARIABLE} to the project's Celery app, as `task-server worker` does"
+        raise ConfigError([Problem("app", message)])
     frozen = environ.get(WORKER_VARIABLE)
     if frozen is None:
         with bounded(name, IMPORT_SECONDS), explained(name, environ):

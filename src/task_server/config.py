@@ -146,7 +146,9 @@ class Config:
     """Everything that is decided before a process starts."""
 
     app: str = setting(
-        "The project's Celery app, as `celery --app` takes it.", values.text, "docket"
+        "The project's Celery app, as `celery --app` takes it; unset, it is looked for.",
+        values.text,
+        "",
     )
     code: str | None = setting(
         "Folder of the project's code, put first on PYTHONPATH.", values.text, None

@@ -7,11 +7,19 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.parse import quote
 
+import pytest
 import redis
 
 from task_server import local
 
 from .conftest import Ended, Output, Program
+
+
+@pytest.fixture
+def program(program: Program) -> Program:
+    """Return the program in an environment that names the reference project."""
+    program.environ = {**program.environ, "TASK_SERVER_APP": "docket"}
+    return program
 
 
 def environ_of(program: Program) -> dict[str, str]:

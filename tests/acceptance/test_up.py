@@ -4,7 +4,16 @@ import json
 import signal
 import urllib.request
 
+import pytest
+
 from .conftest import Output, Program
+
+
+@pytest.fixture
+def program(program: Program) -> Program:
+    """Return the program in an environment that names the reference project."""
+    program.environ = {**program.environ, "TASK_SERVER_APP": "docket"}
+    return program
 
 
 def test_up_is_ready_in_order_and_stops_workers_before_servers(program: Program) -> None:

@@ -14,6 +14,7 @@ let
     (machine {
       services.task-server = {
         enable = true;
+        app = "docket";
       }
       // settings;
     }).config;
@@ -46,6 +47,7 @@ let
   known = {
     inherit
       lib
+      machine
       foreign
       project
       evaluated

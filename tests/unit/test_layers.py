@@ -16,7 +16,7 @@ SOURCE = Path(task_server.__file__).parent
 LAYERS = (
     {"errors", "values", "transport", "private_folder", "files", "variables"},
     {"config", "settings", "findings"},
-    {"loader", "decision", "cgroup", "folders", "reach", "imports"},
+    {"loader", "decision", "cgroup", "folders", "reach", "imports", "discovery"},
     {"profiles"},
     {"machine", "requirements", "argv", "defaults", "runtime", "probe", "precedence", "queues"},
     {"worker", "local", "process", "project", "flower_probe"},

@@ -105,7 +105,7 @@ def command(
     One line each: ok, info, warning or error, with the step that repairs it.
     Exits 0 without errors, 69 when only a server did not answer, else 78.
     """
-    config = resolved(path, app=app).config
+    config = resolved(path, need_app=look, app=app).config
     counts = _counts(config, workers)
     found = list(_findings(config, counts, stop_grace, look=look, live=timeout if live else None))
     if as_json:

@@ -12,7 +12,7 @@ import click
 
 from task_server import runtime
 from task_server.argv import decide
-from task_server.cli.options import MASK, app_option, config_option, resolved
+from task_server.cli.options import MASK, app_option, config_option, resolved, with_app
 from task_server.config import Config
 from task_server.defaults import Default, worker_defaults
 from task_server.errors import ConfigError
@@ -54,7 +54,12 @@ def show(worker: str | None, app: str | None, path: Path | None, *, as_json: boo
     With WORKER: the Celery settings that it starts with, the reason for each,
     and which of them the project's own settings override.
     """
-    found = resolved(path, app=app)
+    found = resolved(path, need_app=False, app=app)
+    if not found.config.app:
+        try:
+            found = with_app(found)
+        except ConfigError as error:
+            click.echo(f"Not compared with the project's own settings: {error}", err=True)
     if worker is None:
         chosen = _chosen(found.config)
         rows = [
@@ -82,7 +87,7 @@ def show(worker: str | None, app: str | None, path: Path | None, *, as_json: boo
 @config_option
 def check(app: str | None, path: Path | None) -> None:
     """Say nothing and exit 0 when the configuration is right, else tell every mistake."""
-    resolved(path, app=app)
+    resolved(path, need_app=False, app=app)
 
 
 def settings_of(config: Config) -> Iterator[tuple[str, Any]]:
@@ -152,6 +157,8 @@ def _project_app(config: Config) -> Any:
     """Return the project's Celery app, or None where it cannot be imported."""
     from task_server import project  # noqa: PLC0415 - imports Celery, which `config check` does not
 
+    if not config.app:
+        return None
     if config.code is not None:
         sys.path.insert(0, config.code)
     if config.settings_module is not None:

@@ -2,11 +2,14 @@
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import click
 
+from task_server.discovery import discover
 from task_server.imports import TRACEBACK_VARIABLE
 from task_server.loader import Resolved, find, resolve
 
@@ -26,7 +29,8 @@ app_option = click.option(
     "--app",
     envvar="TASK_SERVER_APP",
     show_envvar=True,
-    help="The project's Celery app, as `celery --app` takes it.  [default: docket]",
+    help="The project's Celery app, as `celery --app` takes it.  [default: that of manage.py, "
+    "or of the only package with celery.py]",
 )
 
 traceback_option = click.option(
@@ -48,16 +52,32 @@ state_option = click.option(
 )
 
 
-def resolved(path: Path | None, **given: Any) -> Resolved:
+def resolved(path: Path | None, *, need_app: bool = True, **given: Any) -> Resolved:
     """
     Return the configuration of *path* (or of this folder), with the options *given*.
 
-    An option is the same as its variable, so both go the same way.
+    An option is the same as its variable, so both go the same way. An app that
+    nobody names is looked for, and said; without *need_app* it may be empty.
 
     Raises:
         ConfigError: With every problem found.
     """
-    return resolve(path or find(Path.cwd()), environ_with(os.environ, **given))
+    found = resolve(path or find(Path.cwd()), environ_with(os.environ, **given))
+    return found if found.config.app or not need_app else with_app(found)
+
+
+def with_app(found: Resolved) -> Resolved:
+    """
+    Return *found* with the app of the project in this folder, and say how it was found.
+
+    Raises:
+        ConfigError: When there is none, or several.
+    """
+    one = discover(found.config, Path.cwd(), os.environ)
+    click.echo(f"app: {one.app}, found by {one.how}", err=True)
+    origins = MappingProxyType({**found.origins, "app": one.how})
+    code = found.config.code or one.code
+    return Resolved(replace(found.config, app=one.app, code=code, origins=origins), origins)
 
 
 def environ_with(environ: Mapping[str, str], **given: Any) -> dict[str, str]:

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import click
 
-from task_server.cli.options import app_option, config_option, resolved
+from task_server.cli.options import app_option, config_option, resolved, with_app
 from task_server.config import Config
+from task_server.discovery import SETTINGS_VARIABLE
 from task_server.errors import ConfigError, Problem
 from task_server.settings import explain as explain_setting
 
@@ -36,7 +37,10 @@ def explain(name: str, app: str | None, path: Path | None) -> None:
 
     Values of names that look like secrets are masked.
     """
-    folder = settings_folder(resolved(path, app=app).config)
+    found = resolved(path, need_app=False, app=app)
+    if not (found.config.app or found.config.settings_module or SETTINGS_VARIABLE in os.environ):
+        found = with_app(found)
+    folder = settings_folder(found.config)
     changes = explain_setting(name, folder, os.environ)
     if not changes:
         raise click.ClickException(f"no file of {folder} sets {name}; Django's default counts.")
@@ -56,7 +60,7 @@ def settings_folder(config: Config) -> Path:
     if config.code is not None:
         sys.path.insert(0, config.code)
     top = config.app.partition(":")[0].partition(".")[0]
-    module = config.settings_module or os.environ.get("DJANGO_SETTINGS_MODULE")
+    module = config.settings_module or os.environ.get(SETTINGS_VARIABLE)
     module = module or f"{top}.settings"
     try:
         spec = find_spec(module)

@@ -38,6 +38,32 @@ def test_code_that_is_not_mounted_is_named(
         assert "--volume" in worker.logs()
 
 
+@pytest.mark.parametrize("kind", ["worker", "prefork", "gevent", "flower"])
+def test_a_forgotten_variable_takes_nobodys_queue(
+    kind: str, images: dict[str, str], broker: Broker
+) -> None:
+    """
+    Without a project and without its name no container takes a task; it says how to name one.
+    """
+    with running(images[kind]) as container:
+        assert CONFIGURATION == container.wait()
+        assert "app: no Celery app was found in /opt/celery, which is empty" in container.logs()
+        assert "TASK_SERVER_APP" in container.logs()
+
+
+def test_the_only_project_in_the_code_is_found(
+    images: dict[str, str], old_readme: list[str], broker: Broker
+) -> None:
+    """
+    A forgotten variable does no harm where there is no doubt; the log says what was found.
+    """
+    named = [word for word in old_readme if not word.startswith("TASK_SERVER_APP")]
+    del named[named.index("--env")]
+    with running(*named, images["worker"]) as worker:
+        line = "app: cl, found by the only package of /opt/celery"
+        until(lambda: line in worker.logs(), "the line that says what was found")
+
+
 def test_media_that_cannot_be_written_are_named(
     images: dict[str, str], old_readme: list[str], broker: Broker, media: Path
 ) -> None:

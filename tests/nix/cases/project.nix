@@ -35,6 +35,16 @@
     expected = true;
   };
 
+  testTheImagesOfTheReferenceNameNoApp = {
+    expr = map (
+      one: lib.filter (lib.hasPrefix "TASK_SERVER_APP=") one.images.workerImage.arguments.config.Env
+    ) [ project foreign ];
+    expected = [
+      [ ]
+      [ "TASK_SERVER_APP=parish" ]
+    ];
+  };
+
   testNoWorkerCarriesFlower = {
     expr = map (one: one.flowerEnvironment.drvPath == one.environment.drvPath) [
       project

@@ -1,6 +1,7 @@
 # What the module refuses, and with which words.
 {
   lib,
+  machine,
   evaluated,
   worker,
   refusals,
@@ -16,6 +17,11 @@
       workers.bulk.prefetch_multiplier = 5;
     };
     expected = [ ];
+  };
+
+  testAMachineIsForNobodysProjectUntilItIsNamed = {
+    expr = fails (machine { services.task-server.enable = true; }).config.services.task-server.app;
+    expected = true;
   };
 
   testADrainLongerThanTheStopTimeoutIsRefused = {

@@ -29,6 +29,7 @@
       ];
       services.task-server = {
         enable = true;
+        app = "docket";
         database.createLocally = true;
         flower.enable = true;
         workers = {

@@ -35,6 +35,7 @@ let
       ];
       services.task-server = {
         enable = true;
+        app = "docket";
         mediaDir = "/sata";
         credentials.broker_url = "/etc/secrets/broker-url";
         credentials.result_backend = "/etc/secrets/broker-url";
