@@ -78,7 +78,9 @@ class WorkerConfig:
         "A task is ended after this; under gevent only where it yields.", values.seconds(1), None
     )
     soft_time_limit: float | None = setting(
-        "A task is told to stop after this (prefork only).", values.seconds(1), None
+        "A task is told to stop after this; under gevent only where it yields.",
+        values.seconds(1),
+        None,
     )
     drain_seconds: float = setting(
         "How long running tasks may go on after SIGTERM.", values.seconds(0, 7 * values.DAY), 30.0

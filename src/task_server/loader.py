@@ -277,12 +277,11 @@ class _Reader:
                     f"{setting}.concurrency",
                     "'auto' counts processors, which gevent does not use; give a number",
                 )
-            for name in ("soft_time_limit", "max_memory_per_child"):
-                if getattr(worker, name) is not None:
-                    self.problem(
-                        f"{setting}.{name}",
-                        "the gevent pool cannot enforce it; leave it out or use pool 'prefork'",
-                    )
+            if worker.max_memory_per_child is not None:
+                self.problem(
+                    f"{setting}.max_memory_per_child",
+                    "the gevent pool cannot enforce it; leave it out or use pool 'prefork'",
+                )
         if (
             worker.time_limit is not None
             and worker.soft_time_limit is not None

@@ -168,7 +168,7 @@ def test_every_problem_is_told_at_once(write: Write) -> None:
             concurrency = 0
             [workers.gevent]
             queues = []
-            soft_time_limit = 60
+            max_memory_per_child = "64M"
             """
         ),
         {"TASK_SERVER_WORKERS_PREFRK_CONCURRENCY": "4"},
@@ -176,7 +176,7 @@ def test_every_problem_is_told_at_once(write: Write) -> None:
 
     assert [
         "workers.gevent.queues",
-        "workers.gevent.soft_time_limit",
+        "workers.gevent.max_memory_per_child",
         "workers.mail.pool",
         "workers.mail.concurrency",
         "ap",

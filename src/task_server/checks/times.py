@@ -116,33 +116,35 @@ def _longest_retry(case: Case) -> tuple[float, str]:
 
 
 def soft_limits(case: Case) -> Iterator[Finding]:
-    """Name the soft time limits that a gevent worker would ignore."""
+    """Name the soft time limits that a gevent worker keeps only where tasks yield."""
     facts = case.facts
     gevent = [name for name, one in case.profiles.items() if one.worker.pool == "gevent"]
     if facts is None or not gevent:
         return
-    why = "the gevent pool has no signal to send, so it ignores soft time limits"
-    repair = "give the task's own calls a time-out (requests: timeout=), or a prefork worker"
+    why = (
+        "it comes where the task waits: one that computes, or blocks outside gevent, meets it late"
+    )
+    repair = "nothing, for tasks that wait for the network; those that compute: a prefork worker"
     everywhere = facts.chosen("task_soft_time_limit")
     if everywhere:
         yield Finding(
-            "warning",
+            "info",
             "task_soft_time_limit",
             f"{facts.whose('task_soft_time_limit')} is {everywhere:g} s; on {listed(gevent)} {why}",
             repair,
         )
         return
-    ignored = [
+    late = [
         task.name
         for task in facts.tasks
         if task.soft_time_limit is not None
         and any(task.queue is not None and case.takes(name, task.queue) for name in gevent)
     ]
-    if ignored:
+    if late:
         yield Finding(
-            "warning",
+            "info",
             "soft_time_limit",
-            f"{listed(ignored)} would go to {listed(gevent)}; {why}",
+            f"{listed(late)} would go to {listed(gevent)}; {why}",
             repair,
         )
 

@@ -1,0 +1,129 @@
+"""However a task ends, it fails or succeeds, and its place is free."""
+
+import gc
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from celery import Celery
+from celery.exceptions import SoftTimeLimitExceeded, TimeLimitExceeded
+from worker_child import Broker, Worker, eventually
+
+#: What a task may raise and Celery's tracer lets through, and under a prefork child would end it.
+WAYS = ("SystemExit", "KeyboardInterrupt", "GeneratorExit", "BaseException", "MemoryError")
+
+
+@pytest.fixture
+def app(broker: Broker) -> Iterator[Celery]:
+    """Whoever sends, and waits for results."""
+    sender = Celery("leaving", broker=broker.url, backend=broker.url)
+    yield sender
+    # Results unsubscribe when they are collected, which needs a Redis.
+    gc.collect()
+    sender.close()
+
+
+@pytest.fixture
+def worker(broker: Broker, start: Callable[..., Worker], request: Any) -> Worker:
+    """A gevent worker of two places."""
+    settings = getattr(request, "param", {})
+    environ = {"CELERY_RESULT_BACKEND": broker.url}
+    one = start("gevent", app="leaving", environ=environ, **settings)
+    one.hear("READY=1")
+    return one
+
+
+def lines(worker: Worker, word: str) -> list[str]:
+    """Return what tasks have said of *word*, sorted."""
+    found = [line for line in worker.log.read_text().splitlines() if line.startswith(f"{word} ")]
+    return sorted(found, key=lambda line: int(line.split()[1]))
+
+
+def test_a_task_that_raises_no_exception_fails_and_frees_its_place(
+    broker: Broker, app: Celery, worker: Worker
+) -> None:
+    """
+    SystemExit and its like, 18 times on two places: each task fails once, with its hooks, and
+    the worker goes on.
+    """
+    ways = [*WAYS, "gevent.Timeout"] * 3
+    said = [how.replace("gevent.Timeout", "<Timeout") for how in ways]
+    left = [
+        app.send_task("leaving.leave", (number, how)) for number, how in enumerate(ways, start=10)
+    ]
+    after = [app.send_task("leaving.nothing", (number,)) for number in range(6)]
+
+    assert list(range(6)) == [result.get(timeout=30) for result in after]
+    eventually(lambda: all(result.ready() for result in left))
+    assert {"FAILURE"} == {result.state for result in left}
+    told = [str(result.result) for result in left]
+    assert [True] * 18 == [
+        text.startswith(f"the task raised {how}") or (how, text) == ("MemoryError", str(number))
+        for number, (how, text) in enumerate(zip(said, told, strict=True), start=10)
+    ], told
+    assert {1} == set(worker.starts().values())
+    kinds = ["MemoryError" if how == "MemoryError" else "TaskError" for how in ways]
+    for word in ("hook", "signal"):
+        expected = [f"{word} {number} {kind}" for number, kind in enumerate(kinds, start=10)]
+        assert expected == lines(worker, word)
+    assert "its result is lost" not in worker.output()
+    eventually(lambda: broker.unacked() == 0)
+    eventually(lambda: (beat := worker.heartbeat()) and beat.active == 0)
+    assert 0 == broker.client.llen("celery")
+    worker.send(15)
+    assert 0 == worker.wait()
+
+
+def test_what_a_task_has_spawned_ends_no_worker(app: Celery, worker: Worker) -> None:
+    """
+    sys.exit in a greenlet or a thread of a task ends that one.
+    """
+    beside = app.send_task("leaving.beside", (1,))
+
+    assert beside.get(timeout=30) is None
+    assert 7 == app.send_task("leaving.nothing", (7,)).get(timeout=30)
+    assert worker.process.poll() is None
+
+
+def test_a_soft_limit_reaches_a_task_that_waits(app: Celery, worker: Worker) -> None:
+    """
+    That of the call, that of the task and that of the worker; what the task makes of it counts.
+    """
+    send = app.send_task
+    called = send("leaving.linger", (1, 30), soft_time_limit=1)
+    own = send("leaving.limited", (2, 30))
+    unaware = send("leaving.oblivious", (3, 30), soft_time_limit=1)
+
+    assert "in time" == called.get(timeout=20)
+    assert own.get(timeout=20) is None
+    with pytest.raises(SoftTimeLimitExceeded):
+        unaware.get(timeout=20)
+    assert ["soft 1", "soft 2"] == lines(worker, "soft")
+    eventually(lambda: worker.output().count("Soft time limit (1s) exceeded for leaving.") == 3)
+
+
+@pytest.mark.parametrize("worker", [{"soft_time_limit": 1, "time_limit": 3}], indirect=True)
+def test_a_task_in_time_hears_of_no_limit(broker: Broker, app: Celery, worker: Worker) -> None:
+    """
+    Nothing is thrown into a greenlet whose task has ended, nor into the next task's; the hard
+    limit ends what goes on after the soft one.
+    """
+    quick = [app.send_task("leaving.linger", (number, 0.9)) for number in range(20)]
+    long = app.send_task("leaving.linger", (20, 30))
+    overrun = app.send_task("leaving.overrun", (21, 30))
+
+    assert ["done"] * 20 == [result.get(timeout=60) for result in quick]
+    assert "in time" == long.get(timeout=20)
+    with pytest.raises(TimeLimitExceeded):
+        overrun.get(timeout=20)
+    assert ["soft 20", "soft 21"] == lines(worker, "soft")
+    eventually(lambda: broker.unacked() == 0)
+
+
+def test_a_task_that_computes_meets_its_soft_limit_when_it_waits(
+    app: Celery, worker: Worker
+) -> None:
+    """
+    Without a switch nothing can be raised; the first one is enough.
+    """
+    assert "late" == app.send_task("leaving.busy", (1, 2), soft_time_limit=1).get(timeout=20)
