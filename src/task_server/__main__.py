@@ -4,11 +4,16 @@ import os
 import sys
 from typing import NoReturn
 
-from task_server.errors import TaskServerError
+from task_server import early_stop
 
 
 def main() -> NoReturn:
     """Run the command line; an error is one message and an exit code, never a traceback."""
+    # Before anything else is imported: a container may be stopped as soon as it is started.
+    if sys.argv[1:2] == ["worker"]:
+        early_stop.watch()
+    from task_server.errors import TaskServerError  # noqa: PLC0415
+
     try:
         sys.exit(_run(sys.argv[1:]))
     except TaskServerError as error:

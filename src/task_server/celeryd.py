@@ -10,8 +10,7 @@ arguments; the app is `task_server.app`.
 import os
 import sys
 
-from celery import maybe_patch_concurrency
-
+from task_server import again, early_stop
 from task_server.decision import APP_VARIABLE, IMPORT_SECONDS, WORKER_VARIABLE, Decision
 from task_server.imports import Watch, end, failure, is_own, print_traceback
 
@@ -23,6 +22,8 @@ def main(arguments: list[str]) -> None:
     # Celery looks for --pool in the arguments and patches the standard library
     # for gevent. Nothing that holds on to a socket or a lock may be imported
     # before, so the imports stand below.
+    from celery import maybe_patch_concurrency  # noqa: PLC0415
+
     maybe_patch_concurrency(arguments)
     watch.patched()
 
@@ -58,4 +59,9 @@ def _import_seconds() -> float:
 
 
 if __name__ == "__main__":
+    again.remember(os.environ)
+    early_stop.end_in_peace()
+    early_stop.watch()
+    # The launcher has held them back since its end.
+    early_stop.release()
     main(sys.argv[1:])

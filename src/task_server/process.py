@@ -6,15 +6,19 @@ import sys
 from collections.abc import Mapping
 from typing import NoReturn
 
+from task_server import early_stop
 from task_server.argv import Command
 
 #: linux/prctl.h
 PR_SET_NO_NEW_PRIVS = 38
 
 
-def become(command: Command, environ: Mapping[str, str]) -> NoReturn:
+def become(command: Command, environ: Mapping[str, str], *, hold_signals: bool = False) -> NoReturn:
     """
     Replace this process by *command*: one PID, and signals reach Celery itself.
+
+    With *hold_signals* those to stop reach it when it has handlers; the program
+    must release them (`early_stop`).
 
     Raises:
         OSError: When the system does not know what the command asks for.
@@ -23,6 +27,8 @@ def become(command: Command, environ: Mapping[str, str]) -> NoReturn:
         forgo_privileges()
     sys.stdout.flush()
     sys.stderr.flush()
+    if hold_signals:
+        early_stop.hold()
     os.execvpe(command.argv[0], list(command.argv), {**environ, **command.environ})  # noqa: S606 - no shell is meant
 
 

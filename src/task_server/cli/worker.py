@@ -74,4 +74,4 @@ def command(
         source="the environment of the worker",
     )
     environ = {**os.environ, TRACEBACK_VARIABLE: "1"} if show_traceback else os.environ
-    become(chosen, environ)
+    become(chosen, environ, hold_signals=True)

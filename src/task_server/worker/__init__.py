@@ -9,12 +9,20 @@ from typing import Any
 
 from celery import signals
 
-from task_server import queues
+from task_server import early_stop, queues
 from task_server.config import WorkerConfig
 from task_server.decision import APP_VARIABLE
 from task_server.errors import ConfigError
 from task_server.values import ALL_QUEUES
-from task_server.worker import children, connections, logs, lost, memory, put_aside
+from task_server.worker import (
+    children,
+    connections,
+    logs,
+    lost,
+    memory,
+    put_aside,
+    stop_signals,
+)
 from task_server.worker.databases import Databases
 from task_server.worker.drain import Drain
 from task_server.worker.heartbeat import Heart
@@ -39,7 +47,14 @@ def install(app: Any, worker: WorkerConfig, runtime_dir: Path) -> None:
     if os.environ.get("FORKED_BY_MULTIPROCESSING"):
         return
     heart = Heart(worker, runtime_dir, Notifier(os.environ))
-    drain = Drain(worker.drain_seconds, heart)
+    drain = Drain(worker.drain_seconds, heart, green=worker.pool == "gevent")
+    early_stop.before_leaving(heart.remove)
+
+    def take_over(controller: Any) -> None:
+        drain.node = controller.hostname
+        stop_signals.install(drain.on_signal)
+
+    stop_signals.instead_of_celerys(take_over)
     debts = Debts(drain.running_tags)
     debts.install()
     connections.install(worker.pool)

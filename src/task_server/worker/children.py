@@ -9,17 +9,25 @@ import ctypes
 import os
 import signal
 import sys
+from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
+from billiard import common as billiard_common
 from billiard import pool as billiard_pool
 from billiard import popen_fork as billiard_popen
 from celery import signals
 
+from task_server import early_stop
+
+common: Any = billiard_common
 pool: Any = billiard_pool
 popen: Any = billiard_popen
 
 PR_SET_PDEATHSIG = 1
+
+#: What undoes `leave_sigterm_to_main` in a process that a task forks.
+_undo: list[Callable[[], None]] = []
 
 
 def install() -> None:
@@ -32,6 +40,17 @@ def install() -> None:
     pool.TERM_SIGNAL = signal.SIGQUIT
     popen.TERM_SIGNAL = signal.SIGQUIT
     main = os.getpid()
+    launch = popen.Popen._launch  # noqa: SLF001
+
+    def launch_child(self: Any, process: Any) -> None:
+        # Until its own set-up a child leaves the signals to the main process, too.
+        early_stop.keep_over_fork[0] = os.getpid() == main
+        try:
+            launch(self, process)
+        finally:
+            early_stop.keep_over_fork[0] = False
+
+    popen.Popen._launch = launch_child  # noqa: SLF001
 
     def set_up(**_: Any) -> None:
         die_with(main)
@@ -67,7 +86,7 @@ def die_with(main: int) -> None:
 
 
 def leave_sigterm_to_main() -> None:
-    """Ignore SIGTERM in this child from now on."""
+    """Ignore SIGTERM in this child from now on; not in the processes that its tasks start."""
     reset = pool.reset_signals
 
     def reset_and_ignore(*args: Any, **kwargs: Any) -> None:
@@ -78,6 +97,31 @@ def leave_sigterm_to_main() -> None:
 
     # billiard sets its own handlers after the signal worker_process_init.
     pool.reset_signals = reset_and_ignore
+    # What ends the processes that a task starts with billiard.
+    popen.TERM_SIGNAL = signal.SIGTERM
+
+    def undo() -> None:
+        pool.reset_signals = reset
+        pool.TERM_SIGNAL = signal.SIGTERM
+        if signal.getsignal(signal.SIGTERM) is _ignore:
+            # What a child of stock Celery has, and hands on.
+            signal.signal(signal.SIGTERM, common._shutdown_cleanup)  # noqa: SLF001
+
+    _undo[:] = [undo]
+
+
+def _as_without_us() -> None:
+    """
+    Let a process that a task has forked end when it is terminated.
+
+    `multiprocessing` sends SIGTERM, and a Pool of it waits for its processes to end.
+    """
+    for undo in _undo:
+        undo()
+    _undo.clear()
+
+
+os.register_at_fork(after_in_child=_as_without_us)
 
 
 def _ignore(number: int, frame: FrameType | None) -> None:

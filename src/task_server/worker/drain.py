@@ -14,11 +14,13 @@ import time
 from types import FrameType
 from typing import Any, Protocol
 
+from celery import signals
 from celery.worker import state as worker_state
 
+from task_server import again, early_stop
 from task_server.worker.handback import InHand, cancel_scheduled, give_back, requeue
 from task_server.worker.heartbeat import Heart
-from task_server.worker.stop_signals import WakePipe
+from task_server.worker.stop_signals import WakePipe, restarts
 
 logger = logging.getLogger(__name__)
 
@@ -57,9 +59,11 @@ class Drain:
         done: Readable when nothing runs and nothing is held any more.
 
         tasks: The pool's tasks, once there is a pool.
+
+        node: Name of the worker, once it is known.
     """
 
-    def __init__(self, seconds: float, heart: Heart) -> None:
+    def __init__(self, seconds: float, heart: Heart, *, green: bool) -> None:
         self.wake = WakePipe()
         self.done = WakePipe()
         self.tasks: Tasks | None = None
@@ -67,8 +71,14 @@ class Drain:
         self._seconds = seconds
         self._heart = heart
         self._consumer: Any = None
-        self._asked: float | None = None
+        self.node: str | None = None
+        self._green = green
+        self._attached = False
+        self._restart = False
+        self._wished: float | None = None
+        self._news: list[tuple[str, str]] = []
         self._until: float | None = None
+        self._end = float("inf")
         self._began: float | None = None
         self._finished = False
 
@@ -93,32 +103,69 @@ class Drain:
 
     def on_signal(self, number: int) -> None:
         """Take note of the signal *number*; called in its handler."""
-        self.ask(signal.Signals(number).name, hurry=number == signal.SIGQUIT)
+        name = signal.Signals(number).name
+        if number == signal.SIGHUP and restarts():
+            if not self.asked:
+                self._restart = True
+                early_stop.at_the_end(again.start_again)
+                self.ask(name)
+            return
+        if self._restart:
+            # Who wants it to stop does not want it to start.
+            self._restart = False
+            early_stop.not_at_the_end()
+            self._wished = None
+        hurry = number == signal.SIGQUIT
+        cold = hurry or self._is_second_wish(time.monotonic())
+        self.ask(name, hurry=hurry, wish=True)
+        self._news.append((name, "Cold" if cold else "Warm"))
+        if not self._green and self._consumer is None:
+            # No loop turns that could tell it.
+            self._tell_news()
 
-    def ask(self, reason: str, *, hurry: bool = False) -> None:
+    def ask(self, reason: str, *, hurry: bool = False, wish: bool = False) -> None:
         """
-        Stop the worker; a second call, or *hurry*, stops the running tasks at once.
+        Stop the worker; a second *wish*, or *hurry*, stops the running tasks at once.
 
         It does not wait, and may be called in a signal handler.
         """
         now = time.monotonic()
-        if self._until is None or self._asked is None:
-            self._asked = now
+        second = self._is_second_wish(now)
+        if wish and self._wished is None:
+            self._wished = now
+        if not self._attached:
+            # It has taken nothing, and what it waits for may never come.
+            hurry = True
+        if self._until is None:
             self._until = now if hurry else now + self._seconds
-            self._heart.drain(reason, self._until)
-        elif hurry or now - self._asked >= SAME_WISH_SECONDS:
+            self._end = self._until + (FINISH_SECONDS if self._attached else LEAVE_SECONDS)
+            self._heart.drain(reason, self._until, restart=self._restart)
+        elif hurry or (wish and second):
             self._until = min(self._until, now)
-            self._heart.drain(f"{reason}, at once", self._until)
-        self._bound(self._until - now + FINISH_SECONDS)
+            self._end = min(self._end, now + FINISH_SECONDS)
+            self._heart.drain(f"{reason}, at once", self._until, restart=self._restart)
+        self._bound(self._end - now)
         if self._consumer is None:
             # No loop turns: the worker starts, or looks for Redis, and asks
             # for this flag every second.
             state.should_stop = os.EX_OK
         self.wake.wake()
 
+    def _is_second_wish(self, now: float) -> bool:
+        return self._wished is not None and now - self._wished >= SAME_WISH_SECONDS
+
+    def _tell_news(self) -> None:
+        """Send Celery's signal `worker_shutting_down` for each signal that came in."""
+        while self._news:
+            name, how = self._news.pop(0)
+            signals.worker_shutting_down.send(
+                sender=self.node, sig=name, how=how, exitcode=os.EX_OK
+            )
+
     def attach(self, consumer: Any) -> None:
         """Go with *consumer*, which is about to consume."""
         self._consumer = consumer
+        self._attached = True
 
     def detach(self) -> None:
         """
@@ -130,12 +177,16 @@ class Drain:
         """
         self._consumer = None
         if self._until is not None and not self._finished:
+            self._tell_news()
             state.should_stop = os.EX_OK
             self._bound(max(LEAVE_SECONDS, self._until - time.monotonic() + 1.0))
 
     def step(self) -> None:
         """Do what is to be done now; the loop calls it when woken and some times a second."""
-        if self._until is None or self._consumer is None or self._finished:
+        if self._until is None:
+            return
+        self._tell_news()
+        if self._consumer is None or self._finished:
             return
         assert self.tasks is not None  # noqa: S101 - the pool is there before the consumer
         if self._began is None:
@@ -215,16 +266,26 @@ class Drain:
         return bool(task_consumer and getattr(task_consumer.channel, "_in_poll", False))
 
     def _bound(self, seconds: float) -> None:
-        """End the process in *seconds* whatever it hangs in, and leave the rest to others."""
+        """
+        End the process in *seconds* whatever it hangs in, and leave the rest to others.
+
+        Never later than was promised at the first signal, whatever hangs before.
+        """
+        left = min(seconds, self._end - time.monotonic())
         signal.signal(signal.SIGALRM, self._give_up)
-        signal.setitimer(signal.ITIMER_REAL, seconds)
+        # Zero would disarm it.
+        signal.setitimer(signal.ITIMER_REAL, max(left, 0.01))
 
     def _give_up(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - signal's shape
         # A logger may be what it hangs in.
         os.write(
             2,
             b"task-server: the stop took too long and ends here; what is not handed back "
-            b"stays registered as unacked until the visibility timeout\n",
+            b"stays registered as unacked until the visibility timeout\n"
+            if self._attached
+            else b"task-server: the stop took too long and ends here; no task was taken\n",
         )
         self._heart.remove()
+        if self._restart:
+            again.start_again()
         os._exit(os.EX_OK)

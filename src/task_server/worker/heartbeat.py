@@ -67,6 +67,7 @@ class Heart:
         self._beaten = 0.0
         self._last: tuple[str, str, float] | None = None
         self._told_stopping = False
+        self._restarts = False
         self._complained = False
         atexit.register(self.remove)
         self.beat()
@@ -146,8 +147,13 @@ class Heart:
         self._last = (request.name, request.id, time.time())
         self._taken += 1
 
-    def drain(self, reason: str, until: float) -> None:
-        """Take note that the worker stops, by *until* at the latest; it writes nothing."""
+    def drain(self, reason: str, until: float, *, restart: bool = False) -> None:
+        """
+        Take note that the worker stops, by *until* at the latest; it writes nothing.
+
+        With *restart* systemd is not told, which would end what starts anew.
+        """
+        self._restarts = restart
         self._beat = replace(self._beat, state="draining", reason=reason, until=until)
 
     def beat_if_due(self) -> None:
@@ -236,7 +242,7 @@ class Heart:
 
     def _tell(self) -> None:
         beat = self._beat
-        if beat.state == "draining" and not self._told_stopping:
+        if beat.state == "draining" and not self._told_stopping and not self._restarts:
             self._told_stopping = True
             self.notifier.stopping()
         verdict = probe.judge(beat, probe.now())

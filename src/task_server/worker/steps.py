@@ -1,6 +1,7 @@
 """Where all of this is fastened to Celery's worker: its bootsteps."""
 
 import logging
+import signal
 from typing import Any, ClassVar
 
 from celery import bootsteps
@@ -12,7 +13,6 @@ from task_server.worker.drain import Drain
 from task_server.worker.handback import cancel_scheduled
 from task_server.worker.heartbeat import Heart
 from task_server.worker.reconnect import Debts
-from task_server.worker.stop_signals import install as install_signals
 
 logger = logging.getLogger(__name__)
 
@@ -33,15 +33,15 @@ class WorkerStep(bootsteps.StartStopStep):
     _timers: tuple[Any, ...] = ()
 
     def start(self, parent: Any) -> None:
-        """Take over the signals; Celery has set its own handlers by now, and has forked."""
-        install_signals(self.drain.on_signal)
+        """Take over what Celery has set up by now; it has forked."""
         Panel.data["shutdown"] = self._on_remote_shutdown
         self.heart.started(parent)
         if parent.hub is None:
             # gevent is imported where it is the pool, and nowhere else.
-            from task_server.worker.loop_gevent import GeventLoop  # noqa: PLC0415
+            from task_server.worker.loop_gevent import GeventLoop, show_stacks  # noqa: PLC0415
             from task_server.worker.pool_gevent import GeventTasks  # noqa: PLC0415
 
+            signal.signal(signal.SIGUSR1, show_stacks)
             self.drain.tasks = GeventTasks(parent)
             begun.tell_in_greenlets(parent.pool)
             self._loop = GeventLoop(self.drain, self._beat, self.heart.interval)
@@ -90,7 +90,7 @@ class WorkerStep(bootsteps.StartStopStep):
 
     def _on_remote_shutdown(self, state: Any, **_: Any) -> dict[str, str]:  # noqa: ARG002 - Celery's shape
         """Answer the remote control command `shutdown`, Flower's button for one."""
-        self.drain.ask("remote shutdown")
+        self.drain.ask("remote shutdown", wish=True)
         return {"ok": "draining"}
 
 

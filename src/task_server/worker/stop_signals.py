@@ -11,9 +11,11 @@ import os
 import signal
 from collections.abc import Callable
 from types import FrameType
+from typing import Any
 
-#: SIGTERM: docker stop, systemd, Swarm. SIGINT: Ctrl-C. SIGQUIT: hurry at once.
-STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
+from celery.apps import worker as celery_worker
+
+from task_server import again, early_stop
 
 
 class WakePipe:
@@ -40,10 +42,10 @@ class WakePipe:
 
 def install(notice: Callable[[int], None]) -> None:
     """
-    Have *notice* called with the number of each signal to stop.
+    Have *notice* called with the number of each signal to stop, or to start anew.
 
     It runs inside the handler and must not wait for anything. Celery installs
-    handlers of its own when the worker starts; call this afterwards.
+    handlers of its own when the worker starts; see `instead_of_celerys`.
     """
     main = os.getpid()
 
@@ -52,5 +54,34 @@ def install(notice: Callable[[int], None]) -> None:
         if os.getpid() == main:
             notice(number)
 
-    for number in STOPPING:
-        signal.signal(number, handle)
+    for number in early_stop.STOPPING:
+        early_stop.handled(number, handle)
+    # nohup has it ignored on a terminal; elsewhere it asks for a start anew, as in Celery,
+    # whose handler stays where a worker was started by Celery's own command.
+    ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    if restarts() or (again.possible() and not ignored):
+        early_stop.handled(signal.SIGHUP, handle)
+
+
+def restarts() -> bool:
+    """Whether SIGHUP asks for a start anew; on a terminal it says that the terminal is gone."""
+    return again.possible() and not os.isatty(1)
+
+
+def instead_of_celerys(install_ours: Callable[[Any], None]) -> None:
+    """
+    Let *install_ours* set the handlers where a worker of Celery sets its own, and gets itself.
+
+    Celery's cold shutdown fails before there is a consumer, and its restart runs
+    another program than the one that was started. SIGUSR1 and SIGUSR2 stay Celery's.
+    """
+    celerys: Any = celery_worker
+    celerys.install_worker_term_handler = install_ours
+    celerys.install_worker_term_hard_handler = _leave_it
+    celerys.install_worker_int_handler = _leave_it
+    if again.possible():
+        celerys.install_worker_restart_handler = _leave_it
+
+
+def _leave_it(*_: Any, **__: Any) -> None:
+    pass

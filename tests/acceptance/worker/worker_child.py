@@ -137,6 +137,8 @@ class Worker:
         self._socket.bind(str(address))
         environ = dict(os.environ)
         environ.update(settings.pop("environ", {}))
+        #: Such as `unshare`; the worker is its child then.
+        self._under = tuple(settings.pop("under", ()))
         settings = {"concurrency": 2, "prefetch_multiplier": 4, "drain_seconds": 20} | settings
         lines = [
             f'app = "{settings.pop("app", "proj")}"',
@@ -151,7 +153,10 @@ class Worker:
         config.write_text("\n".join(lines))
         with self.errors.open("wb") as errors:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "task_server", "worker", "w", "--config", str(config)],
+                [
+                    *self._under,
+                    *(sys.executable, "-m", "task_server", "worker", "w", "--config", str(config)),
+                ],
                 env={**environ, "PROJ_LOG": str(self.log), "NOTIFY_SOCKET": str(address)},
                 stderr=errors,
                 stdout=errors,
@@ -190,9 +195,20 @@ class Worker:
                 return True
         return True
 
+    @property
+    def pid(self) -> int:
+        """The main process, as it is seen from here."""
+        if not self._under:
+            return self.process.pid
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        return int(eventually(children.read_text).split()[0])
+
     def send(self, number: int) -> None:
         """Send *number* to the main process alone."""
-        self.process.send_signal(number)
+        if self._under:
+            os.kill(self.pid, number)
+        else:
+            self.process.send_signal(number)
 
     def send_group(self, number: int) -> None:
         """Send *number* to the main process and all its children, as a terminal does."""

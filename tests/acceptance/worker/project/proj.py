@@ -2,10 +2,12 @@
 
 import os
 import signal
+import subprocess
 import time
+from pathlib import Path
 
 from celery import Celery
-from celery.signals import task_failure, worker_ready
+from celery.signals import task_failure, worker_before_create_process, worker_ready
 from redis import Redis
 
 app = Celery("proj")
@@ -103,6 +105,18 @@ def kill(number: int) -> None:
     signal.pause()
 
 
+@app.task
+def blocked(number: int) -> None:
+    """Note which signals this process, and a program that it starts, hold back."""
+    with Path("/proc/self/status").open() as own:
+        mask = next(line for line in own if line.startswith("SigBlk")).split()[1]
+    started = ["grep", "SigBlk", "/proc/self/status"]
+    other = subprocess.run(started, capture_output=True, text=True, check=True).stdout.split()[1]
+    note(f"SigBlk own {mask}")
+    note(f"SigBlk started {other}")
+    work.run(number)
+
+
 HELD = []
 
 
@@ -119,3 +133,16 @@ if os.environ.get("PROJ_STUCK"):
     def get_stuck(sender, **_):
         """Take no message any more, as if the count of those in hand were wrong."""
         sender.task_consumer.channel.qos.can_consume = lambda: False
+
+
+FORKS = []
+
+if os.environ.get("PROJ_FORKING"):
+
+    @worker_before_create_process.connect
+    def fork_slowly(**_):
+        """Take a moment before the third child."""
+        FORKS.append(1)
+        if len(FORKS) == int(os.environ["PROJ_FORKING"]):
+            note("forking")
+            time.sleep(1)
