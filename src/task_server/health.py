@@ -11,7 +11,7 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from task_server import flower_probe, probe, runtime
+from task_server import flower_probe, probe, runtime, values
 from task_server.loader import find, load
 
 EXAMPLES = """\
@@ -45,6 +45,13 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     return 0 if (verdict.ready if options.ready else verdict.alive) else 1
 
 
+def _seconds(word: str) -> float:
+    try:
+        return float(values.seconds(1)(word))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
 def _parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
     config = environ.get("TASK_SERVER_CONFIG")
     stale = environ.get("TASK_SERVER_STALE", probe.Limits().stale)
@@ -64,7 +71,7 @@ def _parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--stale",
-        type=float,
+        type=_seconds,
         default=stale,
         metavar="SECONDS",
         help=f"a loop is stuck without a heartbeat for so long ({stale}) [TASK_SERVER_STALE]",

@@ -84,9 +84,9 @@ def explained(name: str, environ: Mapping[str, str]) -> Iterator[None]:
     """
     try:
         yield
-    except TaskServerError:
+    except (TaskServerError, KeyboardInterrupt):
         raise
-    except (Exception, SystemExit) as error:
+    except BaseException as error:  # gevent's Timeout and others are no Exception
         print_traceback(error, environ)
         raise failure(name, error) from error
 

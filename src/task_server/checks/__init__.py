@@ -9,5 +9,6 @@ the step that repairs it, and change nothing.
 from task_server.checks.facts import Case, Facts, TaskFacts
 from task_server.checks.live import live
 from task_server.checks.offline import offline
+from task_server.checks.workers import profile, used
 
-__all__ = ["Case", "Facts", "TaskFacts", "live", "offline"]
+__all__ = ["Case", "Facts", "TaskFacts", "live", "offline", "profile", "used"]

@@ -43,6 +43,19 @@ def broker(case: Case) -> Iterator[Finding]:
         )
 
 
+def eager(case: Case) -> Iterator[Finding]:
+    """Refuse a project whose tasks run where they are called."""
+    facts = case.facts or Facts()
+    if facts.chosen("task_always_eager"):
+        yield Finding(
+            "error",
+            "task_always_eager",
+            f"{facts.whose('task_always_eager')} is on: a task runs in the process that calls it, "
+            "and no worker ever gets one",
+            "remove it where workers are to run; it is for tests",
+        )
+
+
 def results(case: Case) -> Iterator[Finding]:
     """Look at where results go, and whether they ever leave."""
     facts = case.facts or Facts()
@@ -94,7 +107,6 @@ def pickle(case: Case) -> Iterator[Finding]:
         )
     if not accepted & PICKLE:
         return
-    danger = "whoever can write to Redis runs code as the user of the worker"
     # By this name only: Celery's own test misses the media type (5.7).
     if case.root and not case.force_root and "pickle" in accepted:
         yield Finding(
@@ -108,8 +120,10 @@ def pickle(case: Case) -> Iterator[Finding]:
         yield Finding(
             "warning",
             "accept_content",
-            f"{facts.whose('accept_content')} accepts pickle: {danger}",
-            "remove it; json is the default",
+            f"{facts.whose('accept_content')} accepts pickle: whoever can write to Redis runs code "
+            "as the user of the worker",
+            "let nobody else reach Redis (a password or an ACL, TLS, a network of its own); where "
+            "no task is called with pickle, remove it",
         )
 
 

@@ -85,6 +85,8 @@ class Case:
 
         facts: None when the project could not be imported, or was not to be.
 
+        unread: It was to be imported, and could not be.
+
         root: The workers run as root.
 
         force_root: C_FORCE_ROOT is set.
@@ -99,6 +101,7 @@ class Case:
     profiles: Mapping[str, Profile]
     counts: Mapping[str, int]
     facts: Facts | None = None
+    unread: bool = False
     root: bool = False
     force_root: bool = False
     stop_grace: float | None = None

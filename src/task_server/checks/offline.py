@@ -1,12 +1,13 @@
 """The rules that need no server, in the order of their lines."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from task_server.checks import content, database, delivery, routing, times
 from task_server.checks.facts import Case
 from task_server.findings import Finding
 
 RULES: tuple[Callable[[Case], Iterator[Finding]], ...] = (
+    content.eager,
     content.broker,
     content.results,
     content.pickle,
@@ -24,7 +25,36 @@ RULES: tuple[Callable[[Case], Iterator[Finding]], ...] = (
 )
 
 
+#: Rules whose answer is the project's as much as ours, and what they are about.
+OF_THE_PROJECT: Mapping[Callable[[Case], Iterator[Finding]], str] = {
+    content.broker: "broker",
+    content.results: "results",
+    content.pickle: "serializers",
+    content.connections: "connections",
+    routing.queues: "queues",
+    times.visibility: "visibility timeout",
+    times.soft_limits: "time limits",
+    delivery.delivery: "delivery",
+    delivery.stalls: "prefetch",
+    delivery.events: "events",
+    database.databases: "databases",
+}
+
+
 def offline(case: Case) -> Iterator[Finding]:
-    """Return what every rule finds in *case*."""
+    """
+    Return what every rule finds in *case*.
+
+    Where the project could not be read, what would rest on defaults instead of its
+    settings is not said.
+    """
     for rule in RULES:
-        yield from rule(case)
+        if not (case.unread and rule in OF_THE_PROJECT):
+            yield from rule(case)
+    if case.unread:
+        yield Finding(
+            "info",
+            "not checked",
+            f"{', '.join(OF_THE_PROJECT.values())}: they depend on the project, which could not "
+            "be read",
+        )

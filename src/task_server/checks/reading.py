@@ -17,6 +17,7 @@ NAMES = (
     "result_backend",
     "result_expires",
     "task_acks_late",
+    "task_always_eager",
     "redis_max_connections",
     "task_default_queue",
     "task_ignore_result",

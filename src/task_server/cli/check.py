@@ -3,28 +3,34 @@
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, replace
+from collections.abc import Callable, Iterable
+from contextlib import redirect_stdout
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
-from task_server.argv import decide, project_environ
-from task_server.cli.options import app_option, config_option, resolved
+from task_server.argv import project_environ
+from task_server.cli.options import (
+    Seconds,
+    app_option,
+    config_option,
+    resolved,
+    traceback_option,
+    unknown_worker,
+)
 from task_server.config import Config
-from task_server.errors import ConfigError
+from task_server.errors import ConfigError, TaskServerError
 from task_server.findings import Finding, exit_code
-from task_server.machine import this_machine
-from task_server.precedence import settled
-from task_server.profiles import Profile, profile_of
+from task_server.imports import TRACEBACK_VARIABLE, bounded, explained
 from task_server.transport import problem
 
 #: The colour of each level.
 COLOURS = {"ok": "green", "info": "cyan", "warning": "yellow", "error": "red"}
 
-#: The built-in worker that stands in for the two others in a single container.
-ALONE = "all"
+#: Of one kind of worker nobody runs more.
+MOST = 100_000
 
 
 @click.command(
@@ -55,18 +61,18 @@ Examples:
     envvar="TASK_SERVER_CHECK_WORKERS",
     show_envvar=True,
     help="A worker that runs, and how many of it; may be given again.  "
-    "[default: one of each but `all`]",
+    "[default: those described, and built-in ones for the project's other queues]",
 )
 @click.option(
     "--stop-grace",
-    type=click.FloatRange(0),
+    type=Seconds(0),
     envvar="TASK_SERVER_STOP_GRACE",
     show_envvar=True,
     help="Seconds from SIGTERM to SIGKILL (stop_grace_period, TimeoutStopSec).",
 )
 @click.option(
     "--timeout",
-    type=click.FloatRange(0, min_open=True),
+    type=Seconds(0.001, 3600),
     default=5.0,
     envvar="TASK_SERVER_CHECK_TIMEOUT",
     show_envvar=True,
@@ -80,6 +86,7 @@ Examples:
     show_envvar=True,
     help="Import the project, and look at its settings and tasks.",
 )
+@traceback_option
 @click.option(
     "--json",
     "as_json",
@@ -98,6 +105,7 @@ def command(
     live: bool,
     look: bool,
     as_json: bool,
+    show_traceback: bool,
 ) -> None:
     """
     Check the configuration, the project and, with --live, the servers.
@@ -105,114 +113,126 @@ def command(
     One line each: ok, info, warning or error, with the step that repairs it.
     Exits 0 without errors, 69 when only a server did not answer, else 78.
     """
+    if show_traceback:
+        os.environ[TRACEBACK_VARIABLE] = "1"
     config = resolved(path, need_app=look, app=app).config
-    counts = _counts(config, workers)
-    found = list(_findings(config, counts, stop_grace, look=look, live=timeout if live else None))
-    if as_json:
-        click.echo(json.dumps([asdict(finding) for finding in found]))
-    else:
-        _print(found)
-    sys.exit(exit_code(found))
+    given = _counts(config, workers)
+    progress = Progress(shown=sys.stderr.isatty() and not as_json)
+    # Not what stands there while the project is imported.
+    out = sys.stdout
 
+    def show(found: list[Finding]) -> None:
+        progress.end()
+        if as_json:
+            click.echo(json.dumps([asdict(finding) for finding in found]), file=out)
+        else:
+            _print(found, out)
+        out.flush()
 
-def _counts(config: Config, given: Iterable[str]) -> dict[str, int]:
-    """Return how many of each worker there are."""
-    counts: dict[str, int] = {}
-    for word in given:
-        name, _, number = word.partition("=")
-        if name not in config.workers:
-            known = ", ".join(config.workers)
-            raise click.BadParameter(
-                f"there is no worker {name!r}; there are {known}.", param_hint="--worker"
-            )
-        if number and not (number.isdecimal() and int(number)):
-            raise click.BadParameter(
-                f"{number!r} is not a number of workers; write {name}=2.", param_hint="--worker"
-            )
-        counts[name] = counts.get(name, 0) + int(number or 1)
-    return counts or {name: 1 for name in config.workers if name != ALONE}
+    def late(error: TaskServerError) -> None:
+        # In another thread: the one that imports may never come back.
+        show([Finding("error", "app", str(error), peer=True)])
+        os._exit(error.exit_code)
 
+    project, facts, found = _looked(config, progress, late) if look else (None, None, [])
+    from task_server import checks  # noqa: PLC0415 - imports Celery, as the project does
 
-def _findings(
-    config: Config,
-    counts: Mapping[str, int],
-    stop_grace: float | None,
-    *,
-    look: bool,
-    live: float | None,
-) -> Iterator[Finding]:
-    from task_server import checks  # noqa: PLC0415 - imports Celery
-
-    project: Any = None
-    facts = None
-    if look:
-        try:
-            project, facts = _import(config)
-            yield Finding("ok", "app", f"{config.app} can be imported ({len(facts.tasks)} tasks)")
-        except ConfigError as error:
-            yield from (Finding("error", one.setting, one.message) for one in error.problems)
-        except Exception as error:  # noqa: BLE001 - the project's own code raised it
-            yield Finding(
-                "error",
-                "app",
-                f"{config.app} cannot be imported: {type(error).__name__}: {error}",
-                f"see the traceback with: python -c 'import {config.app.partition(':')[0]}'",
-            )
+    counts = given or checks.used(config, facts)
     case = checks.Case(
         config=config,
-        profiles={name: _profile(config, name, facts) for name in counts},
+        profiles={name: checks.profile(config, name, facts) for name in counts},
         counts=counts,
         facts=facts,
+        unread=look and facts is None,
         root=os.geteuid() == 0,
         force_root=bool(os.environ.get("C_FORCE_ROOT")),
         stop_grace=stop_grace,
         unknown_kombu=problem(),
     )
-    yield from checks.offline(case)
-    if live is not None:
-        yield from checks.live(case, project, os.environ, live)
+    found.extend(checks.offline(case))
+    if live:
+        progress.say("asking the servers and this machine")
+        found.extend(checks.live(case, project, os.environ, timeout))
+    show(found)
+    sys.exit(exit_code(found))
 
 
-def _profile(config: Config, name: str, facts: Any) -> Profile:
-    """Return the worker *name* as it will be, with what the project itself sets."""
-    machine = this_machine()
-    profile = profile_of(config.workers[name], machine)
-    if facts is None:
-        return profile
-    own = {name: facts.values[name] for name in facts.own}
-    worker = settled(decide(config, profile, ""), own, machine).worker
-    assert isinstance(worker.concurrency, int)  # noqa: S101 - it was decided
-    assert worker.prefetch_multiplier is not None  # noqa: S101
-    return replace(
-        profile,
-        concurrency=worker.concurrency,
-        prefetch_multiplier=worker.prefetch_multiplier,
-        max_memory_per_child=worker.max_memory_per_child,
-    )
+class Progress:
+    """Says on a terminal what takes its time, in one line that goes away."""
+
+    def __init__(self, *, shown: bool) -> None:
+        self._shown = shown
+
+    def say(self, what: str) -> None:
+        """Put *what* in the place of what was said before."""
+        if self._shown:
+            click.echo(f"\r\033[K{what} ...", nl=False, err=True)
+
+    def end(self) -> None:
+        """Leave the line empty."""
+        if self._shown:
+            click.echo("\r\033[K", nl=False, err=True)
+
+
+def _counts(config: Config, given: Iterable[str]) -> dict[str, int]:
+    """Return how many of each worker there are, if that is given."""
+    counts: dict[str, int] = {}
+    for word in given:
+        name, _, number = word.partition("=")
+        if name not in config.workers:
+            raise click.BadParameter(unknown_worker(config, name), param_hint="--worker")
+        if number and not (number.isdecimal() and 0 < int(number[:7]) <= MOST):
+            raise click.BadParameter(
+                f"{number[:20]!r} is not a number of workers; write {name}=2.",
+                param_hint="--worker",
+            )
+        counts[name] = counts.get(name, 0) + int(number[:7] or 1)
+    return counts
+
+
+def _looked(
+    config: Config, progress: Progress, late: Callable[[TaskServerError], None]
+) -> tuple[Any, Any, list[Finding]]:
+    """Import the project; return its app and what is known of it, or None and the reason."""
+    progress.say(f"importing {config.app}")
+    try:
+        # What the project prints is not the check's answer.
+        with (
+            redirect_stdout(sys.stderr),
+            bounded(config.app, config.import_seconds, late),
+            explained(config.app, os.environ),
+        ):
+            project, facts = _import(config)
+    except ConfigError as error:
+        return None, None, [Finding("error", one.setting, one.message) for one in error.problems]
+    except TaskServerError as error:
+        return None, None, [Finding("error", "app", str(error), peer=True)]
+    told = f"{config.app} can be imported ({len(facts.tasks)} tasks)"
+    return project, facts, [Finding("ok", "app", told)]
 
 
 def _import(config: Config) -> tuple[Any, Any]:
     """Import the project as a worker does, in this process's environment."""
-    from task_server import project  # noqa: PLC0415 - imports Celery
-    from task_server.checks.reading import LATE, read  # noqa: PLC0415
-
     # The modules of the project see what a worker's would.
     os.environ.update(project_environ(config, os.environ))
     for folder in (str(Path.cwd()), config.code):
         if folder is not None and folder not in sys.path:
             sys.path.insert(0, folder)
+    from task_server import project  # noqa: PLC0415 - imports Celery
+    from task_server.checks.reading import LATE, read  # noqa: PLC0415
+
     project.foresee(LATE)
     app = project.find(config.app)
     return app, read(app, os.environ, config.app)
 
 
-def _print(found: list[Finding]) -> None:
+def _print(found: list[Finding], out: TextIO) -> None:
     for finding in found:
         level = click.style(f"{finding.level:7}", fg=COLOURS[finding.level])
-        click.echo(f"{level}  {finding.setting}: {finding.text}")
+        click.echo(f"{level}  {finding.setting}: {finding.text}", file=out)
     errors = sum(finding.level == "error" for finding in found)
     warnings = sum(finding.level == "warning" for finding in found)
-    click.echo(f"{_number(errors, 'error')}, {_number(warnings, 'warning')}")
+    click.echo(f"{_number(errors, 'error')}, {_number(warnings, 'warning')}", file=out)
 
 
 def _number(count: int, noun: str) -> str:

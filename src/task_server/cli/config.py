@@ -12,7 +12,14 @@ import click
 
 from task_server import runtime
 from task_server.argv import decide
-from task_server.cli.options import MASK, app_option, config_option, resolved, with_app
+from task_server.cli.options import (
+    MASK,
+    app_option,
+    config_option,
+    resolved,
+    unknown_worker,
+    with_app,
+)
 from task_server.config import Config
 from task_server.defaults import Default, worker_defaults
 from task_server.errors import ConfigError
@@ -71,8 +78,7 @@ def show(worker: str | None, app: str | None, path: Path | None, *, as_json: boo
     elif worker in found.config.workers:
         rows = _celery_rows(found, worker)
     else:
-        known = ", ".join(found.config.workers)
-        raise click.BadParameter(f"there is no worker {worker!r}; there are {known}.")
+        raise click.BadParameter(unknown_worker(found.config, worker), param_hint="WORKER")
     if as_json:
         click.echo(json.dumps(rows, default=repr))
         return

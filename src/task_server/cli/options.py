@@ -9,9 +9,12 @@ from typing import Any
 
 import click
 
+from task_server import values
+from task_server.config import Config
 from task_server.discovery import discover
 from task_server.imports import TRACEBACK_VARIABLE
 from task_server.loader import Resolved, find, resolve
+from task_server.variables import suggestion, variable
 
 #: What is shown of a secret.
 MASK = "********"
@@ -41,6 +44,41 @@ traceback_option = click.option(
     show_envvar=True,
     help="Where the project's import fails, print the traceback as well.",
 )
+
+
+class Seconds(click.ParamType[float]):
+    """A number of seconds within bounds; neither infinite nor `nan`, which click's range takes."""
+
+    name = "seconds"
+
+    def __init__(self, minimum: float, maximum: float = values.LONGEST) -> None:
+        self._kind = values.seconds(minimum, maximum)
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Return *value* as a number, or fail with what is wrong with it."""
+        try:
+            return float(self._kind(value))
+        except ValueError as error:
+            self.fail(f"{error}.", param, ctx)
+
+
+def unknown_worker(config: Config, name: str) -> str:
+    """Return that there is no worker *name*, which there are, and where one is described."""
+    shown = values.shown(name)
+    close = suggestion(name, config.workers)
+    words = f"there is no worker {shown}; there are {', '.join(config.workers)}{close}"
+    try:
+        values.worker_name(name)
+    except ValueError:
+        return f"{words}."
+    return (
+        f"{words}. One more is described by [workers.{name}] in task-server.toml (or "
+        f"[tool.task-server.workers.{name}] in pyproject.toml), or by the variable "
+        f"{variable(f'workers.{name}.queues')}."
+    )
+
 
 state_option = click.option(
     "--state",

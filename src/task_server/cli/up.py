@@ -7,7 +7,13 @@ from pathlib import Path
 
 import click
 
-from task_server.cli.options import app_option, config_option, resolved, state_option
+from task_server.cli.options import (
+    app_option,
+    config_option,
+    resolved,
+    state_option,
+    unknown_worker,
+)
 from task_server.errors import TaskServerError
 from task_server.local import State, Supervisor
 from task_server.local.system import System
@@ -70,9 +76,7 @@ def command(
     names = workers or WORKERS
     unknown = [name for name in names if name not in config.workers]
     if unknown:
-        known = ", ".join(config.workers)
-        message = f"there is no worker {', '.join(unknown)}; there are {known}."
-        raise click.BadParameter(message, param_hint="--worker")
+        raise click.BadParameter(unknown_worker(config, unknown[0]), param_hint="--worker")
     folder = State.open(state)
     with ExitStack() as stack:
         owner = folder.owner()

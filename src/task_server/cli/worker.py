@@ -9,7 +9,14 @@ import click
 
 from task_server import folders, requirements, runtime
 from task_server.argv import SECRET_VARIABLES, worker_command
-from task_server.cli.options import MASK, app_option, config_option, resolved, traceback_option
+from task_server.cli.options import (
+    MASK,
+    app_option,
+    config_option,
+    resolved,
+    traceback_option,
+    unknown_worker,
+)
 from task_server.errors import check_all
 from task_server.imports import TRACEBACK_VARIABLE
 from task_server.machine import this_machine
@@ -48,10 +55,7 @@ def command(
     """
     config = resolved(path, app=app).config
     if name not in config.workers:
-        known = ", ".join(config.workers)
-        raise click.BadParameter(
-            f"there is no worker {name!r}; there are {known}.", param_hint="NAME"
-        )
+        raise click.BadParameter(unknown_worker(config, name), param_hint="NAME")
     folder = runtime.folder(config, os.environ, os.getuid())
     chosen = worker_command(
         config,

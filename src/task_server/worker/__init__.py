@@ -71,7 +71,8 @@ def install(app: Any, worker: WorkerConfig, runtime_dir: Path) -> None:
         memory.freeze_before_fork()
     signals.worker_init.connect(_look_at_databases(heart), weak=False)
     if ALL_QUEUES in worker.queues:
-        signals.worker_init.connect(_take_every_queue(worker), weak=False)
+        signals.celeryd_after_setup.connect(_take_every_queue(worker), weak=False)
+    signals.celeryd_after_setup.connect(_warn_of_eager, weak=False)
     if worker.pool == "gevent":
         signals.worker_init.connect(_bound_database(worker.database_connections), weak=False)
 
@@ -107,10 +108,10 @@ def _look_at_databases(heart: Heart) -> Callable[..., None]:
 
 
 def _take_every_queue(worker: WorkerConfig) -> Callable[..., None]:
-    """Return the receiver of `worker_init`, which comes when the project's tasks are imported."""
+    """Return the receiver of a signal that comes when the project's tasks are imported."""
 
-    def take(sender: Any = None, **_: Any) -> None:
-        app, chosen = sender.app, sender.app.amqp.queues
+    def take(instance: Any = None, **_: Any) -> None:
+        app, chosen = instance.app, instance.app.amqp.queues
         seen = queues.seen(os.environ.get(APP_VARIABLE, ""), queues.django_settings())
         given = [name for name in worker.queues if name != ALL_QUEUES]
         names = dict.fromkeys([*queues.every(app, seen), *given])
@@ -129,6 +130,15 @@ def _take_every_queue(worker: WorkerConfig) -> Callable[..., None]:
             )
 
     return take
+
+
+def _warn_of_eager(conf: Any = None, **_: Any) -> None:
+    """Say that the project's tasks run where they are called, so that none comes here."""
+    if conf.task_always_eager:
+        logger.warning(
+            "task_always_eager is on in the project's settings: where they count, a task runs in "
+            "the process that calls it, and no worker ever gets one; it is for tests"
+        )
 
 
 def _bound_database(connections: int) -> Callable[..., None]:

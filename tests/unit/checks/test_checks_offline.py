@@ -229,7 +229,7 @@ TABLE: list[Row] = [
         ),
         "warning",
         "accept_content",
-        "json is the default",
+        "where no task is called with pickle, remove it",
     ),
     (
         "a serializer that is not accepted",
@@ -262,6 +262,14 @@ TABLE: list[Row] = [
         "error",
         "broker_url",
         "the broker is amqp://, and what",
+    ),
+    (
+        "tasks that run where they are called",
+        content.eager,
+        case(own(task_always_eager=True)),
+        "error",
+        "task_always_eager",
+        "CELERY_TASK_ALWAYS_EAGER of cl/settings/10-public.py is on: a task runs in the process",
     ),
     ("no broker", content.broker, case(own()), "error", "broker_url", "TASK_SERVER_BROKER_URL"),
     (
@@ -338,6 +346,7 @@ def test_a_rule_says_one_line(row: Row) -> None:
         (routing.queues, case()),
         (content.pickle, case(own(accept_content=["json"]))),
         (content.results, case(own(result_backend="redis://db", result_expires=3600))),
+        (content.eager, case(own(task_always_eager=False))),
         (content.results, case(own(result_backend="django-db", result_expires=None))),
         (content.results, case(own(result_backend="db+postgresql://db", result_expires=None))),
         (content.replaced, case(own(worker_concurrency=8), workers=PREFORK)),
@@ -431,3 +440,18 @@ def test_without_a_project_all_rules_run() -> None:
     What can be said without the project is said, and is right by default.
     """
     assert {"ok", "info"} == {one.level for one in offline(case())}
+
+
+def test_what_rests_on_a_project_that_could_not_be_read_is_not_said() -> None:
+    """
+    Only what the configuration alone says has a line, and which checks were not made.
+    """
+    found = list(offline(case(unread=True)))
+
+    assert {"info"} == {one.level for one in found}
+    assert {
+        "workers.prefork.drain_seconds",
+        "workers.gevent.drain_seconds",
+        "not checked",
+    } == {one.setting for one in found}
+    assert "queues, visibility timeout," in found[-1].message

@@ -43,3 +43,44 @@ def test_help_ends_in_examples(name: str) -> None:
     last = shown.output.rpartition("Examples:")[2]
     assert last != shown.output
     assert f"task-server {name}" in last
+
+
+ODD = (
+    "",
+    "nan",
+    "inf",
+    "1e400",
+    "-1",
+    "9" * 5000,
+    "\u0664",
+    "\udcff",
+    "a\nb",
+    "/dev/full",
+    "=",
+    "*",
+)
+
+
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [
+        pytest.param(command, option, id=f"{name} {option.name}")
+        for name, command in commands()
+        for option in command.params
+        if isinstance(option, click.Option) and not option.is_flag
+    ],
+)
+def test_an_odd_value_of_an_option_is_taken_or_wrong_usage(
+    command: click.Command, option: click.Option
+) -> None:
+    """
+    No value ends in a traceback, and no number is infinite or none.
+    """
+    required = ["x"] * sum(isinstance(one, click.Argument) for one in command.params)
+    for value in ODD:
+        try:
+            context = command.make_context("x", [f"{option.opts[0]}={value}", *required])
+        except click.UsageError:
+            continue
+        given = context.params[option.name or ""]
+        assert not isinstance(given, float) or 0 <= given < 10**8

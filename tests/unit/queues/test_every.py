@@ -15,7 +15,7 @@ from task_server.profiles import Machine, profile_of
 from task_server.queues import excluded
 
 PROJECT = """
-import json
+import json, sys
 from celery import Celery
 from celery.apps.worker import Worker
 from kombu import Queue
@@ -37,8 +37,11 @@ def plain():
 
 class Probe(Worker):
     def start(self):
+        self.on_start()
         consumed = app.amqp.queues.consume_from
-        print(json.dumps([sorted(consumed), consumed.get("declared", Queue()).routing_key]))
+        found = [sorted(consumed), consumed.get("declared", Queue()).routing_key]
+        # Celery's log has taken the other one.
+        print(json.dumps(found), file=sys.__stdout__)
 
 
 Probe.app = app

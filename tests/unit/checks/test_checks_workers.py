@@ -1,0 +1,42 @@
+"""Which workers a check is about, if nobody says which."""
+
+from collections.abc import Sequence
+
+import pytest
+from cases_of_checks import own
+
+from task_server.checks import Facts, TaskFacts, used
+from task_server.loader import load
+from task_server.queues import Seen
+
+BULK = {"TASK_SERVER_WORKERS_BULK_QUEUES": "batch1"}
+EVERYTHING = {"TASK_SERVER_WORKERS_BULK_QUEUES": "all"}
+GEVENT = {"TASK_SERVER_WORKERS_GEVENT_CONCURRENCY": "64"}
+WAITS = own((TaskFacts(name="docket.fetch", queue="io_bound"),))
+ELSEWHERE = own(task_default_queue="web")
+
+
+@pytest.mark.parametrize(
+    ("environ", "facts", "expected"),
+    [
+        ({}, own(), ["prefork"]),
+        ({}, WAITS, ["prefork", "gevent"]),
+        ({}, ELSEWHERE, ["prefork"]),
+        ({}, Facts(named={}, seen=(Seen("io_bound", "a.py:1", certain=True),)), ["gevent"]),
+        ({}, Facts(named={}, seen=(Seen("io_bound", "a.py:1", certain=False),)), ["prefork"]),
+        ({}, None, ["prefork", "gevent"]),
+        (BULK, None, ["bulk"]),
+        (BULK, own(), ["prefork", "bulk"]),
+        (BULK, ELSEWHERE, ["bulk"]),
+        (EVERYTHING, WAITS, ["bulk"]),
+        (GEVENT, own(), ["prefork", "gevent"]),
+        ({"TASK_SERVER_WORKERS_ALL_QUEUES": "all"}, WAITS, ["all"]),
+    ],
+)
+def test_the_workers_that_are_used(
+    environ: dict[str, str], facts: Facts | None, expected: Sequence[str]
+) -> None:
+    """
+    Those that are described, and built-in ones for queues of the project that these leave.
+    """
+    assert dict.fromkeys(expected, 1) == used(load(None, environ), facts)
