@@ -117,6 +117,11 @@ class Channel(redis.Channel):  # type: ignore[misc]
         """The complete key of the looks for messages of dead workers."""
         return f"{self.unacked_keys()[0]}.looks"
 
+    @property
+    def server_errors(self) -> tuple[type[Exception], ...]:
+        """What is raised when the server is gone; to Kombu each KeyError is such an error."""
+        return tuple(each for each in self.connection_errors if each is not KeyError)
+
     def bare_client(self) -> Any:
         """
         Return a client that takes complete keys; Kombu's prefixes only some commands.

@@ -175,7 +175,8 @@ for first = 0, last, queues do
 end
 
 -- Register. Two messages may have the same tag, for a producer wrote it: the
--- second gets one of its own, else one acknowledgement would forget both.
+-- second gets one of its own, else one acknowledgement would forget both. So
+-- does one with a tag that is not ASCII: it may be no text to the worker.
 if #chosen > 0 then
   local tags, known = {}, {}
   for number, one in ipairs(chosen) do
@@ -186,7 +187,7 @@ if #chosen > 0 then
     if one.reason then
       one.tag = 'unreadable:' .. me .. ':' .. now .. ':' .. number
       one.entry = '[' .. one.text .. ', null, null]'
-    elseif one.tag == '' or there[number] or known[one.tag] then
+    elseif there[number] or known[one.tag] or not one.tag:find('^[\1-\127]+$') then
       one.tag = me .. ':' .. now .. ':' .. number
     end
     known[one.tag] = true

@@ -2,9 +2,10 @@
 
 # ruff: noqa: SLF001 - Kombu's transports are made of private methods
 
+import logging
 from collections import deque
 from time import monotonic
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from kombu.utils.encoding import bytes_to_str
 from kombu.utils.json import loads
@@ -13,6 +14,9 @@ from task_server.transport.script import GIVE_BACK
 
 if TYPE_CHECKING:
     from task_server.transport.channel import Channel
+
+
+logger: Final = logging.getLogger(__name__)
 
 
 class Message(NamedTuple):
@@ -53,11 +57,12 @@ class Held(deque[Message]):
             channel.qos.registered.add(message.tag)
             try:
                 channel.connection._deliver(_decoded(message), message.queue)
-            except (*channel.connection_errors, channel.ResponseError):
+            except (*channel.server_errors, channel.ResponseError):
                 # Whatever the consumer has done there: not the message's fault.
                 raise
-            except Exception as error:  # noqa: BLE001 - one message stops no other
-                channel.qos.refuse(message.tag, error)
+            except Exception as error:
+                channel.qos.refuse(message.tag, f"{type(error).__name__}: {error}")
+                logger.debug("it cannot be delivered", exc_info=error)
             finally:
                 channel.qos.registered.discard(message.tag)
         return bool(count)

@@ -126,14 +126,13 @@ class QoS(redis.QoS):  # type: ignore[misc]
             virtual.QoS.ack(self, delivery_tag)
         self._tell_the_loop()
 
-    def refuse(self, delivery_tag: str, error: BaseException) -> None:
+    def refuse(self, delivery_tag: str, reason: str) -> None:
         """
-        Put a message aside that *error* keeps from being delivered.
+        Put a message aside that cannot be delivered for *reason*.
 
         Raises:
             One of the connection's errors.
         """
-        reason = f"{type(error).__name__}: {error}"
         try:
             unreadable.put_aside(self.channel, [delivery_tag], reason)
         except self.channel.ResponseError as refused:
@@ -143,7 +142,6 @@ class QoS(redis.QoS):  # type: ignore[misc]
             )
         if delivery_tag in self._delivered:
             virtual.QoS.ack(self, delivery_tag)
-        logger.debug("it cannot be delivered", exc_info=error)
         self._tell_the_loop()
 
     def _owe(self, delivery_tag: str, error: Exception) -> None:

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from celery import bootsteps
 from celery.worker.control import Panel
 
-from task_server.worker import begun, children, memory
+from task_server.worker import begun, children, memory, refuse
 from task_server.worker.absence import Absence
 from task_server.worker.drain import Drain
 from task_server.worker.handback import cancel_scheduled
@@ -51,6 +51,7 @@ class WorkerStep(bootsteps.StartStopStep):
             children.wrap_pool(parent.pool)
             self.drain.tasks = PreforkTasks(parent)
             begun.tell_before_children(parent.pool)
+            refuse.install_in_controller(parent)
         self.heart.beat()
 
     def register_with_event_loop(self, parent: Any, hub: Any) -> None:  # noqa: ARG002 - Celery's shape
@@ -109,6 +110,7 @@ class ConsumerStep(bootsteps.StartStopStep):
         super().__init__(parent, **kwargs)
         self._absence = Absence(self.heart)
         _beat_while_connecting(parent, self.heart, self._absence)
+        refuse.install_in_consumer(parent)
 
     def start(self, parent: Any) -> None:
         """Take note of the connection; the consumer is about to consume."""

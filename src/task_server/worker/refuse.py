@@ -1,0 +1,147 @@
+"""
+A message that Celery cannot make a task of ends no worker, and is not dropped.
+
+Celery's consumer drops what it does not understand, and what it does not expect
+(`timelimit: 7`) ends it: the message then goes back to the head of its queue and
+ends the next worker. Here such a message goes to the list of the unreadable
+ones, with the reason. The atomic transport keeps that list, and puts aside what
+fails before it comes to Celery; with Kombu's nothing is changed.
+"""
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from celery import signals
+from celery.worker import state as worker_state
+
+logger = logging.getLogger(__name__)
+
+state: Any = worker_state
+
+#: Time limits that most messages have.
+_NO_LIMITS = ((None, None), [None, None])
+
+#: Seconds that a time limit can have; NaN is no less.
+MOST_SECONDS = 1e12
+
+
+def install_in_consumer(consumer: Any) -> None:
+    """Let *consumer*, which does not consume yet, put aside what it would drop."""
+    for name, words in (
+        ("on_unknown_message", "it is no message of a task"),
+        ("on_invalid_task", "Celery refuses it"),
+    ):
+        setattr(consumer, name, _instead(consumer, getattr(consumer, name), words))
+    on_decode_error = consumer.on_decode_error
+
+    def undecoded(message: Any, error: Exception) -> Any:
+        if not refuse(message, f"its body cannot be decoded: {_named(error)}"):
+            on_decode_error(message, error)
+
+    consumer.on_decode_error = undecoded
+    if consumer.hub is None:
+        consumer.on_task_request = _guarded(consumer.on_task_request, _no_place)
+
+
+def install_in_controller(controller: Any) -> None:
+    """Let *controller*, which has a pool of processes, put aside what it cannot give to it."""
+    process, release = controller._process_task, controller._quick_release  # noqa: SLF001
+
+    def free_place(request: Any) -> None:
+        release()
+        # The pool knows the job already if it could not be written to a child.
+        for job in list(controller.pool._pool._cache.values()):  # noqa: SLF001
+            # Its id may be another's too.
+            if getattr(job._callback, "__self__", None) is request:  # noqa: SLF001
+                job.discard()
+
+    controller._process_task = _guarded(process, free_place)  # noqa: SLF001
+
+
+def refuse(message: Any, reason: str) -> bool:
+    """
+    Put *message* aside for *reason*; return False if its transport has no place for it.
+
+    Raises:
+        ConnectionError: Or another of the transport's, when Redis does not answer.
+    """
+    put_aside = getattr(getattr(message.channel, "qos", None), "refuse", None)
+    if put_aside is None:
+        return False
+    if not message.acknowledged:
+        put_aside(message.delivery_tag, reason)
+        message._state = "REJECTED"  # noqa: SLF001 - what message.reject() sets
+    return True
+
+
+def _instead(consumer: Any, original: Callable[..., Any], words: str) -> Callable[..., Any]:
+    """Return what takes the place of the consumer's method *original*."""
+
+    def put_aside(body: Any, message: Any, error: Exception | None = None) -> Any:
+        reason = f"{words}: {_named(error)}" if error else words
+        if refuse(message, reason):
+            signals.task_rejected.send(sender=consumer, message=message, exc=error)
+        else:
+            original(body, message, *((error,) if error else ()))
+
+    return put_aside
+
+
+def _guarded(process: Callable[[Any], Any], free_place: Callable[[Any], None]) -> Any:
+    """Return *process*, which gives a request to the pool, for requests of all kinds."""
+
+    def give(request: Any) -> Any:
+        try:
+            _look_at(request)
+            return process(request)
+        except Exception as error:
+            # To Kombu each KeyError is a lost connection.
+            if isinstance(error, request.connection_errors) and not isinstance(error, KeyError):
+                raise
+            if not refuse(request.message, f"it cannot be run: {_named(error)}"):
+                raise
+            logger.debug("%s cannot be run", request.id, exc_info=error)
+            request.acknowledged = True
+            state.task_ready(request)
+            free_place(request)
+
+    return give
+
+
+def _look_at(request: Any) -> None:
+    """
+    Refuse what the pool would take, and stumble over when it is too late.
+
+    Raises:
+        ValueError: With the field that is wrong.
+    """
+    limits = request.time_limits
+    if limits not in _NO_LIMITS:
+        if not isinstance(limits, list | tuple) or len(limits) != len(_NO_LIMITS[0]):
+            raise ValueError(f"timelimit {limits!r} is not two numbers of seconds")
+        if not all(map(_is_limit, limits)):
+            raise ValueError(f"timelimit {limits!r} is not two numbers of seconds")
+    if not isinstance(request.kwargs, dict):
+        raise ValueError(f"keyword arguments {request.kwargs!r} are no object")
+    embedded = getattr(request, "_Request__payload", (None,))[-1]
+    if embedded is not None and not isinstance(embedded, dict):
+        raise ValueError(f"callbacks {embedded!r} are no object")
+    if not isinstance(request.name, str):
+        raise ValueError(f"shadow {request.name!r} is not a text")
+    if not isinstance(request.id, str | int):
+        raise ValueError(f"id {request.id!r} is not a text")
+
+
+def _is_limit(value: Any) -> bool:
+    return value is None or (
+        isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < MOST_SECONDS
+    )
+
+
+def _no_place(request: Any) -> None:
+    """Free nothing: a greenlet that was not spawned has no place."""
+
+
+def _named(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"
