@@ -180,25 +180,28 @@ def _take_over(bound: int, aliases: int, *, wait: float, reuse: bool) -> "Pool":
     does before and after, so a connection is configured as ever.
     """
     from django.db.backends.postgresql import base  # noqa: PLC0415
+    from django.db.backends.signals import connection_created  # noqa: PLC0415
 
     from task_server.worker.green_gate import Gate  # noqa: PLC0415 imports gevent
     from task_server.worker.green_pool import Driver, Pool  # noqa: PLC0415
 
     engine: Any = base  # the stubs lack what the driver decides
+    real: Any = engine.DatabaseWrapper.Database
     driver: Driver
     if engine.is_psycopg3:
         from task_server.worker.green_psycopg3 import Psycopg3  # noqa: PLC0415 may be absent
 
-        driver = Psycopg3()
+        driver = Psycopg3(lambda: real.connect)
     else:
         from psycopg2 import extensions  # noqa: PLC0415 may be absent
 
         from task_server.worker import green_psycopg2  # noqa: PLC0415
 
         extensions.set_wait_callback(green_psycopg2.wait)
-        driver = green_psycopg2.Psycopg2()
+        driver = green_psycopg2.Psycopg2(lambda: real.connect)
     pool = Pool(driver, Gate(bound, aliases, wait), reuse=reuse)
-    engine.DatabaseWrapper.Database = _Driver(engine.Database, pool)
+    engine.DatabaseWrapper.Database = _Driver(real, pool)
+    connection_created.connect(pool.note_wrapper, dispatch_uid="task_server.green")
     return pool
 
 

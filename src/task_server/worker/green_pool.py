@@ -13,15 +13,20 @@ this process than the gate has places:
 - Connecting, resetting and ending run in greenlets of the pool, which nobody
   kills. A task killed while it waits for its connect leaves a good connection
   to the next task.
-- A connection that is collected with its dead greenlet gives its place back.
+- A connection whose greenlet has ended, or that is collected, gives its place
+  back: a thread that a project starts is a greenlet, and closes nothing.
+- A thread of the system (gevent's thread pool, asyncio's) asks the loop's
+  thread for a connection, and gives it back there.
 """
 
 import logging
 import os
 import select
 import time
+import weakref
 from collections.abc import Mapping
 from contextlib import suppress
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -47,6 +52,15 @@ END_SECONDS = 60.0
 
 Key = tuple[tuple[str, Any], ...]
 
+#: The greenlet for which a thread of the system works, if it is one's: what the
+#: thread asks for counts as that greenlet's second connection, which goes first.
+#: `None` is everywhere else.
+working_for: ContextVar[Any] = ContextVar("working_for", default=None)
+
+#: Threads of the system, and their locks, which gevent replaces.
+_thread_ident = monkey.get_original("_thread", "get_ident")
+_allocate_lock = monkey.get_original("_thread", "allocate_lock")
+
 
 @dataclass(slots=True, eq=False)
 class Lease:
@@ -60,6 +74,14 @@ class Lease:
     descriptor: int
     born: float
     idle_since: float = 0.0
+    #: The connection that a task has; None once it is back.
+    lent: "weakref.ref[Any] | None" = None
+    #: Django's wrapper around it, from its signal `connection_created`.
+    wrapper: "weakref.ref[Any] | None" = None
+    #: What the driver's `connect`, or what has wrapped it, returned; until it is handed out.
+    outer: Any = None
+    #: What the driver keeps to make the same again.
+    made: Any = None
 
 
 class Driver(Protocol):
@@ -68,14 +90,17 @@ class Driver(Protocol):
     name: str
     error: type[Exception]
 
-    def connect(self, params: Mapping[str, Any]) -> Any:
-        """Return a new raw connection; wait cooperatively."""
+    def flavour(self) -> Any:
+        """Return what two connections must share beside their parameters."""
+
+    def connect(self, params: Mapping[str, Any]) -> tuple[Any, Any]:
+        """Return a new raw connection and what Django's `connect` returned; wait cooperatively."""
 
     def fileno(self, raw: Any) -> int:
         """Return the socket of *raw*."""
 
     def adopt(self, raw: Any, params: Mapping[str, Any], lease: Lease, pool: "Pool") -> Any:
-        """Return the object a task gets; its `close` calls `pool.take_back`."""
+        """Return the object a task gets, `lease.outer` at first; its `close` gives it back."""
 
     def reset(self, raw: Any) -> bool:
         """Make *raw* as good as new; False if it cannot be used again."""
@@ -87,9 +112,9 @@ class Driver(Protocol):
         """Cancel what runs, and close the client's side."""
 
 
-def key_of(params: Mapping[str, Any]) -> Key | None:
+def key_of(params: Mapping[str, Any], flavour: Any = None) -> Key | None:
     """Return what two connections must share to be the same; None: never share."""
-    key = tuple(sorted(params.items()))
+    key = (*sorted(params.items()), ("", flavour))
     try:
         hash(key)
     except TypeError:
@@ -107,6 +132,9 @@ class Pool:
         #: Oldest first. At most the gate's limit, so a list is quick enough.
         self._idle: list[Lease] = []
         self._loop = gevent.get_hub().loop
+        self._thread = _thread_ident()
+        #: What each greenlet has, by its id, as long as it has something.
+        self._lent: dict[int, set[Lease]] = {}
         self._sweeping = False
         # Gevent's own poll would switch to another greenlet.
         self._poll = monkey.get_original("select", "poll")
@@ -124,21 +152,12 @@ class Pool:
             Exception: The driver's OperationalError when the server refuses,
                 or when no place came free (`Gate.acquire`).
         """
-        holder = id(gevent.getcurrent())
-        try:
-            self._gate.acquire(holder)
-        except NoPlaceError as error:
-            message = (
-                f"database_connections: {error}. Call django.db.connection.close() in tasks before "
-                "they wait for something else, or raise the setting."
-            )
-            raise self._driver.error(message) from None
-        # From here on the place belongs to the lease or to the greenlet below,
-        # and this greenlet may be killed at any switch.
-        key = key_of(params)
-        lease = self._ready(key, holder)
-        if lease is None:
-            lease = self._wait_for(key, params, holder)
+        greenlet = working_for.get() or gevent.getcurrent()
+        if _thread_ident() == self._thread:
+            lease = self._lease(params, greenlet)
+            self._watch_over(lease, greenlet)
+        else:
+            lease = self._from_loop(params, greenlet)
         raw, lease.raw = lease.raw, None
         try:
             return self._driver.adopt(raw, params, lease, self)
@@ -146,10 +165,95 @@ class Pool:
             self.take_back(lease, raw)
             raise
 
+    def note_wrapper(self, connection: Any, **_: Any) -> None:
+        """Take note of Django's wrapper around a connection; a receiver of its signal."""
+        # A proxy of an instrumentation may hide ours, or lack it.
+        lease = getattr(connection.connection, "_lease", None)
+        if isinstance(lease, Lease):
+            lease.wrapper = weakref.ref(connection)
+
     def take_back(self, lease: Lease, raw: Any) -> None:
         """Take *raw* from the task that closed it. Does not wait."""
         lease.raw = raw
+        lease.lent = lease.wrapper = None
+        if _thread_ident() == self._thread:
+            self._forget(lease)
+            gevent.spawn(self._tidy, lease)
+        else:
+            self._loop.run_callback_threadsafe(self._returned, lease)
+
+    def _returned(self, lease: Lease) -> None:
+        self._forget(lease)
         gevent.spawn(self._tidy, lease)
+
+    def _lease(self, params: Mapping[str, Any], greenlet: Any) -> Lease:
+        """Return a lease with a connection; in the loop's thread."""
+        holder = id(greenlet)
+        try:
+            self._gate.acquire(holder, greenlet)
+        except NoPlaceError as error:
+            message = (
+                f"database_connections: {error}. Call django.db.connection.close() in tasks before "
+                "they wait for something else, query nothing while a lock is held, or raise the "
+                "setting."
+            )
+            raise self._driver.error(message) from None
+        # From here on the place belongs to the lease or to the greenlet below,
+        # and this greenlet may be killed at any switch.
+        key = key_of(params, self._driver.flavour())
+        return self._ready(key, holder) or self._wait_for(key, params, holder)
+
+    def _watch_over(self, lease: Lease, greenlet: Any) -> None:
+        """Take *lease* back when *greenlet* ends."""
+        leases = self._lent.get(id(greenlet))
+        # The main greenlet cannot be linked to.
+        if leases is None and isinstance(greenlet, gevent.Greenlet):
+            leases = self._lent[id(greenlet)] = set()
+            greenlet.rawlink(self._ended)
+        if leases is not None:
+            leases.add(lease)
+
+    def _from_loop(self, params: Mapping[str, Any], greenlet: Any) -> Lease:
+        """Have the loop's thread fetch a lease, while this thread waits."""
+        done = _allocate_lock()
+        done.acquire()
+        found: list[Any] = []
+
+        def fetch() -> None:
+            try:
+                found.append(self._lease(params, greenlet))
+            except BaseException as error:  # noqa: BLE001 the thread raises it
+                found.append(error)
+            finally:
+                done.release()
+
+        self._loop.run_callback_threadsafe(gevent.spawn, fetch)
+        done.acquire()
+        if isinstance(found[0], BaseException):
+            raise found[0]
+        lease: Lease = found[0]
+        return lease
+
+    def _forget(self, lease: Lease) -> None:
+        holder = lease.holder or 0
+        leases = self._lent.get(holder)
+        if leases is None:
+            return
+        leases.discard(lease)
+        greenlet = None if leases else self._gate.greenlet(holder)
+        if greenlet is not None:
+            del self._lent[holder]
+            greenlet.unlink(self._ended)
+
+    def _ended(self, greenlet: Any) -> None:
+        """Take back what *greenlet*, which has ended, did not close; in the hub."""
+        for lease in self._lent.pop(id(greenlet), ()):
+            connection = None if lease.lent is None else lease.lent()
+            wrapper = None if lease.wrapper is None else lease.wrapper()
+            if wrapper is not None and wrapper.allow_thread_sharing:
+                continue  # another thread may use it: it is collected with its last user
+            if connection is not None:
+                connection.close()
 
     def lost(self, lease: Lease) -> None:
         """
@@ -159,7 +263,11 @@ class Pool:
         worker's loop is allowed.
         """
         with suppress(Exception):  # the loop is gone at the end of the process
-            self._loop.run_callback_threadsafe(gevent.spawn, self._end, lease)
+            self._loop.run_callback_threadsafe(gevent.spawn, self._collected, lease)
+
+    def _collected(self, lease: Lease) -> None:
+        self._forget(lease)
+        self._end(lease)
 
     def _ready(self, key: Key | None, holder: int) -> Lease | None:
         """Return an idle connection that certainly works, without a switch."""
@@ -219,9 +327,9 @@ class Pool:
         # parameters may stand on it.
         while self._gate.used + len(self._idle) > self._gate.limit and self._idle:
             self._finish(self._idle.pop(0))
-        raw = self._driver.connect(params)
+        raw, outer = self._driver.connect(params)
         descriptor = os.dup(self._driver.fileno(raw))
-        return Lease(key, holder, raw, descriptor, time.monotonic())
+        return Lease(key, holder, raw, descriptor, time.monotonic(), outer=outer)
 
     def _pop_idle(self, key: Key | None) -> Lease | None:
         # The last one used is the one whose caches are warm, and the others
@@ -239,6 +347,9 @@ class Pool:
 
     def _tidy(self, lease: Lease) -> None:
         """Make a returned connection ready for the next task, or end it."""
+        if lease.outer is not None:
+            # Never handed out. What `connect` made of it is not made again.
+            lease.outer, lease.key = None, None
         try:
             with gevent.Timeout(ANSWER_SECONDS):
                 young = time.monotonic() - lease.born < AGE_SECONDS

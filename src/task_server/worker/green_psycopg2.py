@@ -7,14 +7,18 @@ an exception.
 """
 
 import os
-from collections.abc import Mapping
+import select
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from types import FunctionType
 from typing import Any
-from weakref import WeakSet, finalize
+from weakref import WeakSet, finalize, ref
 
 import gevent
 import psycopg2
+from gevent import monkey
 from gevent import socket as green_socket
+from gevent._hub_local import get_hub_if_exists
 from psycopg2 import extensions
 
 from task_server.worker.green_pool import Lease, Pool
@@ -24,6 +28,9 @@ CANCEL_SECONDS = 5.0
 #: Seconds a connect may take to each host: psycopg 3's default. Under a callback
 #: psycopg2 knows none of its own, not even `connect_timeout`.
 CONNECT_SECONDS = 130
+
+#: Gevent's own would need a loop in each thread.
+_poll = monkey.get_original("select", "poll")
 
 
 def wait(connection: extensions.connection) -> None:
@@ -39,10 +46,8 @@ def wait(connection: extensions.connection) -> None:
             state = connection.poll()
             if state == extensions.POLL_OK:
                 return
-            if state == extensions.POLL_READ:
-                green_socket.wait_read(connection.fileno())
-            elif state == extensions.POLL_WRITE:
-                green_socket.wait_write(connection.fileno())
+            if state in (extensions.POLL_READ, extensions.POLL_WRITE):
+                wait_for_socket(connection.fileno(), write=state == extensions.POLL_WRITE)
             else:
                 message = f"psycopg2 returned the state {state!r}"
                 raise psycopg2.OperationalError(message)  # noqa: TRY301 as psycopg2 itself
@@ -54,6 +59,16 @@ def wait(connection: extensions.connection) -> None:
         raise
 
 
+def wait_for_socket(descriptor: int, *, write: bool) -> None:
+    """Wait until *descriptor* can be read or written; a thread without a loop waits itself."""
+    if get_hub_if_exists() is not None:
+        (green_socket.wait_write if write else green_socket.wait_read)(descriptor)
+        return
+    poll = _poll()
+    poll.register(descriptor, select.POLLOUT if write else select.POLLIN)
+    poll.poll()
+
+
 def cancel(connection: extensions.connection) -> None:
     """
     Ask the server to cancel the query of *connection*.
@@ -61,6 +76,9 @@ def cancel(connection: extensions.connection) -> None:
     libpq blocks while it asks, so that a thread of the hub does it. A second
     kill during the wait does not hurry it; the time is bounded.
     """
+    if get_hub_if_exists() is None:
+        _cancel(connection)
+        return
     asked = gevent.get_hub().threadpool.spawn(_cancel, connection)
     try:
         asked.wait(CANCEL_SECONDS)
@@ -99,6 +117,7 @@ class PooledConnection(extensions.connection):
 
     def _hand_out(self, lease: Lease, pool: Pool) -> None:
         self._lease, self._pool = lease, pool
+        lease.lent = ref(self)
         self._finalizer = finalize(self, pool.lost, lease)
         self._finalizer.atexit = False
 
@@ -157,22 +176,51 @@ class PooledConnection(extensions.connection):
 
 
 class Psycopg2:
-    """What the pool needs to know of psycopg2."""
+    """
+    What the pool needs to know of psycopg2.
+
+    A connection that is used again goes through *connect* as well, which does
+    not connect then: what has wrapped it sees each use, as without a pool.
+
+    Args:
+        connect: Returns what Django would call to connect. Asked each time,
+            for an instrumentation may wrap it whenever it likes.
+    """
 
     name = "psycopg2"
     error: type[Exception] = psycopg2.OperationalError
 
-    def connect(self, params: Mapping[str, Any]) -> Any:
-        """Return a new connection, without a lease yet."""
+    def __init__(self, connect: Callable[[], Callable[..., Any]]) -> None:
+        self._connect = connect
+
+    def flavour(self) -> Any:
+        """Return what connections must have in common beside their parameters: nothing."""
+        return None
+
+    def connect(self, params: Mapping[str, Any]) -> tuple[Any, Any]:
+        """Return a new connection, without a lease yet, and what *connect* made of it."""
         base = params.get("connection_factory")
         factory: Any = PooledConnection
         if base is not None:
             factory = type("PooledConnection", (PooledConnection, base), {})
         seconds = connect_seconds(params)
         late = psycopg2.OperationalError(f"connection timeout expired after {seconds:g} seconds")
+        made: list[Any] = []
+
+        def make(*args: Any, **kwargs: Any) -> Any:
+            made.append(factory(*args, **kwargs))
+            return made[0]
+
         with gevent.Timeout(seconds, late):
-            # Looked up at each call: an instrumentation may have wrapped it.
-            return psycopg2.connect(**{**params, "connection_factory": factory})
+            outer = self._connect()(**{**params, "connection_factory": make})
+        if not made:
+            outer.close()
+            message = (
+                "what wraps psycopg2.connect here replaces `connection_factory`, so that "
+                "database_connections could not be kept; leave that argument as it is"
+            )
+            raise psycopg2.NotSupportedError(message)
+        return made[0], outer
 
     def fileno(self, raw: Any) -> int:
         """Return the socket of the connection."""
@@ -180,14 +228,16 @@ class Psycopg2:
 
     def adopt(self, raw: Any, params: Mapping[str, Any], lease: Lease, pool: Pool) -> Any:
         """Hand the connection out under *lease*."""
-        if params.get("cursor_factory") is not None:
-            raw.cursor_factory = params["cursor_factory"]
+        outer, lease.outer = lease.outer, None
+        if outer is None:
+            connect = self._connect()
+            if _is_own(connect):
+                outer = raw
+                raw.cursor_factory = params.get("cursor_factory")
+            else:
+                outer = connect(**{**params, "connection_factory": lambda *_, **__: raw})
         raw._hand_out(lease, pool)  # noqa: SLF001 a class of this module
-        if type(raw).__module__ != __name__:
-            # An instrumentation returned a wrapper of its own, which we could
-            # not hand out a second time.
-            lease.key = None
-        return raw
+        return outer
 
     def reset(self, raw: Any) -> bool:
         """Make the session as good as new; False if it is in the middle of something."""
@@ -202,3 +252,8 @@ class Psycopg2:
     def destroy(self, raw: Any) -> None:
         """Close the client's side. What ran was cancelled when its wait ended."""
         raw._destroy()  # noqa: SLF001 a class of this module
+
+
+def _is_own(connect: Any) -> bool:
+    """Tell whether *connect* is psycopg2's own, which nothing has wrapped."""
+    return type(connect) is FunctionType and connect.__code__.co_filename == psycopg2.__file__

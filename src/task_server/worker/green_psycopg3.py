@@ -8,10 +8,10 @@ pool keeps the libpq connection (`PGconn`) alone. Each task gets a new
 that outlived its task cannot reach the next task.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
-from weakref import finalize
+from weakref import finalize, ref
 
 import gevent
 import psycopg  # type: ignore[import-not-found,unused-ignore]
@@ -40,8 +40,17 @@ class PooledConnection(psycopg.Connection[Any]):  # type: ignore[misc,unused-ign
 
     def _hand_out(self, lease: Lease, pool: Pool) -> None:
         self._lent = (lease, pool)
+        lease.lent = ref(self)
         self._finalizer = finalize(self, pool.lost, lease)
         self._finalizer.atexit = False
+
+    @property
+    def _lease(self) -> Lease | None:
+        return self._lent and self._lent[0]
+
+    def _attach(self, raw: Any) -> None:
+        self.pgconn = raw
+        self._closed = False
 
     def _detach(self) -> Any:
         raw, self.pgconn = self.pgconn, _dead()
@@ -74,32 +83,76 @@ class PooledConnection(psycopg.Connection[Any]):  # type: ignore[misc,unused-ign
             raise
 
 
+#: Classes of connections that an instrumentation has put in the place of psycopg's own.
+_kinds: dict[Any, Any] = {psycopg.Connection: PooledConnection}
+
+
+def _pooled(kind: Any) -> Any:
+    """Return the class of a connection that is of *kind* and of the pool."""
+    if kind not in _kinds:
+        _kinds[kind] = type("PooledConnection", (PooledConnection, kind), {})
+    return _kinds[kind]
+
+
 class Psycopg3:
-    """What the pool needs to know of psycopg 3; a raw connection is a `PGconn`."""
+    """
+    What the pool needs to know of psycopg 3; a raw connection is a `PGconn`.
+
+    Args:
+        connect: Returns what Django would call to connect. Asked each time,
+            for an instrumentation may wrap it whenever it likes.
+    """
 
     name = "psycopg"
     error: type[Exception] = psycopg.OperationalError
 
-    def connect(self, params: Mapping[str, Any]) -> Any:
-        """Return the libpq connection of a new connection."""
-        return PooledConnection.connect(**params)._detach()  # noqa: SLF001 a class of this module
+    def __init__(self, connect: Callable[[], Callable[..., Any]]) -> None:
+        self._connect = connect
+
+    def flavour(self) -> Any:
+        """Return what connections must have in common beside their parameters: who made them."""
+        return self._connect()
+
+    def connect(self, params: Mapping[str, Any]) -> tuple[Any, Any]:
+        """Return the libpq connection of a new connection, and the connection without it."""
+        outer = inner = self._connect()(**params)
+        while not issubclass(type(inner), psycopg.Connection):
+            inner = inner.__wrapped__
+        inner.__class__ = _pooled(type(inner))
+        return inner._detach(), outer  # noqa: SLF001 a class of this module
 
     def fileno(self, raw: Any) -> int:
         """Return the socket of the connection."""
         return int(raw.socket)
 
     def adopt(self, raw: Any, params: Mapping[str, Any], lease: Lease, pool: Pool) -> Any:
-        """Hand the connection out, in a new object, as `psycopg.connect` makes it."""
-        connection = PooledConnection(raw)
+        """Hand the connection out; in a new object, with what `connect` gave the first one."""
+        outer, lease.outer = lease.outer, None
+        connection = outer
+        if outer is None:
+            outer = connection = self._again(raw, params, lease.made)
+        elif not issubclass(type(outer), psycopg.Connection):
+            # A proxy, which cannot be made a second time: one use, as without a pool.
+            lease.key = None
+            while not issubclass(type(connection), psycopg.Connection):
+                connection = connection.__wrapped__
+        connection._attach(raw)  # noqa: SLF001 a class of this module
+        lease.made = type(connection), connection.cursor_factory, connection.server_cursor_factory
+        connection._hand_out(lease, pool)  # noqa: SLF001 a class of this module
+        return outer
+
+    @staticmethod
+    def _again(raw: Any, params: Mapping[str, Any], made: tuple[Any, Any, Any]) -> Any:
+        kind, cursor_factory, server_cursor_factory = made
+        connection = kind(raw)
         connection.autocommit = bool(params.get("autocommit", False))
         if row_factory := params.get("row_factory"):
             connection.row_factory = row_factory
-        if cursor_factory := params.get("cursor_factory"):
-            connection.cursor_factory = cursor_factory
+        connection.cursor_factory = cursor_factory
+        connection.server_cursor_factory = server_cursor_factory
         if context := params.get("context"):
             connection._adapters = AdaptersMap(context.adapters)  # noqa: SLF001 as psycopg does
         connection.prepare_threshold = params.get("prepare_threshold", 5)
-        connection._hand_out(lease, pool)  # noqa: SLF001 a class of this module
         return connection
 
     def reset(self, raw: Any) -> bool:

@@ -21,6 +21,7 @@ from typing import Any
 
 import django
 import gevent
+import gevent.lock
 from django.conf import settings
 from gevent.fileobject import FileObject
 
@@ -211,6 +212,76 @@ def collected(pool: Any) -> None:
     lost = failures([gevent.spawn(careless) for _ in range(OPTIONS["connections"] * 3)])
     gevent.sleep(0.1)
     gc.collect()
+    settle(pool)
+    say(failed=lost, used=pool._gate.used, answer=run(("SELECT 7", "default")))
+
+
+def locked(pool: Any) -> None:
+    """Tasks that query with a lock held, keep the connection, and want the lock again."""
+    import logging
+    import threading
+    import time
+
+    class ToDatabase(logging.Handler):
+        def emit(self, _: logging.LogRecord) -> None:
+            query()
+
+    log = logging.getLogger("locked")
+    log.propagate = False
+    log.setLevel("INFO")
+    log.addHandler(ToDatabase())
+    kinds = {"lock": threading.Lock, "semaphore": gevent.lock.Semaphore}
+    lock: Any = kinds.get(OPTIONS["lock"], threading.RLock)()
+
+    def say_it() -> None:
+        if OPTIONS["lock"] == "log":
+            log.info("something")
+        else:
+            with lock:
+                query()
+
+    def one() -> None:
+        try:
+            say_it()
+            gevent.sleep(0.2)
+            say_it()
+        finally:
+            close()
+
+    started = time.monotonic()
+    lost = failures([gevent.spawn(one) for _ in range(OPTIONS["tasks"])])
+    settle(pool)
+    say(failed=lost, used=pool._gate.used, seconds=time.monotonic() - started)
+
+
+def threads(pool: Any) -> None:
+    """Threads that query and close nothing; those of the system close, as theirs must."""
+    import threading
+
+    lost: list[str] = []
+
+    def one() -> None:
+        try:
+            query("SELECT pg_sleep(0.02)")
+        except django.db.Error as error:
+            lost.append(repr(error))
+
+    if OPTIONS["kind"] == "thread":
+        crew = [threading.Thread(target=one) for _ in range(12)]
+        gc.disable()
+        for thread in crew:
+            thread.start()
+        for thread in crew:
+            thread.join(20)
+    else:
+
+        def closing() -> None:
+            one()
+            close()
+
+        apart = gevent.get_hub().threadpool
+        apart.maxsize = 12
+        lost += failures([gevent.spawn(apart.apply, closing) for _ in range(24)])
     settle(pool)
     say(failed=lost, used=pool._gate.used, answer=run(("SELECT 7", "default")))
 

@@ -45,7 +45,7 @@ print(len(set(result.get(timeout=120))), result.completed_count())
 
 def test_512_tasks_of_a_celery_worker_share_20_connections(server: Server, redis_url: str) -> None:
     """
-    All end, on exactly 20 sessions, though Celery closes around each task.
+    All end, on the 15 sessions that are no reserve, though Celery closes around each task.
     """
     environ = {
         **os.environ,
@@ -76,5 +76,5 @@ def test_512_tasks_of_a_celery_worker_share_20_connections(server: Server, redis
 
     sessions, completed = map(int, done.stdout.split())
     assert 512 == completed
-    assert 20 == sampler.most
-    assert 20 == sessions
+    assert 15 == sampler.most
+    assert 15 == sessions

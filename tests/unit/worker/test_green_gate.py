@@ -4,6 +4,7 @@ Whose turn it is for a connection, without a server.
 
 import gevent
 import pytest
+from gevent.lock import RLock
 
 from task_server.worker.green_gate import Gate, NoPlaceError
 
@@ -92,3 +93,104 @@ def test_a_wait_without_progress_ends() -> None:
 
     with pytest.raises(NoPlaceError, match=r"all 1 connections .* 0\.05 seconds"):
         gate.acquire(2)
+
+
+@pytest.mark.parametrize(
+    ("limit", "each", "reserve"),
+    [(1, 1, 0), (2, 1, 1), (4, 1, 1), (20, 1, 5), (20, 2, 5), (3, 3, 0)],
+)
+def test_a_quarter_of_the_places_is_kept(limit: int, each: int, reserve: int) -> None:
+    """
+    At least one, but never a place that the aliases of one task need.
+    """
+    gate = Gate(limit, each, 60.0, patience=60.0)
+    tasks = [gevent.spawn(gate.acquire, number) for number in range(limit + 1)]
+    gevent.sleep(0)
+    served = sum(task.ready() for task in tasks)
+    gevent.killall(tasks)
+
+    assert reserve == gate.reserve
+    # The last one may ask for more, if a task may.
+    assert limit - reserve - (each - 1) == served
+
+
+def test_the_reserve_goes_to_those_in_turn_when_nothing_moves() -> None:
+    """
+    After a while without a place given back, one after the other gets one, up to the limit.
+    """
+    gate = Gate(8, 1, 60.0, patience=0.02)
+    tasks = [gevent.spawn(gate.acquire, number) for number in range(10)]
+    with gevent.Timeout(10):
+        gevent.joinall(tasks, count=8)
+    gevent.sleep(0.1)
+    served = [task.ready() for task in tasks]
+    gevent.killall(tasks)
+
+    assert [True] * 8 + [False] * 2 == served
+    assert 8 == gate.used
+
+
+def lock_and_places(gate: Gate, number: int, after: int = 0) -> list[int | NoPlaceError]:
+    """Run as many tasks that take a place with a lock held, keep it, and want the lock again."""
+    lock = RLock()
+    outcomes: list[int | NoPlaceError] = []
+
+    def task(number: int) -> None:
+        holder = id(gevent.getcurrent())
+        with lock:
+            try:
+                gate.acquire(holder, gevent.getcurrent())
+            except NoPlaceError as error:
+                outcomes.append(error)
+                return
+        gevent.sleep(0.01)
+        with lock:
+            outcomes.append(number)
+        gate.release(holder)
+
+    tasks = [gevent.spawn(task, one) for one in range(number)]
+    with gevent.Timeout(30):
+        gevent.joinall(tasks)
+    return outcomes
+
+
+@pytest.mark.parametrize("limit", [2, 8])
+def test_a_lock_of_the_application_is_no_deadlock(limit: int) -> None:
+    """
+    Who owns the lock gets a place of the reserve, and who holds a place the lock; all end well.
+    """
+    gate = Gate(limit, 1, 60.0, patience=0.05)
+    outcomes = lock_and_places(gate, 40)
+
+    assert list(range(40)) == sorted(outcomes)  # type: ignore[type-var]
+    assert (0, 0) == (gate.used, gate.waiting)
+
+
+def test_a_deadlock_that_no_reserve_solves_ends_with_an_error_that_names_it() -> None:
+    """
+    A wait ends, the rest of the tasks go on, and the gate is as before.
+    """
+    gate = Gate(1, 1, 60.0, patience=0.05)
+    outcomes = lock_and_places(gate, 3)
+    errors = [str(outcome) for outcome in outcomes if isinstance(outcome, NoPlaceError)]
+
+    assert 3 == len(outcomes)
+    assert errors
+    assert "all 1 connections are held by tasks that wait for a lock" in errors[0]
+    assert "which 1 of them want (at " in errors[0]
+    assert "test_green_gate.py" in errors[0]
+    assert (0, 0) == (gate.used, gate.waiting)
+
+
+def test_a_slow_task_is_no_deadlock() -> None:
+    """
+    As long as one who holds a place sleeps, no wait ends before its time.
+    """
+    gate = Gate(1, 1, 60.0, patience=0.02)
+    gate.acquire(id(sleeper := gevent.spawn(gevent.sleep, 60)), sleeper)
+    waiter = gevent.spawn(gate.acquire, 2)
+    gevent.sleep(0.3)
+
+    assert not waiter.ready()
+    assert gate.still > 0.2
+    gevent.killall([waiter, sleeper])

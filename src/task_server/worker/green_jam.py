@@ -1,0 +1,240 @@
+"""
+Who waits for whom: read off the stacks of greenlets that do not run.
+
+A re-entrant lock names its owner, so that a greenlet which stands in the
+`acquire` of one waits for that owner, for certain. A plain lock or semaphore
+names nobody: whether its owner is among those who wait is only likely.
+"""
+
+import gc
+import logging
+import traceback
+from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+from types import FrameType
+from typing import Any, Literal
+
+from gevent.lock import Semaphore
+
+#: Frames of one stack that are looked at, from the innermost on.
+DEPTH = 60
+#: Stacks in one report, of those who hold and of those who wait each.
+STACKS = 3
+#: Frames of one stack in a report.
+FRAMES = 8
+#: Where a task's own code is not, in the names of files.
+PLUMBING = (
+    *("/gevent/", "/django/", "/psycopg", "/task_server/worker/", "/logging/", "/threading.py"),
+    *("/celery/", "/contextlib.py", "/concurrent/", "/asgiref/"),
+)
+
+#: What a greenlet waits for: a place, a lock with an owner, a lock without one,
+#: something that leaves no frame (a semaphore, an event), anything else.
+Kind = Literal["place", "owned", "lock", "unseen", "other"]
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """What one greenlet waits for; *owner* is the id of a greenlet."""
+
+    kind: Kind
+    lock: Any = None
+    owner: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Jam:
+    """
+    What holds the connections up.
+
+    Attributes:
+        owners: Those who wait for a connection and own a lock that one who
+            holds a connection waits for.
+
+        is_closed: All who hold connections wait, over locks with an owner, for
+            one who waits for a connection.
+
+        is_likely: All wait for locks, whoever owns them, or some for a lock of
+            one who waits.
+
+        wants_search: All may wait for locks; a search through all objects tells.
+    """
+
+    owners: frozenset[int]
+    is_closed: bool
+    is_likely: bool
+    wants_search: bool
+    holders: Mapping[int, Any] = field(default_factory=dict)
+    waiting: AbstractSet[int] = frozenset()
+    waits: Mapping[int, Wait] = field(default_factory=dict)
+    greenlet: Callable[[int], Any] = lambda _: None
+
+    def reason(self, waiter: int) -> str:
+        """Return why *waiter* waits without end: the lock that it owns and who wants it."""
+        wanted = [(holder, wait) for holder, wait in self.waits.items() if wait.owner == waiter]
+        if not wanted:
+            return f"this one waits for a connection, like {len(self.waiting)} in all"
+        lock = describe(wanted[0][1].lock)
+        places = sorted({place(frames(self.holders.get(holder))) for holder, _ in wanted})
+        shown = ", ".join(places[:STACKS])
+        return f"this one owns it: {lock}, which {len(wanted)} of them want (at {shown})"
+
+    def let_holders_first(self) -> None:
+        """
+        Have each lock go next to one who holds a connection; no lock promises an order.
+
+        A semaphore of gevent has those who wait in a list, the next one first.
+        """
+        for wait in self.waits.values():
+            semaphore = getattr(wait.lock, "_block", wait.lock)
+            if isinstance(semaphore, Semaphore) and semaphore.linkcount() > 1:
+                for links in gc.get_referents(semaphore):
+                    if isinstance(links, list):
+                        links.sort(key=lambda link: _greenlet_of(link) not in self.holders)
+
+    def stacks(self) -> str:
+        """Return some stacks of those who hold connections and of those who wait for one."""
+        lines = []
+        waiting = sorted(self.waiting, key=lambda waiter: waiter not in self.owners)
+        for word, ids in (("holds a connection", self.holders), ("waits for one", waiting)):
+            for holder in list(ids)[:STACKS]:
+                stack = frames(self.greenlet(holder))
+                if stack:
+                    lines.append(f"{word}, and is at:")
+                    lines.append(_written(stack))
+        return "\n".join(lines)
+
+
+def look(
+    holders: Mapping[int, Any],
+    waiting: AbstractSet[int],
+    greenlet: Callable[[int], Any],
+    *,
+    search: bool = False,
+) -> Jam:
+    """
+    Return what holds up *holders* (greenlets, None where unknown) by their ids.
+
+    Args:
+        waiting: Who waits for a place.
+
+        greenlet: Returns a greenlet by its id, None where unknown.
+
+        search: Look also for semaphores that leave no frame, among all objects.
+    """
+    parked = _on_semaphores() if search else None
+    waits: dict[int, Wait] = {}
+    for holder, one in holders.items():
+        waits[holder] = Wait("place") if holder in waiting else _wait_of(one)
+        if waits[holder].kind == "unseen" and parked is not None:
+            waits[holder] = Wait("lock", parked[holder]) if holder in parked else Wait("other")
+    owners = {wait.owner for wait in waits.values() if wait.owner in waiting}
+    kinds = {wait.kind for wait in waits.values()}
+    ends = [_ends_in_place(holder, waits, waiting, greenlet) for holder in holders]
+    return Jam(
+        frozenset(owner for owner in owners if owner is not None),
+        bool(waits) and all(ends),
+        bool(owners) or (bool(waits) and kinds <= {"place", "owned", "lock"}),
+        "unseen" in kinds and "other" not in kinds,
+        holders,
+        waiting,
+        waits,
+        greenlet,
+    )
+
+
+def frames(greenlet: Any) -> list[FrameType]:
+    """Return the frames of *greenlet*, which does not run; the innermost first."""
+    found: list[FrameType] = []
+    frame = getattr(greenlet, "gr_frame", None)
+    while frame is not None and len(found) < DEPTH:
+        found.append(frame)
+        frame = frame.f_back
+    return found
+
+
+def place(stack: list[FrameType]) -> str:
+    """Return file, line and function of the task's own code."""
+    for frame in stack:
+        if not any(part in frame.f_code.co_filename for part in PLUMBING):
+            break
+    else:
+        if not stack:
+            return "an unknown place"
+        frame = stack[0]
+    code = frame.f_code
+    return f"{code.co_filename}:{frame.f_lineno} in {code.co_name}"
+
+
+def describe(lock: Any) -> str:
+    """Return what *lock* is: the handler of the log it belongs to, or its kind."""
+    for reference in list(getattr(logging, "_handlerList", ())):
+        handler = reference() if callable(reference) else reference
+        if handler is not None and getattr(handler, "lock", None) is lock:
+            return f"the lock of the log's handler {handler!r}"
+    return f"a lock ({type(lock).__module__}.{type(lock).__qualname__} at {id(lock):#x})"
+
+
+def _wait_of(greenlet: Any) -> Wait:
+    stack = frames(greenlet)[:6]
+    if not stack:
+        return Wait("other")
+    for frame in stack[:4]:
+        lock = frame.f_locals.get("self") if frame.f_code.co_name == "acquire" else None
+        if hasattr(lock, "_owner") and hasattr(lock, "_block"):
+            owner = lock._owner  # type: ignore[union-attr]  # noqa: SLF001 both kinds of RLock have it
+            if owner is not None:
+                return Wait("owned", lock, owner if isinstance(owner, int) else id(owner))
+    names = [(frame.f_code.co_filename, frame.f_code.co_name) for frame in stack]
+    if names[0][0].endswith("/gevent/thread.py"):
+        # A condition has a lock for each who waits, and an Event, a Queue and a
+        # Future a condition: those are no locks of the application.
+        inside = [name for file, name in names[1:] if file.endswith("/threading.py")]
+        if not inside or inside[:2] == ["wait", "acquire"]:
+            return Wait("lock", stack[0].f_locals.get("self"))
+        return Wait("other")
+    return Wait("other" if "/gevent/" in names[0][0] else "unseen")
+
+
+def _ends_in_place(
+    holder: int,
+    waits: Mapping[int, Wait],
+    waiting: AbstractSet[int],
+    greenlet: Callable[[int], Any],
+) -> bool:
+    """Tell whether *holder* waits, over any number of owned locks, for who waits for a place."""
+    seen: set[int] = set()
+    current = holder
+    while current not in waiting:
+        if current in seen:
+            return False  # locks of the application that wait for each other
+        seen.add(current)
+        wait = waits.get(current) or _wait_of(greenlet(current))
+        if wait.owner is None:
+            return False
+        current = wait.owner
+    return True
+
+
+def _on_semaphores() -> dict[int, Any]:
+    """Return the semaphore on which each greenlet waits, by the greenlet's id; slow."""
+    found: dict[int, Any] = {}
+    for thing in gc.get_objects():
+        if isinstance(thing, Semaphore) and thing.linkcount():
+            for links in gc.get_referents(thing):
+                if isinstance(links, list):
+                    found.update((_greenlet_of(link), thing) for link in links)
+    return found
+
+
+def _greenlet_of(link: Any) -> int:
+    """Return the id of the greenlet that *link*, its `switch`, wakes."""
+    return id(getattr(link, "__self__", link))
+
+
+def _written(stack: list[FrameType]) -> str:
+    summary = traceback.StackSummary.extract(
+        ((frame, frame.f_lineno) for frame in stack[:FRAMES]), lookup_lines=True
+    )
+    return "".join(reversed(summary.format())).rstrip()

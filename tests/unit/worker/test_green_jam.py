@@ -1,0 +1,76 @@
+"""
+Who waits for whom, read off stacks: on greenlets alone, with the locks that gevent makes.
+"""
+
+import subprocess
+import sys
+
+#: In a process of its own, for gevent patches it.
+SCRIPT = """
+from gevent import monkey
+monkey.patch_all()
+import queue, threading
+import gevent
+from gevent.lock import RLock, Semaphore
+from task_server.worker import green_jam
+
+def parked(wait):
+    one = gevent.spawn(wait)
+    gevent.sleep(0)
+    return one
+
+def taken(lock):
+    lock.acquire()
+    return lock
+
+def entered(lock):
+    def wait():
+        with lock:
+            pass
+    return wait
+
+greenlets = {
+    "threading.RLock": parked(entered(taken(threading.RLock()))),
+    "gevent RLock": parked(entered(taken(RLock()))),
+    "threading.Lock": parked(entered(taken(threading.Lock()))),
+    "threading.Semaphore": parked(threading.Semaphore(0).acquire),
+    "gevent Semaphore": parked(entered(Semaphore(0))),
+    "event": parked(threading.Event().wait),
+    "queue": parked(queue.Queue().get),
+    "sleep": parked(lambda: gevent.sleep(60)),
+}
+gevent.sleep(0.02)
+me = id(gevent.getcurrent())
+known = {id(one): one for one in greenlets.values()}
+jam = green_jam.look(known, {me}, known.get, search=True)
+for name, one in greenlets.items():
+    wait = jam.waits[id(one)]
+    print(name, wait.kind, wait.owner == me, sep=", ")
+print(sorted(jam.owners) == [me], jam.is_closed, jam.is_likely)
+only = {id(greenlets["threading.RLock"]): greenlets["threading.RLock"]}
+print(green_jam.look(only, {me}, only.get).is_closed)
+print(green_jam.look(only, set(), only.get).is_closed)
+"""
+
+
+def test_a_lock_names_its_owner_and_an_event_is_no_lock() -> None:
+    """
+    Both kinds of RLock name who owns them; locks and semaphores are told from what else waits.
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT], check=False, capture_output=True, text=True
+    )
+
+    assert [
+        "threading.RLock, owned, True",
+        "gevent RLock, owned, True",
+        "threading.Lock, lock, False",
+        "threading.Semaphore, lock, False",
+        "gevent Semaphore, lock, False",
+        "event, other, False",
+        "queue, other, False",
+        "sleep, other, False",
+        "True False True",
+        "True",
+        "False",
+    ] == done.stdout.splitlines(), done.stderr
