@@ -60,6 +60,8 @@ class Heartbeat:
         backlog_since: Since when messages wait, get no fewer, and none is
             taken although places are free; None otherwise.
 
+        lost: Tasks that hold a place and run nowhere, which cannot be.
+
         until: When the drain ends at the latest; None unless draining.
     """
 
@@ -86,6 +88,7 @@ class Heartbeat:
     queues: dict[str, int] = field(default_factory=dict)
     queues_seen: float | None = None
     backlog_since: float | None = None
+    lost: int = 0
     until: float | None = None
     reason: str | None = None
 
@@ -349,6 +352,8 @@ def _stuck(heartbeat: Heartbeat, now: Now, limits: Limits) -> str:
     if heartbeat.state == "starting" and heartbeat.connecting_since is None:
         since = now.monotonic - heartbeat.started
         return f"it has been starting for {since:.0f} s" if since > limits.start else ""
+    if heartbeat.lost and not heartbeat.free:
+        return f"{heartbeat.lost} tasks hold its places and run nowhere, and no place is free"
     if heartbeat.connected and heartbeat.backlog_since is not None:
         idle = now.monotonic - heartbeat.backlog_since
         if idle > limits.backlog:
@@ -376,6 +381,11 @@ def _unready(heartbeat: Heartbeat, now: Now) -> str:
         since = now.monotonic - heartbeat.connecting_since
         why = f" ({heartbeat.trouble})" if heartbeat.trouble else ""
         return f"Redis does not answer for {since:.0f} s{why}; a restart does not help"
+    if heartbeat.state == "ready" and heartbeat.lost:
+        return (
+            f"{heartbeat.lost} of {heartbeat.concurrency} places are held by tasks that run "
+            "nowhere; a restart frees them"
+        )
     if heartbeat.state == "ready" and heartbeat.missing:
         return f"{heartbeat.missing}; a restart does not help"
     return "" if heartbeat.state == "ready" else f"it is {heartbeat.state}"

@@ -47,6 +47,8 @@ def test_a_fresh_heartbeat_is_alive_and_ready() -> None:
         ({"monotonic": 4960.0, "pool": "gevent"}, False, "a task that computes"),
         ({"boot_id": "other"}, False, "before the machine started"),
         ({"backlog_since": 4930.0}, False, "takes nothing for 70 s although 9 messages wait"),
+        ({"lost": 4, "active": 4, "free": 0}, False, "4 tasks hold its places and run nowhere"),
+        ({"lost": 1}, True, "1 of 4 places are held by tasks that run nowhere"),
         ({"state": "starting", "started": 4870.0}, False, "starting for 130 s"),
         ({"state": "starting", "started": 4950.0, "monotonic": 4950.0}, True, "is starting"),
         ({"connected": False, "connecting_since": 1000.0}, True, "does not answer for 4000 s"),

@@ -25,6 +25,7 @@ from task_server.worker import (
 )
 from task_server.worker.databases import Databases
 from task_server.worker.drain import Drain
+from task_server.worker.foreign import ForeignJobs
 from task_server.worker.heartbeat import Heart
 from task_server.worker.notify import Notifier
 from task_server.worker.reconnect import Debts
@@ -62,7 +63,11 @@ def install(app: Any, worker: WorkerConfig, runtime_dir: Path) -> None:
     put_aside.install(app)
     parts = {"drain": drain, "heart": heart, "debts": debts}
     limit = worker.memory_limit if worker.pool == "gevent" else None
-    app.steps["worker"].add(type("TaskServer", (WorkerStep,), {**parts, "memory_limit": limit}))
+    foreign = ForeignJobs(drain.in_hand)
+    own = {"foreign": foreign, "memory_limit": limit}
+    heart.foreign = foreign
+    heart.in_hand = drain.in_hand
+    app.steps["worker"].add(type("TaskServer", (WorkerStep,), {**parts, **own}))
     app.steps["consumer"].add(type("TaskServerConsumer", (ConsumerStep,), dict(parts)))
     if worker.log_format == "json":
         logs.install()

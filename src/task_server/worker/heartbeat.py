@@ -8,10 +8,11 @@ import atexit
 import logging
 import os
 import time
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from celery.worker import state
 
@@ -19,8 +20,11 @@ from task_server import probe
 from task_server.config import WorkerConfig
 from task_server.worker.backlog import Backlog, Standstill
 from task_server.worker.databases import Databases
-from task_server.worker.handback import scheduled
 from task_server.worker.notify import Notifier
+from task_server.worker.places import Places
+
+if TYPE_CHECKING:
+    from task_server.worker.foreign import ForeignJobs
 
 logger = logging.getLogger(__name__)
 
@@ -57,6 +61,9 @@ class Heart:
             free=concurrency,
         )
         self._controller: Any = None
+        self.in_hand: Iterable[Any] = ()
+        self.foreign: ForeignJobs | None = None
+        self._places: Places | None = None
         self._consumer: Any = None
         self._backlog: Backlog | None = None
         self._standstill = Standstill()
@@ -82,9 +89,10 @@ class Heart:
         """Why the worker drains; None if it does not."""
         return self._beat.reason
 
-    def started(self, controller: Any) -> None:
-        """Take note of Celery's *controller*, which has its pool now."""
+    def started(self, controller: Any, running: Callable[[Iterable[Any]], list[Any]]) -> None:
+        """Take note of Celery's *controller*, which has its pool now, and who tells what runs."""
         self._controller = controller
+        self._places = Places(running)
         self._beat = replace(self._beat, node=controller.hostname)
         # They were looked at before there was a log.
         for line in self._lines:
@@ -188,15 +196,17 @@ class Heart:
                 probe.remove(self._path)
 
     def _count(self) -> None:
-        active = len(state.active_requests)
-        waiting = sum(request not in state.active_requests for request in state.reserved_requests)
-        if self._consumer is not None:
-            waiting += len(scheduled(self._consumer.timer))
+        jobs = self.foreign.running if self.foreign is not None else []
+        taken = {request for job in jobs for request in job.requests}
+        active = len(state.active_requests) + len(jobs)
+        # Whatever holds a task back: its time, its rate, a full pool, a batch.
+        waiting = sum(
+            request not in state.active_requests and request not in taken
+            for request in self.in_hand
+        )
         concurrency = self._beat.concurrency
         if self._controller is not None:
-            pool = self._controller.pool
-            # Celery 5.6 counts the running greenlets as num_processes.
-            concurrency = pool.limit if pool.is_green else pool.num_processes
+            concurrency = self._controller.pool.num_processes
         last = self._last
         self._beat = replace(
             self._beat,
@@ -204,6 +214,7 @@ class Heart:
             reserved=waiting,
             concurrency=concurrency,
             free=max(0, concurrency - active),
+            lost=self._places.lost(state.active_requests, self._beaten) if self._places else 0,
             processed=max(0, state.all_total_count[0] - active),
             last_task=last and {"name": last[0], "id": last[1], "time": last[2]},
         )

@@ -7,11 +7,12 @@ from typing import Any
 import gevent
 from billiard.einfo import ExceptionInfo
 from celery.app.trace import TraceInfo
-from celery.exceptions import TaskError
+from celery.exceptions import TaskError, TimeLimitExceeded
 from celery.states import FAILURE
 from celery.worker.state import task_ready
 from gevent import GreenletExit
 
+from task_server.worker.foreign import ForeignJobs, request_of
 from task_server.worker.limits_gevent import Limits, taken_from
 
 logger = logging.getLogger(__name__)
@@ -24,7 +25,7 @@ Result = tuple[int, Any, Any]
 
 class GeventTasks:
     """
-    The tasks of *controller*, a worker with the gevent pool.
+    The tasks of *controller*, a worker with the gevent pool, and the *foreign* jobs in it.
 
     Celery takes a killed greenlet for one that succeeded and acknowledges its
     message, and of one that ended by anything else than an Exception it hears
@@ -32,11 +33,13 @@ class GeventTasks:
     interrupted counts, and whatever a task raises, its request is told.
     """
 
-    def __init__(self, controller: Any) -> None:
+    def __init__(self, controller: Any, foreign: ForeignJobs) -> None:
         self._pool = controller.pool
+        self._foreign = foreign
         self._refused: set[str] = set()
         self._stopping: dict[str, Any] = {}
         _survive_exits()
+        _count_places(controller.pool)
         apply_async = controller.pool.apply_async
 
         def apply(
@@ -44,7 +47,7 @@ class GeventTasks:
         ) -> Any:
             request = request_of(options)
             if request is None:
-                return apply_async(target, args, kwargs, **options)
+                return self._apply_foreign(apply_async, target, args, kwargs, options)
             run = Run(self, request, target, *taken_from(options, controller.pool))
             run.accept = options.get("accept_callback")
             options |= {"accept_callback": run.accepted, "callback": run.ended}
@@ -58,6 +61,7 @@ class GeventTasks:
 
     def withdraw(self, requests: Iterable[Any]) -> list[Any]:
         """Return those of *requests* that have not begun; none of them will."""
+        self._foreign.close()
         waiting = []
         for request in requests:
             # Without a result the consumer waits for a free place to spawn it;
@@ -75,7 +79,7 @@ class GeventTasks:
         Returns:
             Those that had not ended by themselves.
         """
-        greenlets = []
+        greenlets: list[Any] = []
         acknowledged = {}
         for request in requests:
             greenlet = _greenlet(request)
@@ -83,6 +87,8 @@ class GeventTasks:
                 self._stopping[request.id] = request
                 acknowledged[request.id] = request.acknowledged
                 greenlets.append(greenlet)
+        # One job may be for many.
+        greenlets = list(dict.fromkeys(greenlets))
         gevent.killall(greenlets, block=False)
         gevent.joinall(greenlets, timeout=GRACE)
         for greenlet in greenlets:
@@ -94,6 +100,40 @@ class GeventTasks:
             # Celery has called it a success, see `silence`.
             request.acknowledged = acknowledged[request.id]
         return unfinished
+
+    def _apply_foreign(
+        self,
+        apply_async: Callable[..., Any],
+        target: Callable[..., Any],
+        args: Any,
+        kwargs: Any,
+        options: dict[str, Any],
+    ) -> Any:
+        """Run *target*, which is none of Celery's requests, as a job of the pool."""
+        job = self._foreign.job_for((args, kwargs))
+        soft, hard = taken_from(options, self._pool)
+        uuids = [request.id for request in job.requests]
+
+        def run(*given: Any, **named: Any) -> Any:
+            if any(self.refuses(uuid) for uuid in uuids):
+                job.over = True
+                raise GreenletExit
+            limits = Limits(soft, hard, None)
+            try:
+                with limits:
+                    result = target(*given, **named)
+            except BaseException as error:
+                if isinstance(error, GreenletExit) or any(map(self.is_stopping, uuids)):
+                    job.over = True
+                    raise GreenletExit from error
+                over = error is limits.over
+                self._foreign.failed(job, TimeLimitExceeded(hard) if over else error)
+                return None
+            for uuid in uuids:
+                self.has_ended(uuid)
+            return result
+
+        return self._foreign.start(apply_async, job, (run, args, kwargs), options)
 
     def refuses(self, uuid: str) -> bool:
         """Whether the task *uuid* was withdrawn."""
@@ -233,10 +273,18 @@ class Run:
         self._request.on_timeout(True, self._soft)
 
 
-def request_of(options: dict[str, Any]) -> Any | None:
-    """Return Celery's request that a call of the pool with *options* is for; None if it is not."""
-    request = getattr(options.get("callback"), "__self__", None)
-    return request if hasattr(request, "execute_using_pool") else None
+def _count_places(pool: Any) -> None:
+    """
+    Let `num_processes` of *pool* be its places, as from Celery 5.7 on.
+
+    Up to 5.6 it is the tasks that run: with `worker_disable_prefetch` none ever began.
+    """
+    kind = type(pool)
+
+    def places(self: Any) -> int:
+        return int(self.limit if self._pool is None else self._pool.size)
+
+    kind.num_processes = property(places)
 
 
 def _survive_exits() -> None:

@@ -10,16 +10,30 @@ from typing import Any
 
 from billiard.pool import WorkersJoined
 
+from task_server.worker.foreign import ForeignJobs, request_of
+
 #: Seconds between SIGQUIT, on which a task's `finally` blocks run, and SIGKILL.
 GRACE = 2.0
 
 
 class PreforkTasks:
-    """The tasks of *controller*, a worker with the prefork pool and Celery's event loop."""
+    """
+    The tasks of *controller*, a worker with the prefork pool and Celery's event loop, and the
+    *foreign* jobs in its pool.
+    """
 
-    def __init__(self, controller: Any) -> None:
+    def __init__(self, controller: Any, foreign: ForeignJobs) -> None:
         self._controller = controller
+        self._foreign = foreign
         _remember_running_jobs(controller.pool)
+        apply_async = controller.pool.apply_async
+
+        def apply(*args: Any, **options: Any) -> Any:
+            if request_of(options) is not None:
+                return apply_async(*args, **options)
+            return foreign.start(apply_async, foreign.job_for(args), args, options)
+
+        controller.pool.apply_async = apply
 
     def running(self, requests: Iterable[Any]) -> list[Any]:
         """Return those of *requests* that a child has got and not ended."""
@@ -30,8 +44,10 @@ class PreforkTasks:
     def withdraw(self, requests: Iterable[Any]) -> list[Any]:
         """Return those of *requests* that no child has got; none of them will start."""
         self._controller.semaphore.clear()
+        self._foreign.close()
         pool = self._controller.pool._pool  # noqa: SLF001
         waiting = []
+        discarded = []
         for request in requests:
             if request._apply_result is None:  # noqa: SLF001 - not yet given to the pool
                 waiting.append(request)
@@ -40,6 +56,9 @@ class PreforkTasks:
             if job is not None and job in pool.outbound_buffer:
                 pool.outbound_buffer.remove(job)
                 job.discard()
+                discarded.append(job)
+            # A job may be for many requests.
+            if job in discarded:
                 waiting.append(request)
         return waiting
 
@@ -58,7 +77,7 @@ class PreforkTasks:
         for request in requests:
             job = _job(request)
             if job is not None:
-                _count_success_only(request, job, ended)
+                self._count_success_only(request, job, ended)
                 jobs.append((request, job))
         pids = {pid for _, job in jobs for pid in _pids(job)}
         doomed = [process for process in pool._pool if process.pid in pids]  # noqa: SLF001
@@ -78,6 +97,20 @@ class PreforkTasks:
                 job.discard()
                 unfinished.append(request)
         return unfinished
+
+    def _count_success_only(self, request: Any, job: Any, ended: set[str]) -> None:
+        """Let only a success of *job* count, and add its request to *ended* then."""
+        foreign = self._foreign.of(request)
+        told = job._callback if foreign else request.on_success  # noqa: SLF001
+
+        def on_result(result: Any) -> None:
+            # What a task raises because it is stopped is not its result.
+            if foreign or not result[0]:
+                ended.add(request.id)
+                told(result)
+
+        job._callback = on_result  # noqa: SLF001
+        job._error_callback = None  # noqa: SLF001
 
 
 def _remember_running_jobs(task_pool: Any) -> None:
@@ -112,20 +145,6 @@ def _job(request: Any) -> Any | None:
     reference = request._apply_result  # noqa: SLF001
     job = reference and reference()
     return None if job is None or job.ready() else job
-
-
-def _count_success_only(request: Any, job: Any, ended: set[str]) -> None:
-    """Let only a success of *job* count, and add its request to *ended* then."""
-
-    def on_result(result: Any) -> None:
-        # What a task raises because it is stopped is not its result.
-        failed = result[0]
-        if not failed:
-            ended.add(request.id)
-            request.on_success(result)
-
-    job._callback = on_result  # noqa: SLF001
-    job._error_callback = None  # noqa: SLF001
 
 
 def _pids(job: Any) -> list[int]:

@@ -10,6 +10,7 @@ from celery.worker.control import Panel
 from task_server.worker import begun, children, memory, refuse
 from task_server.worker.absence import Absence
 from task_server.worker.drain import Drain
+from task_server.worker.foreign import ForeignJobs
 from task_server.worker.handback import cancel_scheduled
 from task_server.worker.heartbeat import Heart
 from task_server.worker.reconnect import Debts
@@ -27,6 +28,7 @@ class WorkerStep(bootsteps.StartStopStep):
 
     drain: ClassVar[Drain]
     heart: ClassVar[Heart]
+    foreign: ClassVar[ForeignJobs]
     memory_limit: ClassVar[int | None]
 
     _hub: Any = None
@@ -35,23 +37,23 @@ class WorkerStep(bootsteps.StartStopStep):
     def start(self, parent: Any) -> None:
         """Take over what Celery has set up by now; it has forked."""
         Panel.data["shutdown"] = self._on_remote_shutdown
-        self.heart.started(parent)
         if parent.hub is None:
             # gevent is imported where it is the pool, and nowhere else.
             from task_server.worker.loop_gevent import GeventLoop, show_stacks  # noqa: PLC0415
             from task_server.worker.pool_gevent import GeventTasks  # noqa: PLC0415
 
             signal.signal(signal.SIGUSR1, show_stacks)
-            self.drain.tasks = GeventTasks(parent)
+            self.drain.tasks = GeventTasks(parent, self.foreign)
             begun.tell_in_greenlets(parent.pool)
             self._loop = GeventLoop(self.drain, self._beat, self.heart.interval)
         else:
             from task_server.worker.pool_prefork import PreforkTasks  # noqa: PLC0415
 
             children.wrap_pool(parent.pool)
-            self.drain.tasks = PreforkTasks(parent)
+            self.drain.tasks = PreforkTasks(parent, self.foreign)
             begun.tell_before_children(parent.pool)
             refuse.install_in_controller(parent)
+        self.heart.started(parent, self.drain.tasks.running)
         self.heart.beat()
 
     def register_with_event_loop(self, parent: Any, hub: Any) -> None:  # noqa: ARG002 - Celery's shape

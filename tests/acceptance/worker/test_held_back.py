@@ -1,0 +1,167 @@
+"""Tasks that are held back, or collected, on purpose: nobody calls that a fault."""
+
+import signal
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
+from typing import Any
+
+import pytest
+from celery import Celery
+from worker_child import POOLS, Broker, Worker, eventually
+
+#: celery-batches is where its range allows the Celery that is installed; ours is the same idea.
+KINDS = ("own", "published") if find_spec("celery_batches") else ("own",)
+
+
+@pytest.fixture
+def app(broker: Broker) -> Iterator[Celery]:
+    """Whoever sends, and gives orders."""
+    sender = Celery("batching", broker=broker.url)
+    yield sender
+    sender.close()
+
+
+def looks(worker: Worker, count: int) -> list[Any]:
+    """Return *count* heartbeats, each with another look at the queues."""
+    seen: dict[float, Any] = {}
+
+    def look() -> bool:
+        beat = worker.heartbeat()
+        if beat is not None and beat.queues_seen is not None:
+            seen[beat.queues_seen] = beat
+        return len(seen) >= count
+
+    eventually(look, 20.0 * count)
+    return list(seen.values())
+
+
+@pytest.mark.parametrize("pool", POOLS)
+def test_tasks_held_back_by_their_rate_are_no_standstill(
+    pool: str, broker: Broker, app: Celery, start: Callable[..., Worker]
+) -> None:
+    """
+    Sixty tasks of which one may run in ten minutes, on free places: reserved, and healthy. A
+    queue that is not consumed any more is nobody's backlog.
+    """
+    worker = start(pool, app="batching")
+    worker.hear("READY=1")
+    for number in range(60):
+        app.send_task("batching.rare", (number,))
+    eventually(lambda: len(worker.ends()) == 1)
+    eventually(lambda: (beat := worker.heartbeat()) and beat.reserved >= 7)
+
+    beats = looks(worker, 3)[1:]
+
+    assert {None} == {beat.backlog_since for beat in beats}
+    assert all(beat.queues["celery"] > 0 and beat.free == 2 for beat in beats)
+    assert worker.verdict(backlog=0).ready
+    app.control.cancel_consumer("celery")
+    eventually(lambda: {} == worker.heartbeat().queues)
+    worker.send(signal.SIGTERM)
+    assert 0 == worker.wait()
+    assert (59, 0) == (broker.queued(), broker.unacked())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("pool", POOLS)
+def test_a_batch_runs_and_is_acknowledged_once(
+    pool: str, kind: str, broker: Broker, app: Celery, start: Callable[..., Worker]
+) -> None:
+    """
+    Messages that a request class of the project's collects run as one job on both pools.
+    """
+    worker = start(pool, app="batching")
+    worker.hear("READY=1")
+    for number in range(10):
+        app.send_task(f"batching.{kind}", (number,))
+    eventually(lambda: len(worker.ends()) == 10)
+    eventually(lambda: (broker.queued(), broker.unacked()) == (0, 0))
+
+    assert dict.fromkeys(range(10), 1) == worker.starts() == worker.ends()
+    assert "Traceback" not in worker.output()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("pool", POOLS)
+def test_a_stop_waits_for_a_batch_and_returns_what_is_collected(
+    pool: str, kind: str, broker: Broker, app: Celery, start: Callable[..., Worker]
+) -> None:
+    """
+    SIGTERM while four run as one, and two are collected: those go back, and none runs twice.
+    """
+    worker = start(pool, app="batching", environ={"BATCH_SECONDS": "4"})
+    worker.hear("READY=1")
+    for number in range(6):
+        app.send_task(f"batching.{kind}", (number,))
+    eventually(lambda: len(worker.starts()) == 4)
+    eventually(lambda: broker.unacked() == 6)
+    assert 1 <= eventually(lambda: (beat := worker.heartbeat()) and beat.active)
+
+    worker.send(signal.SIGTERM)
+    assert 0 == worker.wait()
+
+    assert len(worker.starts()) == len(worker.ends())
+    assert {1} == set(worker.starts().values())
+    assert (6 - len(worker.ends()), 0) == (broker.queued(), broker.unacked()), worker.output()
+    other = start(pool, app="batching")
+    other.hear("READY=1")
+    eventually(lambda: len(other.ends()) == 6)
+    assert dict.fromkeys(range(6), 1) == other.starts() == other.ends()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("pool", POOLS)
+def test_a_batch_that_outlasts_the_drain_goes_back_whole(
+    pool: str, kind: str, broker: Broker, app: Celery, start: Callable[..., Worker]
+) -> None:
+    """
+    What was stopped is in the queue, and not acknowledged by its end.
+    """
+    worker = start(pool, app="batching", environ={"BATCH_SECONDS": "60"}, drain_seconds=1)
+    worker.hear("READY=1")
+    for number in range(4):
+        app.send_task(f"batching.{kind}", (number,))
+    eventually(lambda: len(worker.starts()) == 4)
+
+    worker.send(signal.SIGTERM)
+    assert 0 == worker.wait(30)
+
+    assert (4, 0) == (broker.queued(), broker.unacked()), worker.output()
+    assert {} == worker.ends()
+
+
+@pytest.mark.parametrize("pool", POOLS)
+def test_a_batch_outlives_its_connection_once(
+    pool: str, broker: Broker, app: Celery, start: Callable[..., Worker]
+) -> None:
+    """
+    What runs while the connection is cut is not delivered again.
+    """
+    worker = start(pool, app="batching", environ={"BATCH_SECONDS": "5"})
+    worker.hear("READY=1")
+    for number in range(4):
+        app.send_task("batching.own", (number,))
+    eventually(lambda: len(worker.starts()) == 4)
+    for kind in ("normal", "pubsub"):
+        broker.client.client_kill_filter(_type=kind, skipme=True)
+    eventually(lambda: len(worker.ends()) == 4)
+    eventually(lambda: (broker.queued(), broker.unacked()) == (0, 0))
+
+    assert dict.fromkeys(range(4), 1) == worker.starts() == worker.ends()
+
+
+def test_a_batch_that_raises_no_exception_holds_nothing(
+    broker: Broker, app: Celery, start: Callable[..., Worker]
+) -> None:
+    """
+    Under gevent a batch that ends by SystemExit is acknowledged, and said in the log.
+    """
+    worker = start("gevent", app="batching", environ={"BATCH_RAISES": "1"})
+    worker.hear("READY=1")
+    for number in range(12):
+        app.send_task("batching.own", (number,))
+    eventually(lambda: len(worker.starts()) == 12)
+    eventually(lambda: (broker.queued(), broker.unacked()) == (0, 0))
+
+    assert worker.output().count("a job of 4 messages for batching.own: SystemExit(1)") == 3
+    assert worker.process.poll() is None
