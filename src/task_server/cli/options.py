@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -46,7 +46,14 @@ traceback_option = click.option(
 )
 
 
-class Seconds(click.ParamType[float]):
+# Click says of which type it is from 8.2 on, and only to a type checker.
+if TYPE_CHECKING:
+    _FloatType = click.ParamType[float]
+else:
+    _FloatType = click.ParamType
+
+
+class Seconds(_FloatType):
     """A number of seconds within bounds; neither infinite nor `nan`, which click's range takes."""
 
     name = "seconds"

@@ -16,7 +16,8 @@ UNREADABLE = "unacked.unreadable"
 def task_id(message: bytes) -> str | None:
     """Return the id of the task that *message* has, if it has one."""
     with suppress(Exception):
-        one = json.loads(message)
+        # As Kombu reads it.
+        one = json.loads(message.decode(errors="replace"))
         if "id" in one["headers"]:
             return str(one["headers"]["id"])
         return str(json.loads(base64.b64decode(one["body"]))["id"])

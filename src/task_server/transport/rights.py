@@ -1,0 +1,165 @@
+"""
+What the user of the broker URL must be allowed to do, for a worker with this transport.
+
+The one list: `task-server check --live` tries it, the README's example of a user
+is made of it, and tests hold it against the scripts.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Final, NamedTuple
+
+from redis.exceptions import ResponseError
+
+
+class Right(NamedTuple):
+    """
+    One command that a worker uses.
+
+    Attributes:
+        command: In capitals; 'CLIENT TRACKING' is one too.
+
+        arguments: With which it is tried, after MULTI, so that it does nothing.
+
+        without: What becomes of a worker that may not use it; '' if it takes no
+            messages then.
+    """
+
+    command: str
+    arguments: tuple[str, ...]
+    without: str = ""
+
+
+UNACKED: Final = "{unacked}"
+TIMES: Final = "{times}"
+QUEUE: Final = "{queue}"
+OWN: Final = "{unacked}.probe"
+
+_IDLE: Final = "it looks for messages ten times a second while it is idle"
+_BACK: Final = "what a stop, or a lost worker, leaves comes back late or not at all"
+_CONTROL: Final = "it hears no remote control (Flower, `celery inspect`)"
+
+RIGHTS: Final = (
+    # To take messages, and to acknowledge them.
+    Right("EVAL", ("return 1", "1", UNACKED)),
+    Right("EVALSHA", ("0" * 40, "1", UNACKED), "each call sends the text of its script"),
+    Right("TIME", ()),
+    Right("EXISTS", (QUEUE,)),
+    Right("LINDEX", (QUEUE, "-1")),
+    Right("HSET", (UNACKED, "probe", "")),
+    Right("ZADD", (TIMES, "0", "probe")),
+    Right("LTRIM", (QUEUE, "0", "-1"), "RPOP takes its place"),
+    Right("RPOP", (QUEUE, "0"), "LTRIM takes its place"),
+    Right("HDEL", (UNACKED, "probe")),
+    Right("ZREM", (TIMES, "probe")),
+    Right("HMGET", (UNACKED, "probe"), _BACK),
+    Right("MULTI", ()),
+    Right("EXEC", ()),
+    # To declare queues.
+    Right("SADD", ("_kombu.binding.{queue}", "probe")),
+    Right("SMEMBERS", ("_kombu.binding.{queue}",)),
+    Right("LLEN", (QUEUE,)),
+    # To give back, and to deliver again.
+    Right("HGET", (UNACKED, "probe"), _BACK),
+    Right("HEXISTS", (UNACKED, "probe"), _BACK),
+    Right("ZSCORE", (TIMES, "probe"), _BACK),
+    Right("ZRANGE", (TIMES, "0", "0"), _BACK),
+    Right("RPUSH", (QUEUE, ""), _BACK),
+    Right("LPUSH", (QUEUE, ""), "what cannot be read stays among the unacked messages"),
+    Right("SREM", (OWN, ""), "neighbours of a task that kills its worker are suspected for longer"),
+    Right("HLEN", (OWN,), "the reason of a message that cannot be read is told by the log alone"),
+    Right("DEL", (OWN,), "reasons of messages that are long gone are kept"),
+    # To wait.
+    Right("ZCOUNT", (OWN, "0", "0"), _IDLE),
+    Right("ZREMRANGEBYSCORE", (OWN, "0", "0"), "workers that are gone are listed for a minute"),
+    Right("EXPIRE", (OWN, "1"), "keys of workers that are gone stay"),
+    Right("BRPOP", (OWN, "1"), _IDLE),
+    Right("CLIENT TRACKING", ("OFF",), _IDLE),
+    Right("CLIENT CACHING", ("YES",), _IDLE),
+    Right("CLIENT ID", (), _IDLE),
+    Right("CLIENT REPLY", ("ON",), "tasks that may be poison wait for an answer before they begin"),
+    Right("PUBLISH", ("/{db}.celery.pidbox", ""), _CONTROL),
+    Right("PSUBSCRIBE", ("/{db}.celery.pidbox",), _CONTROL),
+    Right("SUBSCRIBE", ("__redis__:invalidate",), _IDLE),
+)
+
+
+class Missing(NamedTuple):
+    """A right that a user lacks, and what Redis says to that."""
+
+    right: Right
+    error: str
+
+
+def missing(client: Any, unacked: str, times: str, queue: str, database: int) -> list[Missing]:
+    """
+    Return the rights that the user of *client* lacks; nothing is changed.
+
+    Each is queued after MULTI, where Redis refuses what the user may not do, by
+    command and by key, and then dropped. So nobody needs a right to read ACLs.
+
+    Args:
+        client: A Redis client that adds no prefix; the keys are complete.
+
+    Raises:
+        RedisError: When Redis does not answer.
+    """
+    names = {"unacked": unacked, "times": times, "queue": queue, "db": database}
+    with client.client() as single:
+        return _tried(single.connection, names)
+
+
+def _tried(connection: Any, names: dict[str, Any]) -> list[Missing]:
+    found = []
+    for right in RIGHTS:
+        arguments = tuple(one.format(**names) for one in right.arguments)
+        error = _refusal(connection, right.command, arguments)
+        if error:
+            found.append(Missing(right, error))
+    return found
+
+
+def _refusal(connection: Any, command: str, arguments: Sequence[str]) -> str:
+    """Return why Redis refuses *command*, which it does not run; '' if it would run it."""
+    try:
+        _say(connection, "MULTI")
+    except ResponseError as error:
+        return str(error) if command == "MULTI" else ""
+    if command in ("MULTI", "EXEC"):
+        try:
+            _say(connection, "EXEC")
+        except ResponseError as error:
+            return str(error) if command == "EXEC" else ""
+        return ""
+    try:
+        _say(connection, *command.split(), *arguments)
+    except ResponseError as error:
+        return str(error) if is_refusal(error) else ""
+    finally:
+        _discard(connection)
+    return ""
+
+
+def _discard(connection: Any) -> None:
+    try:
+        _say(connection, "DISCARD")
+    except ResponseError:
+        # The next connection is another.
+        connection.disconnect()
+
+
+def _say(connection: Any, *words: str) -> Any:
+    connection.send_command(*words)
+    return connection.read_response()
+
+
+def is_refusal(error: Exception) -> bool:
+    """Return whether *error* says that the user may not."""
+    text = str(error)
+    return any(words in text for words in ("NOPERM", "permission", "can't run this command"))
+
+
+def rules(queues: Iterable[str] = ()) -> str:
+    """Return the access rules of a user for a worker, as ACL SETUSER takes them."""
+    commands = " ".join(f"+{right.command.lower().replace(' ', '|')}" for right in RIGHTS)
+    keys = " ".join(f"~{name}*" for name in (*queues, "unacked", "_kombu.binding."))
+    return f"{keys} &* {commands} +discard +ping +info +hello"

@@ -1,0 +1,381 @@
+"""
+What a script does when it cannot do what it should: keys of the wrong type, rights denied.
+
+No message may be lost, or lie in two places, whatever fails and wherever.
+"""
+
+import hashlib
+import json
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from importlib.resources import files
+from typing import NamedTuple
+
+import pytest
+import redis
+from peers import Started, user
+
+from task_server.transport import dead, rights
+from task_server.transport.rights import RIGHTS
+from task_server.transport.script import (
+    FETCH,
+    GIVE_BACK,
+    RESTORE,
+    UNREAD,
+    UNREADABLE,
+    Argument,
+    Script,
+)
+
+UNACKED, TIMES = "unacked", "unacked_index"
+HELD = '"holder":{"node": "n", "pid": 1, "taken": 1.5}'
+
+#: How a key of each type is made.
+TYPES: dict[str, tuple[str, ...]] = {
+    "string": ("SET", "{}", "x"),
+    "list": ("RPUSH", "{}", "x"),
+    "hash": ("HSET", "{}", "f", "x"),
+    "set": ("SADD", "{}", "x"),
+    "zset": ("ZADD", "{}", "1", "x"),
+    "stream": ("XADD", "{}", "*", "f", "x"),
+}
+
+
+def message(number: int) -> bytes:
+    """Return a message; its tag is its number."""
+    properties = {
+        "delivery_tag": f"tag-{number}",
+        "delivery_info": {"exchange": "", "routing_key": "q"},
+    }
+    return json.dumps({"body": f"<{number}>", "properties": properties}).encode()
+
+
+def entry(number: int) -> bytes:
+    """Return the entry of the same message when it is held."""
+    return b"[" + message(number)[:-1] + b', "taken_from":"q", ' + HELD.encode() + b'}, "", "q"]'
+
+
+def sha(text: bytes) -> str:
+    return hashlib.sha1(text, usedforsecurity=False).hexdigest()
+
+
+class Call(NamedTuple):
+    """
+    One call of a script.
+
+    Attributes:
+        keys: Those that it is given, in KEYS or ARGV, with the type each should have.
+    """
+
+    script: Script
+    arguments: Sequence[Argument]
+    keys: dict[str, str]
+    count: int = 2
+
+
+FETCHED = (
+    10,
+    2,
+    "1",
+    "me",
+    10,
+    HELD.partition("{")[2],
+    "1",
+    "watch",
+    "baton",
+    "bad",
+    "bad.reasons",
+)
+RECORD = json.dumps({"text": message(20).decode()}).encode()
+
+#: Each script; the state is the same for all, see `fill`.
+CALLS: dict[str, Call] = {
+    "fetch": Call(
+        FETCH,
+        ("unacked", "unacked_index", "q", "q2", *FETCHED),
+        {
+            "unacked": "hash",
+            "unacked_index": "zset",
+            "q": "list",
+            "q2": "list",
+            "watch": "zset",
+            "baton": "list",
+            "bad": "list",
+            "bad.reasons": "hash",
+        },
+        4,
+    ),
+    "fetch and acknowledge": Call(
+        FETCH,
+        ("unacked", "unacked_index", "q", "q2", *FETCHED, "acked"),
+        {"unacked": "hash", "unacked_index": "zset", "q": "list", "q2": "list"},
+        4,
+    ),
+    "give back": Call(
+        GIVE_BACK,
+        (UNACKED, TIMES, *("tag-10", "q", message(10), HELD), *("tag-11", "q2", message(11), HELD)),
+        {"unacked": "hash", "unacked_index": "zset", "q": "list", "q2": "list"},
+    ),
+    "restore": Call(
+        RESTORE,
+        (
+            *(UNACKED, TIMES, "dead", "RPUSH", "100"),
+            *("tag-10", sha(entry(10)), "push", "q", message(10)),
+            *("tag-11", sha(entry(11)), "dead", "", json.dumps({"text": message(11).decode()})),
+            *("tag-12", "", "forget", "", ""),
+        ),
+        {"unacked": "hash", "unacked_index": "zset", "q": "list", "dead": "hash"},
+    ),
+    "restore to two lists": Call(
+        RESTORE,
+        (
+            *(UNACKED, TIMES, "dead", "LPUSH", ""),
+            *("tag-10", sha(entry(10)), "push", "q", message(10)),
+            *("tag-10", sha(entry(10)), "push", "q2", message(10)),
+            *("tag-11", sha(entry(11)), "push", "q", message(11)),
+        ),
+        {"unacked": "hash", "unacked_index": "zset", "q": "list", "q2": "list"},
+    ),
+    "put aside": Call(
+        UNREADABLE,
+        (
+            *(UNACKED, TIMES, "bad", "bad.reasons"),
+            *("tag-10", sha(entry(10)), message(10), sha(message(10)), "{}"),
+            *("tag-11", sha(entry(11)), message(11), sha(message(11)), "{}"),
+        ),
+        {"unacked": "hash", "unacked_index": "zset", "bad": "list", "bad.reasons": "hash"},
+    ),
+    "retry dead": Call(
+        dead.TAKE,
+        ("dead", *("tag-20", sha(RECORD), "q", message(20)), *("tag-21", sha(RECORD), "", "")),
+        {"dead": "hash", "q": "list"},
+        1,
+    ),
+    "unread": Call(UNREAD, (UNACKED, TIMES, HELD), {"unacked": "hash", "unacked_index": "zset"}, 2),
+}
+
+
+def fill(client: redis.Redis, wrong: str | None = None, kind: str = "") -> None:
+    """Put messages everywhere, but not where a key of the type *kind* is to be."""
+    client.flushall()
+    state: list[tuple[str, Callable[[], object]]] = [
+        ("q", lambda: client.rpush("q", message(1), message(2))),
+        ("q2", lambda: client.rpush("q2", message(3), b"{broken <4>")),
+        (UNACKED, lambda: client.hset(UNACKED, mapping={f"tag-{n}": entry(n) for n in (10, 11)})),
+        (TIMES, lambda: client.zadd(TIMES, {"tag-10": 1.5, "tag-11": 1.5, "tag-12": 1.5})),
+        ("dead", lambda: client.hset("dead", mapping={"tag-20": RECORD})),
+    ]
+    for key, make in state:
+        if key != wrong:
+            make()
+    if wrong is not None:
+        client.execute_command(*(word.format(wrong) for word in TYPES[kind]))
+
+
+def places(client: redis.Redis) -> Counter[str]:
+    """Return how often each message lies in a list or hash."""
+    found: list[bytes] = []
+    for key in client.scan_iter():
+        kind = client.type(key)
+        if kind == b"list":
+            found.extend(client.lrange(key, 0, -1))
+        elif kind == b"hash" and not key.endswith(b"reasons"):
+            found.extend(client.hvals(key))
+    return Counter(number for text in found for number in re.findall(r"<\d+>", text.decode()))
+
+
+def run(client: redis.Redis, call: Call) -> object:
+    """Call the script; return its answer, or what Redis says instead."""
+    keys = [str(one) for one in call.arguments[: call.count]]
+    try:
+        return call.script.run(client, keys, call.arguments[call.count :])
+    except redis.ResponseError as error:
+        return error
+    finally:
+        call.script.text_only = False
+
+
+WRONG = [
+    pytest.param(name, key, kind, id=f"{name}: {key} is a {kind}")
+    for name, call in CALLS.items()
+    for key, right in call.keys.items()
+    for kind in TYPES
+    if kind != right
+]
+
+
+@pytest.mark.parametrize(("name", "key", "kind"), WRONG)
+def test_a_key_of_the_wrong_type_loses_nothing(server: Started, name, key, kind) -> None:
+    """
+    Each script, each of its keys, each wrong type: every message is where it was, or where it goes.
+    """
+    client = server.client()
+    fill(client, key, kind)
+    before = places(client)
+    run(client, CALLS[name])
+
+    # A message that a call delivers to two lists is in both.
+    assert set(before) == set(places(client))
+    if name != "restore to two lists":
+        assert before == places(client)
+
+
+def commands(script: Script) -> set[str]:
+    """Return the commands in the text of *script*."""
+    text = re.sub(r"--.*", "", script.text)
+    return set(re.findall(r"'([A-Z]{3,}[A-Z]*)'", text)) & ALL_COMMANDS
+
+
+ALL_COMMANDS = {
+    *("TIME", "ZREM", "HDEL", "ZADD", "EXISTS", "LINDEX", "HMGET", "HSET", "LTRIM", "RPOP"),
+    *("LPUSH", "RPUSH", "LPOP", "DEL", "HLEN", "HGET", "HEXISTS", "ZSCORE", "ZRANGE", "ZCOUNT"),
+    *("ZREMRANGEBYSCORE", "EXPIRE", "LLEN"),
+}
+
+DENIED = [
+    pytest.param(name, command, id=f"{name}: {command} is denied")
+    for name, call in CALLS.items()
+    for command in sorted({*commands(call.script), "EVALSHA"})
+]
+
+
+@pytest.mark.parametrize(("name", "command"), DENIED)
+def test_a_denied_command_loses_nothing(server: Started, name: str, command: str) -> None:
+    """
+    Each script, each of its commands denied: every message is where it was, or where it goes.
+    """
+    client = server.client()
+    fill(client)
+    before = places(client)
+    with user(server, "~*", "&*", "+@all", f"-{command.lower()}") as url:
+        limited = redis.Redis.from_url(url)
+        try:
+            run(limited, CALLS[name])
+        finally:
+            limited.close()
+
+    assert set(before) == set(places(client))
+    if name != "restore to two lists":
+        assert before == places(client)
+
+
+#: LLEN is needed to declare a queue, and not to fetch from it.
+NEEDED = {right.command for right in RIGHTS if not right.without} - {"LLEN"}
+
+
+@pytest.mark.parametrize("command", sorted(commands(FETCH)))
+def test_a_fetch_without_a_right(server: Started, command: str) -> None:
+    """
+    Without a command that is needed nothing moves; without any other the messages do.
+    """
+    client = server.client()
+    fill(client)
+    with user(server, "~*", "&*", "+@all", f"-{command.lower()}") as url:
+        limited = redis.Redis.from_url(url)
+        answer = run(limited, CALLS["fetch"])
+        limited.close()
+
+    if command in NEEDED:
+        assert isinstance(answer, redis.ResponseError)
+        assert (2, 2, 2) == (client.llen("q"), client.llen("q2"), client.hlen(UNACKED))
+    else:
+        assert (0, 0) == (client.llen("q"), client.llen("q2"))
+
+
+@pytest.mark.parametrize("kind", TYPES)
+@pytest.mark.parametrize("key", ["watch", "baton", "bad", "bad.reasons"])
+def test_a_fetch_does_without_a_key(server: Started, key: str, kind: str) -> None:
+    """
+    Messages are taken whatever lies where the watchers, the baton and the unreadable should.
+    """
+    client = server.client()
+    fill(client, key, kind)
+    answer = run(client, CALLS["fetch"])
+
+    assert isinstance(answer, list)
+    assert (0, 0) == (client.llen("q"), client.llen("q2"))
+    assert {b"tag-1", b"tag-2", b"tag-3"} <= set(client.hkeys(UNACKED))
+
+
+@pytest.mark.parametrize("kind", [kind for kind in TYPES if kind != "list"])
+def test_one_queue_of_the_wrong_type_stops_no_other(server: Started, kind: str) -> None:
+    """
+    A queue that is no list is a problem that the fetch tells; the other queue's messages are taken.
+    """
+    client = server.client()
+    fill(client, "q2", kind)
+    answer = run(client, CALLS["fetch"])
+
+    assert isinstance(answer, list)
+    assert b"q2" == answer[1][0]
+    assert 0 == client.llen("q")
+    assert {b"tag-1", b"tag-2"} <= set(client.hkeys(UNACKED))
+
+
+def test_two_messages_with_one_tag_are_two(server: Started) -> None:
+    """
+    A tag that is taken gets another in its place: the entry of the first is not overwritten.
+    """
+    client = server.client()
+    client.flushall()
+    client.rpush("q", message(1), message(1), message(10))
+    client.hset(UNACKED, "tag-10", entry(10))
+    run(client, CALLS["fetch"])
+
+    assert 4 == client.hlen(UNACKED)
+    assert 3 == client.zcard(TIMES)
+    assert entry(10) == client.hget(UNACKED, "tag-10")
+
+
+def test_every_command_of_a_script_is_a_right_that_is_written_down() -> None:
+    """
+    `rights.RIGHTS` names each command that a script uses; add a new one there.
+    """
+    folder = files("task_server.transport")
+    used = {
+        command
+        for path in folder.iterdir()
+        if path.name.endswith(".lua")
+        for command in commands(Script(path.name))
+    }
+
+    assert set() == used - {right.command for right in RIGHTS} - {"LPOP"}
+
+
+@pytest.fixture
+def denying(server: Started) -> Iterator[Callable[..., redis.Redis]]:
+    """Connect as a user who may not use some commands."""
+    with user(server, "~*", "&*", "+@all") as url:
+        clients = []
+
+        def connect(*denied: str) -> redis.Redis:
+            rules = [f"-{command}" for command in denied]
+            server.client().execute_command("ACL", "SETUSER", "limited", *rules)
+            clients.append(redis.Redis.from_url(url))
+            return clients[-1]
+
+        yield connect
+        for client in clients:
+            client.close()
+
+
+@pytest.mark.parametrize("command", sorted({right.command for right in RIGHTS}))
+def test_a_missing_right_is_found(denying, server: Started, command: str) -> None:
+    """
+    Each right is found missing when it is denied, with no right to read ACLs; nothing is changed.
+    """
+    client = denying(command.lower().replace(" ", "|"), "acl")
+    found = rights.missing(client, UNACKED, TIMES, "q", 0)
+
+    assert command in [one.right.command for one in found]
+    assert command == "MULTI" or 1 == len(found)
+    assert 0 == server.client().dbsize()
+
+
+def test_a_user_with_the_rules_lacks_nothing(server: Started) -> None:
+    """
+    The rules that are written down are those that are tried.
+    """
+    with user(server, *rights.rules(["q"]).split()) as url, redis.Redis.from_url(url) as client:
+        assert [] == rights.missing(client, UNACKED, TIMES, "q", 0)
