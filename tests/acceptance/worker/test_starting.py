@@ -1,0 +1,105 @@
+"""What a task starts ends as it would in a worker of stock Celery."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from worker_child import PROJECT, Broker, Worker, eventually
+
+METHODS = ("fork", "spawn", "forkserver")
+
+RIGHT = {"called SIGTERM": -15, "called SIGHUP": -1}
+
+#: billiard's handler in a child of the pool, which is handed on, raises SystemExit. What
+#: is not forked wants the key of the process, which billiard does not let be pickled.
+PREFORK = RIGHT | {
+    "terminated fork": [False, 15],
+    "terminated billiard": [False, 15],
+    "forked SIGTERM": 77,
+    "forked SIGQUIT": 77,
+    "pooled fork": [1, 2, 3],
+    "pooled billiard": [1, 2, 3],
+    "executed fork": [1, 2, 3],
+    **{
+        f"{what} {method}": "TypeError"
+        for what in ("terminated", "pooled", "executed")
+        for method in ("spawn", "forkserver")
+    },
+}
+
+#: Pools and executors of processes block the loop under gevent, with stock Celery, too.
+GEVENT = RIGHT | {
+    **{f"terminated {method}": [False, -15] for method in (*METHODS, "billiard")},
+    "forked SIGTERM": -15,
+    "forked SIGQUIT": -3,
+}
+
+
+def outcomes(log: Path, wanted: dict[str, Any]) -> dict[str, Any]:
+    """Return what the tasks of all ways have said, once they have."""
+
+    def said() -> dict[str, Any]:
+        lines = [line.partition(" ") for line in log.read_text().splitlines()]
+        return dict(json.loads(rest) for word, _, rest in lines if word == "outcome")
+
+    eventually(lambda: said().keys() == wanted.keys(), 60)
+    return said()
+
+
+@pytest.mark.parametrize(("pool", "right"), [("prefork", PREFORK), ("gevent", GEVENT)])
+def test_what_a_task_starts_ends_when_it_is_terminated(
+    *,
+    pool: str,
+    right: dict[str, Any],
+    start: Callable[..., Worker],
+    send: Callable[..., None],
+) -> None:
+    """
+    With multiprocessing and all its methods, billiard, an executor, fork and subprocess.
+    """
+    worker = start(pool, app="starting", concurrency=1)
+    worker.hear("READY=1")
+    for way in right:
+        send("begin", way)
+
+    assert right == outcomes(worker.log, right), worker.output()
+
+
+@pytest.fixture
+def stock(folder: Path, broker: Broker) -> Iterator[Path]:
+    """A worker of stock Celery, with the same project; its log."""
+    log = folder / "stock.log"
+    log.touch()
+    command = ["celery", "--app=starting", "worker", "--concurrency=1", "--loglevel=info"]
+    with (folder / "stock.errors").open("wb") as errors:
+        process = subprocess.Popen(
+            [sys.executable, "-m", *command],
+            env={
+                **os.environ,
+                "CELERY_BROKER_URL": broker.url,
+                "PYTHONPATH": str(PROJECT),
+                "PROJ_LOG": str(log),
+            },
+            stdout=errors,
+            stderr=errors,
+            start_new_session=True,
+        )
+    yield log
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def test_that_is_what_stock_celery_does(stock: Path, send: Callable[..., None]) -> None:
+    """
+    The outcomes that the test above demands of prefork are those of stock Celery.
+    """
+    for way in PREFORK:
+        send("begin", way)
+
+    assert PREFORK == outcomes(stock, PREFORK)
