@@ -74,6 +74,7 @@ def install(app: Any, worker: WorkerConfig, runtime_dir: Path) -> None:
     if worker.pool == "prefork":
         children.install()
         memory.freeze_before_fork()
+        memory.count_own()
     signals.worker_init.connect(_look_at_databases(heart), weak=False)
     if ALL_QUEUES in worker.queues:
         signals.celeryd_after_setup.connect(_take_every_queue(worker), weak=False)

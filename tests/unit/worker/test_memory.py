@@ -1,7 +1,10 @@
 """The memory that a worker uses."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+
+import pytest
 
 from task_server.worker import memory
 
@@ -16,3 +19,82 @@ def test_the_used_bytes_are_those_of_this_process(tmp_path: Path) -> None:
     assert 300 * os.sysconf("SC_PAGE_SIZE") == memory.used(path)
     assert 0 == memory.used(tmp_path / "missing")
     assert memory.used() > 1 << 20
+
+
+MIB = 1 << 20
+
+Put = Callable[[int, int], None]
+
+
+@pytest.fixture
+def put(tmp_path: Path) -> Put:
+    """Write what the kernel says: `put(all, own)` in MiB; own below 0 is not told."""
+
+    def write(everything: int, own: int) -> None:
+        pages = everything * MIB // os.sysconf("SC_PAGE_SIZE")
+        (tmp_path / "statm").write_text(f"9 {pages} 1 1 0 1 0\n")
+        (tmp_path / "smaps_rollup").unlink(missing_ok=True)
+        if own >= 0:
+            (tmp_path / "smaps_rollup").write_text(
+                f"55d-7ff ---p 0 00:00 0 [rollup]\nRss: {everything << 10} kB\n"
+                f"Shared_Clean: 4000 kB\nPrivate_Clean: 1024 kB\n"
+                f"Private_Dirty: {(own - 1) << 10} kB\nSwapPss: 0 kB\n"
+            )
+
+    return write
+
+
+def test_what_a_child_shares_with_its_parent_does_not_count(tmp_path: Path, put: Put) -> None:
+    """
+    A child of a large parent has little of its own.
+    """
+    put(232, 2)
+    own = memory.Own(tmp_path)
+
+    assert 2 * MIB == own.bytes(100 * MIB)
+
+
+def test_a_child_below_its_limit_is_not_looked_at(tmp_path: Path, put: Put) -> None:
+    """
+    The cheap number answers the question.
+    """
+    put(80, -1)
+    own = memory.Own(tmp_path)
+
+    assert 80 * MIB == own.bytes(100 * MIB)
+
+
+def test_a_child_that_grows_is_looked_at_at_once(tmp_path: Path, put: Put) -> None:
+    """
+    The looks are some time apart, unless it may have come above its limit meanwhile.
+    """
+    put(232, 2)
+    own = memory.Own(tmp_path)
+    own.bytes(100 * MIB)
+
+    put(282, 52)
+    below = own.bytes(100 * MIB)
+    put(382, 152)
+    above = own.bytes(100 * MIB)
+
+    assert (52 * MIB, 152 * MIB) == (below, above)
+
+
+def test_where_the_kernel_does_not_tell_what_came_since_the_fork_counts(
+    tmp_path: Path, put: Put
+) -> None:
+    """
+    Old kernels, and some sandboxes, have no smaps_rollup.
+    """
+    put(232, -1)
+    own = memory.Own(tmp_path)
+    put(272, -1)
+
+    assert 40 * MIB == own.bytes(100 * MIB)
+
+
+def test_the_kernel_tells_of_this_process() -> None:
+    """
+    What is read here has the names that are looked for.
+    """
+    assert 1 * MIB < memory.Own().bytes(0) <= memory.used()

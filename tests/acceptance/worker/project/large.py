@@ -1,0 +1,20 @@
+"""A project that is large before the pool is forked."""
+
+import os
+
+from proj import HELD, app, note
+
+BALLAST = [bytes([number % 251]) * 1024 for number in range(160_000)]
+
+
+@app.task(name="proj.which")
+def which(number):
+    """Say which process runs it."""
+    note(f"start {number} {os.getpid()}")
+
+
+@app.task(name="proj.grow")
+def grow(number, mebibytes):
+    """Say which process runs it, and keep *mebibytes* in it."""
+    which(number)
+    HELD.append(b"x" * (mebibytes << 20))
