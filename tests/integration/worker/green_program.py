@@ -286,6 +286,83 @@ def threads(pool: Any) -> None:
     say(failed=lost, used=pool._gate.used, answer=run(("SELECT 7", "default")))
 
 
+def spans(pool: Any) -> None:
+    """Tasks under OpenTelemetry's instrumentation of the driver, applied before and after."""
+    from opentelemetry import trace
+
+    for _ in range(2):
+        lost = failures([gevent.spawn(task, ("SELECT 1 /*seen*/", "default")) for _ in range(6)])
+        settle(pool)
+    seen = [
+        span.attributes["db.statement"]
+        for span in EXPORTER.get_finished_spans()
+        if "seen" in span.attributes["db.statement"]
+    ]
+    with trace.get_tracer("mine").start_as_current_span("outer"):
+        pass
+    say(failed=lost, spans=len(seen))
+
+
+EXPORTER: Any = None
+
+
+def instrument() -> None:
+    global EXPORTER  # noqa: PLW0603 a program of one file
+    from opentelemetry import trace
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+    from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+    EXPORTER = InMemorySpanExporter()
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(EXPORTER))
+    trace.set_tracer_provider(provider)
+    try:
+        from opentelemetry.instrumentation.psycopg import PsycopgInstrumentor as Instrumentor
+    except ImportError:
+        from opentelemetry.instrumentation.psycopg2 import Psycopg2Instrumentor as Instrumentor
+    Instrumentor().instrument(skip_dep_check=True)
+
+
+def proxied(pool: Any) -> None:
+    """Tasks whose connections an instrumentation has put into proxies, as ddtrace does."""
+    from django.db.backends.postgresql import base
+
+    driver: Any = base.Database
+    real, seen = driver.connect, []
+
+    class Proxy:
+        def __init__(self, wrapped: Any) -> None:
+            self.__dict__["__wrapped__"] = wrapped
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.__wrapped__, name)
+
+        def __setattr__(self, name: str, value: Any) -> None:
+            setattr(self.__wrapped__, name, value)
+
+        def cursor(self, *args: Any, **kwargs: Any) -> Any:
+            seen.append("cursor")
+            return self.__wrapped__.cursor(*args, **kwargs)
+
+    def connect(*args: Any, **kwargs: Any) -> Any:
+        seen.append("connect")
+        return Proxy(real(*args, **kwargs))
+
+    driver.connect = connect
+    if pool._driver.name == "psycopg2":
+        # Such an instrumentation takes the proxy off where psycopg2 checks the type.
+        jsonb = driver.extras.register_default_jsonb
+        driver.extras.register_default_jsonb = lambda conn_or_curs, **kwargs: jsonb(
+            conn_or_curs=conn_or_curs.__wrapped__, **kwargs
+        )
+    lost = []
+    for _ in range(2):
+        lost += failures([gevent.spawn(task, ("SELECT 1", "default")) for _ in range(6)])
+        settle(pool)
+    say(failed=lost, used=pool._gate.used, connects=seen.count("connect"), cursors="cursor" in seen)
+
+
 def all_held(pool: Any) -> None:
     """A task waits for a connection that nobody gives back."""
     holder = gevent.spawn(task, ("SELECT pg_sleep(600) /*holder*/", "default"))
@@ -389,6 +466,8 @@ def main() -> None:
         "nowhere": database(HOST="/nonexistent"),
     }
     chosen = OPTIONS.get("aliases", ["default"])
+    if OPTIONS.get("instrument") == "before":
+        instrument()
     settings.configure(DATABASES={a: aliases[a] for a in chosen}, USE_TZ=True)
     django.setup()
     try:
@@ -400,6 +479,8 @@ def main() -> None:
     except ConfigError as error:
         say(error=str(error))
         sys.exit(error.exit_code)
+    if OPTIONS.get("instrument") == "after":
+        instrument()
     if sys.argv[1] == "findings":
         say(findings=[str(finding) for finding in installed.findings])
     else:

@@ -25,7 +25,10 @@ SOURCES = HERE.parents[2] / "src"
 CLONE_NEWUSER = 0x10000000
 REQUIRED = os.environ.get("TASK_SERVER_REQUIRE", "").split(",")
 #: What the program needs beside psycopg 3, which the development environment lacks.
-PSYCOPG3 = ["celery[redis]>=5.6.2,<5.8", "gevent", "django>=5.2,<5.3", "psycopg[binary,pool]>=3.2"]
+PSYCOPG3 = [
+    *("celery[redis]>=5.6.2,<5.8", "gevent", "django>=5.2,<5.3", "psycopg[binary,pool]>=3.2"),
+    *("opentelemetry-instrumentation-psycopg>=0.60b0", "opentelemetry-sdk>=1.39"),
+]
 
 
 def become_nobody() -> None:

@@ -218,3 +218,22 @@ def test_a_thread_of_the_system_stays_within_the_bound(launch: Launcher, server:
 
     assert {"failed": [], "used": 0, "answer": [7]} == found
     assert sampler.most <= 3
+
+
+@pytest.mark.parametrize("instrument", ["before", "after"])
+def test_opentelemetry_sees_each_query(launch: Launcher, instrument: str) -> None:
+    """
+    Twelve tasks on three connections make twelve spans, whenever the driver was instrumented.
+    """
+    found = launch("spans", connections=3, instrument=instrument).hear()
+
+    assert {"failed": [], "spans": 12} == found
+
+
+def test_a_proxy_around_the_connection_works(launch: Launcher) -> None:
+    """
+    What wraps `connect` sees each of twelve tasks connect, and its proxy is what they get.
+    """
+    found = launch("proxied", connections=3).hear()
+
+    assert {"failed": [], "used": 0, "connects": 12, "cursors": True} == found
