@@ -161,11 +161,11 @@ class Config:
         None,
     )
     broker_url: str | None = setting(
-        "URL of Redis; unset, the project's own setting counts.", values.text, None, secret=True
+        "URL of Redis; unset, the project's own setting counts.", values.url, None, secret=True
     )
     result_backend: str | None = setting(
         "URL of the result backend; unset, the project's own setting counts.",
-        values.text,
+        values.url,
         None,
         secret=True,
     )

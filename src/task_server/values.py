@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Sequence
 from reprlib import Repr
 from typing import Any
+from urllib.parse import urlsplit
 
 Kind = Callable[[Any], Any]
 
@@ -212,6 +213,26 @@ def worker_name(raw: str) -> str:
             "'bulk-2')"
         )
     return raw
+
+
+def url(raw: Any) -> str:
+    """
+    Return *raw* if it can be a URL (or several, with semicolons between them).
+
+    What has no `://` is a name that Celery knows, such as django-db.
+    """
+    value = text(raw)
+    for part in value.split(";"):
+        if "://" not in part:
+            continue
+        try:
+            urlsplit(part).port  # noqa: B018 - a property that raises
+        except ValueError:
+            # Its own message has parts of the password in it.
+            raise ValueError(
+                "its port or its host is none; write / : @ # ? of a password as %2F %3A %40 %23 %3F"
+            ) from None
+    return value
 
 
 def user_and_password(raw: Any) -> str:

@@ -18,8 +18,12 @@ from rich.text import Text
 from task_server.argv import project_environ
 from task_server.cli.options import app_option, config_option, resolved
 from task_server.config import Config
-from task_server.errors import PeerError, TaskServerError
+from task_server.errors import ConfigError, PeerError, Problem, TaskServerError
+from task_server.reach import address, redis_trouble
 from task_server.transport import dead
+
+#: Deaths of one task, or names in one line, that are shown.
+MOST_DEATHS = 20
 
 json_option = click.option(
     "--json",
@@ -166,8 +170,15 @@ def _each(
                     f"No task {', '.join(unknown)} was put aside; see `task-server dead list`."
                 )
             found = [one for one in found if one.id in ids or one.tag in ids]
-        count = step(store.client, store.key, found)
+        broken = [one for one in found if step is dead.retry and not one.is_whole]
+        count = step(store.client, store.key, [one for one in found if one not in broken])
     click.echo(f"{count} {'task' if count == 1 else 'tasks'} {done}")
+    if broken:
+        names = ", ".join(_shown(one.id or one.tag) for one in broken[:MOST_DEATHS])
+        raise TaskServerError(
+            f"{len(broken)} cannot be delivered again, since their records have no message: "
+            f"{names}; drop them."
+        )
 
 
 @contextmanager
@@ -176,22 +187,36 @@ def _store(app: str | None, path: Path | None) -> Iterator[Store]:
     from redis import Redis, exceptions  # noqa: PLC0415 - heavy, as what follows
 
     project = _project(resolved(path, app=app).config)
-    with project.connection_for_write() as connection:
+    url = str(project.conf.broker_write_url or "")
+    try:
+        connection = project.connection_for_write()
+        # Not `connection.connect()`, which tries again for seconds.
+        channel = connection.transport.create_channel(connection.transport)
+    except ValueError as error:
+        # Of a URL whose parts are none; its message may have the password in it.
+        message = f"{address(url)} is not what a client of Redis takes (host, port, database)"
+        raise ConfigError([Problem("broker_url", message)]) from error
+    except (exceptions.RedisError, OSError) as error:
+        raise _trouble(url, error) from error
+    with connection:
+        if not hasattr(channel, "unacked_key"):
+            raise TaskServerError(f"The broker {connection.as_uri()} is not a Redis.")
         try:
-            # Not `connection.connect()`, which tries again for seconds.
-            channel = connection.transport.create_channel(connection.transport)
-            if not hasattr(channel, "unacked_key"):
-                raise TaskServerError(f"The broker {connection.as_uri()} is not a Redis.")
             # The keys are complete; the channel's own client prefixes some commands.
             yield Store(
                 Redis(connection_pool=channel.pool),
                 dead.key_of(f"{channel.global_keyprefix}{channel.unacked_key}"),
             )
-        except (exceptions.ConnectionError, exceptions.TimeoutError, OSError) as error:
-            raise PeerError(
-                f"Redis at {connection.as_uri()} did not answer: {error}; is it running, and is "
-                "broker_url right?"
-            ) from error
+        except (exceptions.RedisError, OSError) as error:
+            raise _trouble(url, error) from error
+
+
+def _trouble(url: str, error: Exception) -> TaskServerError:
+    """Return the error for what a client of the Redis at *url* raised."""
+    found = redis_trouble("broker_url", url, error)
+    if found.peer:
+        return PeerError(found.text)
+    return ConfigError([Problem(found.setting, found.text)])
 
 
 def _project(config: Config) -> Any:
@@ -226,12 +251,22 @@ def _table(found: list[dead.Dead]) -> Table:
         table.add_column(name, overflow="fold")
     for one in found:
         deaths = "\n".join(
-            f"{_when(death['at'])} {death['node']} (pid {death['pid']}): {death['reason']}"
-            for death in one.deaths
+            f"{_when(death.get('at'))} {_shown(death.get('node'))} (pid "
+            f"{_shown(death.get('pid'))}): {_shown(death.get('reason'))}"
+            for death in one.deaths[:MOST_DEATHS]
         )
-        table.add_row(*map(Text, (one.id or one.tag, one.task, one.queue, _when(one.at), deaths)))
+        names = (_shown(name) for name in (one.id or one.tag, one.task, one.queue))
+        table.add_row(*map(Text, (*names, _when(one.at), deaths)))
     return table
 
 
-def _when(seconds: float) -> str:
+def _shown(value: Any) -> str:
+    """Return *value* for a terminal: anybody who can write to Redis can forge it."""
+    text = "?" if value is None else str(value)[:200]
+    return "".join(one if one.isprintable() else "?" for one in text)
+
+
+def _when(seconds: Any) -> str:
+    if not isinstance(seconds, int | float) or not 0 <= seconds < dead.LAST:
+        return "?"
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%SZ}"

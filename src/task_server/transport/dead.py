@@ -17,6 +17,9 @@ from task_server.transport.script import Script
 
 TAKE: Final = Script("dead.lua")
 
+#: The end of year 9999, in seconds since 1970: later times cannot be shown.
+LAST: Final = 253_402_300_800
+
 #: Messages that one call delivers again or drops.
 BATCH: Final = 100
 
@@ -42,8 +45,31 @@ class Dead:
 
     @classmethod
     def read(cls, tag: str, record: bytes) -> "Dead":
-        """Return the message of *record*."""
-        return cls(tag=tag, record=record, **json.loads(record))
+        """Return the message of *record*, or as much of it as is there: anybody can write one."""
+        try:
+            values = json.loads(record)
+        except (ValueError, RecursionError):
+            values = None
+        if not isinstance(values, dict):
+            values = {}
+        deaths = values.get("deaths")
+        at = values.get("at")
+        lists = values.get("lists")
+        return cls(
+            tag=tag,
+            record=record,
+            at=float(at) if isinstance(at, int | float) and 0 <= at < LAST else 0.0,
+            deaths=[one for one in deaths if isinstance(one, dict)]
+            if isinstance(deaths, list)
+            else [],
+            lists=[str(one) for one in lists] if isinstance(lists, list) else [],
+            **{name: str(values.get(name) or "") for name in ("id", "task", "queue", "text")},
+        )
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether there is enough of it to deliver it again."""
+        return bool(self.lists and self.text)
 
 
 def record_of(
@@ -70,7 +96,10 @@ def listed(client: Any, key: str) -> list[Dead]:
 
     *client* is a Redis client that adds no prefix, here and below.
     """
-    found = [Dead.read(tag.decode(), record) for tag, record in client.hscan_iter(key, count=1000)]
+    found = [
+        Dead.read(tag.decode(errors="replace"), record)
+        for tag, record in client.hscan_iter(key, count=1000)
+    ]
     # A scan may name one twice.
     return sorted({one.tag: one for one in found}.values(), key=lambda one: one.at)
 
