@@ -16,6 +16,7 @@ Pool = Literal["prefork", "gevent"]
 Delivery = Literal["at-least-once", "at-most-once"]
 Transport = Literal["atomic", "stock"]
 LogFormat = Literal["text", "json"]
+EventLoops = Literal["per-task", "shared"]
 Media = Literal["writable", "read-only"]
 LogLevel = Literal["debug", "info", "warning", "error", "critical"]
 
@@ -73,6 +74,11 @@ class WorkerConfig:
     )
     database_connections: int = setting(
         "Most connections to PostgreSQL under gevent.", values.integer(1), 20
+    )
+    asyncio: EventLoops = setting(
+        "asyncio under gevent: per-task, a loop that others do not see; shared, as gevent has it.",
+        values.choice(*get_args(EventLoops)),
+        "per-task",
     )
     time_limit: float | None = setting(
         "A task is ended after this; under gevent only where it yields.", values.seconds(1), None

@@ -97,6 +97,7 @@ OURS = {
     "name": "the node's name, which is an argument",
     "memory_limit": "of the whole worker; Celery has limits of children alone",
     "database_connections": "Celery knows nothing of databases",
+    "asyncio": "Celery knows nothing of asyncio",
     "drain_seconds": "the drain is ours",
     "transport": "of this process; a project names none",
     "log_level": "Celery has an argument and no setting",

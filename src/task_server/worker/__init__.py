@@ -10,7 +10,7 @@ from typing import Any
 from celery import signals
 
 from task_server import early_stop, queues
-from task_server.config import WorkerConfig
+from task_server.config import EventLoops, WorkerConfig
 from task_server.decision import APP_VARIABLE
 from task_server.errors import ConfigError
 from task_server.values import ALL_QUEUES
@@ -81,6 +81,7 @@ def install(app: Any, worker: WorkerConfig, runtime_dir: Path) -> None:
     signals.celeryd_after_setup.connect(_warn_of_eager, weak=False)
     if worker.pool == "gevent":
         signals.worker_init.connect(_bound_database(worker.database_connections), weak=False)
+        signals.worker_init.connect(_give_loops(worker.asyncio), weak=False)
 
     def received(request: Any = None, **_: Any) -> None:
         drain.in_hand.add(request)
@@ -145,6 +146,19 @@ def _warn_of_eager(conf: Any = None, **_: Any) -> None:
             "task_always_eager is on in the project's settings: where they count, a task runs in "
             "the process that calls it, and no worker ever gets one; it is for tests"
         )
+
+
+def _give_loops(loops: EventLoops) -> Callable[..., None]:
+    """Return the receiver of `worker_init` that gives each task its own event loop, or none."""
+
+    def give(**_: Any) -> None:
+        if loops == "per-task":
+            # The pool is gevent, so gevent is there.
+            from task_server.worker import asyncio_gevent  # noqa: PLC0415
+
+            asyncio_gevent.install()
+
+    return give
 
 
 def _bound_database(connections: int) -> Callable[..., None]:
