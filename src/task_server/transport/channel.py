@@ -309,7 +309,7 @@ class Channel(redis.Channel):  # type: ignore[misc]
                 self._qos.restore_unacked_once()
             self._quietly(self.fetcher.close)
         if isinstance(self._qos, QoS):
-            self._qos.stop_telling()
+            self._qos.telling.close()
         try:
             super().close()
         finally:

@@ -4,6 +4,8 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Final
 
+from task_server.transport.told import Told
+
 #: Acknowledgements, and messages to deliver again, that wait for a connection.
 MOST_LATE: Final = 100_000
 
@@ -28,10 +30,10 @@ class Late:
             and the one (by the monotonic clock) until which to look for it. A
             server that hung may run a fetch after its connection.
 
-        begun: Delivery tags of whose tasks Redis has heard that they have begun.
+        told: What Redis has heard of the tasks that have begun.
     """
 
     acks: deque[str] = field(default_factory=lambda: deque(maxlen=MOST_LATE))
     restores: deque[tuple[str, float]] = field(default_factory=lambda: deque(maxlen=MOST_LATE))
     fetches: deque[tuple[float, float]] = field(default_factory=lambda: deque(maxlen=MOST_FETCHES))
-    begun: set[str] = field(default_factory=set)
+    told: Told = field(default_factory=Told)

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 from kombu.transport import virtual
 from kombu.utils.encoding import bytes_to_str
 
-from task_server.transport import begun, holder, unreadable
+from task_server.transport import holder, unreadable
+from task_server.transport.begun import Telling
 from task_server.transport.dead import Dead
 from task_server.transport.redeliver import CHILD_DIED, NO_SIGN_OF_LIFE, redeliver
 from task_server.transport.script import DUE, HOLD, UNREAD
@@ -33,6 +34,8 @@ class QoS(redis.QoS):  # type: ignore[misc]
         registered: Delivery tags that the script has registered and that the
             consumer has not seen yet.
 
+        telling: Tells Redis which tasks have begun.
+
         lost: Delivery tags whose task has just taken its process with it; the
             worker says which.
 
@@ -48,7 +51,7 @@ class QoS(redis.QoS):  # type: ignore[misc]
         self.registered: set[str] = set()
         self.lost: set[str] = set()
         self._acks: deque[str] = deque()
-        self._teller: begun.Teller | None = None
+        self.telling = Telling(self.channel)
 
     @staticmethod
     def running() -> Collection[str]:
@@ -104,6 +107,7 @@ class QoS(redis.QoS):  # type: ignore[misc]
                 self._owe(delivery_tag, error)
         virtual.QoS.ack(self, delivery_tag)
         self.lost.discard(delivery_tag)
+        self.telling.end(delivery_tag)
         self._tell_the_loop()
 
     def reject(self, delivery_tag: str, requeue: bool = False) -> None:  # noqa: FBT001, FBT002 - Kombu's
@@ -235,49 +239,7 @@ class QoS(redis.QoS):  # type: ignore[misc]
             tags = held[first : first + BATCH * 10]
             HOLD.run(self.channel.bare_client(), self.channel.unacked_keys()[1:], tags)
         if self.tells:
-            self._tell_begun()
-
-    def _tell_begun(self) -> None:
-        """Tell the server which tasks have begun, and which of them have ended."""
-        told = self.channel.late.begun
-        # In this order: a task that begins meanwhile has not ended.
-        before = set(told)
-        running = set(self.running())
-        if ended := before - running:
-            told -= ended
-        if running or ended:
-            told |= running
-            begun.tell(*self._own_begun(), begun=running, ended=ended)
-
-    def _own_begun(self) -> tuple[Any, str, float]:
-        channel = self.channel
-        key = begun.key_of(channel.unacked_keys()[0], holder.RUN)
-        return channel.bare_client(), key, self.visibility_timeout
-
-    def begin(self, *delivery_tags: str) -> None:
-        """
-        Tell the server that the tasks of marked messages are about to begin.
-
-        Without a server they begin all the same.
-        """
-        channel = self.channel
-        if channel.closed or channel.connection is None or channel.connection.client is None:
-            return
-        channel.late.begun.update(delivery_tags)
-        client, key, seconds = self._own_begun()
-        if self._teller is None:
-            self._teller = begun.Teller(channel.client.connection_pool)
-        try:
-            if not self._teller.tell(key, seconds, delivery_tags):
-                begun.tell(client, key, seconds, begun=delivery_tags)
-        except (*channel.connection_errors, channel.ResponseError) as error:
-            logger.debug("Redis did not hear that a task begins: %s", error)
-
-    def stop_telling(self) -> None:
-        """Close the connection by which begins are told."""
-        teller, self._teller = self._teller, None
-        if teller is not None:
-            teller.close()
+            self.telling.hold()
 
     # Restore
 

@@ -12,6 +12,7 @@ from kombu.utils.encoding import bytes_to_str
 from kombu.utils.json import dumps, loads
 
 from task_server.transport import begun
+from task_server.transport.blame import CERTAIN, is_enough
 from task_server.transport.dead import Dead, record_of
 from task_server.transport.entry import TAKEN_FROM, taken
 from task_server.transport.holder import MARK
@@ -113,10 +114,11 @@ def _destinations(
         if death is not None and channel.poison_limit and MARK in entry and held_by:
             marked = "deaths" in payload
             deaths = list(payload.get("deaths", ()))
-            if death == CHILD_DIED or inquest.is_suspect(tag, held_by, marked=marked):
+            found = CERTAIN if death == CHILD_DIED else inquest.blame(tag, held_by, marked=marked)
+            if found is not None:
                 held_by.pop("run", None)
-                deaths.append({"reason": death, **held_by, "at": time()})
-            if queues and deaths and len(deaths) >= channel.poison_limit:
+                deaths.append({"reason": death, **held_by, "at": time(), **found.described()})
+            if queues and found is not None and is_enough(deaths, channel.poison_limit):
                 payload.pop("deaths", None)
                 text = dumps(payload)
                 payload["deaths"] = deaths

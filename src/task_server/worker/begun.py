@@ -1,102 +1,114 @@
 """
 Messages that a worker may have died of: Redis hears of their begin before their tasks run.
 
-Of all others the atomic transport tells from time to time, see its `begun`.
+What is told when is the transport's, see its `begun`. Here are the two pools, and
+the way of a request through them: it may be kept back (see `apart`), its begin is
+told, it runs, its end is told.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any
 
+from task_server.worker.apart import Apart
 
-@dataclass
-class Marked:
+
+def request_of(accept: Any) -> Any | None:
+    """Return the request whose method *accept* is, if its transport tells; else None."""
+    request = getattr(accept, "__self__", None)
+    message = getattr(request, "message", None)
+    if message is None or not hasattr(getattr(message.channel, "qos", None), "telling"):
+        return None
+    return request
+
+
+def is_marked(request: Any) -> bool:
     """
-    A marked message whose task was given to the pool.
+    Return whether a worker that held the message of *request* has died before.
 
-    Attributes:
-        request: Celery's.
-
-        qos: Of the channel that the message came by.
-
-        run: Whether its greenlet has begun.
-
-        told: Whether Redis was told.
+    One that is acknowledged before its task runs does not come back.
     """
-
-    request: Any
-    qos: Any
-    run: bool = False
-    told: bool = False
-
-    @property
-    def tag(self) -> str:
-        """The delivery tag of the message."""
-        return str(self.request.message.delivery_tag)
+    raw = request.message._raw or ()  # noqa: SLF001 - Kombu's message
+    return "deaths" in raw and bool(request.task.acks_late) and not request.acknowledged
 
 
-def tell_in_greenlets(pool: Any) -> None:
-    """
-    Let the greenlets of *pool* tell, just before they run the task.
+def tell_in_greenlets(pool: Any, apart: Apart) -> None:
+    """Let the greenlets of *pool* tell, just before they run the task, and after it."""
+    # gevent is there where it is the pool, and nowhere else.
+    from task_server.worker.processor import Processor  # noqa: PLC0415
 
-    Those that were given to the pool in a row begin in a row: the first of them
-    tells of all. What waits for its turn in a full pool is not among them.
-    """
-    due: list[Marked] = []
-
-    def about_to_run(one: Marked) -> None:
-        one.run = True
-        if one.told or one.request.acknowledged:
-            return
-        row = [one, *(each for each in due if each.qos is one.qos and not each.run)]
-        due.clear()
-        for each in row:
-            each.told = True
-        one.qos.begin(*(each.tag for each in row))
-
+    processor = Processor()
     apply_async = pool.apply_async
 
-    def apply(*args: Any, accept_callback: Any = None, **kwargs: Any) -> Any:
-        one = marked(accept_callback)
-        if one is None:
-            return apply_async(*args, accept_callback=accept_callback, **kwargs)
+    def apply(
+        target: Callable[..., Any], *args: Any, accept_callback: Any = None, **options: Any
+    ) -> Any:
+        request = request_of(accept_callback)
+        if request is None:
+            return apply_async(target, *args, accept_callback=accept_callback, **options)
+        if apart.keeps_back(request):
+            return None
+        telling = request.message.channel.qos.telling
+        tag = str(request.message.delivery_tag)
+        marked = is_marked(request)
+        told = telling.told
 
-        def accepted(*details: Any) -> None:
-            accept_callback(*details)
-            about_to_run(one)
+        def tells(*args: Any, **options: Any) -> Any:
+            if not (marked or told.marked):
+                try:
+                    return target(*args, **options)
+                finally:
+                    # Told of meanwhile, because a marked one has begun.
+                    if tag in told.begun:
+                        telling.end(tag)
+            telling.begin(tag, marked=marked, on_cpu=True)
+            processor.enter(telling, tag)
+            try:
+                return target(*args, **options)
+            finally:
+                processor.leave()
+                telling.end(tag)
 
-        result = apply_async(*args, accept_callback=accepted, **kwargs)
-        # One that acknowledges early does so when it begins, and tells nothing.
-        if not one.run and one.request.task.acks_late:
-            due.append(one)
-        return result
+        return apply_async(tells, *args, accept_callback=accept_callback, **options)
 
     pool.apply_async = apply
 
 
-def tell_before_children(pool: Any) -> None:
+def tell_before_children(pool: Any, apart: Apart) -> None:
     """
     Tell before a task is given to *pool*, the main process of prefork.
 
-    What a child has begun it hears later, and maybe never if it is killed.
+    What a child has begun it hears later, and maybe never if it is killed. A
+    child that dies names its message by itself; this is for the main process.
     """
     apply_async = pool.apply_async
 
-    def apply(*args: Any, accept_callback: Any = None, **kwargs: Any) -> Any:
-        one = marked(accept_callback)
-        if one is not None:
-            one.qos.begin(one.tag)
-        return apply_async(*args, accept_callback=accept_callback, **kwargs)
+    def apply(*args: Any, accept_callback: Any = None, **options: Any) -> Any:
+        request = request_of(accept_callback)
+        if request is not None:
+            if apart.keeps_back(request):
+                return None
+            telling, marked = request.message.channel.qos.telling, is_marked(request)
+            if marked or telling.told.marked:
+                tag = str(request.message.delivery_tag)
+                for name in ("callback", "error_callback"):
+                    if options.get(name) is not None:
+                        options[name] = _AndEnd(options[name], telling, tag)
+                telling.begin(tag, marked=marked)
+        return apply_async(*args, accept_callback=accept_callback, **options)
 
     pool.apply_async = apply
 
 
-def marked(accept: Any) -> Marked | None:
-    """Return the request whose method *accept* is, if its message is marked and unacknowledged."""
-    request = getattr(accept, "__self__", None)
-    message = getattr(request, "message", None)
-    if request is None or message is None or request.acknowledged:
-        return None
-    qos = getattr(message.channel, "qos", None)
-    if hasattr(qos, "begin") and "deaths" in (message._raw or ()):  # noqa: SLF001 - Kombu's message
-        return Marked(request, qos)
-    return None
+class _AndEnd:
+    """What calls *callback*, a method of a request, and tells before that its task has ended."""
+
+    def __init__(self, callback: Callable[..., Any], telling: Any, tag: str) -> None:
+        # As of a method: by this the pool's jobs are known.
+        self.__self__ = getattr(callback, "__self__", None)
+        self._callback = callback
+        self._telling = telling
+        self._tag = tag
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        self._telling.end(self._tag)
+        return self._callback(*args, **options)

@@ -1,6 +1,7 @@
 """The worker's loop under gevent: greenlets beside Celery's, which waits for messages."""
 
 import io
+import logging
 import os
 from collections.abc import Callable
 from contextlib import suppress
@@ -11,11 +12,17 @@ from gevent.socket import wait_read
 from gevent.util import print_run_info
 from kombu.utils.eventio import READ
 
+from task_server.worker.apart import Apart
 from task_server.worker.drain import Drain
 from task_server.worker.stop_signals import WakePipe
 
+logger = logging.getLogger(__name__)
+
 #: Seconds between two looks of a draining worker at what still runs.
 DRAIN_INTERVAL = 0.1
+
+#: Seconds between two looks at suspects that wait.
+APART_INTERVAL = 0.05
 
 #: Seconds between two looks whether Redis is to be told that the worker lives.
 KEEP_INTERVAL = 0.25
@@ -29,6 +36,29 @@ class GeventLoop:
             gevent.spawn(_beat_for_ever, beat, interval),
             gevent.spawn(_drain_when_asked, drain),
         )
+
+
+def looked_at(start: Callable[[Any], None]) -> Apart:
+    """Return suspects; while some of them wait a greenlet looks, and *start* is called in one."""
+    looking: set[Any] = set()
+
+    def look() -> None:
+        while apart.waiting:
+            try:
+                apart.look()
+            except Exception:
+                # They would wait for ever.
+                logger.exception("a task that was kept back could not be started")
+            gevent.sleep(APART_INTERVAL)
+        looking.clear()
+
+    def waits() -> None:
+        if not looking:
+            looking.add(gevent.spawn(look))
+
+    # Whoever gives a task to a full pool waits.
+    apart = Apart(lambda request: gevent.spawn(start, request), waits)
+    return apart
 
 
 def wake_when_done(connection: Any, drain: Drain) -> None:

@@ -9,6 +9,7 @@ from celery.worker.control import Panel
 
 from task_server.worker import begun, children, memory, refuse
 from task_server.worker.absence import Absence
+from task_server.worker.apart import Apart
 from task_server.worker.drain import Drain
 from task_server.worker.foreign import ForeignJobs
 from task_server.worker.handback import cancel_scheduled
@@ -31,27 +32,38 @@ class WorkerStep(bootsteps.StartStopStep):
     foreign: ClassVar[ForeignJobs]
     memory_limit: ClassVar[int | None]
 
+    _apart: Apart
     _hub: Any = None
     _timers: tuple[Any, ...] = ()
 
     def start(self, parent: Any) -> None:
         """Take over what Celery has set up by now; it has forked."""
         Panel.data["shutdown"] = self._on_remote_shutdown
+
+        def start(request: Any) -> None:
+            parent._process_task(request)  # noqa: SLF001 - which takes no place of prefork's
+
         if parent.hub is None:
             # gevent is imported where it is the pool, and nowhere else.
-            from task_server.worker.loop_gevent import GeventLoop, show_stacks  # noqa: PLC0415
+            from task_server.worker.loop_gevent import (  # noqa: PLC0415
+                GeventLoop,
+                looked_at,
+                show_stacks,
+            )
             from task_server.worker.pool_gevent import GeventTasks  # noqa: PLC0415
 
             signal.signal(signal.SIGUSR1, show_stacks)
             self.drain.tasks = GeventTasks(parent, self.foreign)
-            begun.tell_in_greenlets(parent.pool)
+            self._apart = looked_at(start)
+            begun.tell_in_greenlets(parent.pool, self._apart)
             self._loop = GeventLoop(self.drain, self._beat, self.heart.interval)
         else:
             from task_server.worker.pool_prefork import PreforkTasks  # noqa: PLC0415
 
             children.wrap_pool(parent.pool)
             self.drain.tasks = PreforkTasks(parent, self.foreign)
-            begun.tell_before_children(parent.pool)
+            self._apart = Apart(start)
+            begun.tell_before_children(parent.pool, self._apart)
             refuse.install_in_controller(parent)
         self.heart.started(parent, self.drain.tasks.running)
         self.heart.beat()
@@ -68,6 +80,7 @@ class WorkerStep(bootsteps.StartStopStep):
             hub.call_repeatedly(DRAIN_INTERVAL, self._tick),
         )
         hub.on_tick.add(self._tick)
+        hub.on_tick.add(self._apart.look)
 
     def _tick(self) -> None:
         if not self.drain.asked:

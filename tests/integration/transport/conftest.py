@@ -18,6 +18,7 @@ from peers import Started, Worker, free_port, relay, until
 from task_server import transport
 from task_server.errors import LocalServerError
 from task_server.local import binaries
+from task_server.transport.channel import _LATE
 
 
 @pytest.fixture(scope="session")
@@ -78,6 +79,8 @@ def atomic() -> Iterator[None]:
     assert transport.install()
     yield
     transport.uninstall()
+    # What this process has told, or owes, is of a server that gets emptied.
+    _LATE.clear()
 
 
 @pytest.fixture

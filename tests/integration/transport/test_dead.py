@@ -7,6 +7,7 @@ import time
 import pytest
 
 from task_server.transport import dead, holder
+from task_server.transport.told import Told
 
 FAST = {"visibility_timeout": 1, "unacked_restore_interval": 0.5}
 
@@ -31,7 +32,7 @@ def telling(worker, monkeypatch):
         monkeypatch.setattr(holder, "RUN", name)
         one = worker(**FAST, **options)
         one.acknowledges = False
-        one.channel.late.begun.clear()
+        one.channel.late.told = Told()
         monkeypatch.setattr(one.channel.qos, "tells", True)
         return one
 
@@ -62,43 +63,120 @@ def test_a_message_that_workers_die_of_is_put_aside(worker, publish, server, cap
     assert "is put aside: 2 workers died while they had it" in caplog.text
 
 
+def let_tell(telling, name: str, bodies: list[str], **options):
+    """Let the worker *name* take *bodies*, which are then marked, and return it before it dies."""
+    one = telling(name, **options)
+    one.run(lambda: len(one.bodies) == len(bodies))
+    assert sorted(bodies) == sorted(one.bodies)
+    return one
+
+
 def test_only_what_had_begun_is_what_a_worker_died_of(telling, publish, server) -> None:
     """
-    What a dead worker held beside the tasks that it ran is delivered again, and not put aside.
+    What a dead worker held beside the tasks that it ran is delivered again, and not counted.
     """
-    for body in ("runs", "waits", "waits too"):
+    bodies = ["runs", "waits", "waits too"]
+    for body in bodies:
         publish(body)
-    first = telling("first", poison_limit=1)
-    first.run(lambda: len(first.bodies) == 3)
-    first.channel.qos.running = lambda: {tag_of(first, "runs")}
-    first.channel.qos.hold()
-    last = telling("last", poison_limit=1)
+    let_tell(telling, "first", bodies, poison_limit=2)
+    second = let_tell(telling, "second", bodies, poison_limit=2)
+    second.channel.qos.telling.begin(tag_of(second, "runs"))
+    last = telling("last", poison_limit=2)
     last.run(lambda: len(last.bodies) == 2)
     last.run(lambda: dead_in(server), "the message to be put aside")
     (one,) = dead_in(server)
 
     assert {"waits", "waits too"} == set(last.bodies)
-    assert [tag_of(first, "runs")] == [one.tag]
-    assert [[], []] == [message._raw["deaths"] for message in last.messages]
+    assert [tag_of(second, "runs")] == [one.tag]
+    assert [[0], [0]] == [
+        [death["suspects"] for death in message._raw["deaths"]] for message in last.messages
+    ]
+    assert [0, 1] == [death["suspects"] for death in one.deaths]
     assert "run" not in one.deaths[0]
 
 
 def test_a_task_that_has_ended_is_not_what_a_worker_died_of(telling, publish, server) -> None:
     """
-    A retried task has a new begin to tell of: what has ended is taken back.
+    Its end is told, though its message is still unacked: instant neighbours of poison are not it.
     """
-    publish("retried")
-    publish("runs")
-    first = telling("first", poison_limit=1)
-    first.run(lambda: len(first.bodies) == 2)
-    for body in ("retried", "runs"):
-        first.channel.qos.running = lambda body=body: {tag_of(first, body)}
-        first.channel.qos.hold()
-    last = telling("last", poison_limit=1)
+    bodies = ["ended", "runs"]
+    for body in bodies:
+        publish(body)
+    let_tell(telling, "first", bodies, poison_limit=2)
+    second = let_tell(telling, "second", bodies, poison_limit=2)
+    for body in bodies:
+        second.channel.qos.telling.begin(tag_of(second, body))
+    second.channel.qos.telling.end(tag_of(second, "ended"))
+    last = telling("last", poison_limit=2)
     last.run(lambda: last.bodies and dead_in(server), "both messages")
 
-    assert ["retried"] == last.bodies
-    assert [tag_of(first, "runs")] == [one.tag for one in dead_in(server)]
+    assert ["ended"] == last.bodies
+    assert [tag_of(second, "runs")] == [one.tag for one in dead_in(server)]
+
+
+def test_what_ran_together_is_not_put_aside_for_one_death_more(telling, publish, server) -> None:
+    """
+    A node that is killed again and again condemns none of the tasks that it ran beside others.
+    """
+    bodies = ["one", "two", "three"]
+    for body in bodies:
+        publish(body)
+    for number in range(4):
+        last = let_tell(telling, f"w{number}", bodies, poison_limit=2)
+        for body in bodies:
+            last.channel.qos.telling.begin(tag_of(last, body))
+    last = let_tell(telling, "last", bodies, poison_limit=2)
+
+    assert [] == dead_in(server)
+    assert [[3, 3, 3, 3]] * 3 == [
+        [death["suspects"] for death in message._raw["deaths"]] for message in last.messages
+    ]
+
+
+def test_the_one_that_had_the_processor_is_what_a_worker_died_of(telling, publish, server) -> None:
+    """
+    Of several that had begun it alone is counted.
+    """
+    bodies = ["waits", "crashes"]
+    for body in bodies:
+        publish(body)
+    let_tell(telling, "first", bodies, poison_limit=2)
+    second = let_tell(telling, "second", bodies, poison_limit=2)
+    for body in bodies:
+        second.channel.qos.telling.begin(tag_of(second, body), on_cpu=True)
+        second.channel.qos.telling.on_cpu(tag_of(second, "waits"), on=False)
+    last = telling("last", poison_limit=2)
+    last.run(lambda: last.bodies and dead_in(server), "both messages")
+    (one,) = dead_in(server)
+
+    assert ["waits"] == last.bodies
+    assert tag_of(second, "crashes") == one.tag
+    assert [(0, False), (1, True)] == [
+        (death["suspects"], death.get("certain", False)) for death in one.deaths
+    ]
+
+
+def test_a_message_that_is_not_marked_is_told_beside_one_that_is(telling, publish, server) -> None:
+    """
+    What runs already when a suspect begins is told with it: nothing is missing in what is known.
+    """
+    publish("suspect")
+    let_tell(telling, "first", ["suspect"], poison_limit=2)
+    publish("new")
+    second = let_tell(telling, "second", ["suspect", "new"], poison_limit=2)
+    second.channel.qos.running = lambda: {tag_of(second, "new")}
+    second.channel.qos.telling.begin(tag_of(second, "suspect"))
+    members = server.client().smembers("unacked.begun:second")
+    # What is told is not answered.
+    second.run(lambda: server.client().scard("unacked.begun:second") == 3, "what is told")
+    last = let_tell(telling, "last", ["suspect", "new"], poison_limit=2)
+
+    assert members <= {b"*"} | {tag_of(second, body).encode() for body in ("suspect", "new")}
+    assert [] == dead_in(server)
+    assert {"suspect": [0, 2], "new": [2]} == {
+        body: [death["suspects"] for death in message._raw["deaths"]]
+        for body, message in zip(last.bodies, last.messages, strict=True)
+    }
 
 
 def test_a_worker_that_dies_before_it_tells_may_have_died_of_any(telling, publish, server) -> None:
@@ -113,7 +191,7 @@ def test_a_worker_that_dies_before_it_tells_may_have_died_of_any(telling, publis
         deaths = [len(message._raw.get("deaths", ())) for message in one.messages]
         assert [name == "second"] * 2 == deaths
         if name == "second":
-            one.channel.qos.begin(tag_of(one, "poison"))
+            one.channel.qos.telling.begin(tag_of(one, "poison"))
     third = telling("third", poison_limit=2)
     third.run(lambda: third.bodies and dead_in(server), "both messages")
     fourth = telling("fourth", poison_limit=2)

@@ -6,13 +6,13 @@ import signal
 import pytest
 from peers import until, user
 
-from task_server.transport import begun, holder
+from task_server.transport import begun, blame, holder
 
 
 def told(server) -> set[bytes]:
     """Return the delivery tags of which the server has heard."""
     members: set[bytes] = server.client().smembers(begun.key_of("unacked", holder.RUN))
-    return members
+    return members - {blame.COMPLETE.encode()}
 
 
 def test_it_hears_of_each(worker, server) -> None:
@@ -23,7 +23,7 @@ def test_it_hears_of_each(worker, server) -> None:
     consumer.idle()
     before = len(server.client().client_list())
     for number in range(200):
-        consumer.channel.qos.begin(str(number))
+        consumer.channel.qos.telling.begin(str(number))
     until(lambda: len(told(server)) == 200, "all begins")
     assert before + 1 == len(server.client().client_list())
     assert server.client().ttl(begun.key_of("unacked", holder.RUN)) > begun.KEPT - 60
@@ -36,13 +36,13 @@ def test_after_a_lost_connection_it_hears_of_the_next(worker, server) -> None:
     A connection that the server has cut is made again.
     """
     consumer = worker()
-    consumer.channel.qos.begin("first")
+    consumer.channel.qos.telling.begin("first")
     until(lambda: told(server) == {b"first"}, "the first")
     server.client().execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
 
     def heard() -> bool:
         # What is sent before this side has seen the end is lost.
-        consumer.channel.qos.begin("second")
+        consumer.channel.qos.telling.begin("second")
         return b"second" in told(server)
 
     until(heard, "the second")
@@ -55,7 +55,7 @@ def test_where_silence_is_denied_it_is_waited_for(worker, server) -> None:
     with user(server, "~*", "&*", "+@all", "-client|reply") as url:
         consumer = worker(url=url)
         for tag in ("one", "two"):
-            consumer.channel.qos.begin(tag)
+            consumer.channel.qos.telling.begin(tag)
         assert {b"one", b"two"} == told(server)
         consumer.close()
 
@@ -69,7 +69,7 @@ def test_it_hears_of_a_process_that_dies_at_once(times: int, worker, server) -> 
     if pid == 0:
         consumer = worker()
         for number in range(times):
-            consumer.channel.qos.begin(str(number))
+            consumer.channel.qos.telling.begin(str(number))
         os.kill(os.getpid(), signal.SIGKILL)
     os.waitpid(pid, 0)
     until(lambda: len(told(server)) == times, "the begins")

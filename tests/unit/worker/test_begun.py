@@ -2,31 +2,50 @@
 Who tells of which begun tasks, in a pool of greenlets without a server.
 """
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
+import gevent
 from celery.concurrency.gevent import TaskPool
 
+from task_server.transport.told import Told
 from task_server.worker import begun
+from task_server.worker.apart import Apart
 
 
-@dataclass
-class Told:
-    """What was told and what ran, in order."""
+class Telling:
+    """Notes what was told and what ran, in order; telling takes a turn of the loop."""
 
-    log: list[tuple[str, ...]] = field(default_factory=list)
+    def __init__(self) -> None:
+        self.told = Told()
+        self.log: list[tuple[str, str]] = []
+        self.on: set[str] = set()
 
-    def begin(self, *tags: str) -> None:
-        self.log.append(("told", *tags))
+    def begin(self, tag: str, *, marked: bool, on_cpu: bool) -> None:
+        self.told.comes(tag, marked=marked)
+        gevent.sleep(0)
+        assert on_cpu
+        self.told.add(tag)
+        self.log.append(("told", tag))
+        self.on = {tag}
+
+    def end(self, tag: str) -> None:
+        if tag in self.told.begun:
+            self.told.remove(tag)
+            self.on.discard(tag)
+            self.log.append(("ended", tag))
+
+    def on_cpu(self, tag: str, *, on: bool) -> None:
+        (self.on.add if on else self.on.discard)(tag)
 
 
 class Request:
     """What is asked of Celery's request."""
 
-    def __init__(self, qos: Any, tag: str, *, marked: bool = True, late: bool = True) -> None:
+    def __init__(self, telling: Any, tag: str, *, marked: bool = True, late: bool = True) -> None:
         self.message = SimpleNamespace(
-            channel=SimpleNamespace(qos=qos),
+            channel=SimpleNamespace(qos=SimpleNamespace(telling=telling)),
             delivery_tag=tag,
             _raw={"deaths": []} if marked else {},
         )
@@ -37,41 +56,71 @@ class Request:
         self.acknowledged = not self.task.acks_late
 
 
-def run_all(qos: Told, requests: list[Request], limit: int) -> None:
+def run_all(
+    telling: Telling,
+    requests: list[Request],
+    limit: int,
+    work: Callable[[str], object] = str,
+) -> None:
     pool: Any = TaskPool(limit)
     pool.start()
-    begun.tell_in_greenlets(pool)
+    begun.tell_in_greenlets(pool, Apart(str))
+
+    def task(tag: str) -> None:
+        telling.log.append(("run", tag))
+        work(tag)
+
     for one in requests:
         pool.apply_async(
-            lambda tag: qos.log.append(("run", tag)),
+            task,
             (one.message.delivery_tag,),
             accept_callback=one.on_accepted,
+            callback=str,
         )
     pool.stop()
 
 
-def test_the_first_of_a_row_tells_of_all() -> None:
+def test_each_is_told_by_itself_before_it_runs_and_after() -> None:
     """
-    Each is told once and before it runs, in one call as many as the pool has places.
+    However long it takes to tell, nothing runs untold, and nothing is told that does not run.
     """
-    told = Told()
-    run_all(told, [Request(told, tag) for tag in "abcde"], limit=3)
-    names = [name for kind, *tags in told.log for name in tags if kind == "told"]
+    telling = Telling()
+    run_all(telling, [Request(telling, tag) for tag in "abcde"], limit=3)
 
-    assert ("told", "a", "b", "c") == told.log[0]
-    assert list("abcde") == sorted(names)
     for tag in "abcde":
-        run = told.log.index(("run", tag))
-        assert any(tag in entry[1:] for entry in told.log[:run])
+        assert ["told", "run", "ended"] == [kind for kind, name in telling.log if name == tag]
+    told = [telling.log.index(("told", tag)) for tag in "abcde"]
+    assert [index + 1 for index in told] == [telling.log.index(("run", tag)) for tag in "abcde"]
 
 
-def test_what_is_not_marked_or_acknowledges_early_is_not_told() -> None:
+def test_of_unmarked_ones_only_those_beside_a_marked_one_are_told() -> None:
     """
-    Of what is no longer unacked when it begins, and of what came for the first time, nothing.
+    What comes for the first time costs nothing, unless a suspect runs.
     """
-    told = Told()
-    requests = [Request(told, "new", marked=False), Request(told, "early", late=False)]
-    run_all(told, [*requests, Request(told, "late")], limit=3)
+    telling = Telling()
+    requests = [Request(telling, "new", marked=False), Request(telling, "early", late=False)]
+    run_all(telling, requests, limit=3)
+    assert set() == {name for kind, name in telling.log if kind == "told"}
 
-    assert [("told", "late")] == [entry for entry in told.log if entry[0] == "told"]
-    assert {"new", "early", "late"} == {entry[1] for entry in told.log if entry[0] == "run"}
+    requests = [Request(telling, "late"), Request(telling, "beside", marked=False)]
+    run_all(telling, requests, limit=3, work=lambda _: gevent.sleep(0.01))
+    assert {"late", "beside"} == {name for kind, name in telling.log if kind == "told"}
+    assert (set(), set()) == (telling.told.begun, telling.told.marked)
+
+
+def test_the_one_that_has_the_processor_is_known_at_each_moment() -> None:
+    """
+    A task that waits has it no more, one that goes on has it again, an ended one never.
+    """
+    telling = Telling()
+    seen = []
+
+    def work(tag: str) -> None:
+        seen.append((tag, set(telling.on)))
+        gevent.sleep(0)
+        seen.append((tag, set(telling.on)))
+
+    run_all(telling, [Request(telling, tag) for tag in "abc"], limit=3, work=work)
+
+    assert [({tag}) for tag, _ in seen] == [on for _, on in seen]
+    assert set() == telling.on

@@ -1,5 +1,6 @@
 """A project that knows nothing of task-server; its tasks leave a line in PROJ_LOG."""
 
+import ctypes
 import os
 import signal
 import subprocess
@@ -12,6 +13,7 @@ from redis import Redis
 
 app = Celery("proj")
 app.conf.task_ignore_result = True
+app.conf.worker_cancel_long_running_tasks_on_connection_loss = "PROJ_CANCEL" in os.environ
 
 
 def note(line: str) -> None:
@@ -82,6 +84,15 @@ def die(number: int) -> None:
     """Take its process with it, as the out-of-memory killer does."""
     note(f"start {number} {os.getpid()}")
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+@app.task
+def crash(number: int, how: str) -> None:
+    """Take its process with it from inside."""
+    note(f"start {number} {os.getpid()}")
+    if how == "segfault":
+        ctypes.string_at(0)
+    os._exit(3)
 
 
 @app.task(ignore_result=False)

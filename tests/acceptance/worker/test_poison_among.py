@@ -1,0 +1,154 @@
+"""Poison among other tasks: it alone is put aside, at the limit, and all others have run."""
+
+import json
+import signal
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from worker_child import POOLS, Broker, Worker, eventually
+
+#: Seconds after which a dead worker's messages come back.
+SETTINGS: Mapping[str, Any] = {"environ": {"TASK_SERVER_VISIBILITY_TIMEOUT": "2"}}
+
+#: Numbers of poisoned tasks begin here.
+POISON = 1000
+
+pytestmark = pytest.mark.parametrize("transport", ["atomic"], indirect=True)
+
+
+@contextmanager
+def supervised(start: Callable[..., Worker], pool: str, **settings: Any) -> Iterator[list[Worker]]:
+    """Have a worker that is started anew when it ends, as systemd does; give all of them."""
+    lives = [start(pool, **SETTINGS, **settings)]
+    over = threading.Event()
+
+    def supervise() -> None:
+        while not over.is_set():
+            lives[-1].process.wait()
+            if not over.is_set():
+                lives.append(start(pool, **SETTINGS, **settings))
+
+    thread = threading.Thread(target=supervise)
+    thread.start()
+    try:
+        yield lives
+    finally:
+        over.set()
+        lives[-1].close()
+        thread.join()
+
+
+def put_aside(broker: Broker) -> Counter[str]:
+    """Return the ids of the tasks that were put aside."""
+    return Counter(json.loads(text)["id"] for text in broker.client.hvals("unacked.dead"))
+
+
+def is_over(broker: Broker, poison: int) -> bool:
+    return (broker.queued(), broker.unacked(), sum(put_aside(broker).values())) == (0, 0, poison)
+
+
+def send_all(
+    send: Callable[..., None], innocents: int, poison: Mapping[int, str], task: str = "crash"
+) -> None:
+    """Send so many instant tasks, and one that kills in the place of each number of *poison*."""
+    for place in range(innocents + 1):
+        if place in poison:
+            arguments = [POISON + place, *([poison[place]] if task == "crash" else [])]
+            send(task, *arguments, task_id=f"poison-{place}")
+        if place < innocents:
+            send("work", place)
+
+
+@pytest.mark.parametrize(
+    "poison",
+    [
+        {7: "exit"},
+        *(
+            pytest.param({place: how}, marks=pytest.mark.nightly)
+            for place in (0, 1, 15, 29, 30)
+            for how in ("exit", "segfault")
+        ),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("pool", POOLS)
+def test_the_poison_alone_is_put_aside_at_the_limit(
+    pool: str,
+    poison: dict[int, str],
+    broker: Broker,
+    start: Callable[..., Worker],
+    send: Callable[..., None],
+) -> None:
+    """
+    Wherever it stands in a row: it has run three times, and its instant neighbours have run.
+    """
+    (place,) = poison
+    send_all(send, 30, poison)
+    with supervised(start, pool, concurrency=50 if pool == "gevent" else 2) as lives:
+        eventually(lambda: is_over(broker, 1), 90)
+
+        assert Counter({f"poison-{place}": 1}) == put_aside(broker)
+        assert 3 == lives[-1].starts()[POISON + place]
+        assert set(range(30)) == set(lives[-1].ends())
+
+
+@pytest.mark.parametrize("pool", POOLS)
+def test_two_poisons_are_put_aside_at_the_limit_of_each(
+    pool: str, broker: Broker, start: Callable[..., Worker], send: Callable[..., None]
+) -> None:
+    """
+    One does not hide the other. The first death, of which nothing is known, counts for both.
+    """
+    send_all(send, 20, {5: "exit", 15: "segfault"})
+    with supervised(start, pool, concurrency=50 if pool == "gevent" else 2) as lives:
+        eventually(lambda: is_over(broker, 2), 120)
+
+        assert Counter({"poison-5": 1, "poison-15": 1}) == put_aside(broker)
+        # Celery gives a job to another child if one dies before it was heard to have begun it.
+        assert {2, 3, 4} >= {lives[-1].starts()[POISON + place] for place in (5, 15)}
+        assert set(range(20)) == set(lives[-1].ends())
+
+
+@pytest.mark.parametrize("pool", POOLS)
+def test_who_kills_the_whole_worker_is_found_by_halving(
+    pool: str, broker: Broker, start: Callable[..., Worker], send: Callable[..., None]
+) -> None:
+    """
+    A task that kills the main process of prefork leaves no trace of who it was.
+    """
+    send_all(send, 12, {6: "kill"}, task="kill")
+    with supervised(start, pool, concurrency=4, prefetch_multiplier=4) as lives:
+        eventually(lambda: is_over(broker, 1), 150)
+
+        assert Counter({"poison-6": 1}) == put_aside(broker)
+        assert set(range(12)) == set(lives[-1].ends())
+        assert lives[-1].starts()[POISON + 6] <= 7
+
+
+@pytest.mark.parametrize("pool", POOLS)
+def test_five_kills_from_outside_condemn_nothing(
+    pool: str, broker: Broker, start: Callable[..., Worker], send: Callable[..., None]
+) -> None:
+    """
+    Long tasks that run whenever their worker is killed are not put aside, and end.
+    """
+    numbers = range(8)
+    for number in numbers:
+        send("wait_for", number, broker.url, "released")
+    for _ in range(5):
+        worker = start(pool, concurrency=8, **SETTINGS)
+        before = sum(worker.starts().values())
+        eventually(lambda: sum(worker.starts().values()) > before, 40)  # noqa: B023 - called here
+        worker.send_group(signal.SIGKILL)
+        worker.wait()
+    broker.client.rpush("released", *numbers)
+    broker.client.rpush("released", *numbers)
+    last = start(pool, concurrency=8, **SETTINGS)
+    eventually(lambda: set(last.ends()) == set(numbers), 90)
+    eventually(lambda: is_over(broker, 0))
+
+    assert Counter() == put_aside(broker)
