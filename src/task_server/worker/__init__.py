@@ -15,6 +15,7 @@ from task_server.decision import APP_VARIABLE
 from task_server.errors import ConfigError
 from task_server.values import ALL_QUEUES
 from task_server.worker import (
+    cancelled,
     children,
     connections,
     logs,
@@ -60,6 +61,7 @@ def install(app: Any, worker: WorkerConfig, runtime_dir: Path) -> None:
     debts.install()
     connections.install(worker.pool)
     lost.install()
+    cancelled.install(debts, lambda: drain.tasks)
     put_aside.install(app)
     parts = {"drain": drain, "heart": heart, "debts": debts}
     limit = worker.memory_limit if worker.pool == "gevent" else None

@@ -24,9 +24,7 @@ def install() -> None:
     on_failure = request.on_failure
 
     def told(self: Any, exc_info: Any, *args: Any, **kwargs: Any) -> Any:
-        error = exc_info.exception
-        if isinstance(error, einfo.ExceptionWithTraceback):
-            error = error.exc
+        error = error_of(exc_info)
         qos = getattr(self.message.channel, "qos", None)
         lost = getattr(qos, "lost", None)
         if lost is not None and isinstance(error, LOST):
@@ -36,3 +34,9 @@ def install() -> None:
         return on_failure(self, exc_info, *args, **kwargs)
 
     request.on_failure = told
+
+
+def error_of(exc_info: Any) -> Any:
+    """Return the error of *exc_info*, as a child of the pool has sent it."""
+    error = exc_info.exception
+    return error.exc if isinstance(error, einfo.ExceptionWithTraceback) else error

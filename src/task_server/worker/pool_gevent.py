@@ -38,6 +38,7 @@ class GeventTasks:
         self._foreign = foreign
         self._refused: set[str] = set()
         self._stopping: dict[str, Any] = {}
+        self._cancelled: dict[str, tuple[Any, Callable[[Any], None]]] = {}
         _survive_exits()
         _count_places(controller.pool)
         apply_async = controller.pool.apply_async
@@ -71,6 +72,10 @@ class GeventTasks:
                 self._refused.add(request.id)
                 waiting.append(request)
         return waiting
+
+    def cancel(self, request: Any, give_back: Callable[[Any], None]) -> None:
+        """Call *give_back* when the task of *request*, which is about to be killed, has ended."""
+        self._cancelled[request.id] = request, give_back
 
     def stop(self, requests: Iterable[Any]) -> list[Any]:
         """
@@ -141,11 +146,12 @@ class GeventTasks:
 
     def is_stopping(self, uuid: str) -> bool:
         """Whether the task *uuid* was interrupted: what it makes of that is not its result."""
-        return uuid in self._stopping
+        return uuid in self._stopping or uuid in self._cancelled
 
     def has_ended(self, uuid: str) -> None:
         """Take note that the task *uuid* has ended by itself."""
         self._stopping.pop(uuid, None)
+        self._cancelled.pop(uuid, None)
 
     def silence(self, uuid: str) -> None:
         """Have Celery, which is about to call the task *uuid* a success, tell nobody."""
@@ -153,6 +159,10 @@ class GeventTasks:
         if request is not None:
             request.acknowledged = True
             request.eventer = None
+        if uuid in self._cancelled:
+            request, give_back = self._cancelled.pop(uuid)
+            request.eventer = None
+            give_back(request)
 
 
 class Run:

@@ -19,12 +19,14 @@ any connection. So here what is owed is paid through the next one.
 """
 
 import logging
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from kombu.transport import redis, virtual
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError
 
 from task_server import transport
 
@@ -68,6 +70,22 @@ class Debts:
         running = self._running()
         self._restore.extend(tag for tag in delivered if tag not in dirty | running)
         delivered.clear()
+
+    def give_back(self, request: Any) -> None:
+        """Put the message of *request*, which nothing runs any more, back to its queue."""
+        request.acknowledged = True
+        message, channel = request.message, self._channel
+        tag = message.delivery_tag
+        # The channel that it came by has nothing to do with it any more.
+        virtual.QoS.ack(message.channel.qos, tag)
+        errors = (*message.channel.connection_errors, RedisError)
+        if channel is None or not _is_open(channel) or not _restored(channel, tag, errors):
+            late = getattr(message.channel, "late", None)
+            if late is None:
+                self._restore.append(tag)
+            else:
+                late.restores.append((tag, time.monotonic()))
+        logger.info("%s[%s] was cancelled, and goes back to its queue", request.name, request.id)
 
     @property
     def is_lost(self) -> bool:
@@ -146,6 +164,15 @@ def _through_next(conn_or_acquire: Any, debts: Debts) -> Any:
             yield debts.client()
 
     return conn_or_next
+
+
+def _restored(channel: Any, tag: str, errors: tuple[type[Exception], ...]) -> bool:
+    try:
+        channel.qos.restore_by_tag(tag)
+    except errors as error:
+        logger.info("a message waits for Redis on its way back: %s", error)
+        return False
+    return True
 
 
 def _is_open(channel: Any) -> bool:
