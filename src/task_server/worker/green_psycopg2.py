@@ -2,8 +2,8 @@
 psycopg2 under gevent: the wait callback, and connections of the pool.
 
 psycopg2 waits in C, which stops every greenlet, unless a callback waits for it.
-With a callback psycopg2 can neither COPY nor use large objects: it says so with
-an exception.
+With a callback psycopg2 itself can neither COPY nor use large objects: see
+`green_copy` and `green_lobject`. Replication it refuses, with an exception.
 """
 
 import os
@@ -21,6 +21,8 @@ from gevent import socket as green_socket
 from gevent._hub_local import get_hub_if_exists
 from psycopg2 import extensions
 
+from task_server.worker.green_copy import Copy, copy_sql
+from task_server.worker.green_lobject import LargeObject
 from task_server.worker.green_pool import Lease, Pool
 
 #: Seconds the server may take to accept the request to cancel a query.
@@ -138,9 +140,43 @@ class PooledConnection(extensions.connection):
         """Return a cursor; remember it, for it must not outlive this use of the connection."""
         if self._lease is None:
             raise psycopg2.InterfaceError("connection already closed")
-        cursor = super().cursor(*args, **kwargs)
+        # (name, cursor_factory, withhold, scrollable), as psycopg2 has them.
+        kwargs.update(zip(("name", "cursor_factory", "withhold", "scrollable"), args, strict=False))
+        own: Any = self.cursor_factory
+        kwargs["cursor_factory"] = with_copy(
+            kwargs.get("cursor_factory") or own or extensions.cursor
+        )
+        cursor = super().cursor(**kwargs)
         self._cursors.add(cursor)
         return cursor
+
+    def lobject(self, *args: Any, **kwargs: Any) -> Any:
+        """Return a large object, as psycopg2 does."""
+        kwargs.update(zip(("oid", "mode", "new_oid", "new_file"), args, strict=False))
+        factory = kwargs.pop("lobject_factory", None) or args[4:]
+        if factory:
+            raise psycopg2.NotSupportedError(
+                "`lobject_factory` does not work in a gevent worker; use one with prefork"
+            )
+        return LargeObject(self, **kwargs)
+
+    def _copy(self, sql: Any, file: Any, size: int) -> int:
+        if not self.autocommit and self.status == extensions.STATUS_READY:
+            # psycopg2 begins a transaction with the first command that it sends.
+            self._run("SHOW transaction_read_only")
+        try:
+            return Copy(self, wait_for_socket).run(sql, file, size)
+        except psycopg2.OperationalError:
+            if self.get_transaction_status() == extensions.TRANSACTION_STATUS_UNKNOWN:
+                self._destroy()
+            raise
+        except psycopg2.Error:
+            raise
+        except BaseException:
+            # In the middle of an answer, as in `wait`.
+            cancel(self)
+            self._destroy()
+            raise
 
     def _run(self, sql: str) -> None:
         with super().cursor(cursor_factory=extensions.cursor) as cursor:
@@ -173,6 +209,66 @@ class PooledConnection(extensions.connection):
 
     def _destroy(self) -> None:
         super().close()
+
+
+class CopyCursor:
+    """What a cursor needs to COPY; goes before the class of the cursor."""
+
+    _copied: tuple[Any, int] | None = None
+
+    def copy_expert(self, sql: Any, file: Any, size: int = 8192) -> None:
+        """COPY as *sql* says, from *file* or to it."""
+        cursor: Any = self
+        if cursor.closed:
+            raise psycopg2.InterfaceError("cursor already closed")
+        rows = cursor.connection._copy(sql, file, size)  # noqa: SLF001 a class of this module
+        self._copied = cursor.query, rows
+
+    def copy_from(  # noqa: PLR0917 psycopg2's shape
+        self,
+        file: Any,
+        table: str,
+        sep: str = "\t",
+        null: str = "\\N",
+        size: int = 8192,
+        columns: Any = None,
+    ) -> None:
+        """Add the rows of *file* to *table*."""
+        connection = self.connection  # type: ignore[attr-defined]
+        self.copy_expert(copy_sql(connection, table, sep, null, columns, into=True), file, size)
+
+    def copy_to(
+        self, file: Any, table: str, sep: str = "\t", null: str = "\\N", columns: Any = None
+    ) -> None:
+        """Write the rows of *table* to *file*."""
+        connection = self.connection  # type: ignore[attr-defined]
+        self.copy_expert(copy_sql(connection, table, sep, null, columns, into=False), file)
+
+    @property
+    def rowcount(self) -> int:
+        """Return the rows of the last command; psycopg2 does not know of the COPY."""
+        parent: Any = super()
+        # Each command that psycopg2 sends leaves another `query`.
+        if self._copied is not None and self._copied[0] is parent.query:
+            return self._copied[1]
+        return int(parent.rowcount)
+
+
+_plain = type("CopyCursor", (CopyCursor, extensions.cursor), {})
+
+
+def with_copy(kind: Any) -> Any:
+    """Return the class of cursors *kind* with COPY; a factory that is no class as it is."""
+    if kind is extensions.cursor:
+        return _plain
+    if not isinstance(kind, type) or issubclass(kind, CopyCursor):
+        return kind
+    # An instrumentation may make a class for each connection: none is kept here.
+    found = kind.__dict__.get("_with_copy")
+    if found is None:
+        found = type(kind.__name__, (CopyCursor, kind), {})
+        kind._with_copy = found  # type: ignore[attr-defined]  # noqa: SLF001
+    return found
 
 
 class Psycopg2:

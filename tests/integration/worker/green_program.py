@@ -16,6 +16,7 @@ if "unpatched" not in sys.argv:
     monkey.patch_all()
 
 import gc
+import importlib
 import json
 from typing import Any
 
@@ -74,6 +75,13 @@ def task(*queries: tuple[str, str]) -> Any:
 def failures(greenlets: list[gevent.Greenlet]) -> list[str]:
     gevent.joinall(greenlets)
     return [repr(greenlet.exception) for greenlet in greenlets if not greenlet.successful()]
+
+
+def do(sql: str) -> None:
+    from django.db import connection
+
+    with connection.cursor() as cursor:
+        cursor.execute(sql)
 
 
 def run(*queries: tuple[str, str]) -> Any:
@@ -484,7 +492,10 @@ def main() -> None:
     if sys.argv[1] == "findings":
         say(findings=[str(finding) for finding in installed.findings])
     else:
-        globals()[sys.argv[1]](installed.pool)
+        scenario = globals().get(sys.argv[1]) or getattr(
+            importlib.import_module("green_copies"), sys.argv[1]
+        )
+        scenario(installed.pool)
 
 
 main()

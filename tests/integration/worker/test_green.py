@@ -237,3 +237,45 @@ def test_a_proxy_around_the_connection_works(launch: Launcher) -> None:
     found = launch("proxied", connections=3).hear()
 
     assert {"failed": [], "used": 0, "connects": 12, "cursors": True} == found
+
+
+def test_copy_lets_others_run(launch: Launcher) -> None:
+    """
+    Three tasks copy 2 MB in and out at once; others run meanwhile, and errors leave all usable.
+    """
+    found = launch("copies", connections=4).hear()
+
+    assert [] == found["failed"]
+    assert [[100_000, 100_000, 2_000_000]] * 3 == found["found"]
+    assert found["gap"] < 1.0
+    assert ["InvalidTextRepresentation", "UndefinedTable"] == [
+        word.split()[0] for word in found["wrong"][:2]
+    ]
+    assert ["usable", 0] == found["wrong"][3:]
+    assert 0 == found["used"]
+
+
+@pytest.mark.parametrize("launch", ["psycopg2"], indirect=True)
+def test_what_psycopg2_refuses_under_a_callback_works(launch: Launcher) -> None:
+    """
+    COPY, large objects, LISTEN, named cursors, and changes of the session.
+    """
+    found = launch("features", connections=4).hear()
+
+    assert {
+        "copy_from": 2,
+        "copy_to": "x\t1\n\\N\t2\n",
+        "bytes": "1\tx\n2\t\\N\n",
+        "rowcount": 1,
+        "dict": {"one": 1},
+        "written": 2_000_000,
+        "sought": 1_999_997,
+        "read": "789",
+        "outside": "ProgrammingError",
+        "heard": ["hello"],
+        "named": 5050,
+        "level": "serializable",
+        "readonly": "on",
+        "encoding": "LATIN1",
+        "used": 0,
+    } == found
