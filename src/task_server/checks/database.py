@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from task_server.checks.facts import Case
 from task_server.findings import Finding
+from task_server.queues import django_settings
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
@@ -14,13 +15,16 @@ def databases(case: Case) -> Iterator[Finding]:
     """Look at DATABASES of a Django project, which must be set up."""
     if case.facts is None:
         return
-    from task_server.worker import green  # noqa: PLC0415 - worker imports Celery
-
     gevent = {
         name: profile.worker.database_connections
         for name, profile in case.profiles.items()
         if profile.worker.pool == "gevent"
     }
+    if not gevent and not _keeps_connections():
+        return
+    # It imports what a worker has, clients of Redis too: a third of a check's time.
+    from task_server.worker import green  # noqa: PLC0415
+
     if not gevent:
         yield from connection_age(green.postgresql())
         return
@@ -41,6 +45,13 @@ def databases(case: Case) -> Iterator[Finding]:
                 )
             ] = None
     yield from found
+
+
+def _keeps_connections() -> bool:
+    """Whether an alias of DATABASES has CONN_MAX_AGE."""
+    settings = django_settings()
+    tables = getattr(settings, "DATABASES", None) or {}
+    return any(one.get("CONN_MAX_AGE", 0) != 0 for one in tables.values())
 
 
 def connection_age(aliases: "Mapping[str, BaseDatabaseWrapper]") -> Iterator[Finding]:

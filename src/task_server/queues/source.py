@@ -8,6 +8,7 @@ option, and a setting that ends in QUEUE may be something else, and are told as 
 
 import ast
 import os
+import re
 import sys
 import sysconfig
 import time
@@ -30,6 +31,9 @@ SKIPPED = frozenset(
     {"node_modules", "site-packages", "dist-packages", "__pycache__", "migrations", "static"}
     | {"test", "tests", "testing", "locale"}
 )
+
+#: What the text of a file has if it has such a name at all.
+_WORTH = re.compile(rb"queue(_name)?[\"']?\s*[=:]|-queue")
 
 #: No more than this is read: files, bytes of one, seconds.
 FILES, BYTES, SECONDS = 20_000, 2**20, 3.0
@@ -140,8 +144,8 @@ def _of_files(files: Iterable[Path], settings: Mapping[str, Any]) -> Iterator[Se
             return
         try:
             text = file.read_bytes()[:BYTES]
-            # Most files have no such word, and parsing takes the time.
-            tree = ast.parse(text) if b"queue" in text else None
+            # Most files have nothing of the kind, and parsing takes the time.
+            tree = ast.parse(text) if _WORTH.search(text) else None
         except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
             continue
         if tree is not None:

@@ -146,6 +146,29 @@ def test_a_project_with_queues_of_its_own(tmp_path: Path) -> None:
     assert {"queues": "ok", "names of queues": "warning"}.items() <= levels(every).items()
 
 
+def test_no_client_is_imported_to_look_at_what_is_written(tmp_path: Path) -> None:
+    """
+    Clients of Redis and the worker's own parts are a third of the time of a check.
+    """
+    program = (
+        "import sys\nfrom task_server.cli import cli\n"
+        "try: cli(['check', '--app', 'cl'])\n"
+        "except SystemExit: print(*sys.modules)"
+    )
+    (tmp_path / "cl.py").write_text(CELERY + BROKER)
+    ended = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    loaded = set(ended.stdout.splitlines()[-1].split())
+    assert set() == {"redis", "gevent", "task_server.worker"} & loaded
+
+
 @pytest.mark.parametrize(
     "options",
     [
