@@ -24,6 +24,7 @@ LAYERS = (
     {"worker", "local", "process", "project", "flower_probe"},
     {"app"},
     {"manage", "health", "celeryd", "checks"},
+    {"named"},
     {"cli"},
     {"__main__"},
 )

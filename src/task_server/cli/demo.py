@@ -92,8 +92,7 @@ def command(
         supervisor = stack.enter_context(Supervisor(sys.stderr, environ=os.environ))
         report = stack.enter_context(Report(console))
         system = System.find(config, folder, os.environ)
-        report.say(f"redis: {system.redis.where}")
-        report.say(f"postgres: {system.postgres.where}")
+        report.say("\n".join(system.lines()))
         flower_url = owner.get("flower") if owner else None
         if owner is None:
             supervisor.start_all(system.servers(quiet=True))

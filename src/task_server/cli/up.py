@@ -1,6 +1,7 @@
 """`task-server up`: the whole system for a project, in one terminal."""
 
 import os
+import shlex
 import signal
 from contextlib import ExitStack
 from pathlib import Path
@@ -12,11 +13,16 @@ from task_server.cli.options import (
     config_option,
     resolved,
     state_option,
+    traceback_option,
     unknown_worker,
 )
 from task_server.errors import TaskServerError
+from task_server.folders import MEDIA_VARIABLE
+from task_server.imports import TRACEBACK_VARIABLE
 from task_server.local import State, Supervisor
-from task_server.local.system import System
+from task_server.local.asking import Asking
+from task_server.local.needs import Answer, Needs, needs_of, to_migrate
+from task_server.local.system import System, database_of
 
 #: The workers of `up`; `all` would take from the same queues.
 WORKERS = ("prefork", "gevent")
@@ -26,10 +32,10 @@ WORKERS = ("prefork", "gevent")
     epilog="""
 \b
 Examples:
-  task-server up                              the reference project
-  task-server up --app cl                     your project, from its own folder
+  task-server up                              the project in this folder
+  task-server up --app cl --migrate           on its own database, too
   task-server up --worker bulk --worker gevent
-  DATABASE_URL=postgresql://… task-server up  with a PostgreSQL of your own
+  DATABASE_URL=postgresql://… task-server up  where the settings take it from there
 """
 )
 @app_option
@@ -45,10 +51,11 @@ Examples:
 )
 @click.option(
     "--migrate/--no-migrate",
-    default=True,
+    default=None,
     envvar="TASK_SERVER_MIGRATE",
     show_envvar=True,
-    help="Run the project's migrations first.",
+    help="Run the project's migrations first, on all databases that it names; or on none.  "
+    "[default: on those alone that are started here]",
 )
 @click.option(
     "--flower-port",
@@ -57,20 +64,24 @@ Examples:
     show_envvar=True,
     help="TCP port of Flower; 0 is any free one.  [default: 5555]",
 )
+@traceback_option
 def command(
     app: str | None,
     path: Path | None,
     state: Path,
     workers: tuple[str, ...],
     *,
-    migrate: bool,
+    migrate: bool | None,
     flower_port: int | None,
+    show_traceback: bool,
 ) -> None:
     """
-    Start Redis, PostgreSQL, the workers and Flower, and show what they say.
+    Start the workers and Flower, with the servers they need, and show what they say.
 
-    Servers that are given by REDIS_URL and DATABASE_URL, or that run already,
-    are used as they are. Ctrl-C stops the workers, then the servers.
+    The project is asked first: what its settings name is used, if it answers. A Redis
+    or PostgreSQL is started for what they take from REDIS_URL, CELERY_BROKER_URL or
+    DATABASE_URL where nobody sets those, and for a broker that nobody names. Ctrl-C
+    stops the workers, then the servers.
     """
     config = resolved(path, app=app, flower_port=flower_port).config
     names = workers or WORKERS
@@ -84,15 +95,17 @@ def command(
             raise TaskServerError(already_up(folder, owner))
         claim = stack.enter_context(folder.claim({"app": config.app}))
         supervisor = stack.enter_context(Supervisor(environ=os.environ))
-        system = System.find(config, folder, os.environ)
-        click.echo(f"redis: {system.redis.where}")
-        click.echo(f"postgres: {system.postgres.where}")
+        database = database_of(config)
+        environ = {**os.environ, TRACEBACK_VARIABLE: "1"} if show_traceback else os.environ
+        answer = Asking(config, folder, environ, database=database).ask(supervisor)
+        needs = needs_of(answer)
+        system = System.find(config, folder, os.environ, needs)
+        for line in (*needs.lines, *system.lines()):
+            click.echo(line)
         supervisor.start_all(system.servers())
-        if migrate:
-            job = system.manage("migrate", ["migrate", "--no-input"])
-            supervisor.start(job)
-            if supervisor.wait(job) != 0:
-                raise TaskServerError("The migrations failed; see above, or use --no-migrate.")
+        system.make_databases(needs.databases)
+        _migrate(supervisor, system, answer, wanted=migrate)
+        _print_variables(system, needs, answer)
         flower, url = system.flower()
         supervisor.start_all([*(system.worker(name) for name in names), flower])
         claim.update(flower=url)
@@ -100,6 +113,37 @@ def command(
         number = supervisor.run()
     if number not in (signal.SIGINT, signal.SIGTERM, 0):
         raise SystemExit(128 + number)
+
+
+def _migrate(
+    supervisor: Supervisor, system: System, answer: Answer, *, wanted: bool | None
+) -> None:
+    """Run the migrations, and say of which databases, by name."""
+    chosen = to_migrate(answer, wanted=wanted)
+    for database in answer.databases:
+        if database not in chosen:
+            reason = f"the same as {database.same_as}" if database.same_as else "--migrate does"
+            click.echo(f"not migrated: {database} ({database.alias}; {reason})")
+    for database in chosen:
+        click.echo(f"migrations: {database} ({database.alias})")
+        job = system.manage("migrate", ["migrate", "--no-input", f"--database={database.alias}"])
+        supervisor.start(job)
+        if supervisor.wait(job) != 0:
+            raise TaskServerError("The migrations failed; see above, or use --no-migrate.")
+
+
+def _print_variables(system: System, needs: Needs, answer: Answer) -> None:
+    """Print what the project's other processes need, to use the same servers."""
+    names = [*needs.variables, *(name for name in (MEDIA_VARIABLE,) if name in answer.read)]
+    missing = [name for name in names if name not in os.environ and name in system.environ]
+    if not missing:
+        return
+    click.echo("\nThe project's other processes, such as its web server, need:")
+    for name in missing:
+        # What has been given to us may hold a password, and is known to who gave it.
+        given = system.environ[name] == os.environ.get("REDIS_URL")
+        value = '"$REDIS_URL"' if given else shlex.quote(system.environ[name])
+        click.echo(f"  export {name}={value}")
 
 
 def already_up(folder: State, owner: dict[str, object]) -> str:

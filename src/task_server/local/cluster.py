@@ -10,7 +10,9 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from task_server.errors import LocalServerError
 
@@ -160,31 +162,47 @@ def ensure_database(variables: Mapping[str, str], database: str) -> None:
     Raises:
         LocalServerError: The server does not let us in.
     """
-    # Only who starts servers needs the driver, so nobody else pays for it.
-    import psycopg2  # noqa: PLC0415
-    from psycopg2 import errors, sql  # noqa: PLC0415
-
+    driver, sql = _driver()
+    parameters = {
+        "host": variables["PGHOST"],
+        "port": variables["PGPORT"],
+        "user": variables["PGUSER"],
+        "dbname": "postgres",
+        "connect_timeout": _CONNECT_SECONDS,
+    }
     try:
-        connection = psycopg2.connect(
-            host=variables["PGHOST"],
-            port=variables["PGPORT"],
-            user=variables["PGUSER"],
-            dbname="postgres",
-            connect_timeout=_CONNECT_SECONDS,
-        )
-        with closing(connection), connection.cursor() as cursor:
+        with closing(driver.connect(**parameters)) as connection:
             connection.autocommit = True
-            cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", [database])
-            if cursor.fetchone() is None:
-                statement = sql.SQL("CREATE DATABASE {}").format(sql.Identifier(database))
-                cursor.execute(statement)
-    except errors.DuplicateDatabase:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", [database])
+                if cursor.fetchone() is None:
+                    statement = sql.SQL("CREATE DATABASE {}").format(sql.Identifier(database))
+                    cursor.execute(statement)
+    except driver.errors.DuplicateDatabase:
         return
-    except psycopg2.Error as error:
+    except driver.Error as error:
         raise LocalServerError(
             f"PostgreSQL on {variables['PGHOST']} runs, but the database {database} "
             f"could not be made: {str(error).strip()}"
         ) from error
+
+
+def _driver() -> tuple[Any, Any]:
+    """
+    Return the driver that the project has, psycopg2 or psycopg 3, and its module `sql`.
+
+    Only who starts servers needs one, so nobody else pays for its import.
+    """
+    for name in ("psycopg2", "psycopg"):
+        try:
+            modules = [import_module(f"{name}{part}") for part in ("", ".sql", ".errors")]
+        except ImportError:
+            continue
+        return modules[0], modules[1]
+    raise LocalServerError(
+        "A database cannot be made on PostgreSQL: neither psycopg2 nor psycopg is installed. "
+        "Install the one that the project uses."
+    )
 
 
 #: What PostgreSQL says when it does not start, and what that means; the first

@@ -60,24 +60,32 @@ def find(
     """
     given = environ.get("DATABASE_URL")
     if given:
-        variables = {"DATABASE_URL": given}
         return Server(
-            name="postgres", url=given, client_url=given, environ=variables, where="DATABASE_URL"
+            name="postgres",
+            url=given,
+            client_url=given,
+            environ={"DATABASE_URL": given},
+            where="DATABASE_URL",
         )
     sockets = state.socket_folder()
     data = state.path / "postgres"
     running = cluster.running(data)
     if running is not None:
-        variables = _variables(sockets, running.port, database)
-        cluster.ensure_database(variables, database)
+        environment = _variables(sockets, running.port, database)
+        cluster.ensure_database(environment, database)
         where = f"PostgreSQL {cluster.version(data)}, running (pid {running.pid})"
-        return _server(variables, where, None)
+        return _server(environment, where, None)
     if port is not None:
         check_free(port, "PostgreSQL")
     binary = _choose(data, environ)
     who = identity.choose(as_nobody=as_nobody)
     start = _Start(state, sockets, data, binary, who, database, port, environ)
     return _server(_variables(sockets, port or DEFAULT_PORT, database), str(binary), start.child())
+
+
+def variables(state: State, database: str) -> dict[str, str]:
+    """Return the environment of clients of the PostgreSQL of *state*, which need not run."""
+    return _variables(state.socket_folder(), DEFAULT_PORT, database)
 
 
 def _variables(sockets: Path, port: int, database: str) -> dict[str, str]:
@@ -91,10 +99,10 @@ def _variables(sockets: Path, port: int, database: str) -> dict[str, str]:
     }
 
 
-def _server(variables: dict[str, str], where: str, child: Child | None) -> Server:
-    url = variables["DATABASE_URL"]
+def _server(environ: dict[str, str], where: str, child: Child | None) -> Server:
+    url = environ["DATABASE_URL"]
     return Server(
-        name="postgres", url=url, client_url=url, environ=variables, where=where, child=child
+        name="postgres", url=url, client_url=url, environ=environ, where=where, child=child
     )
 
 
@@ -219,8 +227,8 @@ class _Start:
         draft.rename(self.data)
 
     def _after(self, _supervisor: "Supervisor") -> None:
-        variables = _variables(self.sockets, self.port or DEFAULT_PORT, self.database)
-        cluster.ensure_database(variables, self.database)
+        environ = _variables(self.sockets, self.port or DEFAULT_PORT, self.database)
+        cluster.ensure_database(environ, self.database)
 
     def _explain(self, lines: Sequence[str]) -> str | None:
         return cluster.explain(lines, self.data)

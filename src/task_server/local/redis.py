@@ -63,6 +63,11 @@ def find(state: State, environ: Mapping[str, str], port: int | None = None) -> S
     return _server(path, port, str(binary), child)
 
 
+def address(state: State) -> str:
+    """Return the socket of the Redis of *state*, which need not run, nor be installed."""
+    return str(state.socket_folder() / "redis.sock")
+
+
 def _server(path: Path, port: int | None, where: str, child: Child | None) -> Server:
     if port is not None:
         url = client_url = f"redis://127.0.0.1:{port}/0"

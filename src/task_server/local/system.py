@@ -10,13 +10,21 @@ from pathlib import Path
 from task_server.argv import Command, flower_command, project_environ, worker_command
 from task_server.config import Config
 from task_server.errors import ConfigError, Problem
-from task_server.local import postgres, redis
+from task_server.local import cluster, postgres, redis
 from task_server.local.child import NOTIFY, Child, Notify, Server
+from task_server.local.needs import POSTGRES_VARIABLES, Needs
 from task_server.local.ports import check_free, free_port
 from task_server.local.state import State
 from task_server.local.supervisor import Supervisor
 from task_server.machine import this_machine
 from task_server.profiles import profile_of
+
+#: What a project takes that takes all from our variables, as the reference project does.
+EVERYTHING = Needs(
+    redis=True,
+    postgres=True,
+    variables=("REDIS_URL", "REDIS_CLIENT_URL", *POSTGRES_VARIABLES),
+)
 
 #: What a worker may still need after its drain: to hand back and to disconnect.
 AFTER_DRAIN_SECONDS = 15.0
@@ -33,43 +41,64 @@ class System:
 
     config: Config
     state: State
-    redis: Server
-    postgres: Server
+    redis: Server | None
+    postgres: Server | None
     environ: Mapping[str, str]
 
     @classmethod
-    def find(cls, config: Config, state: State, environ: Mapping[str, str]) -> "System":
+    def find(
+        cls,
+        config: Config,
+        state: State,
+        environ: Mapping[str, str],
+        needs: Needs = EVERYTHING,
+    ) -> "System":
         """
-        Find the servers for the project of *config*.
+        Find the servers that the project of *config* needs.
 
         Raises:
             ConfigError: When there is no such project.
             LocalServerError: When there is no server to be had.
         """
-        database = config.app.partition(":")[0].partition(".")[0]
-        # Celery looks in the working folder, too; better told now than by the
-        # last lines of a child, with the servers up already.
-        places = [*([config.code] if config.code else []), str(Path.cwd()), *sys.path]
-        if PathFinder.find_spec(database, places) is None:
-            message = f"there is no module {database!r}; set `code` to the folder it lies in"
-            raise ConfigError([Problem("app", message)])
-        broker = redis.find(state, environ)
-        data = postgres.find(state, environ, database=database)
-        shared = {**environ, **broker.environ, **data.environ}
+        database = database_of(config)
+        broker = redis.find(state, environ) if needs.redis else None
+        data = postgres.find(state, environ, database=database) if needs.postgres else None
+        ours: dict[str, str] = {}
+        if broker is not None:
+            ours = dict.fromkeys(("CELERY_BROKER_URL", "CELERY_RESULT_BACKEND"), broker.url)
+            ours |= broker.environ
+        if data is not None:
+            ours |= data.environ
+        taken = {name: ours[name] for name in needs.variables if name in ours}
+        shared = {**environ, **taken}
         shared.setdefault("DJANGO_MEDIA_ROOT", str(state.folder("media")))
         shared["TASK_SERVER_STATE"] = str(state.path)
-        # A project that hard-codes its broker still meets the one started here.
-        shared.setdefault("CELERY_BROKER_URL", config.broker_url or broker.url)
         shared.update(project_environ(config, environ))
         return cls(config, state, broker, data, shared)
+
+    def lines(self) -> list[str]:
+        """Return, a line each, what its servers are."""
+        found = (self.redis, self.postgres)
+        return [f"{server.name}: {server.where}" for server in found if server is not None]
 
     def servers(self, *, quiet: bool = False) -> list[Child]:
         """Return the servers that must be started; those that run already are not among them."""
         return [
             replace(server.child, quiet=quiet)
             for server in (self.redis, self.postgres)
-            if server.child is not None
+            if server is not None and server.child is not None
         ]
+
+    def make_databases(self, names: Sequence[str]) -> None:
+        """
+        Make those databases *names* that our PostgreSQL, which runs, does not have.
+
+        Raises:
+            LocalServerError: The server does not let us in.
+        """
+        if self.postgres is not None and "PGHOST" in self.postgres.environ:
+            for name in names:
+                cluster.ensure_database(self.postgres.environ, name)
 
     def manage(
         self,
@@ -139,6 +168,23 @@ class System:
             stop_seconds=stop_seconds,
             quiet=quiet,
         )
+
+
+def database_of(config: Config) -> str:
+    """
+    Return the name of the database that ours has for the project of *config*.
+
+    Raises:
+        ConfigError: When there is no such project.
+    """
+    package = config.app.partition(":")[0].partition(".")[0]
+    # Celery looks in the working folder, too; better told now than by the
+    # last lines of a child, with the servers up already.
+    places = [*([config.code] if config.code else []), str(Path.cwd()), *sys.path]
+    if PathFinder.find_spec(package, places) is None:
+        message = f"there is no module {package!r}; set `code` to the folder it lies in"
+        raise ConfigError([Problem("app", message)])
+    return package
 
 
 @contextmanager
