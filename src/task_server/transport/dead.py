@@ -1,21 +1,29 @@
 """
-Messages that are put aside because the workers that ran them died.
+Dead letters: messages that are put aside, since the workers that ran them died, say.
 
 A hash, by delivery tag, under the name of the unacked messages. Each record is
-JSON: `id`, `task` and `queue`; `lists` and `text`, to deliver it again;
-`deaths`, oldest first, each with `reason`, `node`, `pid`, `taken` and `at`
-(seconds since 1970); and `at`, when it was put aside.
+JSON: `reason`, why it was put aside; `id`, `task` and `queue`; `lists` and
+`text`, to deliver it again; `deaths`, oldest first, each with `reason`, `node`,
+`pid`, `taken` and `at` (seconds since 1970), and what `blame` says of it; and
+`at`, when it was put aside. A record of version 0.1 has no `reason`: it crashed.
 """
 
+import base64
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Final
 
 from task_server.transport.script import Script
 
 TAKE: Final = Script("dead.lua")
+
+#: Why a message is put aside: so many workers died of it; no code registers its task.
+CRASHED: Final = "crashed"
+NOT_REGISTERED: Final = "not registered"
 
 #: The end of year 9999, in seconds since 1970: later times cannot be shown.
 LAST: Final = 253_402_300_800
@@ -42,6 +50,7 @@ class Dead:
     deaths: Sequence[Mapping[str, Any]]
     at: float
     record: bytes
+    reason: str = CRASHED
 
     @classmethod
     def read(cls, tag: str, record: bytes) -> "Dead":
@@ -62,6 +71,7 @@ class Dead:
             deaths=[one for one in deaths if isinstance(one, dict)]
             if isinstance(deaths, list)
             else [],
+            reason=str(values.get("reason") or CRASHED),
             lists=[str(one) for one in lists] if isinstance(lists, list) else [],
             **{name: str(values.get(name) or "") for name in ("id", "task", "queue", "text")},
         )
@@ -73,21 +83,63 @@ class Dead:
 
 
 def record_of(
-    payload: Mapping[str, Any], lists: Sequence[str], queue: str, text: str, now: float
+    payload: Mapping[str, Any],
+    lists: Sequence[str],
+    queue: str,
+    text: str,
+    now: float,
+    *,
+    reason: str = CRASHED,
+    called: tuple[str, str] | None = None,
 ) -> str:
-    """Return the record of a message that dies now."""
-    headers = payload.get("headers") or {}
+    """
+    Return the record of a message that is put aside now.
+
+    Args:
+        called: Its task and its id, if they are known; else as the message says.
+    """
+    task, id_ = called or named(payload)
     return json.dumps(
         {
-            "id": str(headers.get("id") or ""),
-            "task": str(headers.get("task") or ""),
+            "reason": reason,
+            "id": id_,
+            "task": task,
             "queue": queue,
             "lists": list(lists),
             "text": text,
-            "deaths": payload["deaths"],
+            "deaths": payload.get("deaths", []),
             "at": now,
         }
     )
+
+
+def named(payload: Mapping[str, Any]) -> tuple[str, str]:
+    """Return the task of a message, and its id; of protocol 1 they stand in the body."""
+    found: Any = payload.get("headers")
+    if not isinstance(found, dict) or not found.get("task"):
+        found = body_of(payload)
+    if not isinstance(found, dict):
+        return "", ""
+    return str(found.get("task") or ""), str(found.get("id") or "")
+
+
+def body_of(payload: Mapping[str, Any]) -> Any:
+    """Return what the body of a message says if it is JSON; else None. Nothing else is decoded."""
+    body, properties = payload.get("body"), payload.get("properties")
+    try:
+        if isinstance(properties, dict) and properties.get("body_encoding") == "base64":
+            body = base64.b64decode(str(body), validate=True)
+        return json.loads(body)  # type: ignore[arg-type]
+    except (ValueError, TypeError, RecursionError):
+        return None
+
+
+def counts(client: Any, key: str, most: int = 10_000) -> dict[str, int]:
+    """Return how many messages of the complete *key* there are for each reason, of *most*."""
+    found: Counter[str] = Counter()
+    for tag, record in islice(client.hscan_iter(key, count=100), most):
+        found[Dead.read(tag.decode(errors="replace"), record).reason] += 1
+    return dict(found)
 
 
 def listed(client: Any, key: str) -> list[Dead]:

@@ -195,6 +195,7 @@ class MultiChannelPoller(redis.MultiChannelPoller):  # type: ignore[misc]
                 first.qos.restore_visible(
                     num=first.unacked_restore_limit, interval=1, grace=first.restore_grace
                 )
+                first.qos.restore_registered()
                 if first.grace_left:
                     self._next_restore = now + min(first.grace_left, first.restore_interval)
         except first.connection_errors:

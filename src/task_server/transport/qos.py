@@ -1,8 +1,8 @@
 """What is delivered and not acknowledged: register, acknowledge, hold, find what to restore."""
 
 import logging
-from collections import deque
-from collections.abc import Collection, Iterable, Sequence
+from collections import Counter, deque
+from collections.abc import Collection, Container, Iterable, Sequence
 from threading import get_ident
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from kombu.transport import virtual
 from kombu.utils.encoding import bytes_to_str
 
-from task_server.transport import holder, unreadable
+from task_server.transport import holder, unreadable, unregistered
 from task_server.transport.begun import Telling
 from task_server.transport.dead import Dead
 from task_server.transport.redeliver import CHILD_DIED, NO_SIGN_OF_LIFE, redeliver
@@ -52,6 +52,7 @@ class QoS(redis.QoS):  # type: ignore[misc]
         self.lost: set[str] = set()
         self._acks: deque[str] = deque()
         self.telling = Telling(self.channel)
+        self._awaited = unregistered.Awaited(self.channel)
 
     @staticmethod
     def running() -> Collection[str]:
@@ -60,6 +61,15 @@ class QoS(redis.QoS):  # type: ignore[misc]
 
         A worker puts its own function in the place of this one. Such messages
         are held by the next connection, and not delivered again.
+        """
+        return ()
+
+    @staticmethod
+    def tasks() -> Container[str]:
+        """
+        Return the names of the tasks that this process registers, if it does.
+
+        A worker puts its own function in the place of this one.
         """
         return ()
 
@@ -144,6 +154,21 @@ class QoS(redis.QoS):  # type: ignore[misc]
                 "a message stays unacked (%s) that cannot be delivered: %s",
                 *(refused, unreadable.told(reason)),
             )
+        if delivery_tag in self._delivered:
+            virtual.QoS.ack(self, delivery_tag)
+        self._tell_the_loop()
+
+    def put_unregistered(self, delivery_tag: str, task: str, id_: str) -> None:
+        """
+        Put a message aside whose *task* no code of this worker registers, see `unregistered`.
+
+        Raises:
+            One of the connection's errors.
+        """
+        try:
+            unregistered.put_aside(self.channel, delivery_tag, (task, id_))
+        except self.channel.ResponseError as refused:
+            logger.error("a message stays unacked: %s", refused)  # noqa: TRY400 - as above
         if delivery_tag in self._delivered:
             virtual.QoS.ack(self, delivery_tag)
         self._tell_the_loop()
@@ -281,6 +306,17 @@ class QoS(redis.QoS):  # type: ignore[misc]
                 return
             # Those that cannot be delivered stay, and must not hide the others.
             start += len(tags) - count
+
+    def restore_registered(self) -> None:
+        """Deliver what was put aside while no worker registered its task, and this one does."""
+        channel = self.channel
+        try:
+            back = self._awaited.requeue()
+        except channel.ResponseError as error:
+            channel.problems.optional(channel.dead_key, str(error))
+            return
+        for task, count in Counter(one.task for one in back).items():
+            logger.info("%d messages of %s, which this worker registers, are back", count, task)
 
     def restore_by_tag(self, tag: str, client: Any = None, leftmost: bool = False) -> None:  # noqa: ARG002, FBT001, FBT002 - Kombu's
         """

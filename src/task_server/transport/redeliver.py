@@ -67,7 +67,7 @@ def redeliver(
         if before and before.list:
             arguments.extend((tag, sha, "push", before.list, before.text))
             continue
-        for step in _destinations(channel, tag, entry, death, inquest):
+        for step in destinations(channel, tag, entry, death, inquest):
             arguments.extend((tag, sha, *step))
     count, problems, dead = RESTORE.run(client, keys, arguments)
     if problems:
@@ -91,7 +91,7 @@ def _report(channel: Any, records: Iterable[bytes | None]) -> None:
             channel.qos.put_aside(channel, one)
 
 
-def _destinations(
+def destinations(
     channel: Any, tag: str, entry: bytes, death: str | None, inquest: begun.Inquest
 ) -> list[tuple[str, str, str]]:
     """

@@ -23,6 +23,7 @@ from task_server.worker import (
     memory,
     put_aside,
     stop_signals,
+    unregistered,
 )
 from task_server.worker.databases import Databases
 from task_server.worker.drain import Drain
@@ -63,6 +64,7 @@ def install(app: Any, worker: WorkerConfig, runtime_dir: Path) -> None:
     lost.install()
     cancelled.install(debts, lambda: drain.tasks)
     put_aside.install(app)
+    unregistered.install(app)
     parts = {"drain": drain, "heart": heart, "debts": debts}
     limit = worker.memory_limit if worker.pool == "gevent" else None
     foreign = ForeignJobs(drain.in_hand)

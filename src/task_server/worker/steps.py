@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from celery import bootsteps
 from celery.worker.control import Panel
 
-from task_server.worker import begun, children, memory, refuse
+from task_server.worker import begun, children, memory, refuse, unregistered
 from task_server.worker.absence import Absence
 from task_server.worker.apart import Apart
 from task_server.worker.drain import Drain
@@ -126,6 +126,7 @@ class ConsumerStep(bootsteps.StartStopStep):
         self._absence = Absence(self.heart)
         _beat_while_connecting(parent, self.heart, self._absence)
         refuse.install_in_consumer(parent)
+        unregistered.install_in_consumer(parent)
 
     def start(self, parent: Any) -> None:
         """Take note of the connection; the consumer is about to consume."""

@@ -86,6 +86,15 @@ def die(number: int) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+if "PROJ_MORE" in os.environ:
+
+    @app.task(ignore_result=False)
+    def more(number: int) -> int:
+        """As `answer`; only a newer release has it."""
+        work.run(number)
+        return number
+
+
 @app.task
 def crash(number: int, how: str) -> None:
     """Take its process with it from inside."""

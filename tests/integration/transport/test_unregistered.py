@@ -1,0 +1,143 @@
+"""Messages of tasks that nobody registers: kept as they were, and back when somebody does."""
+
+import json
+import threading
+
+from task_server.transport import dead
+
+FAST = {"visibility_timeout": 1, "unacked_restore_interval": 0.5}
+
+
+def dead_in(server) -> list[dead.Dead]:
+    return dead.listed(server.client(), "unacked.dead")
+
+
+def put_aside(worker, publish, server, priority: int = 0) -> bytes:
+    """Put one message of the task `t.new` aside; return it as it was in its list."""
+    consumer = worker(**FAST)
+    consumer.acknowledges = False
+    publish("it", priority=priority)
+    (key,) = server.client().keys("q*")
+    text = server.client().lindex(key, 0)
+    consumer.run(lambda: consumer.bodies)
+    consumer.channel.qos.put_unregistered(consumer.messages[0].delivery_tag, "t.new", "id")
+    consumer.close()
+    return text
+
+
+def test_it_is_kept_as_it_was_with_the_reason(worker, publish, server) -> None:
+    """
+    It is in no list and not unacked, and a retry puts it back byte for byte.
+    """
+    text = put_aside(worker, publish, server, priority=3)
+    (one,) = dead_in(server)
+
+    assert ("not registered", "t.new", "id") == (one.reason, one.task, one.id)
+    assert ("q", [], text.decode()) == (one.queue, list(one.deaths), one.text)
+    assert [] == [key for key in server.client().keys("*") if key.startswith(b"q")]
+    assert 0 == server.client().hlen("unacked")
+    assert {"not registered": 1} == dead.counts(server.client(), "unacked.dead")
+    dead.retry(server.client(), "unacked.dead", [one])
+    assert [text] == server.client().lrange(one.lists[0], 0, -1)
+
+
+def test_a_worker_that_registers_it_gets_it_once(worker, publish, server) -> None:
+    """
+    However many look at the same time; of other tasks it gets none.
+    """
+    put_aside(worker, publish, server)
+    others = worker(**FAST)
+    others.channel.qos.tasks = lambda: {"t.old"}
+    others.channel.qos.restore_registered()
+    assert 1 == len(dead_in(server))
+
+    workers = [worker(**FAST) for _ in range(3)]
+    for one in workers:
+        one.channel.qos.tasks = lambda: {"t.old", "t.new"}
+    threads = [
+        threading.Thread(target=one.channel.qos.restore_registered, daemon=True) for one in workers
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert ([], 1) == (dead_in(server), server.client().llen("q"))
+
+
+def test_a_worker_looks_by_itself(worker, publish, server) -> None:
+    """
+    At its start, and from time to time: its code may have come meanwhile.
+    """
+    put_aside(worker, publish, server)
+    consumer = worker(**FAST)
+    consumer.channel.qos.tasks = lambda: {"t.new"}
+    consumer.run(lambda: consumer.bodies)
+
+    assert (["it"], []) == (consumer.bodies, dead_in(server))
+
+
+def test_a_worker_of_other_queues_leaves_it(worker, publish, server) -> None:
+    """
+    It would go to the queue that nobody who registers it consumes, and come back.
+    """
+    put_aside(worker, publish, server)
+    consumer = worker("other", **FAST)
+    consumer.channel.qos.tasks = lambda: {"t.new"}
+    consumer.channel.qos.restore_registered()
+
+    assert (1, 0) == (len(dead_in(server)), server.client().llen("q"))
+
+
+def test_what_has_crashed_or_is_forged_stays(worker, publish, server) -> None:
+    """
+    Only what was put aside for this reason goes back by itself.
+    """
+    put_aside(worker, publish, server)
+    client = server.client()
+    (tag,) = client.hkeys("unacked.dead")
+    record = json.loads(client.hget("unacked.dead", tag))
+    client.hset("unacked.dead", "crashed", json.dumps(record | {"reason": "crashed"}))
+    client.hset("unacked.dead", "old", json.dumps(record | {"reason": None}))
+    client.hset("unacked.dead", "partly", json.dumps(record | {"lists": ["q", "elsewhere"]}))
+    client.hset("unacked.dead", "forged", b"\xff{")
+    consumer = worker(**FAST)
+    consumer.channel.qos.tasks = lambda: {"t.new"}
+    consumer.channel.qos.restore_registered()
+
+    assert {b"crashed", b"old", b"partly", b"forged"} == set(client.hkeys("unacked.dead"))
+    assert {"crashed": 3, "not registered": 1} == dead.counts(client, "unacked.dead")
+
+
+def test_many_dead_letters_are_looked_at_in_parts(worker, publish, server) -> None:
+    """
+    A look is bounded, and the next one goes on where it ended.
+    """
+    put_aside(worker, publish, server)
+    client = server.client()
+    filler = json.dumps({"reason": "crashed", "text": "x" * 100})
+    client.hset("unacked.dead", mapping={str(number): filler for number in range(3000)})
+    consumer = worker(**FAST)
+    consumer.channel.qos.tasks = lambda: {"t.new"}
+    looks = 0
+    while not client.llen("q"):
+        consumer.channel.qos.restore_registered()
+        looks += 1
+        assert looks < 30
+
+    assert 3000 == client.hlen("unacked.dead")
+
+
+def test_a_dead_key_of_the_wrong_type_stops_nothing(worker, publish, server, caplog) -> None:
+    """
+    It is named in the log, once.
+    """
+    server.client().set("unacked.dead", "something else")
+    consumer = worker(**FAST)
+    consumer.channel.qos.tasks = lambda: {"t.new"}
+    for _ in range(2):
+        consumer.channel.qos.restore_registered()
+    publish("fine")
+    consumer.run(lambda: consumer.bodies)
+
+    assert ["fine"] == consumer.bodies
+    assert 1 == caplog.text.count("does without the key unacked.dead")
