@@ -44,6 +44,7 @@ def prepared(environ: Mapping[str, str]) -> Any:
     with explained(name, environ):
         app = project.find(name)
         project.reach(app, broker=broker if "broker_url" in decided.said else None)
+        project.look_at_urls(app)
         decision = settled(decided, project.own(app, (*NUMBERS, "worker_pool")), this_machine())
     if decision.worker.transport == "atomic":
         # Before the first connection; with a Kombu that it does not know, it

@@ -17,6 +17,7 @@ from typing import Any
 from task_server.config import AUTO, BUILT_IN_WORKERS, Config, FlowerConfig, WorkerConfig
 from task_server.errors import ConfigError, Problem
 from task_server.files import read_text
+from task_server.urls import MASK
 from task_server.values import Kind, shown, worker_name
 from task_server.variables import OTHERS, PREFIX, given, misspelt, suggestion, variable
 
@@ -42,8 +43,15 @@ OWN_ARGUMENTS: Mapping[str, str] = MappingProxyType(
         "-E": "events",
         "--hostname": "name",
         "-n": "name",
+        # Of all of Celery's commands, and secrets: `ps` shows arguments to every user.
+        "--broker": "broker_url",
+        "-b": "broker_url",
+        "--result-backend": "result_backend",
     }
 )
+
+#: Those of them that are of no worker alone.
+SECRET_SETTINGS = frozenset({"broker_url", "result_backend"})
 
 
 #: Settings that are tables of their own.
@@ -163,7 +171,7 @@ class _Reader:
     def _table(self, table: Mapping[str, Any], name: str) -> dict[str, Any]:
         value = table.get(name, {})
         if not isinstance(value, dict):
-            self.problem(name, f"{shown(value)} is not a table; write [{name}]")
+            self.problem(name, f"{_public(value)} is not a table; write [{name}]")
             return {}
         return value
 
@@ -212,7 +220,7 @@ class _Reader:
     def _table_of(self, table: Mapping[str, Any], name: str, setting: str) -> dict[str, Any]:
         value = table.get(name, {})
         if not isinstance(value, dict):
-            self.problem(setting, f"{shown(value)} is not a table; write [{setting}]")
+            self.problem(setting, f"{_public(value)} is not a table; write [{setting}]")
             return {}
         return value
 
@@ -239,8 +247,8 @@ class _Reader:
                 values[name] = _checked(field.metadata["kind"], raw)
             except ValueError as error:
                 message = str(error)
-                if field.metadata["secret"] and isinstance(raw, str) and raw:
-                    message = message.replace(raw, "********")
+                if field.metadata["secret"]:
+                    message = _without_secret(message, raw)
                 self.problem(f"{where}{name}", f"{message} (from {origin})")
             else:
                 self.origins[f"{where}{name}"] = origin
@@ -294,9 +302,11 @@ class _Reader:
         for argument in worker.extra_args:
             own = next(_own_settings(argument), None)
             if own is not None:
-                self.problem(
-                    f"{setting}.extra_args", f"{argument} contradicts {setting}.{own}; set that"
-                )
+                secret = own in SECRET_SETTINGS
+                # The value of a secret is not told; `ps` would tell it, too.
+                named = _option(argument) if secret else argument
+                right = own if secret else f"{setting}.{own}"
+                self.problem(f"{setting}.extra_args", f"{named} contradicts {right}; set that")
 
     def _unknown_variables(self, workers: Mapping[str, WorkerConfig]) -> None:
         """
@@ -332,6 +342,24 @@ def _checked(kind: Kind, raw: Any) -> Any:
         except UnicodeEncodeError:
             raise ValueError("it is not text in UTF-8") from None
     return kind(raw)
+
+
+def _without_secret(message: str, raw: Any) -> str:
+    """Return *message*, what is wrong with the secret *raw*, without any part of that."""
+    if isinstance(raw, str):
+        return message.replace(shown(raw), MASK).replace(raw, MASK) if raw else message
+    # It was shown as Python writes it, and shortened.
+    return "it is not text; put it in quotes"
+
+
+def _option(argument: str) -> str:
+    """Return the name of the option in *argument*, without its value."""
+    return argument.split("=", maxsplit=1)[0] if argument.startswith("--") else argument[:2]
+
+
+def _public(value: Any) -> str:
+    """Return *value* for an error unless it may be a secret in the wrong place."""
+    return shown(value) if isinstance(value, int | float) else "what it is given"
 
 
 def _own_settings(argument: str) -> Iterator[str]:

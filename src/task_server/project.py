@@ -18,6 +18,7 @@ from task_server import folders
 from task_server.defaults import Default
 from task_server.errors import ConfigError, Problem
 from task_server.imports import explained
+from task_server.urls import fault
 
 
 def find(name: str) -> Any:
@@ -160,6 +161,24 @@ def reach(app: Any, *, broker: str | None) -> None:
         for name in ("broker_read_url", "broker_write_url"):
             if sets(app, name):
                 _put(app, name, broker)
+
+
+def look_at_urls(app: Any) -> None:
+    """
+    Look whether the URLs of the servers of *app* can be read; Celery would log a part of them.
+
+    Raises:
+        ConfigError: When nobody can tell the host from the password.
+    """
+    problems: dict[str, Problem] = {}
+    for name in ("broker_url", "broker_read_url", "broker_write_url", "result_backend"):
+        url = getattr(app.conf, name)
+        wrong = fault(url) if isinstance(url, str) else None
+        if wrong:
+            # Without a URL of its own each has that of the first.
+            problems.setdefault(url, Problem(name, wrong))
+    if problems:
+        raise ConfigError(list(problems.values()), "the project's settings")
 
 
 def _put(app: Any, name: str, value: Any) -> None:

@@ -12,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 from redis import exceptions
 
 from task_server.findings import Finding
+from task_server.urls import fault, without_password
 
 #: What redis-py and a server say when one of them speaks TLS and the other does not.
 _CLOSED = ("closed by server", "reset by peer", "protocol error")
@@ -23,6 +24,8 @@ def address(url: str) -> str:
 
 
 def _address(url: str) -> str:
+    if fault(url):
+        return "(not a URL)"
     try:
         parts = urlsplit(url)
         port = parts.port or (26379 if parts.scheme == "sentinel" else 6379)
@@ -51,6 +54,9 @@ def refuses_redis(error: BaseException) -> bool:
 def redis_trouble(setting: str, url: str, error: BaseException) -> Finding:
     """Return the line for *error*, which a client of the Redis at *url* raised."""
     where = address(url)
+    wrong = fault(url)
+    if wrong is not None:
+        return Finding("error", setting, wrong, "correct the URL")
     for one in causes(error):
         found = _configuration(setting, where, one) or _absence(setting, where, one)
         if found is not None:
@@ -59,7 +65,7 @@ def redis_trouble(setting: str, url: str, error: BaseException) -> Finding:
             if late and url.startswith("rediss:"):
                 return replace(found, repair=f"use redis:// if it has no TLS; {found.repair}")
             return found
-    text = str(error).strip().splitlines()
+    text = without_password(str(error), url).strip().splitlines()
     return _absent(
         setting,
         f"Redis at {where} cannot be used: {type(error).__name__}: {text[0] if text else '-'}",

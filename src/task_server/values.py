@@ -11,6 +11,8 @@ from reprlib import Repr
 from typing import Any
 from urllib.parse import urlsplit
 
+from task_server import urls
+
 Kind = Callable[[Any], Any]
 
 #: In the place of queues: every queue of the project, which is known at the worker's start.
@@ -232,6 +234,9 @@ def url(raw: Any) -> str:
             raise ValueError(
                 "its port or its host is none; write / : @ # ? of a password as %2F %3A %40 %23 %3F"
             ) from None
+    wrong = urls.fault(value)
+    if wrong:
+        raise ValueError(wrong)
     return value
 
 

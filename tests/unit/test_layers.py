@@ -14,7 +14,7 @@ SOURCE = Path(task_server.__file__).parent
 #: Each module or package, from the bottom up. A module may import what stands
 #: in a lower row, and a package's own modules.
 LAYERS = (
-    {"early_stop"},
+    {"early_stop", "urls"},
     {"again"},
     {"errors", "values", "transport", "private_folder", "files", "variables"},
     {"config", "settings", "findings"},

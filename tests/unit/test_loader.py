@@ -272,3 +272,41 @@ def test_the_configuration_is_frozen() -> None:
         config.app = "other"  # type: ignore[misc]
     with pytest.raises(TypeError):
         config.workers["x"] = config.workers["all"]  # type: ignore[index]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'broker_url = ["redis://:hunter2@db"]',
+        'broker_url = "redis://:hunter2/x@db"',
+        'result_backend = "redis://:12/hunter2@db"',
+        'broker_url = "redis://:hunter2\\u0007@db"',
+        'flower = "basic_auth=me:hunter2"',
+        'flower = ["me:hunter2"]',
+        'flower.basic_auth = "hunter2"',
+        'flower.basic_auth = ["me:hunter2"]',
+        'workers = "redis://:hunter2@db"',
+        'workers.x = "redis://:hunter2@db"',
+        'workers.x.extra_args = ["--broker=redis://:hunter2@db"]',
+        'workers.x.extra_args = ["-b", "redis://:hunter2@db"]',
+        'workers.x.extra_args = ["-bredis://:hunter2@db"]',
+        'workers.x.extra_args = ["--result-backend", "redis://:hunter2@db"]',
+    ],
+)
+def test_a_mistake_with_a_secret_is_told_without_it(write: Write, text: str) -> None:
+    """
+    Also where it stands in the wrong place, or is of the wrong kind.
+    """
+    found = problems(write(text))
+
+    assert found
+    assert not [one for one in found if "hunter2" in one]
+
+
+def test_a_broker_is_no_argument(write: Write) -> None:
+    """
+    Arguments are shown to every user by `ps`; the line names the setting.
+    """
+    (found,) = problems(write('workers.x.extra_args = ["--broker=redis://:hunter2@db"]'))
+
+    assert "workers.x.extra_args: --broker contradicts broker_url; set that" == found

@@ -27,6 +27,7 @@ from task_server.loader import Resolved
 from task_server.machine import this_machine
 from task_server.precedence import NUMBERS, settled
 from task_server.profiles import Profile, profile_of
+from task_server.settings.mask import masked
 
 
 @click.group(
@@ -125,7 +126,7 @@ def _walk(part: Any, prefix: str) -> Iterator[tuple[str, Any]]:
             yield from _walk(value, f"{name}.")
         elif "kind" in field.metadata:
             secret = field.metadata["secret"] and value is not None
-            yield name, MASK if secret else value
+            yield name, MASK if secret else masked(value)
 
 
 def _celery_rows(found: Resolved, name: str) -> list[dict[str, Any]]:

@@ -22,6 +22,7 @@ from task_server.imports import TRACEBACK_VARIABLE
 from task_server.machine import this_machine
 from task_server.process import become
 from task_server.profiles import profile_of
+from task_server.settings.mask import masked
 
 
 @click.command(
@@ -69,7 +70,8 @@ def command(
             f"{key}={MASK if key in SECRET_VARIABLES else value}"
             for key, value in chosen.environ.items()
         ]
-        click.echo(shlex.join(["env", *settings, *chosen.argv]))
+        # An argument of the project's own may be a URL.
+        click.echo(shlex.join(["env", *masked(settings), *masked(chosen.argv)]))
         return
     check_all(
         lambda: requirements.check(config.workers[name].pool),
