@@ -101,3 +101,45 @@ def test_check_judges_such_tasks_as_a_worker_has_them(tmp_path: Path) -> None:
     found = [one["message"] for one in json.loads(done.stdout) if one["setting"] == "acks_late"]
 
     assert ["binds.other"] == [message.partition(" declare ")[0] for message in found]
+
+
+EAGER = """
+from celery import Celery
+from celery.apps.worker import Worker
+
+app = Celery("eager")
+app.conf.task_always_eager = True
+
+
+class Probe(Worker):
+    def start(self):
+        self.on_start()
+
+
+Probe.app = app
+app.Worker = Probe
+"""
+
+
+@pytest.mark.parametrize("pool", ["prefork", "gevent"])
+def test_a_worker_warns_of_tasks_that_never_reach_it(pool: str, tmp_path: Path) -> None:
+    """
+    With task_always_eager a worker waits for ever; its log says why.
+    """
+    (tmp_path / "eager.py").write_text(EAGER)
+    done = subprocess.run(
+        [sys.executable, "-m", "task_server", "worker", pool, "--app", "eager"],
+        env={
+            **os.environ,
+            "PYTHONPATH": str(tmp_path),
+            "TASK_SERVER_RUNTIME_DIR": str(tmp_path / "run"),
+        },
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert 0 == done.returncode, done.stderr
+    assert "task_always_eager is on in the project's settings" in done.stderr

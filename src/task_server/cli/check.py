@@ -2,16 +2,16 @@
 
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable
-from contextlib import redirect_stdout
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, TextIO
 
 import click
 
-from task_server.argv import project_environ
+from task_server.cli.importing import imported
 from task_server.cli.options import (
     Seconds,
     app_option,
@@ -23,11 +23,14 @@ from task_server.cli.options import (
 from task_server.config import Config
 from task_server.errors import ConfigError, TaskServerError
 from task_server.findings import Finding, exit_code
-from task_server.imports import TRACEBACK_VARIABLE, bounded, explained
+from task_server.imports import TRACEBACK_VARIABLE
 from task_server.transport import problem
 
 #: The colour of each level.
 COLOURS = {"ok": "green", "info": "cyan", "warning": "yellow", "error": "red"}
+
+#: The setting of a worker.
+_OF_WORKER = re.compile(r"workers\.(?P<name>[^.]+)\.\w+")
 
 #: Of one kind of worker nobody runs more.
 MOST = 100_000
@@ -198,13 +201,10 @@ def _looked(
     """Import the project; return its app and what is known of it, or None and the reason."""
     progress.say(f"importing {config.app}")
     try:
-        # What the project prints is not the check's answer.
-        with (
-            redirect_stdout(sys.stderr),
-            bounded(config.app, config.import_seconds, late),
-            explained(config.app, os.environ),
-        ):
-            project, facts = _import(config)
+        from task_server.checks.reading import LATE, read  # noqa: PLC0415 - imports Celery
+
+        with imported(config, foreseen=LATE, late=late) as project:
+            facts = read(project, os.environ, config.app)
     except ConfigError as error:
         return None, None, [Finding("error", one.setting, one.message) for one in error.problems]
     except TaskServerError as error:
@@ -213,28 +213,34 @@ def _looked(
     return project, facts, [Finding("ok", "app", told)]
 
 
-def _import(config: Config) -> tuple[Any, Any]:
-    """Import the project as a worker does, in this process's environment."""
-    # The modules of the project see what a worker's would.
-    os.environ.update(project_environ(config, os.environ))
-    for folder in (str(Path.cwd()), config.code):
-        if folder is not None and folder not in sys.path:
-            sys.path.insert(0, folder)
-    from task_server import project  # noqa: PLC0415 - imports Celery
-    from task_server.checks.reading import LATE, read  # noqa: PLC0415
-
-    project.foresee(LATE)
-    app = project.find(config.app)
-    return app, read(app, os.environ, config.app)
-
-
 def _print(found: list[Finding], out: TextIO) -> None:
-    for finding in found:
+    for finding in grouped(found):
         level = click.style(f"{finding.level:7}", fg=COLOURS[finding.level])
         click.echo(f"{level}  {finding.setting}: {finding.text}", file=out)
     errors = sum(finding.level == "error" for finding in found)
     warnings = sum(finding.level == "warning" for finding in found)
     click.echo(f"{_number(errors, 'error')}, {_number(warnings, 'warning')}", file=out)
+
+
+def grouped(found: Iterable[Finding]) -> list[Finding]:
+    """Return *found*, what is said of several workers in the same words once, as of NAME."""
+    groups: dict[tuple[str, str, str], list[tuple[str, Finding]]] = {}
+    for finding in found:
+        match = _OF_WORKER.fullmatch(finding.setting)
+        name = match["name"] if match else ""
+        setting, text = (
+            words.replace(f"workers.{name}.", "workers.NAME.") if match else words
+            for words in (finding.setting, finding.text)
+        )
+        groups.setdefault((finding.level, setting, text), []).append((name, finding))
+    lines = []
+    for (_, setting, text), members in groups.items():
+        finding = members[0][1]
+        if len(members) > 1 and members[0][0]:
+            names = ", ".join(name for name, _ in members)
+            finding = replace(finding, setting=f"{setting} ({names})", message=text, repair="")
+        lines.append(finding)
+    return lines
 
 
 def _number(count: int, noun: str) -> str:

@@ -2,7 +2,6 @@
 
 import json
 import os
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ import click
 
 from task_server import runtime
 from task_server.argv import decide
+from task_server.cli.importing import imported
 from task_server.cli.options import (
     MASK,
     app_option,
@@ -22,7 +22,7 @@ from task_server.cli.options import (
 )
 from task_server.config import Config
 from task_server.defaults import Default, worker_defaults
-from task_server.errors import ConfigError
+from task_server.errors import ConfigError, TaskServerError
 from task_server.loader import Resolved
 from task_server.machine import this_machine
 from task_server.precedence import NUMBERS, settled
@@ -162,16 +162,11 @@ def _celery_row(default: Default, theirs: Mapping[str, Any]) -> dict[str, Any]:
 
 def _project_app(config: Config) -> Any:
     """Return the project's Celery app, or None where it cannot be imported."""
-    from task_server import project  # noqa: PLC0415 - imports Celery, which `config check` does not
-
     if not config.app:
         return None
-    if config.code is not None:
-        sys.path.insert(0, config.code)
-    if config.settings_module is not None:
-        os.environ["DJANGO_SETTINGS_MODULE"] = config.settings_module
     try:
-        return project.find(config.app)
-    except ConfigError as error:
+        with imported(config) as app:
+            return app
+    except TaskServerError as error:
         click.echo(f"Not compared with the project's own settings: {error}", err=True)
         return None

@@ -1,8 +1,6 @@
 """`task-server dead`: tasks that were put aside because the workers that ran them died."""
 
 import json
-import os
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from task_server.argv import project_environ
+from task_server.cli.importing import imported
 from task_server.cli.options import app_option, config_option, resolved
 from task_server.config import Config
 from task_server.errors import ConfigError, PeerError, Problem, TaskServerError
@@ -224,13 +222,9 @@ def _project(config: Config) -> Any:
     from task_server import project  # noqa: PLC0415 - imports Celery
     from task_server.defaults import connection_defaults  # noqa: PLC0415
 
-    os.environ.update(project_environ(config, os.environ))
-    for folder in (str(Path.cwd()), config.code):
-        if folder is not None and folder not in sys.path:
-            sys.path.insert(0, folder)
-    app = project.find(config.app)
-    project.apply(app, connection_defaults(app.conf.result_backend))
-    return app
+    with imported(config) as app:
+        project.apply(app, connection_defaults(app.conf.result_backend))
+        return app
 
 
 def _described(one: dead.Dead) -> dict[str, Any]:

@@ -11,7 +11,9 @@ import pytest
 from click.testing import CliRunner
 
 from task_server.cli import cli
+from task_server.cli.check import grouped
 from task_server.errors import ConfigError
+from task_server.findings import Finding
 
 CELERY = "from celery import Celery\napp = Celery('cl')\n"
 BROKER = "app.conf.broker_url = 'redis://127.0.0.1:1/0'\n"
@@ -195,3 +197,40 @@ def test_an_option_that_is_wrong_is_wrong_usage(options: tuple[str, str]) -> Non
     # `task_server.__main__` ends with the code of an error of ours.
     assert getattr(ended.exception, "exit_code", ended.exit_code) in (2, 78)
     assert isinstance(ended.exception, SystemExit | ConfigError)
+
+
+def test_config_show_does_not_wait_for_an_import_that_hangs(tmp_path: Path) -> None:
+    """
+    It is ended and named there as well.
+    """
+    (tmp_path / "cl.py").write_text("import threading\n\nthreading.Event().wait()\n")
+    ended = subprocess.run(
+        [sys.executable, "-m", "task_server", "config", "show", "prefork", "--app", "cl"],
+        env={**os.environ, "PYTHONPATH": str(tmp_path), "TASK_SERVER_IMPORT_SECONDS": "1"},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert 69 == ended.returncode
+    assert f"{tmp_path}/cl.py:3" in ended.stderr
+
+
+def test_the_same_words_about_several_workers_are_one_line() -> None:
+    """
+    The setting has the names; what differs keeps its own line.
+    """
+    found = [
+        Finding("info", f"workers.{name}.delivery", "is so", f"say workers.{name}.delivery = 'x'")
+        for name in ("prefork", "gevent")
+    ]
+    other = Finding("info", "workers.bulk.delivery", "is not so")
+
+    lines = [f"{one.setting}: {one.text}" for one in grouped([*found, other])]
+
+    assert [
+        "workers.NAME.delivery (prefork, gevent): is so; say workers.NAME.delivery = 'x'",
+        "workers.bulk.delivery: is not so",
+    ] == lines
