@@ -50,7 +50,9 @@ def prepared(environ: Mapping[str, str]) -> Any:
         # Before the first connection; with a Kombu that it does not know, it
         # warns and leaves Kombu's own.
         transport.install(f"{decision.worker.name}@{gethostname()}")
-    project.apply(app, worker_defaults(decision, app.conf.result_backend))
+    backend = app.conf.result_backend
+    shared = project.shares_results(backend)
+    project.apply(app, worker_defaults(decision, backend, shared=shared))
     worker.install(app, decision.worker, Path(decision.runtime_dir))
     return app
 

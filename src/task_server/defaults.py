@@ -101,12 +101,16 @@ def connection_defaults(result_backend: str | None) -> tuple[Default, ...]:
     return tuple(defaults)
 
 
-def worker_defaults(decision: Decision, result_backend: str | None) -> tuple[Default, ...]:
+def worker_defaults(
+    decision: Decision, result_backend: str | None, *, shared: bool = True
+) -> tuple[Default, ...]:
     """
     Return the defaults of the worker that *decision* describes, its connections included.
 
     Args:
         result_backend: URL of the project's result backend, if it has one.
+
+        shared: Whether greenlets may share it (`task_server.project.shares_results`).
     """
     worker = decision.worker
     late = worker.delivery == "at-least-once"
@@ -171,7 +175,7 @@ def worker_defaults(decision: Decision, result_backend: str | None) -> tuple[Def
                 "an early acknowledgement that waits for company would let a killed task run again",
             )
         )
-    if worker.pool == "gevent":
+    if worker.pool == "gevent" and shared:
         defaults.append(
             Default(
                 "result_backend_thread_safe",
@@ -179,6 +183,7 @@ def worker_defaults(decision: Decision, result_backend: str | None) -> tuple[Def
                 "else each greenlet, so each task, makes a result backend of its own",
             )
         )
+    if worker.pool == "gevent":
         defaults.append(
             Default(
                 "redis_max_connections",

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from celery import VERSION
 from celery.app.defaults import (  # type: ignore[attr-defined]
     _OLD_DEFAULTS,
     _TO_OLD_KEY,
@@ -19,6 +20,12 @@ from task_server.defaults import Default
 from task_server.errors import ConfigError, Problem
 from task_server.imports import explained
 from task_server.urls import fault
+
+#: Kinds of URLs of Redis, as a result backend.
+SHARED_RESULTS = ("redis", "rediss", "sentinel", "socket", "unix")
+
+#: The Celery from which on one at a time uses the subscription of a shared result backend.
+TURNS_SINCE = (5, 7)
 
 
 def find(name: str) -> Any:
@@ -77,6 +84,18 @@ def _find(name: str) -> Any:
             raise
         message = f"{name!r} has no Celery app; name it as module:attribute"
     raise ConfigError([Problem("app", message)])
+
+
+def shares_results(backend: Any) -> bool:
+    """
+    Whether greenlets may share the result *backend*, a URL or None: Redis, from Celery 5.7 on.
+
+    Up to 5.6 one subscribes to a result while another reads, which gevent refuses. What other
+    backends do is not known.
+    """
+    if str(backend or "redis").partition(":")[0].rpartition("+")[2] not in SHARED_RESULTS:
+        return False
+    return VERSION[:2] >= TURNS_SINCE
 
 
 def foresee(defaults: Iterable[Default]) -> None:

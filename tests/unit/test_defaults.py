@@ -2,6 +2,7 @@
 
 import pytest
 
+from task_server import project
 from task_server.config import WorkerConfig
 from task_server.decision import Decision
 from task_server.defaults import worker_defaults
@@ -67,6 +68,46 @@ def test_greenlets_share_few_connections_and_prefork_has_enough() -> None:
     assert True is green["result_backend_thread_safe"]
     assert 64 < prefork["broker_transport_options.max_connections"]
     assert "redis_max_connections" not in prefork
+
+
+def test_a_result_backend_is_shared_where_greenlets_can() -> None:
+    """
+    Celery 5.6, and a backend that nobody knows, keep one for each greenlet.
+    """
+    worker = WorkerConfig(name="w", pool="gevent", concurrency=512)
+    decision = Decision(worker=worker, visibility_timeout=1, runtime_dir="/")
+
+    found = [one.name for one in worker_defaults(decision, "redis://", shared=False)]
+
+    assert "result_backend_thread_safe" not in found
+    assert "redis_max_connections" in found
+
+
+@pytest.mark.parametrize(
+    ("version", "backend", "expected"),
+    [
+        ((5, 7), "redis://db/0", True),
+        ((5, 7), "redis+socket:///run/redis.sock", True),
+        ((5, 7), "sentinel://a;sentinel://b", True),
+        ((5, 8), None, True),
+        ((5, 7), "rpc://", False),
+        ((5, 7), "django-db", False),
+        ((5, 7), "cl.results:Backend", False),
+        ((5, 6), "redis://db/0", False),
+    ],
+)
+def test_who_shares_results(
+    version: tuple[int, int],
+    backend: str | None,
+    expected: bool,  # noqa: FBT001 - a parameter
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """
+    Redis, from the Celery on in which one at a time uses its subscription.
+    """
+    monkeypatch.setattr(project, "VERSION", (*version, 0))
+
+    assert expected is project.shares_results(backend)
 
 
 @pytest.mark.parametrize(

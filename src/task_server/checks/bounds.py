@@ -32,6 +32,9 @@ def redis_connections(profile: Profile, facts: Facts | None = None) -> int:
     if profile.worker.pool == "gevent":
         own = facts or Facts()
         pools = [int(own.chosen(name) or GREEN_CONNECTIONS) for name in REDIS_POOLS]
+        if not own.shares_results:
+            # Each greenlet has one of its own, to store its result.
+            pools[-1] = profile.concurrency
         shared = sum(min(profile.concurrency, size) for size in pools)
         return REDIS_WORKER + REDIS_PRODUCERS + shared
     return REDIS_WORKER + REDIS_CHILD * profile.concurrency

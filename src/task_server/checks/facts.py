@@ -54,6 +54,8 @@ class Facts:
         named: Who names each queue that Celery knows of, by queue.
 
         seen: Names of queues in the source and in settings.
+
+        shares_results: Whether greenlets share the result backend.
     """
 
     values: Mapping[str, Any] = field(default_factory=dict)
@@ -62,6 +64,7 @@ class Facts:
     tasks: tuple[TaskFacts, ...] = ()
     named: Mapping[str, Sequence[str]] = field(default_factory=dict)
     seen: tuple[Seen, ...] = ()
+    shares_results: bool = True
 
     def chosen(self, name: str, default: Any = None) -> Any:
         """Return what the project itself sets for *name*, else *default*."""

@@ -84,6 +84,7 @@ def read(app: Any, environ: Mapping[str, str], app_name: str | None = None) -> F
         origin=_origin(environ),
         named=queues.declared(app),
         seen=queues.seen(name or "", queues.django_settings()),
+        shares_results=project.shares_results(app.conf.result_backend),
         tasks=tuple(
             _task(app, task)
             for name, task in sorted(app.tasks.items())

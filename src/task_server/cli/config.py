@@ -135,12 +135,15 @@ def _celery_rows(found: Resolved, name: str) -> list[dict[str, Any]]:
     decision = decide(config, profile_of(config.workers[name], this_machine()), str(folder))
     app = _project_app(config)
     theirs: dict[str, Any] = {}
+    backend, shared = None, True
     if app is not None:
         from task_server import project  # noqa: PLC0415 - as in `_project_app`
 
         own = project.own(app, (*NUMBERS, "worker_pool"))
         decision = settled(decision, own, this_machine())
-    defaults = worker_defaults(decision, None if app is None else app.conf.result_backend)
+        backend = app.conf.result_backend
+        shared = project.shares_results(backend)
+    defaults = worker_defaults(decision, backend, shared=shared)
     if app is not None:
         theirs = project.own(app, [default.name for default in defaults])
     return [_celery_row(default, theirs) for default in defaults]

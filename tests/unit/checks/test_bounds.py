@@ -33,6 +33,15 @@ def test_a_projects_own_pools_count() -> None:
     assert 152 == redis_connections(profile("gevent", 512), facts)
 
 
+def test_greenlets_that_share_no_result_backend_count() -> None:
+    """
+    With Celery 5.6 each has a connection of its own to store its result.
+    """
+    facts = Facts(shares_results=False)
+
+    assert 10 + 10 + 32 + 512 == redis_connections(profile("gevent", 512), facts)
+
+
 def test_connections_to_postgresql() -> None:
     """
     A prefork child has one for each alias; under gevent the bound is for all aliases.
