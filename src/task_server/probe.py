@@ -43,6 +43,9 @@ class Heartbeat:
 
         trouble: Why there is no connection, and what to do; no password in it.
 
+        refusal: Why Redis, which answers, hands out no messages of all queues
+            or of one: a right, or a key of the wrong type.
+
         missing: The same of a PostgreSQL that did not answer at the start and
             has not since.
 
@@ -56,6 +59,9 @@ class Heartbeat:
 
         queues: Messages waiting in each queue that is consumed, seen at
             *queues_seen*.
+
+        unreadable: Messages that were put aside as they cannot be delivered, of
+            all workers; None if that is not known.
 
         backlog_since: Since when messages wait, get no fewer, and none is
             taken although places are free; None otherwise.
@@ -79,6 +85,7 @@ class Heartbeat:
     connected: bool = False
     connecting_since: float | None = None
     trouble: str | None = None
+    refusal: str | None = None
     missing: str | None = None
     active: int = 0
     reserved: int = 0
@@ -87,6 +94,7 @@ class Heartbeat:
     last_task: dict[str, Any] | None = None
     queues: dict[str, int] = field(default_factory=dict)
     queues_seen: float | None = None
+    unreadable: int | None = None
     backlog_since: float | None = None
     lost: int = 0
     until: float | None = None
@@ -354,7 +362,8 @@ def _stuck(heartbeat: Heartbeat, now: Now, limits: Limits) -> str:
         return f"it has been starting for {since:.0f} s" if since > limits.start else ""
     if heartbeat.lost and not heartbeat.free:
         return f"{heartbeat.lost} tasks hold its places and run nowhere, and no place is free"
-    if heartbeat.connected and heartbeat.backlog_since is not None:
+    # A restart would change no right and no key.
+    if heartbeat.connected and heartbeat.backlog_since is not None and not heartbeat.refusal:
         idle = now.monotonic - heartbeat.backlog_since
         if idle > limits.backlog:
             return (
@@ -386,6 +395,8 @@ def _unready(heartbeat: Heartbeat, now: Now) -> str:
             f"{heartbeat.lost} of {heartbeat.concurrency} places are held by tasks that run "
             "nowhere; a restart frees them"
         )
+    if heartbeat.refusal:
+        return f"{heartbeat.refusal}; a restart does not help"
     if heartbeat.state == "ready" and heartbeat.missing:
         return f"{heartbeat.missing}; a restart does not help"
     return "" if heartbeat.state == "ready" else f"it is {heartbeat.state}"

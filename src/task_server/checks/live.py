@@ -7,7 +7,7 @@ from typing import Any
 from celery import Celery
 
 from task_server import folders
-from task_server.checks import live_files, live_postgres, live_queues, live_redis
+from task_server.checks import live_files, live_postgres, live_queues, live_redis, live_rights
 from task_server.checks.facts import Case
 from task_server.findings import Finding
 
@@ -28,6 +28,7 @@ def live(
     if app is not None:
         rules = [
             lambda: live_redis.broker(case, app, timeout),
+            lambda: live_rights.rights(case, app, timeout),
             lambda: live_queues.queues(case, app, timeout),
             lambda: live_postgres.postgres(case, timeout),
             lambda: live_files.media(case),

@@ -11,7 +11,7 @@ from kombu.utils.scheduling import round_robin_cycle
 from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from task_server.transport import dead, unreadable
+from task_server.transport import dead, rights, unreadable
 from task_server.transport.demoted import leaving
 from task_server.transport.fetcher import WAIT, Fetcher, Sent
 from task_server.transport.late import Late
@@ -222,6 +222,15 @@ class Channel(redis.Channel):  # type: ignore[misc]
         """Remember who wants no acknowledgement: the script would register for nobody."""
         (self._without_ack.add if no_ack else self._without_ack.discard)(queue)
         return super().basic_consume(queue, no_ack, *args, **kwargs)
+
+    def _size(self, queue: str) -> int:
+        """Return the messages of *queue*; 0 where it is no list, which the fetch will say."""
+        try:
+            return int(super()._size(queue))
+        except self.ResponseError as error:
+            if rights.is_refusal(error) or "WRONGTYPE" in str(error):
+                return 0
+            raise
 
     def basic_cancel(self, consumer_tag: str) -> Any:
         """

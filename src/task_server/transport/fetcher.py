@@ -255,8 +255,8 @@ class Fetcher:
                 key = plan.lists[number]
                 self.held.append(Message(queue, bytes_to_str(tag), text, key, holder))
         if problems:
-            lists = self.channel.problems.of_fetch(problems, plan.lists)
-            if state in (b"watch", b"wait") and lists:
+            self.refusal = self.channel.problems.of_fetch(problems, plan.lists)
+            if state in (b"watch", b"wait") and self.refusal:
                 # A queue that cannot be read may have messages for ever.
                 self._rest(REFUSED_WAIT)
                 return
@@ -387,4 +387,5 @@ class Fetcher:
             baton = self._plan.baton
             with self.channel.bare_client().pipeline() as pipe:
                 pipe.zrem(self._plan.watchers, self._name).lpush(baton, "1")
-                pipe.ltrim(baton, 0, 0).expire(baton, 60).execute()
+                # Another worker looks by itself within seconds if this fails.
+                pipe.ltrim(baton, 0, 0).expire(baton, 60).execute(raise_on_error=False)

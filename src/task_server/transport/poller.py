@@ -9,6 +9,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
 from kombu.utils.eventio import READ
+from redis.exceptions import ResponseError
 
 from task_server.transport.stock import redis
 
@@ -111,6 +112,13 @@ class MultiChannelPoller(redis.MultiChannelPoller):  # type: ignore[misc]
         return super().on_readable(fileno)
 
     # The loops
+
+    def on_poll_init(self, poller: Any) -> None:
+        """Begin to poll, and restore; Redis may refuse that, which `keep` then says."""
+        try:
+            super().on_poll_init(poller)
+        except ResponseError as error:
+            logger.debug("what dead workers left is not looked for yet: %s", error)
 
     def on_poll_start(self) -> None:
         """Before each poll: hand on, send acknowledgements, ask."""

@@ -18,18 +18,18 @@ class Problems:
     def __init__(self) -> None:
         self._told: set[tuple[str, str]] = set()
 
-    def of_fetch(self, problems: Sequence[bytes], lists: Iterable[str]) -> bool:
+    def of_fetch(self, problems: Sequence[bytes], lists: Iterable[str]) -> str | None:
         """
         Tell of *problems*: key, error, key, error, and so on.
 
-        Return whether one of the *lists* of the queues has one: it gives no
+        Return the one of one of the *lists* of the queues, which gives no
         message until it is mended. All other keys a worker can do without.
         """
-        queues, found = set(lists), False
+        queues, found = set(lists), None
         for key, error in zip(problems[::2], problems[1::2], strict=True):
             name, text = bytes_to_str(key), bytes_to_str(error)
             if name in queues:
-                found = True
+                found = f"the queue {name} gives no messages: {text}"
                 self._say(logging.ERROR, "the queue %s gives no messages: %s; %s", name, text)
             else:
                 self.optional(name, text)

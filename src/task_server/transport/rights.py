@@ -57,7 +57,12 @@ RIGHTS: Final = (
     # To declare queues.
     Right("SADD", ("_kombu.binding.{queue}", "probe")),
     Right("SMEMBERS", ("_kombu.binding.{queue}",)),
-    Right("LLEN", (QUEUE,)),
+    Right("LLEN", (QUEUE,), "its health does not see that messages wait"),
+    # As Kombu 5.7 does, which has scripts of its own for queues that expire.
+    Right("SCRIPT LOAD", ("return 1",)),
+    Right("SCRIPT EXISTS", ("0" * 40,), "Kombu complains each minute, and keeps old bindings"),
+    Right("ZRANGEBYSCORE", ("_kombu.binding.probe", "0", "0")),
+    Right("PEXPIRE", (QUEUE, "1000")),
     # To give back, and to deliver again.
     Right("HGET", (UNACKED, "probe"), _BACK),
     Right("HEXISTS", (UNACKED, "probe"), _BACK),
@@ -91,7 +96,9 @@ class Missing(NamedTuple):
     error: str
 
 
-def missing(client: Any, unacked: str, times: str, queue: str, database: int) -> list[Missing]:
+def missing(
+    client: Any, unacked: str, times: str, queues: Sequence[str], database: int
+) -> list[Missing]:
     """
     Return the rights that the user of *client* lacks; nothing is changed.
 
@@ -101,12 +108,20 @@ def missing(client: Any, unacked: str, times: str, queue: str, database: int) ->
     Args:
         client: A Redis client that adds no prefix; the keys are complete.
 
+        queues: At least one; of the others it is tried whether their keys may be used.
+
     Raises:
         RedisError: When Redis does not answer.
     """
-    names = {"unacked": unacked, "times": times, "queue": queue, "db": database}
+    names = {"unacked": unacked, "times": times, "queue": queues[0], "db": database}
     with client.client() as single:
-        return _tried(single.connection, names)
+        found = _tried(single.connection, names)
+        take = next(right for right in RIGHTS if right.command == "LINDEX")
+        for queue in queues[1:]:
+            error = _refusal(single.connection, take.command, (queue, "-1"))
+            if error and take not in [one.right for one in found]:
+                found.append(Missing(take, f"the queue {queue}: {error}"))
+        return found
 
 
 def _tried(connection: Any, names: dict[str, Any]) -> list[Missing]:
@@ -162,5 +177,6 @@ def is_refusal(error: Exception) -> bool:
 def rules(queues: Iterable[str] = ()) -> str:
     """Return the access rules of a user for a worker, as ACL SETUSER takes them."""
     commands = " ".join(f"+{right.command.lower().replace(' ', '|')}" for right in RIGHTS)
-    keys = " ".join(f"~{name}*" for name in (*queues, "unacked", "_kombu.binding."))
+    patterns = (*(f"{name}*" for name in (*queues, "unacked", "_kombu")), "*.celery.pidbox*")
+    keys = " ".join(f"~{pattern}" for pattern in patterns)
     return f"{keys} &* {commands} +discard +ping +info +hello"

@@ -55,6 +55,10 @@ class Backlog:
 
     The consumer's connection waits in BRPOP; and a look at the queues must not
     hold up the loop for long when Redis hangs, so this one has a time-out.
+
+    Attributes:
+        unreadable: How many messages were put aside as they cannot be
+            delivered, at the last look; None if nobody knows.
     """
 
     def __init__(self, consumer: Any, channel: Any) -> None:
@@ -67,6 +71,7 @@ class Backlog:
         if "socket_connect_timeout" in options:
             options["socket_connect_timeout"] = TIMEOUT
         self._client = channel.Client(connection_pool=self._pool)
+        self.unreadable: int | None = None
 
     @classmethod
     def of(cls, consumer: Any) -> Self | None:
@@ -83,13 +88,18 @@ class Backlog:
                 for name in names:
                     for step in steps:
                         pipe.llen(self._channel._q_for_pri(name, step))  # noqa: SLF001
-                counts = pipe.execute()
+                # Its client adds the prefix of all keys.
+                pipe.llen(f"{self._channel.unacked_key}.unreadable")
+                # One that is no list, or that this user may not see, hides no other.
+                answers = pipe.execute(raise_on_error=False)
         except (RedisError, OSError) as error:
             logger.debug("the queues were not seen: %s", error)
             return None
+        *counts, unreadable = (one if isinstance(one, int) else None for one in answers)
+        self.unreadable = unreadable
         width = len(steps)
         return {
-            name: sum(counts[index * width : (index + 1) * width])
+            name: sum(count or 0 for count in counts[index * width : (index + 1) * width])
             for index, name in enumerate(names)
         }
 

@@ -210,6 +210,7 @@ class Heart:
         last = self._last
         self._beat = replace(
             self._beat,
+            refusal=self._refusal(),
             active=active,
             reserved=waiting,
             concurrency=concurrency,
@@ -218,6 +219,12 @@ class Heart:
             processed=max(0, state.all_total_count[0] - active),
             last_task=last and {"name": last[0], "id": last[1], "time": last[2]},
         )
+
+    def _refusal(self) -> str | None:
+        """Return why Redis hands out no messages although it answers; None if it does."""
+        channel = getattr(getattr(self._consumer, "task_consumer", None), "channel", None)
+        refusal: str | None = getattr(getattr(channel, "fetcher", None), "refusal", None)
+        return refusal
 
     def _look_at_queues(self) -> None:
         if self._backlog is None or self._beat.state == "draining":
@@ -240,6 +247,7 @@ class Heart:
             connecting_since=None,
             trouble=None,
             queues=lengths,
+            unreadable=self._backlog.unreadable,
             queues_seen=now,
             backlog_since=since,
         )

@@ -1,0 +1,81 @@
+"""What `check --live` says of the rights of the broker's user."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+import redis
+from celery import Celery
+
+from task_server.checks import Case, Facts, live_rights
+from task_server.config import Config
+from task_server.findings import Finding
+from task_server.profiles import Machine, profile_of
+from task_server.transport.rights import rules
+
+from .conftest import StartRedis
+
+
+@pytest.fixture
+def look(start_redis: StartRedis) -> Iterator[Callable[..., list[Finding]]]:
+    """Return what is found for a user with some rules."""
+    port = start_redis()
+
+    def found(*acl: str) -> list[Finding]:
+        with redis.Redis(port=port) as client:
+            client.execute_command("ACL", "SETUSER", "w", "reset", "on", ">pw", *acl)
+        app = Celery("check", broker=f"redis://w:pw@127.0.0.1:{port}/0", set_as_current=False)
+        config = Config()
+        profile = profile_of(config.workers["prefork"], Machine(cores=2.0, memory=None))
+        case = Case(config=config, profiles={"prefork": profile}, counts={}, facts=Facts())
+        try:
+            return list(live_rights.rights(case, app, 5.0))
+        finally:
+            app.close()
+
+    return found
+
+
+def test_a_user_with_the_rules_of_the_readme(look) -> None:
+    """
+    The rules that are written down are enough, and `check --live` needs no more.
+    """
+    assert ["ok"] == [one.level for one in look(*rules(["celery"]).split())]
+
+
+def test_a_right_that_is_needed(look) -> None:
+    """
+    Without HSET a worker takes nothing: an error that names the command and the cure.
+    """
+    (found,) = look("~*", "&*", "+@all", "-hset", "-acl")
+
+    assert "error" == found.level
+    assert "HSET" in found.message
+    assert "acl setuser NAME +hset" in found.repair
+
+
+def test_a_right_that_a_worker_can_do_without(look) -> None:
+    """
+    Without EXPIRE it works all the same, and what is different is told.
+    """
+    (found,) = look("~*", "&*", "+@all", "-expire")
+
+    assert "warning" == found.level
+    assert "EXPIRE" in found.message
+
+
+def test_one_of_ltrim_and_rpop_is_enough(look) -> None:
+    """
+    A worker takes messages out of a list with LTRIM, or else with RPOP.
+    """
+    assert ["warning"] == [one.level for one in look("~*", "&*", "+@all", "-ltrim")]
+    assert "error" in [one.level for one in look("~*", "&*", "+@all", "-ltrim", "-rpop")]
+
+
+def test_a_queue_that_it_may_not_use(look) -> None:
+    """
+    A key that is refused is named.
+    """
+    found = look("~unacked*", "~_kombu*", "&*", "+@all")
+
+    assert "error" == found[0].level
+    assert "LINDEX" in found[0].message

@@ -1,0 +1,150 @@
+"""A worker whose user lacks a right, or that finds something else where its keys should be."""
+
+import json
+import logging
+
+import pytest
+import redis
+from peers import user
+
+KINDS = {
+    "string": ("SET", "{}", "x"),
+    "hash": ("HSET", "{}", "f", "x"),
+    "set": ("SADD", "{}", "x"),
+}
+OWN = "unacked.idle:q"
+REASONS = "unacked.unreadable.reasons"
+
+
+def odd(client: redis.Redis) -> None:
+    client.lpush("q", b"{broken")
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        (key, kind)
+        for key in (f"{OWN}:watchers", f"{OWN}:baton", "unacked.unreadable", REASONS)
+        for kind in KINDS
+        if (key, kind) != (REASONS, "hash")
+    ],
+)
+def test_a_key_that_a_worker_can_do_without(worker, publish, server, caplog, place) -> None:
+    """
+    Whatever lies there, messages are taken; the log names the key and the cure once.
+    """
+    key, kind = place
+    client = server.client()
+    client.execute_command(*(word.format(key) for word in KINDS[kind]))
+    with caplog.at_level(logging.WARNING):
+        first, second = worker(), worker()
+        for number in range(3):
+            publish(number)
+            odd(client)
+            first.run(lambda number=number: len(first.bodies) == number + 1)
+        second.turn()
+        publish("last")
+        second.run(lambda: first.turn() or "last" in first.bodies + second.bodies)
+        # One that cannot be read is kept, wherever.
+        first.run(lambda: client.llen("q") == 0)
+    kept = client.llen("unacked.unreadable") if key != "unacked.unreadable" else 0
+    kept += sum(field.startswith(b"unreadable:") for field in client.hkeys("unacked"))
+
+    assert [0, 1, 2] == first.bodies[:3]
+    assert 3 == kept
+    if key != REASONS:
+        told = [line for line in caplog.messages if f"key {key}:" in line]
+        assert all("RENAME" in line for line in told)
+        assert 1 <= len(told) <= 2
+        assert len(told) == len({*told}) or 2 == len(told)
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["expire", "zcount", "zremrangebyscore", "lpush", "brpop", "client", "evalsha", "llen"],
+)
+def test_a_command_that_a_worker_can_do_without(worker, publish, server, command) -> None:
+    """
+    Without it messages are taken all the same, and nothing stays among the unacked.
+    """
+    with user(server, "~*", "&*", "+@all", f"-{command}") as url:
+        consumer = worker(url=url)
+        consumer.turn()
+        for number in range(5):
+            publish(number)
+        consumer.run(lambda: len(consumer.bodies) == 5)
+        publish("later")
+        consumer.run(lambda: consumer.bodies[5:])
+        consumer.run(lambda: server.client().hlen("unacked") == 0 or consumer.turn())
+        consumer.close()
+
+    assert [0, 1, 2, 3, 4, "later"] == consumer.bodies
+    assert 0 == server.client().llen("q")
+
+
+@pytest.mark.parametrize("command", ["hset", "zadd", "hdel", "zrem", "lindex", "exists", "time"])
+def test_a_command_that_a_worker_needs(worker, publish, server, caplog, command) -> None:
+    """
+    Without it every message stays where it is, and the worker says so and that it is not ready.
+    """
+    client = server.client()
+    for number in range(5):
+        publish(number)
+    with (
+        user(server, "~*", "&*", "+@all", f"-{command}") as url,
+        caplog.at_level(logging.ERROR),
+    ):
+        consumer = worker(url=url)
+        consumer.run(lambda: "refuses to hand out" in caplog.text, "the refusal")
+
+        assert 5 == client.llen("q")
+        assert 0 == client.hlen("unacked")
+        assert command in consumer.channel.fetcher.refusal
+
+        client.execute_command("ACL", "SETUSER", "limited", "+@all")
+        consumer.run(lambda: len(consumer.bodies) == 5)
+        consumer.close()
+
+    assert [0, 1, 2, 3, 4] == consumer.bodies
+    assert consumer.channel.fetcher.refusal is None
+
+
+def test_a_queue_that_is_no_list(worker, publish, server, caplog) -> None:
+    """
+    Its worker takes from the other queue, says what is wrong, and takes from it when it is mended.
+    """
+    client = server.client()
+    client.set("bad", "x")
+    with caplog.at_level(logging.ERROR):
+        consumer = worker("q", "bad")
+        consumer.turn()
+        publish("good")
+        consumer.run(lambda: consumer.bodies)
+        consumer.run(lambda: "the queue bad gives no messages" in caplog.text)
+
+    assert "RENAME bad" in caplog.text
+    assert "the queue bad" in consumer.channel.fetcher.refusal
+
+    client.delete("bad")
+    publish("mended", "bad")
+    consumer.run(lambda: len(consumer.bodies) == 2)
+    consumer.run(lambda: consumer.channel.fetcher.refusal is None)
+
+    assert ["good", "mended"] == consumer.bodies
+
+
+def test_the_reason_lies_beside_the_message(worker, server) -> None:
+    """
+    Each message that cannot be read is in the list as it was, and its reason in the hash.
+    """
+    client = server.client()
+    consumer = worker()
+    client.lpush("q", b"{broken", b"\xff\xfe", b'{"properties": {}}')
+    consumer.run(lambda: client.llen("unacked.unreadable") == 3)
+    reasons = [json.loads(one) for one in client.hvals("unacked.unreadable.reasons")]
+
+    assert {b"{broken", b"\xff\xfe", b'{"properties": {}}'} == {
+        *client.lrange("unacked.unreadable", 0, -1)
+    }
+    assert {"q"} == {one["list"] for one in reasons}
+    assert all(one["reason"] and one["node"] and one["at"] > 0 for one in reasons)
