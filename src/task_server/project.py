@@ -113,7 +113,8 @@ def foresee(defaults: Iterable[Default]) -> None:
             DEFAULTS[default.name] = default.value
             # Celery's table for a project that writes its settings in the old way.
             _OLD_DEFAULTS[_TO_OLD_KEY[default.name]] = default.value
-            if default.by:
+            # Celery 5.6 binds no time limits to tasks: the worker's argument counts.
+            if default.by and default.name in attributes:
                 # A task that says nothing itself has this, whatever the project's settings say.
                 setattr(Task, attributes[default.name], default.value)
 

@@ -121,9 +121,14 @@ SAME = {
     "concurrency": Same("3", "worker.concurrency", 3, 7),
     "prefetch_multiplier": Same("5", "worker.prefetch_multiplier", 5, 9),
     "max_memory_per_child": Same("512MiB", "worker.max_memory_per_child", 512 * 1024, 700_000),
-    "time_limit": Same("90", "[worker.time_limit, task.time_limit]", [90, 90], [700, 700]),
+    "time_limit": Same(
+        "90", "[worker.time_limit, task.time_limit or worker.time_limit]", [90, 90], [700, 700]
+    ),
     "soft_time_limit": Same(
-        "60", "[worker.soft_time_limit, task.soft_time_limit]", [60, 60], [600, 600]
+        "60",
+        "[worker.soft_time_limit, task.soft_time_limit or worker.soft_time_limit]",
+        [60, 60],
+        [600, 600],
     ),
     "delivery": Same(
         "at-most-once",
