@@ -108,6 +108,12 @@ class WorkerConfig:
         values.integer(0),
         3,
     )
+    lease_seconds: float = setting(
+        "What a worker has taken is delivered again when it has given no sign of life for so "
+        "long; a thread gives it, also while a task keeps the worker busy (atomic transport).",
+        values.seconds(5, 3600),
+        30.0,
+    )
     events: bool = setting(
         "Send task events from the start (Flower can switch them on).", values.boolean, False
     )

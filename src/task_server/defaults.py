@@ -47,6 +47,7 @@ GOVERNED = {
     "broker_transport_options.visibility_timeout": "visibility_timeout",
     "result_backend_transport_options.visibility_timeout": "visibility_timeout",
     "broker_transport_options.poison_limit": "poison_limit",
+    "broker_transport_options.lease_seconds": "lease_seconds",
     "worker_send_task_events": "events",
     "worker_concurrency": "concurrency",
     "worker_prefetch_multiplier": "prefetch_multiplier",
@@ -165,6 +166,13 @@ def worker_defaults(
                 "broker_transport_options.poison_limit",
                 worker.poison_limit,
                 "a task that kills its worker is not run for ever",
+            )
+        )
+        defaults.append(
+            Default(
+                "broker_transport_options.lease_seconds",
+                worker.lease_seconds,
+                "what a killed worker had is delivered again so long after its last sign of life",
             )
         )
     if worker.transport == "atomic" and not late:

@@ -57,6 +57,16 @@ def test_the_atomic_transport_knows_its_limit(transport: str, expected: int | No
     assert expected == found.get("broker_transport_options.poison_limit")
 
 
+@pytest.mark.parametrize(("transport", "expected"), [("atomic", 12), ("stock", None)])
+def test_the_atomic_transport_knows_the_lease(transport: str, expected: int | None) -> None:
+    """
+    How long a silent worker keeps what it has is an option of the transport; Kombu's has none.
+    """
+    found = defaults(WorkerConfig(name="w", concurrency=1, transport=transport, lease_seconds=12))  # type: ignore[arg-type]
+
+    assert expected == found.get("broker_transport_options.lease_seconds")
+
+
 def test_greenlets_share_few_connections_and_prefork_has_enough() -> None:
     """
     Under gevent a full pool makes tasks wait; elsewhere it would make acknowledgements fail.

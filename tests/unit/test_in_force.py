@@ -43,7 +43,8 @@ app.conf.update(
     broker_read_url="redis://theirs/1",
     broker_write_url="redis://theirs/2",
     broker_transport_options={
-        "visibility_timeout": 21600, "poison_limit": 70, "global_keyprefix": "cl:"
+        "visibility_timeout": 21600, "poison_limit": 70, "lease_seconds": 70,
+        "global_keyprefix": "cl:"
     },
     result_backend="redis://theirs/3",
     result_backend_transport_options={"visibility_timeout": 21600, "global_keyprefix": "cl:"},
@@ -137,6 +138,7 @@ SAME = {
         [False] * 4,
         [True] * 4,
     ),
+    "lease_seconds": Same("40", "app.conf.broker_transport_options['lease_seconds']", 40, 70),
     "poison_limit": Same("4", "app.conf.broker_transport_options['poison_limit']", 4, 70),
     "events": Same("no", "bool(worker.task_events)", False, True),
     "broker_url": Same(

@@ -83,10 +83,18 @@ def _of_atomic(case: Case, ours: float) -> Finding:
     return Finding(
         "ok",
         "visibility_timeout",
-        f"{replaced}{value:g} s after its last sign of life, what a worker had is delivered again; "
-        "tasks may run longer, and countdowns and ETAs lie beyond it (with transport = 'stock' "
-        "they may not)",
+        f"{replaced}{value:g} s; what a worker had is delivered again {_leases(case, value)} after "
+        "its last sign of life (lease_seconds), by the visibility timeout if it is of version "
+        "0.1 or has Kombu's transport; tasks may run longer, and countdowns and ETAs lie beyond "
+        "both (with transport = 'stock' they may not)",
     )
+
+
+def _leases(case: Case, timeout: float) -> str:
+    """Return how long the leases of the workers are: the shortest, and the longest."""
+    all_of_them = {min(one.worker.lease_seconds, timeout) for one in case.profiles.values()}
+    shortest, longest = min(all_of_them), max(all_of_them)
+    return f"{shortest:g} s" if shortest == longest else f"{shortest:g} to {longest:g} s"
 
 
 def _raise_it(place: str, who: str, seconds: float) -> str:

@@ -2,6 +2,8 @@
 
 # ruff: noqa: SLF001 - Kombu's transports are made of private methods
 
+import hashlib
+import json
 import logging
 from contextlib import suppress
 from time import monotonic
@@ -53,6 +55,10 @@ class Channel(redis.Channel):  # type: ignore[misc]
 
         problems: What this channel does without, or cannot read.
 
+        lease_seconds: How long messages are this process's after its last
+            sign of life, which a thread then gives; 0 is as long as the
+            visibility timeout, and the loop gives it (transport option).
+
         grace_left: Seconds until it is worth another look for messages of dead
             workers, after Redis was not there.
     """
@@ -62,6 +68,7 @@ class Channel(redis.Channel):  # type: ignore[misc]
     fetch_max = 64
     ack_batching = True
     poison_limit = 3
+    lease_seconds = 0.0
     # Kombu 5.6 has neither option; Kombu 5.7 looks at every tenth interval.
     unacked_restore_interval = 10
     unacked_restore_throttle = 1
@@ -74,7 +81,7 @@ class Channel(redis.Channel):  # type: ignore[misc]
         dict.fromkeys(
             (
                 *redis.Channel.from_transport_options,
-                *("fetch_max", "ack_batching", "poison_limit"),
+                *("fetch_max", "ack_batching", "poison_limit", "lease_seconds"),
                 *("unacked_restore_interval", "unacked_restore_throttle"),
             )
         )
@@ -88,8 +95,8 @@ class Channel(redis.Channel):  # type: ignore[misc]
         self.late = Late()
         super().__init__(*args, **kwargs)
         client = self.connection.client
-        broker = (client.hostname, client.port, client.virtual_host, *self.unacked_keys())
-        self.late = _LATE.setdefault(broker, self.late)
+        self._broker = (client.hostname, client.port, client.virtual_host, *self.unacked_keys())
+        self.late = _LATE.setdefault(self._broker, self.late)
         self.handlers["WAKE"] = self.fetcher.woken
 
     # What the other parts ask
@@ -97,6 +104,12 @@ class Channel(redis.Channel):  # type: ignore[misc]
     def prefixed(self, key: str) -> str:
         """Return *key* as the server knows it."""
         return f"{self.global_keyprefix}{key}"
+
+    @property
+    def broker_id(self) -> str:
+        """A name of the server and of the keys in it; nobody can read its password there."""
+        said = json.dumps([str(part) for part in self._broker])
+        return hashlib.sha256(said.encode()).hexdigest()[:32]
 
     def unacked_keys(self) -> tuple[str, str]:
         """Return the keys of the unacked messages and of their times, complete."""
@@ -173,17 +186,35 @@ class Channel(redis.Channel):  # type: ignore[misc]
             self.qos.flush_acks()
 
     @property
+    def lease_length(self) -> float:
+        """
+        Seconds of the lease of what is fetched, 0 for none.
+
+        No longer than the visibility timeout: after that one workers with
+        Kombu's transport take a message, whatever stands in it.
+        """
+        return min(float(self.lease_seconds or 0), float(self.visibility_timeout))
+
+    @property
     def restore_interval(self) -> float:
         """Seconds between two looks for messages of dead workers."""
         interval = self.unacked_restore_interval
         if interval <= 0:
             interval = Channel.unacked_restore_interval
-        return float(interval * (self.unacked_restore_throttle or 1))
+        seconds = float(interval * (self.unacked_restore_throttle or 1))
+        return min(seconds, self.lease_length / 6) if self.lease_length else seconds
 
     @property
     def restore_gap(self) -> float:
-        """Seconds between two looks, of all workers, from which on Redis was not there."""
+        """
+        Seconds between two looks, of all workers, from which on Redis was not there.
+
+        What nobody saw, and the time between two signs of life, are together
+        shorter than a lease.
+        """
         look, timeout = self.restore_interval, float(self.visibility_timeout)
+        if self.lease_length:
+            return 1.5 * look + min(1.0, look)
         return max(1.5 * look + 2, min(3 * look + 1, timeout / 4))
 
     @property
@@ -192,14 +223,55 @@ class Channel(redis.Channel):  # type: ignore[misc]
         return min(60.0, float(self.visibility_timeout))
 
     @property
+    def lease_grace(self) -> float:
+        """
+        The same of those whose thread says it: it tries each second.
+
+        With the defaults lease, look and grace are 50 seconds together.
+        """
+        return min(15.0, self.lease_length / 2)
+
+    @property
     def hold_interval(self) -> float:
         """Seconds between two signs of life: two may fail before others take over."""
-        return min(60.0, float(self.visibility_timeout) / 4)
+        interval = min(60.0, float(self.visibility_timeout) / 4)
+        return min(interval, self.lease_length / 3) if self.lease_length else interval
 
     @property
     def turn_interval(self) -> float:
         """Seconds between two looks at what is due."""
         return min(1.0, self.hold_interval)
+
+    def settle(self) -> bool:
+        """
+        Return whether what is held here is certainly held, and may begin; ask if it is not.
+
+        What others have by then is forgotten, and the worker hears of it.
+
+        Raises:
+            One of the connection's errors.
+        """
+        if not self.lease_length:
+            return True
+        lease = self.late.lease
+        if self.closed or self.cycle_of_connection() is None:
+            return lease.is_sure
+        lease.join(self)
+        try:
+            lease.make_sure(self.bare_client())
+        except self.ResponseError as error:
+            logger.debug("Redis does not say what is held here: %s", error)
+            return False
+        if news := lease.lost - lease.told:
+            told = [each for channel in lease.channels() for each in channel.forget_lost(news)]
+            lease.told.update(told)
+            lease.lost -= news.difference(told)
+        return True
+
+    def forget_lost(self, tags: set[str]) -> set[str]:
+        """Forget those of *tags*, which others have, that have not begun; return the others."""
+        self.fetcher.held.drop(tags)
+        return set(self.qos.forget_lost(tags))
 
     def drop_stale_connection(self) -> None:
         """
@@ -317,6 +389,7 @@ class Channel(redis.Channel):  # type: ignore[misc]
             if self._qos is not None and self.ack_emulation:
                 self._qos.restore_unacked_once()
             self._quietly(self.fetcher.close)
+        self.late.lease.leave(self)
         if isinstance(self._qos, QoS):
             self._qos.telling.close()
         try:

@@ -1,18 +1,29 @@
 -- Name the unacked messages whose worker gave no sign of life for too long.
 --
 -- KEYS  1 sorted set of the times of unacked messages   2 hash of the looks
--- ARGV  1 seconds without a sign  2 seconds between two looks at most
+--       3 hash of unacked messages
+-- ARGV  1 seconds without a sign, of a message without a lease
+--       2 seconds between two looks at most
 --       3 seconds that must have been looked for   4 first   5 how many
+--       6 the shortest lease to look for, in seconds; '' for none
+--       7 as 3, of messages with a lease
 --
 -- While the server is down or hangs nobody can give a sign of life, and nobody
 -- looks either: that time does not count. So a gap between two looks starts a
 -- time of grace, in which those that live come back and say so.
 --
+-- A message with a lease says itself how long it is: in its entry, which may be
+-- long. So only those are read whose time is a whole number of 1024ths: that of
+-- each message with a lease is, and by chance one in thousands of the others.
+--
 -- Times are the server's: the clocks of two workers may differ.
 --
--- Returns the seconds that are left of the grace, and the latest time of a last
--- sign of life, as text, then delivery tags.
-local times, looks = KEYS[1], KEYS[2]
+-- Returns the seconds that are left of the grace, the latest time of a last sign
+-- of life, as text, how many messages were looked at, then delivery tags, each
+-- with the time of its last sign of life.
+local times, looks, unacked = KEYS[1], KEYS[2], KEYS[3]
+local timeout, most = tonumber(ARGV[1]), tonumber(ARGV[5])
+local shortest = tonumber(ARGV[6])
 local clock = redis.call('TIME')
 local now = tonumber(clock[1]) + tonumber(clock[2]) / 1000000
 local seen = redis.call('HMGET', looks, 'since', 'last')
@@ -23,9 +34,62 @@ end
 redis.call('HSET', looks, 'since', string.format('%.6f', since), 'last', string.format('%.6f', now))
 redis.call('EXPIRE', looks, 86400)
 local left = since + tonumber(ARGV[3]) - now
-if left > 0 then
-  return {tostring(left), '0'}
+local left_of_lease = shortest and since + tonumber(ARGV[7]) - now or left
+if left > 0 and left_of_lease > 0 then
+  return {tostring(math.min(left, left_of_lease)), '0', 0}
 end
-local latest = string.format('%.6f', now - tonumber(ARGV[1]))
-local tags = redis.call('ZRANGE', times, '-inf', latest, 'BYSCORE', 'LIMIT', ARGV[4], ARGV[5])
-return {'0', latest, unpack(tags)}
+-- What is read a call: the others of this server wait meanwhile.
+local bytes = 4194304
+
+-- Returns the seconds of the lease of a message; nil if it has none.
+local function lease_of(tag)
+  local entry = redis.call('HGET', unacked, tag)
+  if not entry then
+    return nil
+  end
+  bytes = bytes - #entry
+  local tail = entry:sub(-4096)
+  local _, mark = tail:find('.*"holder":{')
+  if not mark and #entry > 4096 then
+    tail = entry
+    _, mark = tail:find('.*"holder":{')
+  end
+  return mark and tonumber(tail:match('"lease": ([%d.]+)}', mark))
+end
+
+local function may_be_leased(time)
+  return shortest and time * 1024 % 1 == 0
+end
+
+local earliest = shortest and left_of_lease <= 0 and shortest or timeout
+local latest = string.format('%.6f', now - earliest)
+local reply = {tostring(math.max(left, 0)), latest, 0}
+local found = redis.call('ZRANGE', times, '-inf', latest, 'BYSCORE', 'LIMIT', ARGV[4], most * 10, 'WITHSCORES')
+for i = 1, #found, 2 do
+  local time = tonumber(found[i + 1])
+  local lease = may_be_leased(time) and lease_of(found[i])
+  local due = left <= 0 and now - time >= timeout
+  if lease then
+    due = left_of_lease <= 0 and now - time > lease
+  end
+  if due then
+    reply[#reply + 1] = found[i]
+    reply[#reply + 1] = found[i + 1]
+  end
+  reply[3] = (i + 1) / 2
+  if #reply - 3 >= most * 2 or bytes <= 0 then
+    break
+  end
+end
+
+-- The clock was put back: a dead worker's messages would wait until it is there
+-- again. A living one gives its signs by the clock as it is now.
+if shortest and left_of_lease <= 0 and ARGV[4] == '0' then
+  local ahead = redis.call('ZRANGE', times, string.format('%.6f', now + 2), '+inf', 'BYSCORE', 'LIMIT', 0, 100, 'WITHSCORES')
+  for i = 1, #ahead, 2 do
+    if may_be_leased(tonumber(ahead[i + 1])) and lease_of(ahead[i]) then
+      redis.call('ZADD', times, 'XX', string.format('%.10f', math.floor(now * 1024) / 1024), ahead[i])
+    end
+  end
+end
+return reply

@@ -14,7 +14,7 @@ Kombu uses for BRPOP; the others have none.
 # ruff: noqa: SLF001 - Kombu's transports are made of private methods
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import Enum
 from itertools import islice
 from queue import Empty
@@ -28,6 +28,7 @@ from redis.exceptions import NoScriptError, ResponseError
 from task_server.transport.demoted import DemotedError
 from task_server.transport.held import Held, Message
 from task_server.transport.holder import described, written
+from task_server.transport.lease import clock
 from task_server.transport.plan import Plan, Plans
 from task_server.transport.script import FETCH, is_denied
 from task_server.transport.unreadable import told
@@ -98,7 +99,7 @@ class Fetcher:
         self._poll_until = 0.0
         self._rest_until = 0.0
         self._limit = 0
-        self._at = 0.0
+        self._at = self._asked = 0.0
         self._plan = Plan()
         self._plans = Plans(channel)
         self._acks: list[str] = []
@@ -120,17 +121,20 @@ class Fetcher:
         if self.held or (not self.busy and monotonic() < self._rest_until):
             return
         channel = self.channel
+        # Before: what was lost and is fetched again would be here twice.
+        if not channel.settle():
+            return
         queues = channel._queue_cycle.consume(len(channel.active_queues))
         if not queues:
             return
         self._plan = self._plans.of(tuple(queues))
         self._limit = channel.free_credit()
         self._acks = channel.qos.take_acks(ACKS_A_CALL)
-        self._at = now = time()
+        self._at, self._asked = time(), clock()
         arguments = [
             *(self._limit, len(queues)),
             *("1" if channel.cycle_rotates else "0", self._name, LEASE),
-            *(described(now, tells=channel.qos.tells), "1" if self._tries else "0"),
+            *(self._holder(described), "1" if self._tries else "0"),
             *(*self._plan.others, *self._acks),
         ]
         try:
@@ -139,6 +143,10 @@ class Fetcher:
         except BaseException:
             self._keep_acks()
             raise
+
+    def _holder(self, how: Callable[..., str]) -> str:
+        channel = self.channel
+        return how(self._at, tells=channel.qos.tells, lease=channel.lease_length)
 
     def _send(self, what: Sent, *command: Any, after: Sequence[Any] = ()) -> None:
         connection = self.channel.client.connection
@@ -202,6 +210,7 @@ class Fetcher:
         if sent is Sent.FETCH:
             self._known = True
             self._tries = False
+            self.channel.qos.acks_arrived(self._acks)
             self._acks = []
             self.refusal = None
         return reply
@@ -244,7 +253,7 @@ class Fetcher:
     def _fetched(self, reply: Any) -> None:
         state, problems, fields = reply
         plan = self._plan
-        holder = written(self._at, tells=self.channel.qos.tells)
+        holder = self._holder(written)
         columns = [islice(fields, first, None, 4) for first in range(4)]
         for number, tag, text, reason in zip(*columns, strict=True):
             queue = plan.queues[number % len(plan.queues)]
@@ -254,6 +263,7 @@ class Fetcher:
             else:
                 key = plan.lists[number]
                 self.held.append(Message(queue, bytes_to_str(tag), text, key, holder))
+        self.held.check_lease(self._asked)
         if problems:
             self.refusal = self.channel.problems.of_fetch(problems, plan.lists)
             if state in (b"watch", b"wait") and self.refusal:

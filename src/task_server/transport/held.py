@@ -4,17 +4,19 @@
 
 import logging
 from collections import deque
+from collections.abc import Collection
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from kombu.utils.encoding import bytes_to_str
 from kombu.utils.json import loads
 
+from task_server.transport import again
+from task_server.transport.lease import clock
 from task_server.transport.script import GIVE_BACK
 
 if TYPE_CHECKING:
     from task_server.transport.channel import Channel
-
 
 logger: Final = logging.getLogger(__name__)
 
@@ -49,6 +51,8 @@ class Held(deque[Message]):
         its callers expect of one call. Return whether there was one.
         """
         channel = self._channel
+        if self and not channel.settle():
+            return False
         alone = channel.connection.cycle._in_protected_read
         count = 0
         while self and channel.qos.can_consume() and not (alone and count):
@@ -66,6 +70,35 @@ class Held(deque[Message]):
             finally:
                 channel.qos.registered.discard(message.tag)
         return bool(count)
+
+    def check_lease(self, since: float) -> None:
+        """
+        Drop what others have by now, if the fetch was sent long ago: *since*, by the lease's clock.
+
+        The loop did not turn, or the process was stopped, while its reply lay there.
+
+        Raises:
+            One of the connection's errors.
+        """
+        channel = self._channel
+        lease, seconds = channel.late.lease, channel.lease_length
+        for known in (lease.lost, lease.told):
+            known.difference_update(message.tag for message in self)
+        if seconds and clock() - since > seconds / 2:
+            tags = [message.tag for message in self]
+            self.drop(set(lease.lost_of(channel.bare_client(), tags)))
+
+    def drop(self, tags: Collection[str]) -> None:
+        """Forget the messages of *tags*, which others have."""
+        kept = [message for message in self if message.tag not in tags]
+        if len(kept) < len(self):
+            logger.warning(
+                "%d messages that this worker had fetched are others' now: it was stopped, or cut "
+                "off, for longer than its lease",
+                len(self) - len(kept),
+            )
+            self.clear()
+            self.extend(kept)
 
     def give_back(self) -> None:
         """
@@ -102,4 +135,5 @@ def _decoded(message: Message) -> Any:
     if properties["delivery_tag"] != message.tag:
         # A number, or one that another message has too.
         properties["delivery_tag"] = message.tag
+    again.tell(payload)
     return payload

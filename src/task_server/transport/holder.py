@@ -41,14 +41,16 @@ def _nameless() -> str:
     return f"celery@{gethostname()}"
 
 
-def described(taken: float, *, tells: bool) -> str:
+def described(taken: float, *, tells: bool, lease: float = 0) -> str:
     """
     Return this process as a holder since *taken*, seconds: JSON, without its opening brace.
 
-    Only one that *tells* which tasks have begun has a `run`.
+    Only one that *tells* which tasks have begun has a `run`, or one with a
+    *lease*, in seconds: who wants to know whether that is over looks for both.
     """
-    run = f', "run": "{RUN}"' if tells else ""
-    return f'{_process(node(), os.getpid())}, "taken": {taken!r}{run}}}'
+    run = f', "run": "{RUN}"' if tells or lease else ""
+    until = f', "lease": {lease:g}' if lease else ""
+    return f'{_process(node(), os.getpid())}, "taken": {taken!r}{run}{until}}}'
 
 
 @cache
@@ -56,6 +58,6 @@ def _process(name: str, pid: int) -> str:
     return f'"node": {json.dumps(name)}, "pid": {pid}'
 
 
-def written(taken: float, *, tells: bool) -> str:
+def written(taken: float, *, tells: bool, lease: float = 0) -> str:
     """Return what the fetch that described this process so has written into entries."""
-    return f"{MARK.decode()}{described(taken, tells=tells)}"
+    return f"{MARK.decode()}{described(taken, tells=tells, lease=lease)}"

@@ -4,6 +4,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Final
 
+from task_server.transport.lease import Lease
 from task_server.transport.told import Told
 
 #: Acknowledgements, and messages to deliver again, that wait for a connection.
@@ -31,9 +32,12 @@ class Late:
             server that hung may run a fetch after its connection.
 
         told: What Redis has heard of the tasks that have begun.
+
+        lease: On all that is held here.
     """
 
     acks: deque[str] = field(default_factory=lambda: deque(maxlen=MOST_LATE))
     restores: deque[tuple[str, float]] = field(default_factory=lambda: deque(maxlen=MOST_LATE))
     fetches: deque[tuple[float, float]] = field(default_factory=lambda: deque(maxlen=MOST_FETCHES))
     told: Told = field(default_factory=Told)
+    lease: Lease = field(default_factory=Lease)

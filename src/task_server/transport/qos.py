@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter, deque
-from collections.abc import Collection, Container, Iterable, Sequence
+from collections.abc import Collection, Container, Iterator, Sequence
 from threading import get_ident
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
@@ -13,8 +13,9 @@ from kombu.utils.encoding import bytes_to_str
 from task_server.transport import holder, unreadable, unregistered
 from task_server.transport.begun import Telling
 from task_server.transport.dead import Dead
+from task_server.transport.lease import copied
 from task_server.transport.redeliver import CHILD_DIED, NO_SIGN_OF_LIFE, redeliver
-from task_server.transport.script import DUE, HOLD, UNREAD
+from task_server.transport.script import DUE, HOLD, RUNS, UNREAD
 from task_server.transport.stock import redis
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ class QoS(redis.QoS):  # type: ignore[misc]
         self.registered: set[str] = set()
         self.lost: set[str] = set()
         self._acks: deque[str] = deque()
+        self._sending: list[list[str]] = []
         self.telling = Telling(self.channel)
         self._awaited = unregistered.Awaited(self.channel)
 
@@ -71,6 +73,17 @@ class QoS(redis.QoS):  # type: ignore[misc]
 
         A worker puts its own function in the place of this one.
         """
+        return ()
+
+    @staticmethod
+    def lost_lease(delivery_tags: Collection[str]) -> Collection[str]:
+        """
+        Hear of messages that others have now; return those whose tasks will not begin here.
+
+        A worker puts its own function in the place of this one.
+        """
+        if delivery_tags:
+            logger.warning("%d unacknowledged messages are others' now", len(delivery_tags))
         return ()
 
     @staticmethod
@@ -125,7 +138,9 @@ class QoS(redis.QoS):  # type: ignore[misc]
         lost = delivery_tag in self.lost
         self.lost.discard(delivery_tag)
         try:
-            if requeue and lost:
+            if requeue and self._is_lost(delivery_tag):
+                virtual.QoS.ack(self, delivery_tag)
+            elif requeue and lost:
                 redeliver(self.channel, [delivery_tag], leftmost=True, death=CHILD_DIED)
                 virtual.QoS.ack(self, delivery_tag)
             else:
@@ -197,9 +212,24 @@ class QoS(redis.QoS):  # type: ignore[misc]
         for source in (self.channel.late.acks, self._acks):
             while source and len(taken) < most:
                 taken.append(source.popleft())
+        if taken:
+            self._sending.append(taken)
         return taken
 
-    def keep_acks(self, tags: Iterable[str]) -> None:
+    def acks_arrived(self, taken: list[str]) -> None:
+        """Hear that the server has what `take_acks` returned."""
+        if taken in self._sending:
+            self._sending.remove(taken)
+
+    @property
+    def owed_acks(self) -> Iterator[str]:
+        """The acknowledgements that are not known to have arrived; any thread may ask."""
+        yield from copied(self._acks)
+        yield from copied(self.channel.late.acks)
+        for taken in copied(self._sending):
+            yield from taken
+
+    def keep_acks(self, tags: list[str]) -> None:
         """
         Take back acknowledgements that may not have reached the server.
 
@@ -207,6 +237,7 @@ class QoS(redis.QoS):  # type: ignore[misc]
         them another may have closed the channel, and nobody asks it again.
         """
         self.channel.late.acks.extend(tags)
+        self.acks_arrived(tags)
 
     def flush_acks(self) -> None:
         """
@@ -221,6 +252,7 @@ class QoS(redis.QoS):  # type: ignore[misc]
         while tags := self.take_acks(1000):
             try:
                 self._send_acks(tags)
+                self.acks_arrived(tags)
             except self.channel.ResponseError as error:
                 self.keep_acks(tags)
                 logger.debug("acknowledgements will be sent again: %s", error)
@@ -257,14 +289,53 @@ class QoS(redis.QoS):  # type: ignore[misc]
 
         The messages of tasks that have outlived their connection are held as well.
         """
+        if self.channel.lease_length:
+            self.channel.late.lease.hold(self.channel, self.running())
+            self.channel.settle()
+        else:
+            self._hold()
+        if self.tells:
+            self.telling.hold()
+
+    def _hold(self) -> None:
         held = [tag for tag in tuple(self._delivered) if tag not in self._dirty]
         held.extend(message.tag for message in tuple(self.channel.fetcher.held))
         held.extend(self.running())
         for first in range(0, len(held), BATCH * 10):
             tags = held[first : first + BATCH * 10]
-            HOLD.run(self.channel.bare_client(), self.channel.unacked_keys()[1:], tags)
-        if self.tells:
-            self.telling.hold()
+            HOLD.run(self.channel.bare_client(), self.channel.unacked_keys()[1:], ["0", *tags])
+
+    def forget_lost(self, tags: set[str]) -> set[str]:
+        """
+        Let the worker hear which of its messages others have now; return those that it runs.
+
+        They stay lost: they are never given back. An acknowledgement of one is
+        sent all the same: the task was done, and a second run that is killed
+        need not be followed by a third.
+        """
+        mine = {tag for tag in tags if tag in self._delivered and tag not in self._dirty}
+        mine.update(tags.intersection(self.running()))
+        forgotten = set(self.lost_lease(mine))
+        for tag in forgotten:
+            virtual.QoS.ack(self, tag)
+        return mine - forgotten
+
+    def may_begin(self, delivery_tag: str) -> bool:
+        """
+        Return whether the task of a message may begin: that it is certainly still held here.
+
+        While Redis does not answer, and the lease may be over, it may not.
+        """
+        channel = self.channel
+        lease = channel.late.lease
+        if not lease.seconds:
+            return True
+        if not channel.closed and channel.connection is not None and channel.connection.client:
+            try:
+                channel.settle()
+            except channel.connection_errors:
+                return False
+        return lease.is_sure and delivery_tag not in lease.lost
 
     # Restore
 
@@ -291,21 +362,48 @@ class QoS(redis.QoS):  # type: ignore[misc]
             return
         channel = self.channel
         client = channel.bare_client()
-        keys = [channel.unacked_keys()[1], channel.looks_key]
+        unacked, times = channel.unacked_keys()
+        keys = [times, channel.looks_key, unacked]
+        lease = (channel.lease_length or "", min(grace, channel.lease_grace))
         while True:
-            limits = (channel.restore_gap, grace, start, num or BATCH)
-            left, latest, *tags = DUE.run(client, keys, [self.visibility_timeout, *limits])
+            limits = (channel.restore_gap, grace, start, num or BATCH, *lease)
+            left, latest, seen, *due = DUE.run(client, keys, [self.visibility_timeout, *limits])
+            until = _times(due)
             count = redeliver(
                 channel,
-                [bytes_to_str(tag) for tag in tags],
+                list(until),
                 latest=float(latest),
                 death=NO_SIGN_OF_LIFE,
+                until=until,
             )
             channel.grace_left = float(left)
-            if num or len(tags) < BATCH:
+            if num or not seen:
                 return
-            # Those that cannot be delivered stay, and must not hide the others.
-            start += len(tags) - count
+            # Those that are not due, or cannot be delivered, stay, and must not
+            # hide the others.
+            start += int(seen) - count
+
+    def restore_runs(self, runs: Collection[str]) -> None:
+        """Deliver again what the processes *runs* had, which are known to be dead."""
+        channel = self.channel
+        client, count = channel.bare_client(), 0
+        marks = [f'"run": "{run}"' for run in runs]
+        start = 0
+        while True:
+            seen, *found = RUNS.run(client, channel.unacked_keys(), [start, BATCH * 10, *marks])
+            until = _times(found)
+            tags, start = list(until), start + int(seen)
+            for first in range(0, len(tags), BATCH):
+                batch = tags[first : first + BATCH]
+                back = redeliver(channel, batch, death=NO_SIGN_OF_LIFE, until=until)
+                count, start = count + back, start - back
+            if not seen:
+                break
+        if count:
+            logger.info(
+                "%d messages of %d workers that died on this host are delivered again",
+                *(count, len(runs)),
+            )
 
     def restore_registered(self) -> None:
         """Deliver what was put aside while no worker registered its task, and this one does."""
@@ -325,7 +423,13 @@ class QoS(redis.QoS):  # type: ignore[misc]
         Kombu watches the whole hash of unacked messages and starts again each
         time any worker changes it, under load without an end.
         """
-        redeliver(self.channel, [bytes_to_str(tag)], leftmost=leftmost)
+        if not self._is_lost(bytes_to_str(tag)):
+            redeliver(self.channel, [bytes_to_str(tag)], leftmost=leftmost)
+
+    def _is_lost(self, tag: str) -> bool:
+        """Return whether another worker has the message, so that it is not this one's to give."""
+        self.channel.settle()
+        return tag in self.channel.late.lease.lost
 
     def give_back(self, tag: str) -> None:
         """Put one message back to where it was taken from, as if it never was."""
@@ -338,14 +442,17 @@ class QoS(redis.QoS):  # type: ignore[misc]
         Those of tasks that run on are left: they are acknowledged through the
         next connection. What Redis does not take now it gets from that one.
         """
-        running = self.running()
-        tags = [tag for tag in self._delivered if tag not in running]
+        running, lease = self.running(), self.channel.late.lease
+        lease.running = frozenset(running)
+        tags = [tag for tag in self._delivered if tag not in running and tag not in lease.lost]
         self._delivered.clear()
         # From the newest: the oldest is then the next to be taken.
         tags.reverse()
         while tags:
             now = monotonic()
             try:
+                # It may have been stopped meanwhile, for longer than its lease.
+                tags = [tag for tag in tags if not self._is_lost(tag)]
                 redeliver(self.channel, tags[:BATCH], unchanged=True)
             except BaseException:
                 self.channel.late.restores.extend((tag, now) for tag in tags)
@@ -374,7 +481,7 @@ class QoS(redis.QoS):  # type: ignore[misc]
         fetches = self.channel.late.fetches
         client = self.channel.bare_client()
         for at, until in tuple(fetches):
-            mark = holder.written(at, tells=self.tells)
+            mark = holder.written(at, tells=self.tells, lease=self.channel.lease_length)
             if found := UNREAD.run(client, self.channel.unacked_keys(), [mark]):
                 latest, *tags = found
                 those = [bytes_to_str(tag) for tag in tags]
@@ -398,3 +505,9 @@ class QoS(redis.QoS):  # type: ignore[misc]
                 "else after the visibility timeout of %s s",
                 *(len(self.channel.late.restores), error, self.visibility_timeout),
             )
+
+
+def _times(found: Sequence[bytes]) -> dict[str, float]:
+    """Return the time of each delivery tag of *found*, which has them in turn."""
+    pairs = zip(found[::2], found[1::2], strict=True)
+    return {bytes_to_str(tag): float(when) for tag, when in pairs}

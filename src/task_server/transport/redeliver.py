@@ -4,14 +4,14 @@
 
 import hashlib
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from time import time
 from typing import Any, Final
 
 from kombu.utils.encoding import bytes_to_str
 from kombu.utils.json import dumps, loads
 
-from task_server.transport import begun
+from task_server.transport import again, begun
 from task_server.transport.blame import CERTAIN, is_enough
 from task_server.transport.dead import Dead, record_of
 from task_server.transport.entry import TAKEN_FROM, taken
@@ -33,6 +33,7 @@ def redeliver(
     leftmost: bool = False,
     death: str | None = None,
     unchanged: bool = False,
+    until: Mapping[str, float] | None = None,
 ) -> int:
     """
     Deliver the messages of *tags* again; return how many it was.
@@ -47,6 +48,9 @@ def redeliver(
 
         death: Why whoever ran them must be dead; a message of which too
             many have died is put aside.
+
+        until: When whoever held each of them gave the last sign of life, by the
+            server's clock; who gets it again says so.
     """
     if not tags:
         return 0
@@ -67,7 +71,8 @@ def redeliver(
         if before and before.list:
             arguments.extend((tag, sha, "push", before.list, before.text))
             continue
-        for step in destinations(channel, tag, entry, death, inquest):
+        there = (until or {}).get(tag)
+        for step in destinations(channel, tag, entry, death, inquest, until=there):
             arguments.extend((tag, sha, *step))
     count, problems, dead = RESTORE.run(client, keys, arguments)
     if problems:
@@ -92,7 +97,13 @@ def _report(channel: Any, records: Iterable[bytes | None]) -> None:
 
 
 def destinations(
-    channel: Any, tag: str, entry: bytes, death: str | None, inquest: begun.Inquest
+    channel: Any,
+    tag: str,
+    entry: bytes,
+    death: str | None,
+    inquest: begun.Inquest,
+    *,
+    until: float | None = None,
 ) -> list[tuple[str, str, str]]:
     """
     Return what becomes of the message: 'push' or 'dead', the list, the text.
@@ -106,6 +117,7 @@ def destinations(
         _mark_redelivered(payload)
         priority = channel._get_message_priority(payload, reverse=False)
         held_by, key = payload.pop("holder", None), payload.pop("taken_from", None)
+        payload.pop(again.KEY, None)
         if key and TAKEN_FROM in entry:
             lists, queues = [key], queues or [key]
         else:
@@ -116,7 +128,8 @@ def destinations(
             deaths = list(payload.get("deaths", ()))
             found = CERTAIN if death == CHILD_DIED else inquest.blame(tag, held_by, marked=marked)
             if found is not None:
-                held_by.pop("run", None)
+                for field in ("run", "lease"):
+                    held_by.pop(field, None)
                 deaths.append({"reason": death, **held_by, "at": time(), **found.described()})
             if queues and found is not None and is_enough(deaths, channel.poison_limit):
                 payload.pop("deaths", None)
@@ -124,6 +137,8 @@ def destinations(
                 payload["deaths"] = deaths
                 return [("dead", "", record_of(payload, lists, queues[0], text, time()))]
             payload["deaths"] = deaths
+        if until is not None and held_by and MARK in entry:
+            again.mark(payload, held_by, until)
         text = dumps(payload)
     except (*channel.connection_errors, channel.ResponseError):
         raise

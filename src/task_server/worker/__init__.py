@@ -29,8 +29,10 @@ from task_server.worker.databases import Databases
 from task_server.worker.drain import Drain
 from task_server.worker.foreign import ForeignJobs
 from task_server.worker.heartbeat import Heart
+from task_server.worker.leases import Leases
 from task_server.worker.notify import Notifier
 from task_server.worker.reconnect import Debts
+from task_server.worker.run_file import RunFile
 from task_server.worker.steps import ConsumerStep, WorkerStep
 
 logger = logging.getLogger(__name__)
@@ -65,14 +67,16 @@ def install(app: Any, worker: WorkerConfig, runtime_dir: Path) -> None:
     cancelled.install(debts, lambda: drain.tasks)
     put_aside.install(app)
     unregistered.install(app)
-    parts = {"drain": drain, "heart": heart, "debts": debts}
+    run_file = RunFile(runtime_dir, worker.name).locked()
+    shared = {"drain": drain, "heart": heart, "leases": Leases(drain.in_hand).installed()}
     limit = worker.memory_limit if worker.pool == "gevent" else None
     foreign = ForeignJobs(drain.in_hand)
     own = {"foreign": foreign, "memory_limit": limit}
     heart.foreign = foreign
     heart.in_hand = drain.in_hand
-    app.steps["worker"].add(type("TaskServer", (WorkerStep,), {**parts, **own}))
-    app.steps["consumer"].add(type("TaskServerConsumer", (ConsumerStep,), dict(parts)))
+    app.steps["worker"].add(type("TaskServer", (WorkerStep,), {**shared, **own}))
+    consumer = {**shared, "debts": debts, "run_file": run_file}
+    app.steps["consumer"].add(type("TaskServerConsumer", (ConsumerStep,), consumer))
     if worker.log_format == "json":
         logs.install()
     if worker.pool == "prefork":
@@ -96,6 +100,7 @@ def install(app: Any, worker: WorkerConfig, runtime_dir: Path) -> None:
 
     def ended(**_: Any) -> None:
         heart.remove()
+        run_file.remove(drain.in_hand)
 
     signals.task_received.connect(received, weak=False)
     signals.worker_ready.connect(ready, weak=False)

@@ -14,7 +14,9 @@ from task_server.worker.drain import Drain
 from task_server.worker.foreign import ForeignJobs
 from task_server.worker.handback import cancel_scheduled
 from task_server.worker.heartbeat import Heart
+from task_server.worker.leases import Leases
 from task_server.worker.reconnect import Debts
+from task_server.worker.run_file import RunFile
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +32,7 @@ class WorkerStep(bootsteps.StartStopStep):
     drain: ClassVar[Drain]
     heart: ClassVar[Heart]
     foreign: ClassVar[ForeignJobs]
+    leases: ClassVar[Leases]
     memory_limit: ClassVar[int | None]
 
     _apart: Apart
@@ -65,12 +68,14 @@ class WorkerStep(bootsteps.StartStopStep):
             self._apart = Apart(start)
             begun.tell_before_children(parent.pool, self._apart)
             refuse.install_in_controller(parent)
+        self.leases.guard(parent)
         self.heart.started(parent, self.drain.tasks.running)
         self.heart.beat()
 
     def register_with_event_loop(self, parent: Any, hub: Any) -> None:  # noqa: ARG002 - Celery's shape
         """Fasten heartbeat and drain to the event loop, which loses all with its connection."""
         self._hub = hub
+        self.leases.guard_writes(hub)
         hub.add_reader(self.drain.wake.fileno(), self.drain.wake.clear)
         for entry in self._timers:
             entry.cancel()
@@ -118,6 +123,8 @@ class ConsumerStep(bootsteps.StartStopStep):
     drain: ClassVar[Drain]
     heart: ClassVar[Heart]
     debts: ClassVar[Debts]
+    leases: ClassVar[Leases]
+    run_file: ClassVar[RunFile]
 
     _keeper: Any = None
 
@@ -131,7 +138,10 @@ class ConsumerStep(bootsteps.StartStopStep):
     def start(self, parent: Any) -> None:
         """Take note of the connection; the consumer is about to consume."""
         self._absence.look_at_results(parent.app)
-        self.debts.attach(parent.task_consumer.channel)
+        channel = parent.task_consumer.channel
+        self.debts.attach(channel)
+        self.leases.attach(channel)
+        self.run_file.attach(channel)
         self.drain.attach(parent)
         self.heart.connected(parent)
         if parent.hub is None:

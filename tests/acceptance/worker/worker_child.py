@@ -129,6 +129,7 @@ class Worker:
 
     def __init__(self, folder: Path, broker: Broker, pool: str, **settings: Any) -> None:
         self.folder = folder
+        self.broker = broker
         self.log = folder / "tasks.log"
         self.log.touch()
         self.errors = folder / f"worker-{time.monotonic_ns()}.log"

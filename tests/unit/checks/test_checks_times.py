@@ -33,7 +33,7 @@ TABLE: list[Row] = [
         case(OWN_TIMEOUT),
         "ok",
         "visibility_timeout",
-        "of cl/settings/10-public.py has it: 21600 s after",
+        "of cl/settings/10-public.py has it: 21600 s; what",
     ),
     (
         "a visibility timeout of ours below a worker's limit",
@@ -125,7 +125,15 @@ TABLE: list[Row] = [
         case(own((SLOW,), broker_transport_options__visibility_timeout=300)),
         "ok",
         "visibility_timeout",
-        "300 s after its last sign of life",
+        "300 s; what a worker had is delivered again 30 s after its last sign of life",
+    ),
+    (
+        "the leases of two workers",
+        times.visibility,
+        case(own((SLOW,)), workers={"a": {"lease_seconds": 5}, "b": {"lease_seconds": 3600}}),
+        "ok",
+        "visibility_timeout",
+        "3600 s; what a worker had is delivered again 5 to 3600 s after",
     ),
     (
         "one worker of two with Kombu's own transport",

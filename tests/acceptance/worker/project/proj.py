@@ -35,7 +35,7 @@ def work(number: int, seconds: float = 0.0) -> None:
 def wait_for(number: int, url: str, key: str) -> None:
     """As `work`, until the Redis at *url* has something in the list *key* for this task."""
     note(f"start {number} {os.getpid()}")
-    with Redis.from_url(url) as client:
+    with Redis.from_url(url, socket_timeout=None) as client:
         client.brpop([key])
     note(f"done {number} {os.getpid()}")
 
