@@ -54,7 +54,7 @@ def discover(config: Config, here: Path, environ: Mapping[str, str]) -> Found:
     if config.code is not None:
         folders = known = [Path(config.code)]
     named = config.settings_module or environ.get(SETTINGS_VARIABLE)
-    found = (named and _of_variable(named, folders)) or _of_manage(folders) or _only(folders)
+    found = (named and _of_variable(named, folders)) or _of_manage(folders, here) or _only(folders)
     if found is None:
         raise _none(here, folders)
     app, how, folder = found
@@ -71,7 +71,7 @@ def _of_variable(named: str, folders: list[Path]) -> tuple[str, str, Path] | Non
     return None
 
 
-def _of_manage(folders: list[Path]) -> tuple[str, str, Path] | None:
+def _of_manage(folders: list[Path], here: Path) -> tuple[str, str, Path] | None:
     """Return app, how and folder of the first manage.py whose settings lead to an app."""
     for folder in folders:
         manage = folder / "manage.py"
@@ -81,7 +81,8 @@ def _of_manage(folders: list[Path]) -> tuple[str, str, Path] | None:
             raise _several(names, str(manage))
         if names:
             modules = ", ".join(module for module, app in apps.items() if app)
-            return names[0], f"{manage} ({modules})", folder
+            shown = manage.relative_to(here) if here in manage.parents else manage
+            return names[0], f"{shown} ({modules})", folder
     return None
 
 

@@ -4,10 +4,16 @@ import shutil
 import socket
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import psycopg2
 import pytest
+import redis
+
+from task_server import local
+from task_server.local import cluster
 
 from .conftest import Output, Program
 
@@ -188,3 +194,26 @@ def test_it_keeps_up_when_asked_and_ends_at_ctrl_c(program: Program) -> None:
     process.wait(timeout=60)
 
     assert (0, {}) == (process.returncode, program.alive())
+
+
+def test_another_projects_servers_are_left_alone(
+    program: Program, postgres_server: local.Server, redis_server: local.Server
+) -> None:
+    """
+    A shell that is set up for a project, in its folder: the demo has servers of its own.
+    """
+    cluster.ensure_database(postgres_server.environ, postgres_server.environ["PGDATABASE"])
+    (program.folder / "task-server.toml").write_text(
+        f'app = "cl"\ncode = "/absent"\nbroker_url = "{redis_server.url}"\n'
+    )
+    foreign = {"DJANGO_SETTINGS_MODULE": "cl.settings", "TASK_SERVER_APP": "cl"}
+
+    ended = program("demo", **foreign, **postgres_server.environ, **redis_server.environ)
+
+    assert 0 == ended.returncode, ended.stderr
+    with closing(psycopg2.connect(postgres_server.client_url)) as connection:
+        cursor = connection.cursor()
+        cursor.execute("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'")
+        assert (0,) == cursor.fetchone()
+    with redis.Redis.from_url(redis_server.client_url) as client:
+        assert 0 == client.dbsize()

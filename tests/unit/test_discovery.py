@@ -36,7 +36,7 @@ def test_the_settings_of_manage_py_lead_to_the_package_around_them(here: Path) -
 
     found = discover(Config(), here, {})
 
-    assert ("cl", f"{here}/manage.py (cl.settings)", None) == (found.app, found.how, found.code)
+    assert ("cl", "manage.py (cl.settings)", None) == (found.app, found.how, found.code)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from collections.abc import Mapping
 from contextlib import ExitStack
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,15 +12,31 @@ from typing import Any
 import click
 from rich.console import Console
 
-from task_server.cli.options import resolved, state_option
+from task_server.cli.options import environ_with, state_option
 from task_server.cli.report import Report
 from task_server.errors import TaskServerError
+from task_server.loader import resolve
 from task_server.local import State, Supervisor
 from task_server.local.system import System
 
 #: The project whose documents the demo works on, and its workers.
 APP = "docket"
 WORKERS = ("prefork", "gevent")
+
+#: Variables of another project, which the demo must neither migrate nor take tasks from.
+FOREIGN = frozenset(
+    {
+        "REDIS_URL",
+        "REDIS_CLIENT_URL",
+        "DATABASE_URL",
+        "DJANGO_SETTINGS_MODULE",
+        "CREDENTIALS_DIRECTORY",
+        "TASK_SERVER_CODE",
+        "TASK_SERVER_SETTINGS_MODULE",
+        "TASK_SERVER_SETTINGS_PATH",
+    }
+)
+FOREIGN_PREFIXES = ("PG", "CELERY_", "TASK_SERVER_BROKER_URL", "TASK_SERVER_RESULT_BACKEND")
 
 
 @click.command(
@@ -57,9 +74,16 @@ Examples:
     show_envvar=True,
     help="Stay up afterwards, with Flower, until Ctrl-C.",
 )
+@click.option(
+    "--given",
+    is_flag=True,
+    envvar="TASK_SERVER_DEMO_GIVEN",
+    show_envvar=True,
+    help="Use, and migrate, the servers that REDIS_URL and DATABASE_URL name.",
+)
 @state_option
 def command(
-    sources: tuple[str, ...], state: Path, *, repeat: int, as_json: bool, keep: bool
+    sources: tuple[str, ...], state: Path, *, repeat: int, as_json: bool, keep: bool, given: bool
 ) -> None:
     """
     Fetch and read court documents with both workers, and show what came out.
@@ -67,6 +91,9 @@ def command(
     SOURCE is a PDF file, a folder of them, or an http(s) URL. Each document is
     fetched by the gevent worker (queue io_bound), then read by the prefork
     worker (queue celery). What a document lacks is said in the table.
+
+    It has servers of its own: what the shell or a file here says of another
+    project's is not used.
     """
     missing = [source for source in sources if "://" not in source and not Path(source).exists()]
     if missing:
@@ -79,9 +106,11 @@ def command(
         )
     console = Console(stderr=as_json)
     folder = State.open(state)
-    config = resolved(None, app=APP).config
+    owner = folder.owner()
+    # Beside an `up`, its environment is meant.
+    environ = dict(os.environ) if owner is not None or given else own_environ(os.environ)
+    config = resolve(None, environ_with(environ, app=APP)).config
     with ExitStack() as stack:
-        owner = folder.owner()
         if owner is None:
             claim = stack.enter_context(folder.claim({"app": APP}))
         elif owner.get("app") != APP:
@@ -89,9 +118,9 @@ def command(
                 f"{folder.path} belongs to the project {owner.get('app', '?')}, which is up "
                 f"(pid {owner.get('pid', '?')}); choose another --state."
             )
-        supervisor = stack.enter_context(Supervisor(sys.stderr, environ=os.environ))
+        supervisor = stack.enter_context(Supervisor(sys.stderr, environ=environ))
         report = stack.enter_context(Report(console))
-        system = System.find(config, folder, os.environ)
+        system = System.find(config, folder, environ)
         report.say("\n".join(system.lines()))
         flower_url = owner.get("flower") if owner else None
         if owner is None:
@@ -117,6 +146,15 @@ def command(
         if keep and owner is None:
             report.say(f"Flower is at {flower_url}; press Ctrl-C to stop.")
             supervisor.run()
+
+
+def own_environ(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return *environ* without what leads to another project, its database or its queues."""
+    return {
+        name: value
+        for name, value in environ.items()
+        if not name.startswith(FOREIGN_PREFIXES) and name not in FOREIGN
+    }
 
 
 def _migrate(supervisor: Supervisor, system: System) -> None:

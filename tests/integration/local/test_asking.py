@@ -3,7 +3,9 @@
 import io
 import os
 import socket
+import sys
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,8 @@ import pytest
 
 from task_server import local
 from task_server.config import Config
-from task_server.errors import ConfigError, PeerError
+from task_server.errors import ConfigError, LocalServerError, PeerError
+from task_server.local import cluster
 from task_server.local.asking import Asking
 from task_server.local.needs import Answer, needs_of
 
@@ -95,7 +98,7 @@ def postgres_settings(server: local.Server, alias: str = "default", **more: Any)
 def production(session_postgres: local.Server, postgres_server: local.Server) -> local.Server:
     """Return a PostgreSQL that is not ours, with a database of this test alone."""
     variables = postgres_server.environ
-    local.cluster.ensure_database(variables, variables["PGDATABASE"])
+    cluster.ensure_database(variables, variables["PGDATABASE"])
     return postgres_server
 
 
@@ -263,7 +266,8 @@ def test_psycopg_3_is_asked_as_well(
     """
     Where psycopg2 is not installed, Django takes psycopg 3; its pool is left alone.
     """
-    pytest.importorskip("psycopg", reason="the extra psycopg3 is not installed")
+    if find_spec("psycopg") is None:
+        require("psycopg3", "install the extra psycopg3")
     answer = ask(
         "import sys\nsys.modules['psycopg2'] = None\n"
         + postgres_settings(production, OPTIONS={"pool": {"min_size": 4}})
@@ -408,3 +412,23 @@ def test_a_project_without_django(
 
     assert (False, (), ()) == (answer.django, answer.brokers, answer.databases)
     assert ("CELERY_BROKER_URL",) == needs_of(answer).variables
+
+
+def test_a_database_is_made_with_the_driver_that_the_project_has(
+    postgres_server: local.Server, monkeypatch: pytest.MonkeyPatch, require: Any
+) -> None:
+    """
+    psycopg2 or psycopg 3; without either the line says what to install.
+    """
+    monkeypatch.setitem(sys.modules, "psycopg2", None)
+    if find_spec("psycopg") is None:
+        require("psycopg3", "install the extra psycopg3")
+    variables, name = postgres_server.environ, postgres_server.environ["PGDATABASE"]
+    for _ in range(2):
+        cluster.ensure_database(variables, name)
+
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(LocalServerError) as caught:
+        cluster.ensure_database(variables, name)
+
+    assert "neither psycopg2 nor psycopg is installed" in str(caught.value)
