@@ -49,6 +49,9 @@ class Heartbeat:
         missing: The same of a PostgreSQL that did not answer at the start and
             has not since.
 
+        database: Why connections to PostgreSQL do not move, since
+            *database_since*; *database_stuck* where locks are the reason.
+
         active: Tasks that run.
 
         reserved: Tasks taken that do not run yet, those with an ETA included.
@@ -87,6 +90,9 @@ class Heartbeat:
     trouble: str | None = None
     refusal: str | None = None
     missing: str | None = None
+    database: str | None = None
+    database_since: float | None = None
+    database_stuck: bool = False
     active: int = 0
     reserved: int = 0
     free: int = 0
@@ -119,6 +125,9 @@ class Limits:
         backlog: Taking nothing although messages wait and places are free.
 
         drain: After the end of the drain.
+
+        database: Without a connection to PostgreSQL given back, while all are
+            held by tasks that wait for locks.
     """
 
     stale: float = 30.0
@@ -126,6 +135,7 @@ class Limits:
     connect: float = 180.0
     backlog: float = 60.0
     drain: float = 20.0
+    database: float = 600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -362,6 +372,15 @@ def _stuck(heartbeat: Heartbeat, now: Now, limits: Limits) -> str:
         return f"it has been starting for {since:.0f} s" if since > limits.start else ""
     if heartbeat.lost and not heartbeat.free:
         return f"{heartbeat.lost} tasks hold its places and run nowhere, and no place is free"
+    return _still(heartbeat, now, limits)
+
+
+def _still(heartbeat: Heartbeat, now: Now, limits: Limits) -> str:
+    """Return what has not moved for too long; empty if all does."""
+    if heartbeat.database_stuck and heartbeat.database_since is not None:
+        still = now.monotonic - heartbeat.database_since
+        if still > limits.database:
+            return f"{heartbeat.database}, for {still:.0f} s"
     # A restart would change no right and no key.
     if heartbeat.connected and heartbeat.backlog_since is not None and not heartbeat.refusal:
         idle = now.monotonic - heartbeat.backlog_since
@@ -397,6 +416,7 @@ def _unready(heartbeat: Heartbeat, now: Now) -> str:
         )
     if heartbeat.refusal:
         return f"{heartbeat.refusal}; a restart does not help"
-    if heartbeat.state == "ready" and heartbeat.missing:
-        return f"{heartbeat.missing}; a restart does not help"
-    return "" if heartbeat.state == "ready" else f"it is {heartbeat.state}"
+    if heartbeat.state == "ready":
+        missing = f"{heartbeat.missing}; a restart does not help" if heartbeat.missing else ""
+        return missing or heartbeat.database or ""
+    return f"it is {heartbeat.state}"

@@ -48,6 +48,17 @@ def test_a_fresh_heartbeat_is_alive_and_ready() -> None:
         ({"boot_id": "other"}, False, "before the machine started"),
         ({"backlog_since": 4930.0}, False, "takes nothing for 70 s although 9 messages wait"),
         ({"lost": 4, "active": 4, "free": 0}, False, "4 tasks hold its places and run nowhere"),
+        ({"database": "all 20 are held", "database_since": 4000.0}, True, "all 20 are held"),
+        (
+            {"database": "all 20 are held", "database_since": 4000.0, "database_stuck": True},
+            False,
+            "all 20 are held, for 1000 s",
+        ),
+        (
+            {"database": "all 20 are held", "database_since": 4900.0, "database_stuck": True},
+            True,
+            "all 20 are held",
+        ),
         ({"lost": 1}, True, "1 of 4 places are held by tasks that run nowhere"),
         ({"state": "starting", "started": 4870.0}, False, "starting for 130 s"),
         ({"state": "starting", "started": 4950.0, "monotonic": 4950.0}, True, "is starting"),

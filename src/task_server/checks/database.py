@@ -16,9 +16,7 @@ def databases(case: Case) -> Iterator[Finding]:
     if case.facts is None:
         return
     gevent = {
-        name: profile.worker.database_connections
-        for name, profile in case.profiles.items()
-        if profile.worker.pool == "gevent"
+        name: profile for name, profile in case.profiles.items() if profile.worker.pool == "gevent"
     }
     if not gevent and not _keeps_connections():
         return
@@ -29,12 +27,15 @@ def databases(case: Case) -> Iterator[Finding]:
         yield from connection_age(green.postgresql())
         return
     found: dict[Finding, None] = {}
-    for name, bound in gevent.items():
+    for name, profile in gevent.items():
+        bound = profile.worker.database_connections
         try:
             for problem in green.contradictions(bound):
                 setting = f"workers.{name}.{problem.setting}"
                 found[Finding("error", setting, problem.message)] = None
             found.update(dict.fromkeys(green.check(bound)))
+            if profile.concurrency > bound and green.postgresql():
+                found[_sharing(name, profile.concurrency, bound)] = None
         except ImportError as error:
             found[
                 Finding(
@@ -52,6 +53,17 @@ def _keeps_connections() -> bool:
     settings = django_settings()
     tables = getattr(settings, "DATABASES", None) or {}
     return any(one.get("CONN_MAX_AGE", 0) != 0 for one in tables.values())
+
+
+def _sharing(name: str, concurrency: int, bound: int) -> Finding:
+    return Finding(
+        "info",
+        f"workers.{name}.database_connections",
+        f"{concurrency} tasks at once share {bound} connections to PostgreSQL: each keeps its own "
+        "until it ends, and the others wait; a quarter is kept for tasks that own a lock which "
+        "others wait for",
+        "call django.db.connection.close() in tasks before they wait for something else",
+    )
 
 
 def connection_age(aliases: "Mapping[str, BaseDatabaseWrapper]") -> Iterator[Finding]:

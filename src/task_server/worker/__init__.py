@@ -88,7 +88,7 @@ def install(app: Any, worker: WorkerConfig, runtime_dir: Path) -> None:
         signals.celeryd_after_setup.connect(_take_every_queue(worker), weak=False)
     signals.celeryd_after_setup.connect(_warn_of_eager, weak=False)
     if worker.pool == "gevent":
-        signals.worker_init.connect(_bound_database(worker.database_connections), weak=False)
+        signals.worker_init.connect(_bound_database(heart, worker.database_connections), weak=False)
         signals.worker_init.connect(_give_loops(worker.asyncio), weak=False)
 
     def received(request: Any = None, **_: Any) -> None:
@@ -170,7 +170,7 @@ def _give_loops(loops: EventLoops) -> Callable[..., None]:
     return give
 
 
-def _bound_database(connections: int) -> Callable[..., None]:
+def _bound_database(heart: Heart, connections: int) -> Callable[..., None]:
     """Return the receiver of `worker_init`, which comes when Django is set up."""
 
     def bound(**_: Any) -> None:
@@ -183,6 +183,7 @@ def _bound_database(connections: int) -> Callable[..., None]:
             # Celery logs what a receiver raises and goes on: into a worker that blocks.
             print(f"Error: {error}", file=sys.stderr)
             raise SystemExit(error.exit_code) from error
+        heart.watch_database(installed.pool)
         for finding in installed.findings:
             logger.log(LEVELS[finding.level], "%s: %s", finding.setting, finding.message)
 

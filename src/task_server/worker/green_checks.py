@@ -2,8 +2,10 @@
 What must be true, and what is worth knowing, before tasks use PostgreSQL in greenlets.
 """
 
+import inspect
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +14,7 @@ from gevent import monkey, socket
 
 from task_server.errors import Problem
 from task_server.findings import Finding
+from task_server.worker import green_jam
 from task_server.worker.green import SETTING
 
 if TYPE_CHECKING:
@@ -19,6 +22,12 @@ if TYPE_CHECKING:
 
 #: Seconds after which a driver that does not let others run is set free.
 PATIENCE = 2.0
+
+#: Packages whose handlers of the log do not write to the project's database.
+WELL_KNOWN_LOGS = ("logging", "django", "celery", "sentry_sdk", "rich", "builtins")
+
+#: What code looks like that asks the database.
+QUERIES = re.compile(r"\.objects\b|\.save\(|bulk_create|\bcursor\(|django\.db\b")
 
 #: Engines with a pool of their own, by a part of their module's name.
 FOREIGN_POOLS = ("geventpool", "django_postgrespool", "dj_db_conn_pool")
@@ -180,7 +189,27 @@ def findings(wrappers: "Mapping[str, BaseDatabaseWrapper]", connections: int) ->
                     "use django.db.backends.postgresql (or postgis), which needs no pool here",
                 )
             )
+    found.extend(_logs_in_database() if wrappers else ())
     return found
+
+
+def _logs_in_database() -> Iterator[Finding]:
+    """Name the handlers of the log that seem to write to the database, with their lock held."""
+    for kind in {type(handler) for handler in green_jam.log_handlers()}:
+        if kind.__module__.partition(".")[0] in WELL_KNOWN_LOGS or "emit" not in vars(kind):
+            continue
+        try:
+            source = inspect.getsource(kind)
+        except (OSError, TypeError):
+            continue
+        if QUERIES.search(source):
+            yield Finding(
+                "info",
+                "LOGGING",
+                f"the handler {kind.__module__}.{kind.__qualname__} seems to write to the "
+                "database, while it holds the lock that each task wants which logs: the tasks "
+                "go one by one there; a QueueHandler before it takes the wait out of them",
+            )
 
 
 def _pool_options(wrapper: "BaseDatabaseWrapper") -> Mapping[str, Any]:

@@ -55,12 +55,25 @@ SEARCH_SHARE = 0.05
 #: Seconds without a place given back after which a jam that is likely, but
 #: cannot be proved, ends a wait. A proved one does after PATIENCE.
 LIKELY_AFTER = 30.0
+#: The same, while some of those who hold a place wait for no lock: in a query, say.
+POSSIBLE_AFTER = 120.0
+#: Seconds after the last wait that was ended for which a jam without waits counts.
+TROUBLE_FADES_AFTER = 60.0
 #: Seconds between two waits that are ended: the first may set others free.
 BETWEEN_ENDS = 0.1
 
 
 class NoPlaceError(Exception):
     """Raised when nobody gave a place back for as long as we are ready to wait."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Why connections do not move, since when (monotonic), and whether locks are the reason."""
+
+    text: str
+    since: float
+    is_stuck: bool
 
 
 @dataclass(slots=True, eq=False)
@@ -116,7 +129,9 @@ class Gate:
         self._search_at = now
         self._waiting_since = now
         self._watching = False
-        self._jam: Jam | None = None
+        self._stuck_since: float | None = None
+        self._ended = 0
+        self._ended_at = now
 
     @property
     def waiting(self) -> int:
@@ -135,10 +150,24 @@ class Gate:
             return 0.0
         return time.monotonic() - max(self._moved, self._waiting_since)
 
-    @property
-    def jam(self) -> Jam | None:
-        """What holds the places up, as last seen; None while they move."""
-        return self._jam if self.waiting else None
+    def trouble(self) -> "Trouble | None":
+        """Return why the places do not move; None while they do."""
+        now = time.monotonic()
+        if self._stuck_since is not None and (
+            self.waiting or now - self._ended_at < TROUBLE_FADES_AFTER
+        ):
+            text = (
+                f"all {self.limit} connections to PostgreSQL are held by tasks that wait for "
+                f"locks; {self.waiting} wait for one, {self._ended} got an error (see the log)"
+            )
+            return Trouble(text, self._stuck_since, is_stuck=True)
+        if self.still < COMPLAIN_AFTER:
+            return None
+        text = (
+            f"{self.waiting} tasks wait for one of {self.limit} connections to PostgreSQL, and "
+            f"none was given back for {self.still:.0f} s"
+        )
+        return Trouble(text, now - self.still, is_stuck=False)
 
     def greenlet(self, holder: int) -> Any:
         """Return the greenlet *holder*; None if it is gone or was never told."""
@@ -199,7 +228,8 @@ class Gate:
             self._owner = None
         self._moved = time.monotonic()
         self._collect_at = COLLECT_AFTER
-        self._jam = None
+        self._stuck_since = None
+        self._ended = 0
         self._dispatch()
 
     def _watch(self) -> None:
@@ -219,10 +249,7 @@ class Gate:
             self._collect_at = 2 * still
             gc.collect()
             return
-        recent = now - self._jammed < RECENT
-        if still < (min(self._patience, PATIENCE_IN_JAM) if recent else self._patience):
-            return
-        if now < self._next:
+        if now < self._next or still < self._patience_now(now):
             return
         self._next = now + min(BETWEEN_ENDS, self._patience)
         jam = self._see(now)
@@ -230,16 +257,21 @@ class Gate:
             self._put_first(jam.owners)
         elif still < self._patience:
             return
-        if jam.is_likely:
+        if jam.is_likely or jam.owners:
             jam.let_holders_first()
-        self._jam = jam
         if self.on_jam is not None and still >= self._patience:
             self.on_jam()
         if not self._hand_out_reserve(jam, now):
+            if jam.is_likely and self._stuck_since is None:
+                self._stuck_since = now - still
             self._end_waits(jam, now, still)
         if still >= COMPLAIN_AFTER and now - self._complained >= COMPLAIN_AFTER:
             self._complained = now
             self._say(jam, f"none was given back for {still:.0f} seconds")
+
+    def _patience_now(self, now: float) -> float:
+        recent = now - self._jammed < RECENT
+        return min(self._patience, PATIENCE_IN_JAM) if recent else self._patience
 
     def _see(self, now: float) -> Jam:
         waiting = {waiter.holder for queue in (self._seconds, self._firsts) for waiter in queue}
@@ -277,9 +309,12 @@ class Gate:
     def _end_waits(self, jam: Jam, now: float, still: float) -> None:
         """End the waits that nothing will end any more, one at a time where others may gain."""
         held_up = now - max(self._moved, self._waiting_since, self._reserved)
-        if (jam.is_closed and held_up >= self._patience) or (
-            jam.is_likely and held_up >= LIKELY_AFTER
-        ):
+        certain = [
+            *([self._patience] if jam.is_closed else []),
+            *([LIKELY_AFTER] if jam.is_likely else []),
+            *([POSSIBLE_AFTER] if jam.owners else []),
+        ]
+        if certain and held_up >= min(certain):
             waiters = [*self._seconds, *self._firsts]
             waiter = next((one for one in waiters if one.holder in jam.owners), waiters[0])
             text = (
@@ -302,6 +337,8 @@ class Gate:
         queue = self._seconds if waiter in self._seconds else self._firsts
         queue.remove(waiter)
         waiter.error = NoPlaceError(text)
+        self._ended += 1
+        self._ended_at = time.monotonic()
         waiter.wake.set()
 
     def _note_jam(self, jam: Jam, now: float, done: str) -> None:

@@ -55,8 +55,7 @@ class Jam:
         is_closed: All who hold connections wait, over locks with an owner, for
             one who waits for a connection.
 
-        is_likely: All wait for locks, whoever owns them, or some for a lock of
-            one who waits.
+        is_likely: All wait for locks, whoever owns them.
 
         wants_search: All may wait for locks; a search through all objects tells.
     """
@@ -135,7 +134,7 @@ def look(
     return Jam(
         frozenset(owner for owner in owners if owner is not None),
         bool(waits) and all(ends),
-        bool(owners) or (bool(waits) and kinds <= {"place", "owned", "lock"}),
+        bool(waits) and kinds <= {"place", "owned", "lock"},
         "unseen" in kinds and "other" not in kinds,
         holders,
         waiting,
@@ -169,11 +168,16 @@ def place(stack: list[FrameType]) -> str:
 
 def describe(lock: Any) -> str:
     """Return what *lock* is: the handler of the log it belongs to, or its kind."""
-    for reference in list(getattr(logging, "_handlerList", ())):
-        handler = reference() if callable(reference) else reference
-        if handler is not None and getattr(handler, "lock", None) is lock:
+    for handler in log_handlers():
+        if handler.lock is lock:
             return f"the lock of the log's handler {handler!r}"
     return f"a lock ({type(lock).__module__}.{type(lock).__qualname__} at {id(lock):#x})"
+
+
+def log_handlers() -> set[logging.Handler]:
+    """Return the handlers of all loggers."""
+    loggers = [logging.root, *logging.root.manager.loggerDict.values()]
+    return {handler for logger in loggers for handler in getattr(logger, "handlers", ())}
 
 
 def _wait_of(greenlet: Any) -> Wait:

@@ -35,7 +35,7 @@ from gevent import monkey
 from gevent import socket as green_socket
 from gevent.event import AsyncResult
 
-from task_server.worker.green_gate import Gate, NoPlaceError
+from task_server.worker.green_gate import Gate, NoPlaceError, Trouble
 
 logger = logging.getLogger(__name__)
 
@@ -138,6 +138,11 @@ class Pool:
         self._sweeping = False
         # Gevent's own poll would switch to another greenlet.
         self._poll = monkey.get_original("select", "poll")
+
+    @property
+    def trouble(self) -> Trouble | None:
+        """Why connections do not move; None while they do."""
+        return self._gate.trouble()
 
     @property
     def idle(self) -> int:

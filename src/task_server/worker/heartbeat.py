@@ -70,6 +70,7 @@ class Heart:
         self._taken = 0
         self._queues_at = 0.0
         self._databases: Databases | None = None
+        self._database_pool: Any = None
         self._lines: tuple[str, ...] = ()
         self._beaten = 0.0
         self._last: tuple[str, str, float] | None = None
@@ -130,6 +131,10 @@ class Heart:
         self._lines = tuple(databases.lines)
         self._beat = replace(self._beat, missing=databases.missing)
         self.beat()
+
+    def watch_database(self, pool: Any) -> None:
+        """Take note of *pool*, which shares the connections to PostgreSQL."""
+        self._database_pool = pool
 
     def disconnected(self) -> None:
         """Take note that the connection is gone."""
@@ -208,6 +213,7 @@ class Heart:
         if self._controller is not None:
             concurrency = self._controller.pool.num_processes
         last = self._last
+        trouble = self._database_pool and self._database_pool.trouble
         self._beat = replace(
             self._beat,
             refusal=self._refusal(),
@@ -217,6 +223,9 @@ class Heart:
             free=max(0, concurrency - active),
             lost=self._places.lost(state.active_requests, self._beaten) if self._places else 0,
             processed=max(0, state.all_total_count[0] - active),
+            database=trouble and trouble.text,
+            database_since=trouble and trouble.since,
+            database_stuck=bool(trouble and trouble.is_stuck),
             last_task=last and {"name": last[0], "id": last[1], "time": last[2]},
         )
 

@@ -18,6 +18,7 @@ if "unpatched" not in sys.argv:
 import gc
 import importlib
 import json
+import logging
 from typing import Any
 
 import django
@@ -224,15 +225,17 @@ def collected(pool: Any) -> None:
     say(failed=lost, used=pool._gate.used, answer=run(("SELECT 7", "default")))
 
 
+class ToDatabase(logging.Handler):
+    """A handler that asks the database, by `query`, which calls `cursor()`."""
+
+    def emit(self, _: logging.LogRecord) -> None:
+        query()
+
+
 def locked(pool: Any) -> None:
     """Tasks that query with a lock held, keep the connection, and want the lock again."""
-    import logging
     import threading
     import time
-
-    class ToDatabase(logging.Handler):
-        def emit(self, _: logging.LogRecord) -> None:
-            query()
 
     log = logging.getLogger("locked")
     log.propagate = False
@@ -474,6 +477,8 @@ def main() -> None:
         "nowhere": database(HOST="/nonexistent"),
     }
     chosen = OPTIONS.get("aliases", ["default"])
+    if OPTIONS.get("log"):
+        logging.getLogger("locked").addHandler(ToDatabase())
     if OPTIONS.get("instrument") == "before":
         instrument()
     settings.configure(DATABASES={a: aliases[a] for a in chosen}, USE_TZ=True)

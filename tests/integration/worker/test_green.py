@@ -279,3 +279,15 @@ def test_what_psycopg2_refuses_under_a_callback_works(launch: Launcher) -> None:
         "encoding": "LATIN1",
         "used": 0,
     } == found
+
+
+def test_a_log_in_the_database_is_explained(launch: Launcher) -> None:
+    """
+    A handler whose code asks the database is named, and no other.
+    """
+    found = launch("findings", connections=BOUND, log=True).hear()
+
+    assert ["info: LOGGING"] == [
+        finding.partition(": the handler")[0] for finding in found["findings"]
+    ]
+    assert "ToDatabase seems to write to the database" in found["findings"][0]
