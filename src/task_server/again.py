@@ -6,14 +6,20 @@ import sys
 from collections.abc import Mapping
 from typing import NoReturn
 
-from task_server import early_stop
+from task_server import early_stop, handover
 
-_begun: list[tuple[str, dict[str, str]]] = []
+_begun: list[tuple[str, dict[str, str], dict[str, str]]] = []
 
 
-def remember(environ: Mapping[str, str]) -> None:
-    """Remember how this process began, with *environ*; call it before anything changes that."""
-    _begun[:] = [(os.getcwd(), dict(environ))]  # noqa: PTH109 - a folder that is gone has no Path
+def remember(environ: Mapping[str, str], secrets: Mapping[str, str]) -> None:
+    """
+    Remember how this process began, with *environ*; call it before anything changes that.
+
+    Args:
+        secrets: What the launcher handed over beside the environment.
+    """
+    # A folder that is gone has no Path.
+    _begun[:] = [(os.getcwd(), dict(environ), dict(secrets))]  # noqa: PTH109
 
 
 def possible() -> bool:
@@ -28,7 +34,7 @@ def start_again() -> NoReturn:
     Celery runs `sys.argv` as a script, which for `python -m` is another program: it
     puts the folder of that module first on the path.
     """
-    folder, environ = _begun[0]
+    folder, environ, secrets = _begun[0]
     early_stop.hold()
     for number in early_stop.ALL:
         # What is ignored would be so for ever.
@@ -37,4 +43,6 @@ def start_again() -> NoReturn:
         if stream is not None:
             stream.flush()
     os.chdir(folder)
+    if secrets:
+        environ = handover.kept_apart(environ, secrets)
     os.execve(sys.executable, sys.orig_argv, environ)  # noqa: S606 - no shell is meant

@@ -18,6 +18,7 @@ from task_server.errors import ConfigError, Problem, TaskServerError
 from task_server.imports import bounded, explained
 from task_server.machine import this_machine
 from task_server.precedence import NUMBERS, settled
+from task_server.worker import secrets
 
 
 def prepared(environ: Mapping[str, str]) -> Any:
@@ -53,6 +54,8 @@ def prepared(environ: Mapping[str, str]) -> Any:
     backend = app.conf.result_backend
     shared = project.shares_results(backend)
     project.apply(app, worker_defaults(decision, backend, shared=shared))
+    if not decision.secrets_in_environment:
+        secrets.keep_apart(app, decision.said)
     worker.install(app, decision.worker, Path(decision.runtime_dir))
     return app
 

@@ -22,11 +22,15 @@ class Command:
         environ: Variables that it adds to the environment.
 
         no_new_privileges: Whether it gives up setuid programs and the like.
+
+        keep_secrets_apart: Whether the program takes its secrets from a pipe
+            (`task_server.handover`).
     """
 
     argv: tuple[str, ...]
     environ: Mapping[str, str]
     no_new_privileges: bool = False
+    keep_secrets_apart: bool = False
 
 
 def worker_command(
@@ -84,7 +88,12 @@ def worker_command(
     decision = decide(config, profile, runtime_dir)
     added = project_environ(config, environ)
     added[WORKER_VARIABLE] = decision.freeze()
-    return Command(tuple(argv), MappingProxyType(added), config.no_new_privileges)
+    return Command(
+        tuple(argv),
+        MappingProxyType(added),
+        config.no_new_privileges,
+        keep_secrets_apart=not config.secrets_in_environment,
+    )
 
 
 def decide(config: Config, profile: Profile, runtime_dir: str) -> Decision:
@@ -103,6 +112,7 @@ def decide(config: Config, profile: Profile, runtime_dir: str) -> Decision:
         given=profile.worker,
         said=said(config, worker.name),
         import_seconds=config.import_seconds,
+        secrets_in_environment=config.secrets_in_environment,
     )
 
 

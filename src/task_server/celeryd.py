@@ -10,7 +10,7 @@ arguments; the app is `task_server.app`.
 import os
 import sys
 
-from task_server import again, early_stop
+from task_server import again, early_stop, handover
 from task_server.decision import APP_VARIABLE, IMPORT_SECONDS, WORKER_VARIABLE, Decision
 from task_server.imports import Watch, end, failure, is_own, print_traceback
 
@@ -59,9 +59,16 @@ def _import_seconds() -> float:
 
 
 if __name__ == "__main__":
-    again.remember(os.environ)
     early_stop.end_in_peace()
     early_stop.watch()
     # The launcher has held them back since its end.
     early_stop.release()
+    try:
+        secrets = handover.take(os.environ)
+    except (OSError, ValueError) as error:
+        print(f"Error: what the launcher handed over cannot be read: {error}", file=sys.stderr)
+        sys.exit(1)
+    again.remember(os.environ, secrets)
+    # The project may read them while it is imported; see `worker.secrets`.
+    os.environ.update(secrets)
     main(sys.argv[1:])

@@ -198,6 +198,12 @@ class Config:
         values.seconds(1),
         60.0,
     )
+    secrets_in_environment: bool = setting(
+        "Programs that tasks start inherit broker_url and result_backend; for those that send "
+        "tasks themselves.",
+        values.boolean,
+        False,
+    )
     no_new_privileges: bool = setting(
         "Nothing that runs here can gain privileges: setuid programs and the like do nothing.",
         values.boolean,

@@ -37,6 +37,9 @@ class Decision:
         runtime_dir: Folder of its heartbeat.
 
         import_seconds: How long the project's import may stand still.
+
+        secrets_in_environment: Whether programs that tasks start inherit the
+            URLs of broker and result backend.
     """
 
     worker: WorkerConfig
@@ -45,6 +48,7 @@ class Decision:
     given: WorkerConfig | None = None
     said: Mapping[str, str] = field(default_factory=dict)
     import_seconds: float = IMPORT_SECONDS
+    secrets_in_environment: bool = False
 
     def freeze(self) -> str:
         """Return the decision as JSON."""

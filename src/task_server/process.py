@@ -6,8 +6,8 @@ import sys
 from collections.abc import Mapping
 from typing import NoReturn
 
-from task_server import early_stop
-from task_server.argv import Command
+from task_server import early_stop, handover
+from task_server.argv import SECRET_VARIABLES, Command
 
 #: linux/prctl.h
 PR_SET_NO_NEW_PRIVS = 38
@@ -29,7 +29,13 @@ def become(command: Command, environ: Mapping[str, str], *, hold_signals: bool =
     sys.stderr.flush()
     if hold_signals:
         early_stop.hold()
-    os.execvpe(command.argv[0], list(command.argv), {**environ, **command.environ})  # noqa: S606 - no shell is meant
+    added = dict(command.environ)
+    secret = {name: added.pop(name) for name in SECRET_VARIABLES & added.keys()}
+    if command.keep_secrets_apart:
+        given = handover.kept_apart({**environ, **added}, secret)
+    else:
+        given = {**environ, **added, **secret}
+    os.execvpe(command.argv[0], list(command.argv), given)  # noqa: S606 - no shell is meant
 
 
 def forgo_privileges() -> None:

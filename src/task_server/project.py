@@ -201,6 +201,15 @@ def look_at_urls(app: Any) -> None:
         raise ConfigError(list(problems.values()), "the project's settings")
 
 
+def keep_url(app: Any, name: str, url: str) -> None:
+    """
+    Let *app* have *url* as its setting *name*, when the variable that gave it is gone.
+
+    Celery asks for the variable each time, and for the setting where there is none.
+    """
+    _put(app, name, url)
+
+
 def _put(app: Any, name: str, value: Any) -> None:
     """Set *name*, with the project's prefix as well: Celery 5.6 looks there first."""
     conf = app.conf

@@ -110,6 +110,7 @@ OURS = {
     "runtime_dir": "heartbeats are ours",
     "import_seconds": "Celery waits for ever",
     "no_new_privileges": "of the process",
+    "secrets_in_environment": "of the process",
     "media": "whether a folder is tried at the start",
     "workers": "a table",
     "flower": "a table",

@@ -14,14 +14,15 @@ SOURCE = Path(task_server.__file__).parent
 #: Each module or package, from the bottom up. A module may import what stands
 #: in a lower row, and a package's own modules.
 LAYERS = (
-    {"early_stop", "urls"},
+    {"early_stop", "urls", "handover"},
     {"again"},
     {"errors", "values", "transport", "private_folder", "files", "variables"},
     {"config", "settings", "findings"},
     {"loader", "decision", "cgroup", "folders", "reach", "imports", "discovery"},
     {"profiles"},
     {"machine", "requirements", "argv", "defaults", "runtime", "probe", "precedence", "queues"},
-    {"worker", "local", "process", "project", "flower_probe"},
+    {"project"},
+    {"worker", "local", "process", "flower_probe"},
     {"app"},
     {"manage", "health", "celeryd", "checks"},
     {"named"},

@@ -144,7 +144,7 @@ class Worker:
         lines = [
             f'app = "{settings.pop("app", "proj")}"',
             f'code = "{settings.pop("code", PROJECT)}"',
-            f'broker_url = "{settings.pop("broker_url", broker.url)}"',
+            *([f'broker_url = "{url}"'] if (url := settings.pop("broker_url", broker.url)) else []),
             f'runtime_dir = "{folder}"',
             "[workers.w]",
             f'pool = "{pool}"',
