@@ -83,6 +83,34 @@ if #ARGV > 11 then
   redis.call('HDEL', unacked, unpack(ARGV, 12))
 end
 
+-- One idle worker watches the queues, the others wait for the baton: a message
+-- wakes one worker, not all. A watcher without a sign of life is none, wherever
+-- it still stands.
+local function idle()
+  local watching = try('ZCOUNT', watchers, '(' .. now, '+inf')
+  if refusal or not watching then
+    return refusal or {'poll', problems, moved}
+  end
+  local until_then = watching > 0 and try('ZSCORE', watchers, me)
+  if watching == 0 or (until_then and tonumber(until_then) > tonumber(now)) then
+    try('ZREMRANGEBYSCORE', watchers, '-inf', now)
+    if not try('ZADD', watchers, tonumber(now) + lease, me) then
+      return refusal or {'poll', problems, moved}
+    end
+    try('EXPIRE', watchers, 60)
+    return {'watch', problems, moved}
+  end
+  return {'wait', problems, moved}
+end
+
+if limit == 0 then
+  return {'', problems, moved}
+end
+if redis.call('EXISTS', unpack(KEYS, 3)) == 0 then
+  -- One look for all lists, and nothing more of this: idle workers look often.
+  return idle()
+end
+
 -- Returns the delivery tag, exchange and routing key; or nil and the reason.
 --
 -- cjson refuses half of a surrogate pair, which Python's json writes and
@@ -125,12 +153,15 @@ end
 
 -- The entry that Kombu writes: a list of message, exchange, routing key; and in
 -- the message, last, where it was and who holds it. Cut out it is the text again.
-local function entry_of(text, key, exchange, routing_key)
+local marks = {}
+local function entry_of(text, list, exchange, routing_key)
+  local mark = marks[list]
+  if not mark then
+    mark = ', "taken_from":' .. cjson.encode(KEYS[2 + list]) .. ', "holder":{' .. holder .. '}'
+    marks[list] = mark
+  end
   local last = text:byte(-1) == 125 and #text or text:match('()}%s*$')
-  return table.concat({
-    '[', text:sub(1, last - 1), ', "taken_from":', cjson.encode(key), ', "holder":{', holder, '}',
-    text:sub(last + 1), ', ', name(exchange), ', ', name(routing_key), ']',
-  })
+  return '[' .. text:sub(1, last - 1) .. mark .. text:sub(last + 1) .. ', ' .. name(exchange) .. ', ' .. name(routing_key) .. ']'
 end
 
 -- Choose: as many BRPOPs in a row would do. The first queue in the cycle that has
@@ -140,12 +171,7 @@ local cycle = {}
 for queue = 1, queues do
   cycle[queue] = queue
 end
-local last = lists - queues
-if limit > 0 and redis.call('EXISTS', unpack(KEYS, 3)) == 0 then
-  -- Nothing to move, as idle workers find: one look for all lists.
-  last = -1
-end
-for first = 0, last, queues do
+for first = 0, lists - queues, queues do
   local empty, filled = {}, queues
   while left > 0 and filled > 0 and size < MOST_BYTES do
     for place, queue in ipairs(cycle) do
@@ -157,7 +183,7 @@ for first = 0, last, queues do
           local tag, exchange, routing_key = decode(text)
           local one = {list = list, tag = tag, text = text}
           if tag then
-            one.entry = entry_of(text, KEYS[2 + list], exchange, routing_key)
+            one.entry = entry_of(text, list, exchange, routing_key)
           else
             one.reason = exchange
           end
@@ -272,13 +298,16 @@ if #chosen > 0 then
     if stays[one.list] then
       staying[#staying + 1] = one
     else
-      local fields = {one.list - 1, one.tag, one.text, ''}
+      local at = #moved
+      moved[at + 1] = one.list - 1
       if one.reason then
-        fields = {one.list - 1, put_aside(one, KEYS[2 + one.list]), one.text:sub(1, 200), one.reason}
+        moved[at + 2] = put_aside(one, KEYS[2 + one.list])
+        moved[at + 3] = one.text:sub(1, 200)
+      else
+        moved[at + 2] = one.tag
+        moved[at + 3] = one.text
       end
-      for _, field in ipairs(fields) do
-        moved[#moved + 1] = field
-      end
+      moved[at + 4] = one.reason or ''
     end
   end
   if #staying > 0 then
@@ -289,7 +318,7 @@ if #chosen > 0 then
   end
 elseif refusal then
   return refusal
-elseif #problems > 0 and limit > 0 then
+elseif #problems > 0 then
   -- If no queue can be read at all this is no worker.
   local read = 0
   for list = 1, lists do
@@ -302,39 +331,21 @@ elseif #problems > 0 and limit > 0 then
   end
 end
 
-if limit == 0 then
-  return {'', problems, moved}
+if #moved == 0 then
+  return idle()
 end
 
--- A watcher without a sign of life is none, wherever it still stands.
+-- Who took messages has work to do, so it stops to watch and wakes one that
+-- waits, which looks for more and watches in its turn.
+local more = left == 0 or size >= MOST_BYTES
 local watching = try('ZCOUNT', watchers, '(' .. now, '+inf')
-
--- One idle worker watches the queues, the others wait for the baton: a message
--- wakes one worker, not all. Who took messages has work to do, so it stops to
--- watch and wakes one that waits, which looks for more and watches in its turn.
-if #moved > 0 then
-  local more = left == 0 or size >= MOST_BYTES
-  if watching and watching > 0 and try('ZREM', watchers, me) == 1 then
-    watching = try('ZCOUNT', watchers, '(' .. now, '+inf')
-  end
-  if more or watching == 0 then
-    local lying = try('LLEN', baton)
-    if lying == 0 and try('LPUSH', baton, '1') then
-      try('EXPIRE', baton, 60)
-    end
-  end
-  return {more and 'more' or 'some', problems, moved}
+if watching and watching > 0 and try('ZREM', watchers, me) == 1 then
+  watching = try('ZCOUNT', watchers, '(' .. now, '+inf')
 end
-if refusal or not watching then
-  return refusal or {'poll', problems, moved}
-end
-local until_then = watching > 0 and try('ZSCORE', watchers, me)
-if watching == 0 or (until_then and tonumber(until_then) > tonumber(now)) then
-  try('ZREMRANGEBYSCORE', watchers, '-inf', now)
-  if not try('ZADD', watchers, tonumber(now) + lease, me) then
-    return refusal or {'poll', problems, moved}
+if more or watching == 0 then
+  local lying = try('LLEN', baton)
+  if lying == 0 and try('LPUSH', baton, '1') then
+    try('EXPIRE', baton, 60)
   end
-  try('EXPIRE', watchers, 60)
-  return {'watch', problems, moved}
 end
-return {'wait', problems, moved}
+return {more and 'more' or 'some', problems, moved}
