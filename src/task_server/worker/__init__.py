@@ -12,7 +12,7 @@ from celery import signals
 from task_server import early_stop, queues
 from task_server.config import EventLoops, WorkerConfig
 from task_server.decision import APP_VARIABLE
-from task_server.errors import ConfigError
+from task_server.errors import ConfigError, Problem
 from task_server.values import ALL_QUEUES
 from task_server.worker import (
     cancelled,
@@ -128,12 +128,20 @@ def _take_every_queue(worker: WorkerConfig) -> Callable[..., None]:
 
     def take(instance: Any = None, **_: Any) -> None:
         app, chosen = instance.app, instance.app.amqp.queues
-        seen = queues.seen(os.environ.get(APP_VARIABLE, ""), queues.django_settings())
         given = [name for name in worker.queues if name != ALL_QUEUES]
-        names = dict.fromkeys([*queues.every(app, seen), *given])
-        # Those of the project's own Queue objects too, such as that of `worker_direct`.
-        chosen.select([*names, *(name for name in chosen.consume_from if name not in names)])
-        chosen.deselect(queues.excluded(worker.extra_args))
+        try:
+            seen = queues.seen(os.environ.get(APP_VARIABLE, ""), queues.django_settings())
+            names = dict.fromkeys([*queues.every(app, seen), *given])
+            # Those of the project's own Queue objects too, such as that of `worker_direct`.
+            names.update(dict.fromkeys(chosen.consume_from))
+            # With task_create_missing_queues off nobody can send to another one either.
+            chosen.select([name for name in names if chosen.create_missing or name in chosen])
+            chosen.deselect(queues.excluded(worker.extra_args))
+        except Exception as error:  # Celery logs it and goes on, without the queues
+            message = f"the queues of the project cannot be told: {type(error).__name__}: {error}"
+            problem = Problem(f"workers.{worker.name}.queues", f"{message}; name them one by one")
+            print(f"Error: {ConfigError([problem])}", file=sys.stderr)
+            raise SystemExit(ConfigError.exit_code) from error
         taken = sorted(chosen.consume_from)
         logger.info("takes every queue of the project: %s", ", ".join(taken))
         left = [f"{one.queue} ({one.where})" for one in seen if one.queue not in taken]

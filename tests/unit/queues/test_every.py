@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -49,6 +50,36 @@ app.Worker = Probe
 """
 
 
+def built(folder: Path, pool: str, source: str, queues: str, extra: Sequence[str] = ()) -> Any:
+    """Build a worker of *queues* for the project *source*, up to its start."""
+    (folder / "parish.py").write_text(source)
+    config = load(
+        None,
+        {
+            "TASK_SERVER_APP": "parish",
+            "TASK_SERVER_CODE": str(folder),
+            f"TASK_SERVER_WORKERS_{pool.upper()}_QUEUES": queues,
+            f"TASK_SERVER_WORKERS_{pool.upper()}_EXTRA_ARGS": " ".join(extra),
+        },
+    )
+    command = worker_command(
+        config,
+        profile_of(config.workers[pool], Machine(cores=1, memory=None)),
+        python=sys.executable,
+        runtime_dir=str(folder),
+        environ={},
+    )
+    return subprocess.run(
+        command.argv,
+        env={**os.environ, **command.environ},
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
 @pytest.mark.parametrize("pool", ["prefork", "gevent"])
 @pytest.mark.parametrize(
     ("queues", "extra", "changed"),
@@ -60,32 +91,7 @@ def test_one_word_takes_every_queue(
     """
     Declared queues, routes, tasks, schedules and calls; what may be a queue is told, not taken.
     """
-    (tmp_path / "parish.py").write_text(PROJECT)
-    config = load(
-        None,
-        {
-            "TASK_SERVER_APP": "parish",
-            "TASK_SERVER_CODE": str(tmp_path),
-            f"TASK_SERVER_WORKERS_{pool.upper()}_QUEUES": queues,
-            f"TASK_SERVER_WORKERS_{pool.upper()}_EXTRA_ARGS": " ".join(extra),
-        },
-    )
-    command = worker_command(
-        config,
-        profile_of(config.workers[pool], Machine(cores=1, memory=None)),
-        python=sys.executable,
-        runtime_dir=str(tmp_path),
-        environ={},
-    )
-    done = subprocess.run(
-        command.argv,
-        env={**os.environ, **command.environ},
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    done = built(tmp_path, pool, PROJECT, queues, extra)
 
     expected = sorted({"web", "declared", "feeds", "nights", "own", "called"} ^ changed)
     assert 0 == done.returncode, done.stderr
@@ -93,6 +99,35 @@ def test_one_word_takes_every_queue(
     assert [expected, "a.#"] == json.loads(done.stdout.splitlines()[-1])
     assert "perhaps" in done.stderr
     assert f"name them in workers.{pool}.queues" in done.stderr
+
+
+def test_a_project_that_makes_no_queues_has_those_that_it_declares(tmp_path: Path) -> None:
+    """
+    With task_create_missing_queues off no task can be sent to another one.
+    """
+    source = PROJECT.replace(
+        "task_default_queue", "task_create_missing_queues=False, task_default_queue"
+    )
+    source = source.replace('Queue("declared"', 'Queue("web"), Queue("own"), Queue("declared"')
+    done = built(tmp_path, "prefork", source, "all")
+
+    assert 0 == done.returncode, done.stderr
+    assert ["declared", "own", "web"] == json.loads(done.stdout.splitlines()[-1])[0]
+
+
+def test_queues_that_cannot_be_told_end_the_worker(tmp_path: Path) -> None:
+    """
+    It would take from the default queue alone, and nobody would know; exit 78.
+    """
+    source = PROJECT.replace(
+        "@app.task", "class Odd(dict):\n    def items(self): raise OSError('odd')\n\n\n@app.task"
+    ).replace("class Probe", "app.conf.beat_schedule = Odd()\n\n\nclass Probe")
+    done = built(tmp_path, "prefork", source, "all")
+
+    assert 78 == done.returncode, done.stderr
+    assert "workers.prefork.queues: the queues of the project cannot be told: OSError: odd" in (
+        done.stderr
+    )
 
 
 @pytest.mark.parametrize(
