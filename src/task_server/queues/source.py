@@ -33,7 +33,7 @@ SKIPPED = frozenset(
 )
 
 #: What the text of a file has if it has such a name at all.
-_WORTH = re.compile(rb"queue(_name)?[\"']?\s*[=:]|-queue")
+_WORTH = re.compile(rb"queue(_name)?[\"']?\s*[=:]|-queue|QUEUES?\b[^=\n]*=|class \w*[Qq]ueue")
 
 #: No more than this is read: files, bytes of one, seconds.
 FILES, BYTES, SECONDS = 20_000, 2**20, 3.0
@@ -139,32 +139,73 @@ def _files(places: Iterable[Path]) -> Iterator[Path]:
 
 def _of_files(files: Iterable[Path], settings: Mapping[str, Any]) -> Iterator[Seen]:
     end = time.monotonic() + SECONDS
+    trees: dict[str, ast.Module] = {}
     for number, file in enumerate(files):
         if number >= FILES or time.monotonic() > end:
-            return
+            break
         try:
             text = file.read_bytes()[:BYTES]
             # Most files have nothing of the kind, and parsing takes the time.
-            tree = ast.parse(text) if _WORTH.search(text) else None
+            if _WORTH.search(text):
+                trees[str(file)] = ast.parse(text)
         except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
             continue
-        if tree is not None:
-            yield from of_module(tree, str(file), settings)
+    yield from of_modules(trees, settings)
 
 
-def of_module(tree: ast.Module, file: str, settings: Mapping[str, Any]) -> Iterator[Seen]:
-    """Return the names in *tree*, the source of *file*."""
-    constants = {
-        target.id: node.value.value
-        for node in tree.body
-        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant)
-        for target in node.targets
-        if isinstance(target, ast.Name)
-    }
-    for node in ast.walk(tree):
-        for value, certain in _values(node):
-            for queue in _resolved(value, constants, settings):
-                yield Seen(queue, f"{file}:{value.lineno}", certain=certain)
+def of_modules(trees: Mapping[str, ast.Module], settings: Mapping[str, Any]) -> Iterator[Seen]:
+    """Return the names in *trees*, the source of each file, with *settings* by their names."""
+    own = {file: _constants(tree) for file, tree in trees.items()}
+    # A constant is imported from another module; of two with one name nobody knows which.
+    everywhere: dict[str, Any] = {}
+    for constants in own.values():
+        for name, (value, _) in constants.items():
+            everywhere[name] = value if everywhere.get(name, value) == value else None
+    everywhere.update(settings)
+    for file, tree in trees.items():
+        known = {**everywhere, **{name: value for name, (value, _) in own[file].items()}}
+        for name, (value, line) in own[file].items():
+            if name.upper().endswith(("QUEUE", "QUEUES")):
+                for queue in _texts(value):
+                    yield Seen(queue, f"{file}:{line}", certain=False)
+        for node in ast.walk(tree):
+            for expression, certain in _values(node):
+                for queue in _resolved(expression, known):
+                    yield Seen(queue, f"{file}:{expression.lineno}", certain=certain)
+
+
+def _constants(tree: ast.Module) -> dict[str, tuple[Any, int]]:
+    """
+    Return text, and lists of it, that *tree* gives a name at its top, and where.
+
+    Also of a class for queues: ``Queues.BULK``.
+    """
+    found: dict[str, tuple[Any, int]] = {}
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef) and "queue" in node.name.lower():
+            for inner in node.body:
+                found.update(
+                    {f"{node.name}.{name}": value for name, value in _assigned(inner).items()}
+                )
+        else:
+            found.update(_assigned(node))
+    return found
+
+
+def _assigned(node: ast.stmt) -> dict[str, tuple[Any, int]]:
+    if isinstance(node, ast.Assign):
+        targets: list[ast.expr] = node.targets
+    elif isinstance(node, ast.AnnAssign):
+        targets = [node.target]
+    else:
+        return {}
+    try:
+        value = ast.literal_eval(node.value) if node.value is not None else None
+    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
+        return {}
+    if not isinstance(value, str | list | tuple | set):
+        return {}
+    return {one.id: (value, node.lineno) for one in targets if isinstance(one, ast.Name)}
 
 
 def _values(node: ast.AST) -> Iterator[tuple[ast.expr, bool]]:
@@ -197,25 +238,24 @@ def _is_queue_option(call: ast.Call) -> bool:
     )
 
 
-def _resolved(
-    value: ast.expr, constants: Mapping[str, Any], settings: Mapping[str, Any]
-) -> Iterator[str]:
-    """Return what *value* is, where it is text, a constant of the module or a setting."""
+def _resolved(value: ast.expr, known: Mapping[str, Any]) -> Iterator[str]:
+    """Return what *value* is, where it is text, or the name of some."""
+    if isinstance(value, ast.IfExp | ast.BoolOp):
+        either = value.values if isinstance(value, ast.BoolOp) else [value.body, value.orelse]
+        for one in either:
+            yield from _resolved(one, known)
+        return
+    found = None
     if isinstance(value, ast.Constant):
         found = value.value
     elif isinstance(value, ast.Name):
-        found = constants.get(value.id)
+        found = known.get(value.id)
     elif isinstance(value, ast.Attribute):
-        found = settings.get(value.attr)
-    elif isinstance(value, ast.IfExp):
-        for branch in (value.body, value.orelse):
-            yield from _resolved(branch, constants, settings)
-        return
-    elif isinstance(value, ast.BoolOp):
-        for operand in value.values:
-            yield from _resolved(operand, constants, settings)
-        return
-    else:
-        return
+        if value.attr == "value":
+            # Of an enumeration.
+            yield from _resolved(value.value, known)
+            return
+        of_class = f"{getattr(value.value, 'id', '')}.{value.attr}"
+        found = known.get(of_class, known.get(value.attr))
     if isinstance(found, str):
         yield found

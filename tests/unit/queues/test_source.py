@@ -7,7 +7,7 @@ from types import ModuleType, SimpleNamespace
 import pytest
 from kombu import Queue
 
-from task_server.queues.source import Seen, of_module, seen
+from task_server.queues.source import Seen, of_modules, seen
 
 SURE = [
     'task.apply_async(args=(1,), queue="x")',
@@ -22,6 +22,8 @@ SURE = [
     'task.apply_async(queue="x" if fast else slow)',
     'task.apply_async(queue=given or "x")',
     "async def f():\n    task.apply_async(queue='x')",
+    'class Queues(StrEnum):\n    BULK = "x"\ntask.apply_async(queue=Queues.BULK)',
+    'class Queues(Enum):\n    BULK = "x"\ntask.apply_async(queue=Queues.BULK.value)',
 ]
 
 PERHAPS = [
@@ -31,6 +33,9 @@ PERHAPS = [
     'def f(*, queue: str = "x"): pass',
     'options = {"queue": "x"}',
     'mine.send(queue="x")',
+    'BULK_QUEUE = "x"',
+    'QUEUES: list[str] = ["x"]',
+    'QUEUE: Final = "x"',
 ]
 
 NONE = [
@@ -44,11 +49,16 @@ NONE = [
     "def f(queue, a='b'): pass",
     "# queue='x'",
     "{**queue}",
+    'QUEUE = make("x")',
+    "QUEUE = 7",
+    "QUEUE: str",
+    'NAME = "x"',
 ]
 
 
 def names(source: str) -> list[tuple[str, bool]]:
-    found = of_module(ast.parse(source), "cl/tasks.py", {"BULK_QUEUE": "x", "OTHER_QUEUE": ("y",)})
+    settings = {"BULK_QUEUE": "x", "OTHER_QUEUE": ("y",)}
+    found = of_modules({"cl/tasks.py": ast.parse(source)}, settings)
     return [(one.queue, one.certain) for one in found]
 
 
@@ -73,7 +83,27 @@ def test_a_name_has_its_file_and_line() -> None:
     """
     tree = ast.parse('\n\ntask.apply_async(\n    queue="x",\n)\n')
 
-    assert [Seen("x", "cl/tasks.py:4", certain=True)] == list(of_module(tree, "cl/tasks.py", {}))
+    assert [Seen("x", "cl/tasks.py:4", certain=True)] == list(of_modules({"cl/tasks.py": tree}, {}))
+
+
+def test_a_constant_is_found_in_another_module() -> None:
+    """
+    Where its name is that of one only; of two nobody knows which was imported.
+    """
+    sources = {
+        "names.py": 'BULK_QUEUE = "x"\nODD_QUEUE = "y"',
+        "other.py": 'ODD_QUEUE = "z"',
+        "calls.py": (
+            "from names import BULK_QUEUE, ODD_QUEUE\n"
+            "task.apply_async(queue=BULK_QUEUE)\n"
+            "task.apply_async(queue=ODD_QUEUE)\n"
+        ),
+    }
+    trees = {name: ast.parse(source) for name, source in sources.items()}
+
+    assert [("x", "calls.py:2")] == [
+        (one.queue, one.where) for one in of_modules(trees, {}) if one.certain
+    ]
 
 
 SETTINGS = SimpleNamespace(
