@@ -3,7 +3,9 @@
 import shutil
 import ssl
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import kombu
 import pytest
@@ -14,18 +16,34 @@ from task_server.transport.begun import key_of
 from task_server.transport.holder import RUN
 
 
+def renews(consumer: Any, publish: Callable[..., None], **options: Any) -> None:
+    """Assert that the thread of *consumer* renews the lease of what it holds, the same way."""
+    count = len(consumer.bodies)
+    consumer.acknowledges = False
+    publish("held", **options)
+    consumer.run(lambda: len(consumer.bodies) > count)
+    lease = consumer.channel.late.lease
+    for _ in range(2):
+        renewed = lease.renewed
+        until(lambda renewed=renewed: lease.renewed > renewed, "a renewal")
+        assert lease.error is None
+    assert consumer.messages[-1].delivery_tag in lease.held()
+    consumer.messages[-1].ack()
+
+
 def test_a_unix_socket_with_a_password(worker, publish, start_redis) -> None:
     """
     `redis+socket://` with a password works.
     """
     own = start_redis("--requirepass", "secret")
     url = f"redis+socket://:secret@{own.path}"
-    consumer = worker(url=url)
+    consumer = worker(url=url, lease_seconds=2)
     publish("one", url=url)
     consumer.run(lambda: consumer.bodies)
     consumer.idle()
 
     assert ["one"] == consumer.bodies
+    renews(consumer, publish, url=url)
 
 
 def test_a_user_who_may_use_its_own_keys_only(worker, publish, server) -> None:
@@ -34,21 +52,23 @@ def test_a_user_who_may_use_its_own_keys_only(worker, publish, server) -> None:
     """
     rules = ("~q*", "~unacked*", "~_kombu*", "resetchannels", "+@all")
     with user(server, *rules) as url:
-        consumer = worker(url=url)
+        consumer = worker(url=url, lease_seconds=2)
         consumer.idle()
         publish("one", priority=3)
         consumer.run(lambda: consumer.bodies)
         consumer.idle()
+        renews(consumer, publish)
         consumer.close()
 
-    assert ["one"] == consumer.bodies
+    assert ["one", "held"] == consumer.bodies
 
 
 def test_a_prefix_of_all_keys(worker, publish, server) -> None:
     """
     With `global_keyprefix` every key on the server begins with it, also those of this transport.
     """
-    consumer = worker(global_keyprefix="site-", visibility_timeout=2, unacked_restore_interval=0.5)
+    options = {"visibility_timeout": 2, "unacked_restore_interval": 0.5, "lease_seconds": 2}
+    consumer = worker(global_keyprefix="site-", **options)
     consumer.acknowledges = False
     for number in range(3):
         publish(number, priority=3, global_keyprefix="site-")
@@ -60,6 +80,7 @@ def test_a_prefix_of_all_keys(worker, publish, server) -> None:
 
     assert [0, 1, 2, 1] == consumer.bodies
     assert 2 == server.client().hlen("site-unacked")
+    renews(consumer, publish, global_keyprefix="site-")
     assert [] == [key for key in server.client().scan_iter() if not key.startswith(b"site-")]
 
 
@@ -128,7 +149,7 @@ def test_tls_with_certificates_of_both_sides(worker, publish, tls_port, certific
         f"&ssl_certfile={certificates / 'client.crt'}&ssl_keyfile={certificates / 'client.key'}"
     )
     url = f"rediss://127.0.0.1:{port}/0?{query}"
-    consumer = worker(url=url)
+    consumer = worker(url=url, lease_seconds=2)
     consumer.idle()
     for number in range(3):
         publish(number, url=url)
@@ -137,6 +158,7 @@ def test_tls_with_certificates_of_both_sides(worker, publish, tls_port, certific
 
     assert [0, 1, 2] == consumer.bodies
     assert isinstance(consumer.channel.fetcher.wake.client.connection._sock, ssl.SSLSocket)
+    renews(consumer, publish, url=url)
 
 
 def test_sentinel(worker, publish, start_redis, tmp_path: Path) -> None:
@@ -150,13 +172,14 @@ def test_sentinel(worker, publish, start_redis, tmp_path: Path) -> None:
     sentinel = redis.Redis(port=watch.port)
     until(lambda: sentinel.execute_command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", "main"), "it")
     url = f"sentinel://127.0.0.1:{watch.port}/0"
-    consumer = worker(url=url, master_name="main")
+    consumer = worker(url=url, master_name="main", lease_seconds=2)
     consumer.idle()
     publish("one", url=url, master_name="main")
     consumer.run(lambda: consumer.bodies)
     consumer.idle()
-    consumer.channel.qos.begin("one")
-    until(lambda: own.client().smembers(key_of("unacked", RUN)) == {b"one"}, "the begin")
+    consumer.channel.qos.telling.begin("one")
+    until(lambda: b"one" in own.client().smembers(key_of("unacked", RUN)), "the begin")
 
     assert ["one"] == consumer.bodies
     assert "SentinelChannel" == type(consumer.channel).__name__
+    renews(consumer, publish, url=url, master_name="main")
