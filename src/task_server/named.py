@@ -39,6 +39,8 @@ class Reads(type(os.environ)):  # type: ignore[misc]
     """os.environ that notes which variables are asked for, each for itself."""
 
     seen: ClassVar[set[str]] = set()
+    #: What we have set, and the project has not.
+    ours: ClassVar[set[str]] = set()
     #: What is left to be read by who goes through all of them, which is to ask for none.
     copied: ClassVar[deque[str]] = deque()
 
@@ -50,6 +52,15 @@ class Reads(type(os.environ)):  # type: ignore[misc]
             Reads.seen.add(key)
         value: str = super().__getitem__(key)
         return value
+
+    def setdefault(self, key: str, value: str) -> str:
+        """Let the project's own value (of its .env) stand before ours."""
+        if key in Reads.ours:
+            Reads.ours.discard(key)
+            Reads.seen.discard(key)
+            self[key] = value
+        kept: str = super().setdefault(key, value)
+        return kept
 
     def __iter__(self) -> Iterator[str]:
         Reads.copied = deque(super().__iter__())
@@ -66,9 +77,13 @@ def main(question: Mapping[str, Any], answer: int) -> None:
         os._exit(0)
 
     def failed(error: TaskServerError) -> None:
-        read = sorted(Reads.seen & set(question["ours"]))
-        tell({"error": str(error), "code": error.exit_code, "read": read})
+        read = sorted(Reads.seen & Reads.ours)
+        tell({"error": str(error), "code": error.exit_code, "read": read, "given": given()})
 
+    def given() -> list[str]:
+        return [name for name in question["known"] if name in os.environ]
+
+    Reads.ours.update(question["ours"])
     os.environ.__class__ = Reads
     try:
         with bounded(name, question["seconds"], failed), explained(name, os.environ):
@@ -91,8 +106,8 @@ class Project:
     def __init__(self, app: Any, question: Mapping[str, Any]) -> None:
         self.app = app
         self.question = question
-        self.read = tuple(sorted(Reads.seen & set(question["ours"])))
-        self.ours = set(question["ours"])
+        self.ours = frozenset(Reads.ours)
+        self.read = tuple(sorted(Reads.seen & self.ours))
         self.settings = self._django()
         names = ("broker_url", "broker_read_url", "broker_write_url", "broker_host")
         self.own = project.own(app, (*names, "result_backend"))
@@ -120,6 +135,8 @@ class Project:
             results=results[1] if results else None,
             databases=databases,
             read=self._taken(),
+            dotenv="dotenv" in sys.modules,
+            given=tuple(name for name in self.question["known"] if name in os.environ),
             troubles=tuple(troubles),
         )
 

@@ -96,6 +96,7 @@ def command(
         claim = stack.enter_context(folder.claim({"app": config.app}))
         supervisor = stack.enter_context(Supervisor(environ=os.environ))
         database = database_of(config)
+        click.echo(f"project: asking {config.app} for the servers that it names", err=True)
         environ = {**os.environ, TRACEBACK_VARIABLE: "1"} if show_traceback else os.environ
         answer = Asking(config, folder, environ, database=database).ask(supervisor)
         needs = needs_of(answer)

@@ -33,11 +33,17 @@ ASKED_DATABASE = "task_server_asks"
 
 @dataclass(frozen=True, slots=True)
 class _Failure:
-    """Why the import failed, with the exit code, and which of our variables it had read."""
+    """
+    Why the import failed, with the exit code.
+
+    *read* are the variables of ours that it had read, *given* those that were set
+    without us.
+    """
 
     error: str
     code: int
     read: tuple[str, ...]
+    given: tuple[str, ...]
 
     def raised(self, name: str) -> TaskServerError:
         if self.code == PeerError.exit_code:
@@ -83,8 +89,20 @@ class Asking:
             if isinstance(without, _Failure):
                 raise answer.raised(self._config.app)
             answer = without
+        elif answer.dotenv:
+            answer = self._with_file(supervisor, ours, answer)
         _refuse(answer.troubles)
         return answer
+
+    def _with_file(self, supervisor: Supervisor, ours: Mapping[str, str], answer: Answer) -> Answer:
+        """Return *answer* as it is where the variables of the project's file .env are not ours."""
+        without = self._run(supervisor, {})
+        given = set(without.given) & set(ours)
+        if not given:
+            return answer
+        rest = {name: value for name, value in ours.items() if name not in given}
+        again = self._run(supervisor, rest)
+        return answer if isinstance(again, _Failure) else again
 
     def _ours(self) -> dict[str, str]:
         """Return the variables of ours that nobody has set."""
@@ -106,6 +124,7 @@ class Asking:
             "app": self._config.app,
             "seconds": self._config.import_seconds,
             "ours": list(ours),
+            "known": [*REDIS_VARIABLES, *POSTGRES_VARIABLES],
             "redis": redis.address(self._state),
             "numbers": NUMBERS,
             "sockets": str(self._state.socket_folder()),
@@ -131,7 +150,9 @@ class Asking:
             )
         plain: dict[str, Any] = json.loads(said[-1])
         if "error" in plain:
-            return _Failure(plain["error"], plain["code"], tuple(plain["read"]))
+            return _Failure(
+                plain["error"], plain["code"], tuple(plain["read"]), tuple(plain["given"])
+            )
         return Answer.of(plain)
 
     def _start(self, supervisor: Supervisor, read: tuple[str, ...]) -> bool:

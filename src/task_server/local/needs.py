@@ -91,6 +91,11 @@ class Answer:
         read: The variables of ours that its code reads, each for itself.
 
         troubles: Of what it names itself.
+
+        dotenv: Whether it has python-dotenv, which lets the environment win over
+            a file .env.
+
+        given: Our variables that are set without us, by that file for example.
     """
 
     django: bool = False
@@ -99,6 +104,8 @@ class Answer:
     databases: tuple[Database, ...] = ()
     read: tuple[str, ...] = ()
     troubles: tuple[Trouble, ...] = ()
+    dotenv: bool = False
+    given: tuple[str, ...] = ()
 
     def plain(self) -> dict[str, Any]:
         """Return it as what JSON knows."""
@@ -118,6 +125,8 @@ class Answer:
             ),
             read=tuple(plain["read"]),
             troubles=tuple(Trouble(**one) for one in plain["troubles"]),
+            dotenv=plain["dotenv"],
+            given=tuple(plain["given"]),
         )
 
 

@@ -111,6 +111,7 @@ def dockerfile(description: Mapping[str, Any], kind: str) -> Iterator[str]:
     yield "COPY project /project"
     yield (
         f"RUN cd /project && UV_PROJECT_ENVIRONMENT={environment} uv sync --no-dev --frozen"
+        " --all-packages --extra flower"
         " --quiet --no-editable --no-cache --compile-bytecode --python /usr/bin/python3"
     )
     yield f"FROM {BASE}"

@@ -353,6 +353,33 @@ def test_settings_that_our_socket_breaks_are_asked_without_it(
     assert (False, ()) == (needs_of(answer).redis, needs_of(answer).variables)
 
 
+#: Ways to read a file .env, in which the environment wins: django-environ's, and python-dotenv's.
+FILES = {
+    "environ": "os.environ.setdefault('REDIS_URL', {url!r})\n",
+    "dotenv": (
+        "import sys\nsys.modules['dotenv'] = sys\n"
+        "if 'REDIS_URL' not in os.environ:\n    os.environ['REDIS_URL'] = {url!r}\n"
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", FILES)
+def test_what_the_projects_own_file_of_variables_names_is_named(
+    kind: str, ask: Callable[..., Answer], redis_server: local.Server
+) -> None:
+    """
+    Its web process reads that file and not our variables, and has to send to the same Redis.
+    """
+    answer = ask(
+        f"{FILES[kind].format(url=redis_server.url)}"
+        "CELERY_BROKER_URL = os.environ['REDIS_URL']\n"
+        "CELERY_RESULT_BACKEND = os.environ['CELERY_RESULT_BACKEND']\n"
+    )
+
+    assert [redis_server.url] == [one.url for one in answer.brokers]
+    assert ("CELERY_RESULT_BACKEND",) == needs_of(answer).variables
+
+
 def test_who_copies_the_environment_takes_nothing_from_it(
     ask: Callable[..., Answer], redis_server: local.Server
 ) -> None:
