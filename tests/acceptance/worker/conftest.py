@@ -62,3 +62,13 @@ def send(broker: Broker) -> Iterator[Callable[..., None]]:
 
     yield send_task
     sender.close()
+
+
+@pytest.fixture
+def app(broker: Broker) -> Iterator[Celery]:
+    """Who sends tasks of any project, and waits for their results."""
+    sender = Celery("sender", broker=broker.url, backend=broker.url)
+    # A result unsubscribes when it is collected, maybe when there is no Redis any more.
+    sender.backend.remove_pending_result = lambda _: None
+    yield sender
+    sender.close()

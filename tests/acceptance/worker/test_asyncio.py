@@ -1,9 +1,8 @@
 """Tasks that use asyncio under gevent, beside tasks that do not."""
 
-import gc
 import signal
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 from celery import Celery
@@ -18,16 +17,6 @@ WAYS = (
 )
 
 HOW = ("run", "loop", "async_to_sync")
-
-
-@pytest.fixture
-def app(broker: Broker) -> Iterator[Celery]:
-    """Whoever sends, and waits for results."""
-    sender = Celery("looping", broker=broker.url, backend=broker.url)
-    yield sender
-    # Results unsubscribe when they are collected, which needs a Redis.
-    gc.collect()
-    sender.close()
 
 
 @pytest.fixture

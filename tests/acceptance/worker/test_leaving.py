@@ -1,7 +1,6 @@
 """However a task ends, it fails or succeeds, and its place is free."""
 
-import gc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,16 +10,6 @@ from worker_child import Broker, Worker, eventually
 
 #: What a task may raise and Celery's tracer lets through, and under a prefork child would end it.
 WAYS = ("SystemExit", "KeyboardInterrupt", "GeneratorExit", "BaseException", "MemoryError")
-
-
-@pytest.fixture
-def app(broker: Broker) -> Iterator[Celery]:
-    """Whoever sends, and waits for results."""
-    sender = Celery("leaving", broker=broker.url, backend=broker.url)
-    yield sender
-    # Results unsubscribe when they are collected, which needs a Redis.
-    gc.collect()
-    sender.close()
 
 
 @pytest.fixture

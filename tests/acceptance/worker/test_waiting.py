@@ -1,21 +1,9 @@
 """Tasks that wait for the results of other tasks, many at once."""
 
-import gc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
-import pytest
 from celery import Celery
 from worker_child import Broker, Worker, eventually
-
-
-@pytest.fixture
-def app(broker: Broker) -> Iterator[Celery]:
-    """Whoever sends, and waits for results."""
-    sender = Celery("waiting", broker=broker.url, backend=broker.url)
-    yield sender
-    # Results unsubscribe when they are collected, which needs a Redis.
-    gc.collect()
-    sender.close()
 
 
 def test_greenlets_wait_for_results_together(
