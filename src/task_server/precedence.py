@@ -10,9 +10,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from task_server.config import AUTO
 from task_server.decision import Decision
 from task_server.errors import ConfigError, Problem
 from task_server.profiles import Machine, profile_of
+from task_server.values import MOST, shown
 
 #: The setting of ours for each Celery setting that counts for a worker where only the
 #: project gives it; and the bytes, or pieces, of one unit of Celery's.
@@ -44,17 +46,19 @@ def settled(decision: Decision, own: Mapping[str, Any], machine: Machine) -> Dec
     numbers: dict[str, Any] = {}
     problems = []
     for name, (ours, unit) in NUMBERS.items():
-        if ours in said or own.get(name) is None:
+        # `auto` is what ours is by itself.
+        if ours in said or own.get(name) in (None, AUTO):
             continue
         if pool_of(own) != worker.pool:
             said[ours] = f"the pool, {worker.pool}: the project's is for {pool_of(own)}"
             continue
         try:
             number = int(own[name])
-        except (TypeError, ValueError):
-            problems.append(Problem(name, f"{own[name]!r} is not a whole number"))
+        except (TypeError, ValueError, OverflowError):
+            problems.append(Problem(name, f"{shown(own[name])} is not a whole number; correct it"))
             continue
         # To Celery 0 is no limit of messages, and otherwise "not set".
+        number = min(number, MOST * unit)
         if number > 0 or (name == "worker_prefetch_multiplier" and number == 0):
             numbers[ours] = number * unit
         else:

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -144,9 +144,26 @@ def own(app: Any, names: Iterable[str]) -> dict[str, Any]:
         name, _, key = full.partition(".")
         if not key and sets(app, name):
             found[full] = app.conf[name]
-        elif key and key in (app.conf.get(name) or {}):
+        elif key and key in table(app, name):
             found[full] = app.conf[name][key]
     return found
+
+
+def table(app: Any, name: str) -> Mapping[str, Any]:
+    """
+    Return the setting *name* of *app*, which is a dictionary; None counts as an empty one.
+
+    Raises:
+        ConfigError: When it is something else.
+    """
+    value = app.conf.get(name)
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        kind = type(value).__name__
+        message = f"the project's setting is no dictionary but of the type {kind}; correct it"
+        raise ConfigError([Problem(name, message)], "the project's settings")
+    return value
 
 
 def apply(app: Any, defaults: Iterable[Default]) -> dict[str, Any]:
@@ -164,7 +181,7 @@ def apply(app: Any, defaults: Iterable[Default]) -> dict[str, Any]:
             continue
         name, _, key = default.name.partition(".")
         if key:
-            _put(app, name, {**(app.conf.get(name) or {}), key: default.value})
+            _put(app, name, {**table(app, name), key: default.value})
         else:
             _put(app, name, default.value)
     return theirs

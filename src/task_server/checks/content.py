@@ -32,8 +32,19 @@ def broker(case: Case) -> Iterator[Finding]:
                 "set TASK_SERVER_BROKER_URL, or broker_url in the project",
             )
         return
-    scheme = str(url).partition("://")[0]
-    if scheme not in REDIS_SCHEMES:
+    # Celery takes several, too: a list, or one text with semicolons.
+    first = str(url[0] if isinstance(url, list | tuple) and url else url)
+    scheme, colon, _ = first.partition("://")
+    scheme = scheme[:40]
+    if not colon:
+        # Not shown: it may be a password.
+        yield Finding(
+            "error",
+            "broker_url",
+            "it has no scheme, so it names no Redis",
+            "write redis:// or rediss:// before it",
+        )
+    elif scheme not in REDIS_SCHEMES:
         yield Finding(
             "error",
             "broker_url",

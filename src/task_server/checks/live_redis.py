@@ -30,7 +30,8 @@ class Answer:
 
 def broker(case: Case, app: Any, timeout: float) -> Iterator[Finding]:
     """Ask the broker of *app*, as its worker would reach it."""
-    url = str(app.conf.broker_write_url or app.conf.broker_url or "")
+    given = app.conf.broker_write_url or app.conf.broker_url or ""
+    url = ";".join(map(str, given)) if isinstance(given, list | tuple) else str(given)
     if "redis" not in url.partition("://")[0] and not url.startswith("sentinel"):
         return  # the offline rule has said so
     where = address(url)

@@ -50,7 +50,7 @@ def offline(case: Case) -> Iterator[Finding]:
     """
     for rule in RULES:
         if not (case.unread and rule in OF_THE_PROJECT):
-            yield from rule(case)
+            yield from _judged(rule, case)
     if case.unread:
         yield Finding(
             "info",
@@ -58,3 +58,24 @@ def offline(case: Case) -> Iterator[Finding]:
             f"{', '.join(OF_THE_PROJECT.values())}: they depend on the project, which could not "
             "be read",
         )
+
+
+def _judged(rule: Callable[[Case], Iterator[Finding]], case: Case) -> Iterator[Finding]:
+    """Return what *rule* finds, or that a setting is of another type than Celery's own."""
+    found = []
+    try:
+        # What it said before it came to that is told all the same.
+        for finding in rule(case):
+            found.append(finding)  # noqa: PERF402
+    except (TypeError, ValueError, AttributeError, OverflowError, KeyError) as error:
+        about = OF_THE_PROJECT.get(rule, rule.__name__)
+        found.append(
+            Finding(
+                "warning",
+                "not checked",
+                f"{about}: a setting of the project is not what Celery's documentation has it "
+                f"({type(error).__name__}: {str(error)[:200]})",
+                "correct its type; a worker may end of it",
+            )
+        )
+    yield from found

@@ -69,7 +69,7 @@ def read(app: Any, environ: Mapping[str, str], app_name: str | None = None) -> F
             own[name] = _written(app, name)
     values = {name: app.conf.get(name) for name in NAMES}
     for name, keys in OPTIONS.items():
-        options = app.conf.get(name) or {}
+        options = project.table(app, name)
         for key in keys:
             if key in options:
                 values[f"{name}.{key}"] = options[key]

@@ -141,9 +141,14 @@ def command(
     from task_server import checks  # noqa: PLC0415 - imports Celery, as the project does
 
     counts = given or checks.used(config, facts)
+    try:
+        profiles = {name: checks.profile(config, name, facts) for name in counts}
+    except ConfigError as error:
+        found.extend(Finding("error", one.setting, one.message) for one in error.problems)
+        profiles = {name: checks.profile(config, name, None) for name in counts}
     case = checks.Case(
         config=config,
-        profiles={name: checks.profile(config, name, facts) for name in counts},
+        profiles=profiles,
         counts=counts,
         facts=facts,
         unread=look and facts is None,

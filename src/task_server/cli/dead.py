@@ -185,7 +185,8 @@ def _store(app: str | None, path: Path | None) -> Iterator[Store]:
     from redis import Redis, exceptions  # noqa: PLC0415 - heavy, as what follows
 
     project = _project(resolved(path, app=app).config)
-    url = str(project.conf.broker_write_url or "")
+    given = project.conf.broker_write_url or ""
+    url = ";".join(map(str, given)) if isinstance(given, list | tuple) else str(given)
     try:
         connection = project.connection_for_write()
         # Not `connection.connect()`, which tries again for seconds.

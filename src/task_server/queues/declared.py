@@ -46,8 +46,9 @@ def _named(app: Any) -> Iterator[tuple[str, str]]:
 
 def _names(queues: Any) -> Iterator[str]:
     """Return the names in `task_queues`: Kombu's queues, names, or a table of them."""
-    for queue in queues or ():
-        yield _name(queue)
+    if isinstance(queues, Iterable) and not isinstance(queues, str | bytes):
+        for queue in queues:
+            yield _name(queue)
 
 
 def _name(queue: Any) -> str:

@@ -264,6 +264,14 @@ TABLE: list[Row] = [
         "the broker is amqp://, and what",
     ),
     (
+        "a broker that is no URL, without telling its password",
+        content.broker,
+        case(own(broker_url="guest:hunter2@db")),
+        "error",
+        "broker_url",
+        "it has no scheme",
+    ),
+    (
         "tasks that run where they are called",
         content.eager,
         case(own(task_always_eager=True)),
@@ -351,6 +359,7 @@ def test_a_rule_says_one_line(row: Row) -> None:
         (content.results, case(own(result_backend="db+postgresql://db", result_expires=None))),
         (content.replaced, case(own(worker_concurrency=8), workers=PREFORK)),
         (content.broker, case(own(broker_url="rediss://db"))),
+        (content.broker, case(own(broker_url=["redis://a", "redis://b"]))),
         (content.broker, case(own(), config={"broker_url": "redis://db"})),
         (content.connections, case(own(broker_transport_options__max_connections=10))),
         (

@@ -1,0 +1,87 @@
+"""Settings of a project that are not what Celery's documentation has them: lines, no tracebacks."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from celery import Celery
+
+from task_server import project
+from task_server.argv import decide
+from task_server.checks import Case, offline, profile, used
+from task_server.checks.reading import NAMES, OPTIONS, read
+from task_server.config import Config
+from task_server.defaults import worker_defaults
+from task_server.errors import ConfigError
+from task_server.machine import this_machine
+from task_server.precedence import NUMBERS, settled
+from task_server.profiles import profile_of
+
+ODD: tuple[Any, ...] = (
+    *(None, "", "abc", "600", "*", -1, 0, 7, 1e400, float("nan"), True, b"x"),
+    *([], {}, [None], {None: None}, {"a": None}, {"a": {"queue": 7}}, (7, [7]), timedelta(1)),
+    *(object(), print, "redis://:x/y@h/0", "9" * 5000),
+)
+
+SETTINGS = (*NAMES, *OPTIONS, "task_queues", "task_routes", "beat_schedule")
+
+DOTTED = [(name, key) for name, keys in OPTIONS.items() for key in keys]
+
+
+@pytest.fixture(autouse=True)
+def alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the shared tasks of docket, which other tests import, out of these apps."""
+    monkeypatch.setattr("celery._state._on_app_finalizers", set())
+    for name in ("CELERY_BROKER_URL", "CELERY_RESULT_BACKEND", "DJANGO_SETTINGS_MODULE"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def app_of(settings: dict[str, Any]) -> Celery:
+    app = Celery("odd", set_as_current=False)
+    app.conf.update({"broker_url": "redis://db/0", **settings})
+
+    @app.task(name="odd.task", shared=False)
+    def task() -> None: ...
+
+    return app
+
+
+def judge(settings: dict[str, Any]) -> None:
+    """Look at an app with *settings* as `check` does, and as a worker does at its start."""
+    facts = read(app_of(settings), {}, "odd")
+    config = Config()
+    counts = used(config, facts)
+    case = Case(
+        config=config,
+        profiles={name: profile(config, name, facts) for name in counts},
+        counts=counts,
+        facts=facts,
+    )
+    assert list(offline(case))
+    app = app_of(settings)
+    given = profile_of(config.workers["prefork"], this_machine())
+    own = project.own(app, (*NUMBERS, "worker_pool"))
+    decision = settled(decide(config, given, "/run"), own, this_machine())
+    project.apply(app, worker_defaults(decision, None))
+
+
+@pytest.mark.filterwarnings("ignore::celery.exceptions.CDeprecationWarning")
+@pytest.mark.parametrize("name", SETTINGS)
+def test_a_setting_of_any_type_ends_neither_check_nor_worker(name: str) -> None:
+    """
+    It is judged, passed over, or told as a mistake of the configuration.
+    """
+    for value in ODD:
+        try:
+            judge({name: value})
+        except ConfigError as error:
+            assert str(error)  # noqa: PT017 - any value may be a mistake, or none
+
+
+@pytest.mark.parametrize(("name", "key"), DOTTED)
+def test_an_option_of_any_type_ends_neither(name: str, key: str) -> None:
+    """
+    The same for the keys of dictionaries.
+    """
+    for value in ODD:
+        judge({name: {key: value}})
