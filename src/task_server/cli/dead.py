@@ -1,18 +1,15 @@
-"""`task-server dead`: tasks that were put aside because the workers that ran them died."""
+"""`task-server dead`: tasks that were put aside, since the workers that ran them died, say."""
 
 import json
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
+from task_server.cli.dead_shown import described, lines, shown
 from task_server.cli.importing import imported
 from task_server.cli.options import app_option, config_option, resolved
 from task_server.config import Config
@@ -20,8 +17,8 @@ from task_server.errors import ConfigError, PeerError, Problem, TaskServerError
 from task_server.reach import address, redis_trouble
 from task_server.transport import dead
 
-#: Deaths of one task, or names in one line, that are shown.
-MOST_DEATHS = 20
+#: Names in one line that are shown.
+MOST_NAMES = 20
 
 json_option = click.option(
     "--json",
@@ -29,7 +26,7 @@ json_option = click.option(
     is_flag=True,
     envvar="TASK_SERVER_JSON",
     show_envvar=True,
-    help="One JSON array instead of a table.",
+    help="One JSON array with all that is known instead of lines.",
 )
 
 all_option = click.option(
@@ -55,16 +52,18 @@ queue_option = click.option(
 Examples:
   task-server dead list                          what was put aside, and how it died
   task-server dead list --json | jq -r '.[].id'
+  task-server dead show 7c1e8a52-…               one whole, with its headers
   task-server dead retry 7c1e8a52-…              put it back to its queue
   task-server dead drop --all --queue io_bound
 """
 )
 def command() -> None:
     """
-    Look at the tasks that workers died of, and run them again or drop them.
+    Look at the tasks that were put aside, and run them again or drop them.
 
     A worker with the atomic transport puts a task aside when `poison_limit`
-    workers, or children of the pool, died while they had it.
+    workers, or children of the pool, died of it, and when no code of the worker
+    registers it; then a worker that does takes it by itself.
     """
 
 
@@ -85,11 +84,36 @@ def list_(app: str | None, path: Path | None, queue: str | None, *, as_json: boo
     """List the tasks that were put aside, the first one first."""
     with _store(app, path) as store:
         found = store.of(queue)
+    _say(found, as_json=as_json)
+
+
+@command.command(
+    epilog="""
+\b
+Examples:
+  task-server dead show 7c1e8a52-40a5-4a3a-8b9c-0f5f2e6c9d11
+  task-server dead show 7c1e8a52-40a5-4a3a-8b9c-0f5f2e6c9d11 --json
+"""
+)
+@click.argument("ids", nargs=-1, required=True, metavar="ID...")
+@app_option
+@config_option
+@json_option
+def show(ids: tuple[str, ...], app: str | None, path: Path | None, *, as_json: bool) -> None:
+    """Show tasks that were put aside whole, with their headers; ID is the task's."""
+    with _store(app, path) as store:
+        found = _named(store.of(None), ids)
+    _say(found, as_json=as_json, whole=True)
+
+
+def _say(found: list[dead.Dead], *, as_json: bool, whole: bool = False) -> None:
     if as_json:
-        click.echo(json.dumps([_described(one) for one in found]))
-    elif found:
-        Console().print(_table(found))
-    else:
+        click.echo(json.dumps([described(one) for one in found]))
+        return
+    for one in found:
+        # Not folded into columns: an identifier is to be copied.
+        click.echo("\n".join(lines(one, None) if whole else lines(one)))
+    if not found:
         click.echo("no task was put aside")
 
 
@@ -161,22 +185,32 @@ def _each(
     with _store(app, path) as store:
         found = store.of(queue)
         if ids:
-            known = {name for one in found for name in (one.id, one.tag)}
-            unknown = [name for name in ids if name not in known]
-            if unknown:
-                raise TaskServerError(
-                    f"No task {', '.join(unknown)} was put aside; see `task-server dead list`."
-                )
-            found = [one for one in found if one.id in ids or one.tag in ids]
+            found = _named(found, ids)
         broken = [one for one in found if step is dead.retry and not one.is_whole]
         count = step(store.client, store.key, [one for one in found if one not in broken])
     click.echo(f"{count} {'task' if count == 1 else 'tasks'} {done}")
     if broken:
-        names = ", ".join(_shown(one.id or one.tag) for one in broken[:MOST_DEATHS])
+        names = ", ".join(shown(one.id or one.tag) for one in broken[:MOST_NAMES])
         raise TaskServerError(
             f"{len(broken)} cannot be delivered again, since their records have no message: "
             f"{names}; drop them."
         )
+
+
+def _named(found: list[dead.Dead], ids: tuple[str, ...]) -> list[dead.Dead]:
+    """
+    Return those of *found* with one of *ids*, of tasks or of deliveries.
+
+    Raises:
+        TaskServerError: With the ids that are unknown.
+    """
+    known = {name for one in found for name in (one.id, one.tag)}
+    unknown = [name for name in ids if name not in known]
+    if unknown:
+        raise TaskServerError(
+            f"No task {', '.join(unknown)} was put aside; see `task-server dead list`."
+        )
+    return [one for one in found if one.id in ids or one.tag in ids]
 
 
 @contextmanager
@@ -226,42 +260,3 @@ def _project(config: Config) -> Any:
     with imported(config) as app:
         project.apply(app, connection_defaults(app.conf.result_backend))
         return app
-
-
-def _described(one: dead.Dead) -> dict[str, Any]:
-    """Return what is told of *one* in JSON; times are seconds since 1970."""
-    return {
-        "id": one.id,
-        "task": one.task,
-        "queue": one.queue,
-        "at": one.at,
-        "deaths": list(one.deaths),
-        "delivery_tag": one.tag,
-    }
-
-
-def _table(found: list[dead.Dead]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("id", "task", "queue", "put aside", "deaths"):
-        table.add_column(name, overflow="fold")
-    for one in found:
-        deaths = "\n".join(
-            f"{_when(death.get('at'))} {_shown(death.get('node'))} (pid "
-            f"{_shown(death.get('pid'))}): {_shown(death.get('reason'))}"
-            for death in one.deaths[:MOST_DEATHS]
-        )
-        names = (_shown(name) for name in (one.id or one.tag, one.task, one.queue))
-        table.add_row(*map(Text, (*names, _when(one.at), deaths)))
-    return table
-
-
-def _shown(value: Any) -> str:
-    """Return *value* for a terminal: anybody who can write to Redis can forge it."""
-    text = "?" if value is None else str(value)[:200]
-    return "".join(one if one.isprintable() else "?" for one in text)
-
-
-def _when(seconds: Any) -> str:
-    if not isinstance(seconds, int | float) or not 0 <= seconds < dead.LAST:
-        return "?"
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%SZ}"
