@@ -6,20 +6,20 @@ from task_server.profiles import Profile
 
 #: Connections to Redis of a worker's main process. One each for BRPOP,
 #: commands, remote control and its commands, heartbeats, and the look at the
-#: queues, and one that tells of new messages: 7 while it waits, 6 with Kombu's
-#: transport (CLIENT LIST; celery and kombu 5.7). More for answers to Flower, for
-#: a message that is restored, and for the result of a task whose process was
-#: killed.
-REDIS_WORKER = 10
+#: queues, one that tells of new messages, and one that renews the lease of what it
+#: holds: 7 while it waits, 6 with Kombu's transport (CLIENT LIST; celery and kombu
+#: 5.7). More for answers to Flower, for a message that is restored, and for the
+#: result of a task whose process was killed.
+REDIS_WORKER = 11
 
 #: More for each prefork child whose tasks store results and call others: one
-#: to store, one to call. Counted with the main process: 10 at concurrency 1, 16
-#: at 4; `celery worker` has 13 at 1.
+#: to store, one to call. Counted with the main process: 12 at concurrency 1, 16
+#: at 3; `celery worker` has 13 at 1.
 REDIS_CHILD = 2
 
 #: More for each greenlet, one to acknowledge and one to store its result, up
 #: to the size of the two pools, which these settings give. Counted, each task
-#: storing a result and calling another: 56 at concurrency 20, 77 at 512.
+#: storing a result and calling another: 56 at concurrency 20, 82 at 512.
 REDIS_POOLS = ("broker_transport_options.max_connections", "redis_max_connections")
 
 #: More for a gevent worker whose tasks call others: the pool of producers

@@ -59,6 +59,8 @@ def test_a_worker_has_no_more_connections_than_its_bound(
         pool,
         concurrency=concurrency,
         transport=transport,
+        # The connection that renews is there from the first renewal on.
+        lease_seconds=5,
         environ={"CELERY_RESULT_BACKEND": broker.url},
     )
     worker.hear("READY=1")

@@ -75,7 +75,7 @@ def test_every_problem_of_a_server_is_told(start_redis: StartRedis) -> None:
     assert "warning" == of(found, "broker persistence").level
     assert "all tasks are lost" in of(found, "broker persistence").message
     assert "error" == of(found, "broker maxclients").level
-    assert "1 x prefork with 14, 1 x gevent with 84" in of(found, "broker maxclients").message
+    assert "1 x prefork with 15, 1 x gevent with 85" in of(found, "broker maxclients").message
     assert "ok" == of(found, "broker maxmemory").level
 
 

@@ -17,8 +17,8 @@ def test_connections_to_redis_are_not_far_above_what_was_counted() -> None:
     """
     Counted on real workers: prefork 9 and 16 at 1 and 4 children, gevent 56 and 68 at 20 and 512.
     """
-    assert [12, 18] == [redis_connections(profile("prefork", number)) for number in (1, 4)]
-    assert [60, 84] == [redis_connections(profile("gevent", number)) for number in (20, 512)]
+    assert [13, 19] == [redis_connections(profile("prefork", number)) for number in (1, 4)]
+    assert [61, 85] == [redis_connections(profile("gevent", number)) for number in (20, 512)]
 
 
 def test_a_projects_own_pools_count() -> None:
@@ -30,7 +30,7 @@ def test_a_projects_own_pools_count() -> None:
         own={"redis_max_connections": "REDIS_MAX_CONNECTIONS"},
     )
 
-    assert 152 == redis_connections(profile("gevent", 512), facts)
+    assert 153 == redis_connections(profile("gevent", 512), facts)
 
 
 def test_greenlets_that_share_no_result_backend_count() -> None:
@@ -39,7 +39,7 @@ def test_greenlets_that_share_no_result_backend_count() -> None:
     """
     facts = Facts(shares_results=False)
 
-    assert 10 + 10 + 32 + 512 == redis_connections(profile("gevent", 512), facts)
+    assert 11 + 10 + 32 + 512 == redis_connections(profile("gevent", 512), facts)
 
 
 def test_connections_to_postgresql() -> None:
