@@ -60,23 +60,34 @@ class _Helper:
         self._connections = _connections()
         for connection in self._connections.values():
             connection.inc_thread_sharing()
-        mine = gevent.getcurrent(), self._connections
+        self._greenlets: list[Any] = []
+        mine = gevent.getcurrent(), self._connections, self._greenlets
         self.executor = ThreadPoolExecutor(1, initializer=_help, initargs=mine)
 
     def end(self) -> None:
+        """Wait until it has done its work, `GRACE` at most, and give the connections back."""
         try:
-            self.executor.shutdown(wait=True)
+            with gevent.Timeout(GRACE, False):
+                self.executor.shutdown(wait=True)
+                return
+            # Whoever waited for it is gone, and wants the connections.
+            for greenlet in self._greenlets:
+                greenlet.kill(timeout=GRACE)
         finally:
             for connection in self._connections.values():
                 connection.dec_thread_sharing()
 
 
-def install(sync: Any, tell: Callable[[Any], None]) -> Callable[[Any], None]:
+def install(
+    sync: Any, tell: Callable[[Any], None], greenlet_of: Callable[[Any], Any]
+) -> Callable[[Any], None]:
     """
     Take the place of *sync*'s (asgiref's) executors; return what hears of a loop's end.
 
     Args:
         tell: asyncio's own note of the loop that runs.
+
+        greenlet_of: Returns the greenlet that runs a loop, if one does.
     """
     executor = LoopExecutor(tell)
     sync.SyncToAsync.single_thread_executor = executor
@@ -96,6 +107,8 @@ def install(sync: Any, tell: Callable[[Any], None]) -> Callable[[Any], None]:
                 # Its `finally` blocks may have sync code for this greenlet.
                 with gevent.Timeout(GRACE, False):
                     run_until_future(self, future)
+                if not future.done() and (greenlet := greenlet_of(loop)) is not None:
+                    greenlet.kill(block=False)
             raise
 
     current.run_until_future = run_or_cancel
@@ -117,8 +130,9 @@ def _connections() -> dict[str, Any]:
     return {alias: connections[alias] for alias in connections} if settings.configured else {}
 
 
-def _help(whom: Any, given: dict[str, Any]) -> None:
-    """Let this greenlet work on the connections *given* of *whom*, for whom they are counted."""
+def _help(whom: Any, given: dict[str, Any], helpers: list[Any]) -> None:
+    """Let this greenlet, one of *helpers*, work on the connections *given* of *whom*."""
+    helpers.append(gevent.getcurrent())
     if not given:
         return
     from django.db import connections  # noqa: PLC0415 - it is there, see above

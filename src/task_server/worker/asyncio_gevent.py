@@ -98,6 +98,10 @@ class RunningLoops:
                 over = self._over[loop] = Event()
             over.wait()
 
+    def greenlet_of(self, loop: Any) -> Any:
+        """Return the greenlet that runs *loop*; None if none does."""
+        return next((one for one, running in self._loops.items() if running is loop), None)
+
     def _switched(self, event: str, greenlets: tuple[Any, Any]) -> None:
         """Hear from greenlet that another one runs now; it may raise nothing."""
         origin, target = greenlets
@@ -154,6 +158,8 @@ def install() -> None:
     loops = RunningLoops()
     loops.install()
     check_running, run_until_complete = base._check_running, base.run_until_complete  # noqa: SLF001
+    # What was thrown into a task whose coroutine did not end: its loop is of no more use.
+    thrown: WeakKeyDictionary[Any, BaseException] = WeakKeyDictionary()
 
     def _check_running(self: Any) -> None:
         loops.wait_for(self)
@@ -162,15 +168,18 @@ def install() -> None:
     def run_and_cancel(self: Any, future: Any) -> Any:
         self._check_closed()
         loops.wait_for(self)
+        if self in thrown:
+            # asyncio.run waits for all coroutines of the loop, without a bound.
+            raise thrown[self]
         is_new = not asyncio.isfuture(future)
         future = asyncio.ensure_future(future, loop=self)
         if is_new:
             future._log_destroy_pending = False  # noqa: SLF001 - as asyncio does for its own
         try:
             return run_until_complete(self, future)
-        except BaseException:
-            if not future.done():
-                _finish(self, future, run_until_complete)
+        except BaseException as error:
+            if not (future.done() or _finish(self, future, run_until_complete)):
+                thrown[self] = error
             raise
 
     base._check_running = _check_running  # noqa: SLF001
@@ -178,10 +187,10 @@ def install() -> None:
     _install_in_asgiref(loops)
 
 
-def _finish(loop: Any, future: Any, run_until_complete: Callable[..., Any]) -> None:
-    """Cancel *future*, and run *loop* until it has ended, `GRACE` at most."""
+def _finish(loop: Any, future: Any, run_until_complete: Callable[..., Any]) -> bool:
+    """Cancel *future*, and run *loop* until it has ended, `GRACE` at most; tell whether it has."""
     if loop.is_closed() or loop.is_running():
-        return
+        return True
     future.cancel()
     with gevent.Timeout(GRACE, False):
         try:
@@ -190,6 +199,9 @@ def _finish(loop: Any, future: Any, run_until_complete: Callable[..., Any]) -> N
             pass
         except Exception:
             logger.exception("a coroutine that was cancelled failed")
+    if not future.done():
+        logger.error("%r goes on though it was cancelled; it is left where it waits", future)
+    return bool(future.done())
 
 
 def _install_in_asgiref(loops: RunningLoops) -> None:
@@ -200,4 +212,4 @@ def _install_in_asgiref(loops: RunningLoops) -> None:
         return
     from task_server.worker import asgiref_gevent  # noqa: PLC0415 - imports it
 
-    loops.ended.append(asgiref_gevent.install(sync, loops.tell))
+    loops.ended.append(asgiref_gevent.install(sync, loops.tell, loops.greenlet_of))

@@ -1,6 +1,7 @@
 """Tasks that use asyncio under gevent, beside tasks that do not."""
 
 import signal
+import time
 from collections import Counter
 from collections.abc import Callable
 
@@ -102,6 +103,30 @@ def test_time_limits_cancel_at_the_next_await(app: Celery, begin: Callable[..., 
     assert [f"tidied {number}" for number in range(6)] == sorted(
         line for line in said if line.startswith("tidied")
     )
+
+
+def test_a_coroutine_that_is_deaf_holds_no_place(
+    broker: Broker, app: Celery, begin: Callable[..., Worker]
+) -> None:
+    """
+    One that goes on after it was cancelled, or waits for sync code: the hard limit ends the task.
+    """
+    worker = begin()
+    ways = ("run", "async_to_sync", "sync code")
+    sent = time.monotonic()
+    results = [
+        app.send_task("looping.deaf", (number, how), time_limit=1)
+        for number, how in enumerate(ways)
+    ]
+
+    for result in results:
+        with pytest.raises(TimeLimitExceeded):
+            result.get(timeout=30)
+    assert time.monotonic() - sent < 30
+    eventually(lambda: (beat := worker.heartbeat()) and beat.active == 0)
+    eventually(lambda: broker.unacked() == 0)
+    worker.send(signal.SIGTERM)
+    assert 0 == worker.wait(20)
 
 
 def test_a_stop_waits_for_loops_and_cancels_them_in_the_end(

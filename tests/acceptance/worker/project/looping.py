@@ -1,6 +1,7 @@
 """A project whose tasks use asyncio, alone and beside others."""
 
 import asyncio
+import contextlib
 import os
 import time
 from contextvars import ContextVar
@@ -123,6 +124,25 @@ async def tidy(number: int, seconds: float) -> None:
     finally:
         await asyncio.sleep(0.1)
         note(f"tidied {number}")
+
+
+@app.task
+def deaf(number: int, how: str) -> None:
+    """Go on for ever, whatever comes."""
+
+    async def hold_out() -> None:
+        while True:
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(60)
+
+    async def in_sync_code() -> None:
+        await sync_to_async(time.sleep)(60)
+
+    note(f"start {number} {os.getpid()}")
+    if how == "async_to_sync":
+        async_to_sync(hold_out)()
+    else:
+        asyncio.run(hold_out() if how == "run" else in_sync_code())
 
 
 @app.task
