@@ -56,6 +56,9 @@ class Facts:
         seen: Names of queues in the source and in settings.
 
         shares_results: Whether greenlets share the result backend.
+
+        loops: Event loops that modules keep; `loop_maker` is whose they are,
+            empty for asyncio's own.
     """
 
     values: Mapping[str, Any] = field(default_factory=dict)
@@ -65,6 +68,8 @@ class Facts:
     named: Mapping[str, Sequence[str]] = field(default_factory=dict)
     seen: tuple[Seen, ...] = ()
     shares_results: bool = True
+    loops: tuple[str, ...] = ()
+    loop_maker: str = ""
 
     def chosen(self, name: str, default: Any = None) -> Any:
         """Return what the project itself sets for *name*, else *default*."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 
-from task_server.checks import content, database, delivery, routing, times
+from task_server.checks import content, database, delivery, loops, routing, times
 from task_server.checks.facts import Case
 from task_server.findings import Finding
 
@@ -22,6 +22,7 @@ RULES: tuple[Callable[[Case], Iterator[Finding]], ...] = (
     delivery.stalls,
     delivery.events,
     database.databases,
+    loops.event_loops,
 )
 
 

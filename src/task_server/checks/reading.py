@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from task_server import project, queues
+from task_server.checks import loops
 from task_server.checks.facts import Facts, TaskFacts
 from task_server.defaults import Default
 from task_server.errors import ConfigError
@@ -78,6 +79,7 @@ def read(app: Any, environ: Mapping[str, str], app_name: str | None = None) -> F
     app.loader.import_default_modules()
     app.finalize()
     name = app.main if app_name is None else app_name
+    kept, maker = loops.kept(app.tasks.values())
     return Facts(
         values=values,
         own=own,
@@ -85,6 +87,8 @@ def read(app: Any, environ: Mapping[str, str], app_name: str | None = None) -> F
         named=queues.declared(app),
         seen=queues.seen(name or "", queues.django_settings()),
         shares_results=project.shares_results(app.conf.result_backend),
+        loops=kept,
+        loop_maker=maker,
         tasks=tuple(
             _task(app, task)
             for name, task in sorted(app.tasks.items())
