@@ -141,6 +141,9 @@ def flower_command(config: Config, *, python: str, environ: Mapping[str, str]) -
     if flower.read_only:
         argv.append("--read-only")
     added = project_environ(config, environ)
+    # Flower reads it first, and ends of what a cluster writes there for a service
+    # called flower: tcp://10.0.0.7:5555.
+    added["FLOWER_PORT"] = str(flower.port)
     if flower.basic_auth is not None:
         added["FLOWER_BASIC_AUTH"] = flower.basic_auth
     return Command(tuple(argv), MappingProxyType(added), config.no_new_privileges)

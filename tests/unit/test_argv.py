@@ -152,3 +152,14 @@ def test_flower_shows_its_password_to_nobody() -> None:
         "--read-only",
     ) == chosen.argv
     assert "me:hunter2" == chosen.environ["FLOWER_BASIC_AUTH"]
+
+
+def test_a_service_called_flower_does_not_end_flower() -> None:
+    """
+    Kubernetes writes FLOWER_PORT=tcp://… for such a service, which Flower takes for its own.
+    """
+    environ = {"FLOWER_PORT": "tcp://10.0.0.7:5555"}
+
+    chosen = flower_command(Config(), python="python3", environ=environ)
+
+    assert "5555" == chosen.environ["FLOWER_PORT"]

@@ -155,9 +155,10 @@ SAME = {
     "visibility_timeout": Same(
         "15",
         "[app.conf.visibility_timeout, app.conf.broker_transport_options['visibility_timeout'],"
-        " app.conf.result_backend_transport_options['visibility_timeout']]",
-        [15] * 3,
-        [21600] * 3,
+        " app.conf.result_backend_transport_options['visibility_timeout'],"
+        " app.connection_for_read().transport_options['visibility_timeout']]",
+        [15] * 4,
+        [21600] * 4,
     ),
 }
 

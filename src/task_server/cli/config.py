@@ -29,6 +29,9 @@ from task_server.precedence import NUMBERS, settled
 from task_server.profiles import Profile, profile_of
 from task_server.settings.mask import masked
 
+#: Who gave a number that nobody gave.
+CHOSEN = "chosen by the pool, if the project sets none"
+
 
 @click.group(
     epilog="""
@@ -71,7 +74,7 @@ def show(worker: str | None, app: str | None, path: Path | None, *, as_json: boo
     if worker is None:
         chosen = _chosen(found.config)
         rows = [
-            {"setting": name, "value": chosen[name], "from": "chosen by the pool"}
+            {"setting": name, "value": chosen[name], "from": CHOSEN}
             if value is None and chosen.get(name) is not None
             else {"setting": name, "value": value, "from": found.origins.get(name, "default")}
             for name, value in settings_of(found.config)

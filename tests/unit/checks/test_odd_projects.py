@@ -32,6 +32,8 @@ DOTTED = [(name, key) for name, keys in OPTIONS.items() for key in keys]
 def alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep the shared tasks of docket, which other tests import, out of these apps."""
     monkeypatch.setattr("celery._state._on_app_finalizers", set())
+    # The source of all the tests is none of theirs.
+    monkeypatch.setattr("task_server.queues.source._folders", lambda _: [])
     for name in ("CELERY_BROKER_URL", "CELERY_RESULT_BACKEND", "DJANGO_SETTINGS_MODULE"):
         monkeypatch.delenv(name, raising=False)
 

@@ -41,6 +41,8 @@ def test_an_unknown_worker_is_named_with_those_there_are() -> None:
 
     assert 2 == wrong.exit_code
     assert "there is no worker 'mail'; there are prefork, gevent, all" in wrong.output
+    assert "[workers.mail] in task-server.toml" in " ".join(wrong.output.split())
+    assert "TASK_SERVER_WORKERS_MAIL_QUEUES" in wrong.output
 
 
 @pytest.mark.parametrize("variable", ["TMPDIR", "TASK_SERVER_RUNTIME_DIR"])
