@@ -45,7 +45,9 @@ def main(arguments: list[str]) -> None:
     celeryd_init.connect(lambda **_: watch.stop(), weak=False)
     try:
         worker.main(rest, prog_name="celery worker", obj=context)
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         # Click, too, ends the process by SystemExit.
         if not watch.on or (isinstance(error, SystemExit) and not is_own(name, error)):
             raise

@@ -98,7 +98,8 @@ def _only(folders: list[Path]) -> tuple[str, str, Path] | None:
 
 
 def _none(here: Path, folders: list[Path]) -> ConfigError:
-    looked = " or ".join(f"{folder}{_empty(folder)}" for folder in folders if folder.is_dir())
+    states = {folder: _state(folder) for folder in folders}
+    looked = " or ".join(f"{one}{state}" for one, state in states.items() if state is not None)
     hints = [
         f"; {folder / 'manage.py'} names {module}, which no celery.py is beside"
         for folder in folders
@@ -110,7 +111,7 @@ def _none(here: Path, folders: list[Path]) -> ConfigError:
 
 def settings_of(manage: Path) -> list[str]:
     """Return the settings modules that *manage*, a manage.py, sets; none if it cannot be read."""
-    if not manage.is_file():
+    if not _is_file(manage):
         return []
     try:
         tree = ast.parse(_read(manage))
@@ -165,7 +166,7 @@ def packages(folder: Path) -> Iterator[str]:
     except OSError:
         return
     for child in children:
-        if child.name.isidentifier() and (child / "__init__.py").is_file():
+        if child.name.isidentifier() and _is_file(child / "__init__.py"):
             app = _app_in(child, child.name)
             if app is not None:
                 yield app
@@ -174,9 +175,16 @@ def packages(folder: Path) -> Iterator[str]:
 def _app_in(package: Path, name: str) -> str | None:
     for file, suffix in PLACES:
         path = package / file
-        if path.is_file() and _MAKES_APP.search(_read(path)):
+        if _is_file(path) and _MAKES_APP.search(_read(path)):
             return f"{name}{suffix}"
     return None
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:
+        return False  # one that this user may not look at, a name too long
 
 
 def _read(path: Path) -> str:
@@ -187,11 +195,14 @@ def _read(path: Path) -> str:
         return ""
 
 
-def _empty(folder: Path) -> str:
+def _state(folder: Path) -> str | None:
+    """Return what there is to say of *folder*; None where there is none."""
     try:
         return "" if any(folder.iterdir()) else ", which is empty"
-    except OSError:
-        return ", which cannot be read"
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        return f", which cannot be read ({error.strerror})"
 
 
 def _several(names: list[str], where: str) -> ConfigError:

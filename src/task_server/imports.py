@@ -103,10 +103,11 @@ def failure(name: str, error: BaseException) -> TaskServerError:
     where = f" at {place}" if place else f" in {os.environ.get('DJANGO_SETTINGS_MODULE', name)}"
     text = f"{name} cannot be imported: {_text(error)}{where}"
     if _is_absence(error):
-        return ImportPeerError(f"{text}; start that server, or connect when a task needs it")
-    return ImportFailedError(
-        name, f"{text}; {_cure(error)} ({TRACEBACK_VARIABLE}=1 shows the traceback)"
-    )
+        return ImportPeerError(
+            _shown(f"{text}; start that server, or connect when a task needs it")
+        )
+    cure = f"{_cure(error)} ({TRACEBACK_VARIABLE}=1 shows the traceback)"
+    return ImportFailedError(name, _shown(f"{text}; {cure}"))
 
 
 def is_own(name: str, error: BaseException) -> bool:
@@ -116,13 +117,26 @@ def is_own(name: str, error: BaseException) -> bool:
 
 
 def _text(error: BaseException) -> str:
-    if isinstance(error, SystemExit):
-        return f"it ends the process (sys.exit({error.code!r}))"[:_LONGEST]
-    lines = str(error).strip().splitlines()
-    # The text of a SyntaxError repeats the place.
-    said = error.msg if isinstance(error, SyntaxError) else (lines[0] if lines else "")
     kind = type(error).__name__
-    return f"{kind}: {masked(said)}"[:_LONGEST] if said else kind
+    try:
+        if isinstance(error, SystemExit):
+            return f"it ends the process ({_line(f'sys.exit({error.code!r})')})"
+        # The text of a SyntaxError repeats the place.
+        said = _line(str(error.msg if isinstance(error, SyntaxError) else error))
+    except Exception as second:  # noqa: BLE001 - the project's own code makes the message
+        return f"{kind}, whose message raises {type(second).__name__}"
+    return f"{kind}: {said}" if said else kind
+
+
+def _line(text: str) -> str:
+    """Return the first line of *text*, cut and without passwords."""
+    lines = text[: 10 * _LONGEST].strip().splitlines()
+    return str(masked(lines[0]))[:_LONGEST] if lines else ""
+
+
+def _shown(text: str) -> str:
+    """Return *text* without what a terminal obeys, or cannot show."""
+    return "".join(sign if sign.isprintable() else "?" for sign in text)
 
 
 def _is_absence(error: BaseException) -> bool:
@@ -132,7 +146,7 @@ def _is_absence(error: BaseException) -> bool:
 def _cure(error: BaseException) -> str:
     match error:
         case KeyError() if _is_variable(error):
-            cure = f"set the variable {error.args[0]}"
+            cure = f"set the variable {str(error.args[0])[:_LONGEST]}"
         case ModuleNotFoundError():
             module = (error.name or "it").partition(".")[0]
             cure = f"install {module} beside {sys.executable}, or correct the import"

@@ -186,6 +186,30 @@ def test_a_manage_py_that_cannot_be_read_says_nothing(text: str, here: Path) -> 
     assert "cl" == discover(Config(), here, {}).app
 
 
+@pytest.mark.parametrize(
+    "module", ["x" * 300 + ".settings", "..", "a..b.settings", "/etc/passwd", "a\0b.settings", " "]
+)
+def test_a_name_that_no_file_can_have_is_not_found(module: str, here: Path) -> None:
+    """
+    Whatever the variable holds, the answer is a line.
+    """
+    write(here, "manage.py", text=MANAGE.format(module.replace("\0", "")))
+    with pytest.raises(ConfigError) as caught:
+        discover(Config(), here, {"DJANGO_SETTINGS_MODULE": module})
+
+    assert "no Celery app was found" in str(caught.value)
+
+
+def test_a_folder_that_cannot_be_read_is_said(here: Path) -> None:
+    """
+    Code of another user, in a container; here a name that is too long, which root cannot read.
+    """
+    with pytest.raises(ConfigError) as caught:
+        discover(Config(code=str(here / ("x" * 300))), here, {})
+
+    assert "which cannot be read (File name too long)" in str(caught.value)
+
+
 def test_a_settings_module_of_a_path_leaves_the_folder_alone(here: Path) -> None:
     """
     What is no module's name is not looked for.

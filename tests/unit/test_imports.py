@@ -47,6 +47,47 @@ def test_a_message_of_many_lines_and_a_password_is_one_line_without_it(tmp_path:
     assert ["hunter2" in told, "second line" in told, len(told) < 700] == [False, False, True]
 
 
+class RaisesError(Exception):
+    def __str__(self) -> str:
+        raise ValueError("no message")
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (RaisesError(), "RaisesError, whose message raises ValueError"),
+        (ValueError("\x1b]0;title\x07\x1b[31mred"), "ValueError: ?]0;title??[31mred"),
+        (ValueError("x" * 10**6), "ValueError: xxx"),
+        (KeyError("\ud800"), "KeyError: "),
+        (ValueError(b"\xff", "tuple"), "ValueError: (b"),
+        (SystemExit(), "it ends the process (sys.exit(None))"),
+        (GeneratorExit(), "GeneratorExit"),
+        (SyntaxError("odd", (None, None, None, None)), "SyntaxError: odd"),
+    ],
+    ids=range(8),
+)
+def test_whatever_the_message_is_the_line_is_one_that_a_terminal_can_show(
+    error: BaseException, words: str
+) -> None:
+    """
+    The project's own code makes the message, and may make it badly.
+    """
+    told = str(failure("proj", error))
+
+    assert f"proj cannot be imported: {words}" in told
+    assert [1, True, True] == [len(told.splitlines()), len(told) < 700, told.isprintable()]
+
+
+def test_what_is_no_exception_is_told_and_ctrl_c_is_not() -> None:
+    """
+    A BaseException of the project's is a failed import; KeyboardInterrupt is the user's.
+    """
+    with pytest.raises(TaskServerError), explained("proj", {}):
+        raise GeneratorExit
+    with pytest.raises(KeyboardInterrupt), explained("proj", {}):
+        raise KeyboardInterrupt
+
+
 def test_an_error_without_a_message_or_a_frame_is_still_told() -> None:
     """
     An exception that was raised nowhere names its kind.

@@ -285,13 +285,12 @@ def test_psycopg_3_is_asked_as_well(
             ["memory://b", "memory://a"],
         ),
         ("CELERY_BROKER_URL = ['memory://a', 'memory://b']", ["memory://a;memory://b"]),
-        ("BROKER_URL = 'memory://old'", ["memory://old"]),
     ],
-    ids=["two", "alternates", "old"],
+    ids=["two", "alternates"],
 )
 def test_ways_to_name_a_broker(settings: str, urls: list[str], ask: Callable[..., Answer]) -> None:
     """
-    One to read from and one to write to, a list, a name of Celery 3.
+    One to read from and one to write to, or a list.
     """
     assert urls == [one.url for one in ask(settings).brokers]
 
