@@ -102,8 +102,8 @@ class WorkerConfig:
         "atomic",
     )
     poison_limit: int = setting(
-        "A task is put aside when so many workers, or children, died while they ran it; of one "
-        "that ended too soon to say what it ran, all that it held count once. 0 is never "
+        "A task is put aside when so many workers, or children, died of it; one death among "
+        "several suspects condemns none of them, and more deaths tell them apart. 0 is never "
         "(atomic transport).",
         values.integer(0),
         3,

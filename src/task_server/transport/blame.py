@@ -38,6 +38,9 @@ from typing import Any, Final
 #: Deaths of a message from which on it is set apart.
 APART_FROM: Final = 2
 
+#: Deaths that a message says, the last ones: one that many nodes are killed with does not grow.
+MOST_KEPT: Final = 100
+
 #: Seconds that others wait, at most, while a message with two deaths is set apart.
 PATIENCE: Final = 20.0
 
@@ -124,6 +127,12 @@ def patience(deaths: Sequence[Mapping[str, Any]]) -> float:
     return float(PATIENCE * 2 ** min(10, max(0, len(deaths) - APART_FROM)))
 
 
+def history(value: object, limit: int = 0) -> list[dict[str, Any]]:
+    """Return the deaths that a message says, `MOST_KEPT` or *limit*: anybody can write them."""
+    deaths = value if isinstance(value, list) else []
+    return [death for death in deaths if isinstance(death, dict)][-max(MOST_KEPT, limit) :]
+
+
 def _suspects(death: Mapping[str, Any]) -> int:
     number = death.get("suspects", 0)
-    return number if isinstance(number, int) else 0
+    return number if isinstance(number, int) and number > 0 else 0

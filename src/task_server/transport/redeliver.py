@@ -12,7 +12,7 @@ from kombu.utils.encoding import bytes_to_str
 from kombu.utils.json import dumps, loads
 
 from task_server.transport import again, begun
-from task_server.transport.blame import CERTAIN, is_enough
+from task_server.transport.blame import CERTAIN, history, is_enough
 from task_server.transport.dead import Dead, record_of
 from task_server.transport.entry import TAKEN_FROM, taken
 from task_server.transport.holder import MARK
@@ -125,7 +125,7 @@ def destinations(
         # Kombu's transport gives no sign of life, and is alive for all that.
         if death is not None and channel.poison_limit and MARK in entry and held_by:
             marked = "deaths" in payload
-            deaths = list(payload.get("deaths", ()))
+            deaths = history(payload.get("deaths"), channel.poison_limit)
             found = CERTAIN if death == CHILD_DIED else inquest.blame(tag, held_by, marked=marked)
             if found is not None:
                 for field in ("run", "lease"):

@@ -131,5 +131,4 @@ def _is_suspect(request: Any) -> bool:
 def deaths_of(request: Any) -> list[Any]:
     """Return the deaths in the history of the message of *request*."""
     raw = request.message._raw or {}  # noqa: SLF001 - Kombu's message
-    deaths = raw.get("deaths", ())
-    return deaths if isinstance(deaths, list) else []
+    return blame.history(raw["deaths"]) if "deaths" in raw else []

@@ -346,3 +346,19 @@ def test_what_an_unread_reply_has_moved_comes_back(worker, publish, server) -> N
     assert [0, 1, 2] == sorted(consumer.bodies)
     consumer.idle()
     assert 0 == server.client().hlen("unacked")
+
+
+@pytest.mark.parametrize("forged", [7, "deaths", {"a": 1}, [7, None, ["x"]], [{}] * 300])
+def test_forged_deaths_keep_no_message_back(telling, publish, server, forged) -> None:
+    """
+    Anybody can write them: a dead worker's message is delivered again, with a history of ours.
+    """
+    publish("fine")
+    (text,) = server.client().lrange("q", 0, -1)
+    server.client().lset("q", 0, json.dumps(json.loads(text) | {"deaths": forged}))
+    first = let_tell(telling, "first", ["fine"], poison_limit=3)
+    first.channel.qos.telling.begin(tag_of(first, "fine"))
+    last = let_tell(telling, "last", ["fine"], poison_limit=3)
+
+    assert [1] == [death["suspects"] for death in last.messages[0]._raw["deaths"][-1:]]
+    assert 101 >= len(last.messages[0]._raw["deaths"])

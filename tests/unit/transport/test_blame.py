@@ -258,3 +258,17 @@ def test_kills_from_outside_condemn_nothing_that_ran_beside_others(seed: int) ->
     trial.run(outside_kills=5)
 
     assert expected(trial) == outcome(trial)
+
+
+@pytest.mark.parametrize(
+    "forged", [None, 7, "deaths", {"a": 1}, [7, None, ["x"], {"suspects": -3}, {"certain": []}]]
+)
+def test_what_anybody_can_write_is_no_death_of_ours(forged: object) -> None:
+    """
+    A message may say what it likes; it condemns nothing, and ends nothing.
+    """
+    deaths = rules.history(forged)
+
+    assert all(isinstance(death, dict) for death in deaths)
+    assert (False, None) == (is_enough(deaths, 3), most_beside(deaths))
+    assert 100 == len(rules.history([{}] * 5000))
