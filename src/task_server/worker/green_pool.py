@@ -36,6 +36,7 @@ from gevent import socket as green_socket
 from gevent.event import AsyncResult
 
 from task_server.worker.green_gate import Gate, NoPlaceError, Trouble
+from task_server.worker.green_idle import IdleThreads
 
 logger = logging.getLogger(__name__)
 
@@ -81,6 +82,8 @@ class Lease:
     lent: "weakref.ref[Any] | None" = None
     #: Django's wrapper around it, from its signal `connection_created`.
     wrapper: "weakref.ref[Any] | None" = None
+    #: Whether it is looked at just now: see `green_idle`.
+    is_asked: bool = False
     #: What the driver's `connect`, or what has wrapped it, returned; until it is handed out.
     outer: Any = None
     #: What the driver keeps to make the same again.
@@ -138,6 +141,8 @@ class Pool:
         self._thread = _thread_ident()
         #: What each greenlet has, by its id, as long as it has something.
         self._lent: dict[int, set[Lease]] = {}
+        self._idle_threads = IdleThreads(self._lent, gate.greenlet)
+        gate.on_jam = self._idle_threads.look
         self._sweeping = False
         # Gevent's own poll would switch to another greenlet.
         self._poll = monkey.get_original("select", "poll")
@@ -163,6 +168,9 @@ class Pool:
         current = gevent.getcurrent()
         greenlet = working_for.get() or helped.get(current, current)
         if _thread_ident() == self._thread:
+            kept = self._idle_threads.kept(id(greenlet), key_of(params, self._driver.flavour()))
+            if kept is not None:
+                return kept
             lease = self._lease(params, greenlet)
             self._watch_over(lease, greenlet)
         else:
@@ -261,7 +269,7 @@ class Pool:
             wrapper = None if lease.wrapper is None else lease.wrapper()
             if wrapper is not None and wrapper.allow_thread_sharing:
                 continue  # another thread may use it: it is collected with its last user
-            if connection is not None:
+            if connection is not None and not lease.is_asked:
                 connection.close()
 
     def lost(self, lease: Lease) -> None:

@@ -8,6 +8,7 @@ With a callback psycopg2 itself can neither COPY nor use large objects: see
 
 import os
 import select
+import socket
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from types import FunctionType
@@ -168,14 +169,14 @@ class PooledConnection(extensions.connection):
             return Copy(self, wait_for_socket).run(sql, file, size)
         except psycopg2.OperationalError:
             if self.get_transaction_status() == extensions.TRANSACTION_STATUS_UNKNOWN:
-                self._destroy()
+                super().close()
             raise
         except psycopg2.Error:
             raise
         except BaseException:
             # In the middle of an answer, as in `wait`.
             cancel(self)
-            self._destroy()
+            super().close()
             raise
 
     def _run(self, sql: str) -> None:
@@ -208,7 +209,23 @@ class PooledConnection(extensions.connection):
         return (self.get_parameter_status("DateStyle") or "").startswith("ISO")
 
     def _destroy(self) -> None:
+        if self._is_active():
+            # Another greenlet waits in it, with a lock of psycopg2's that a
+            # close would wait for, in C.
+            cancel(self)
+            with gevent.Timeout(CANCEL_SECONDS, False):
+                while self._is_active():
+                    gevent.sleep(0.01)
+        if self._is_active():
+            with suppress(OSError), socket.socket(fileno=os.dup(self.fileno())) as ours:
+                ours.shutdown(socket.SHUT_RDWR)
+            return
         super().close()
+
+    def _is_active(self) -> bool:
+        if super().closed:
+            return False
+        return self.get_transaction_status() == extensions.TRANSACTION_STATUS_ACTIVE
 
 
 class CopyCursor:

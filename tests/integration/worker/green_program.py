@@ -374,6 +374,63 @@ def proxied(pool: Any) -> None:
     say(failed=lost, used=pool._gate.used, connects=seen.count("connect"), cursors="cursor" in seen)
 
 
+def executor(pool: Any) -> None:
+    """Threads that go on living after they have queried; some have a state to keep."""
+    from concurrent.futures import ThreadPoolExecutor
+    from threading import Barrier
+
+    from django.db import connection
+
+    idle = OPTIONS["connections"]
+    crew, all_at_once = ThreadPoolExecutor(idle), Barrier(idle)
+
+    def first(number: int) -> None:
+        query("SELECT pg_sleep(0.05)")
+        if number == 0:
+            do("CREATE TEMPORARY TABLE mine AS SELECT 5 AS five")
+        all_at_once.wait(20)
+
+    for future in [crew.submit(first, number) for number in range(idle)]:
+        future.result(20)
+    lost = failures([gevent.spawn(task, ("SELECT 1", "default")) for _ in range(12)])
+    found: list[Any] = []
+
+    def second() -> None:
+        has_none = connection.connection is None
+        found.append((query("SELECT to_regclass('pg_temp.mine')::text"), has_none))
+        all_at_once.wait(20)
+
+    for future in [crew.submit(second) for _ in range(idle)]:
+        future.result(20)
+    crew.shutdown()
+    settle(pool)
+    say(failed=lost, found=sorted(found, key=str), used=pool._gate.used)
+
+
+def closed_meanwhile(pool: Any) -> None:
+    """A connection that two greenlets share is closed by one while the other is in a query."""
+    from django.db import connection
+
+    def share() -> None:
+        connection.inc_thread_sharing()
+        connection.ensure_connection()
+        mine = connection.connection
+
+        def ask() -> None:
+            with mine.cursor() as cursor:
+                cursor.execute("SELECT pg_sleep(600) /*victim*/")
+
+        asking.append(gevent.spawn(ask))
+        until_running("victim", 1)
+        close()
+
+    asking: list[gevent.Greenlet] = []
+    gevent.spawn(share).get()
+    lost = failures(asking)
+    settle(pool)
+    say(failed=len(lost), used=pool._gate.used, answer=run(("SELECT 7", "default")))
+
+
 def all_held(pool: Any) -> None:
     """A task waits for a connection that nobody gives back."""
     holder = gevent.spawn(task, ("SELECT pg_sleep(600) /*holder*/", "default"))

@@ -209,6 +209,27 @@ def test_a_thread_that_ends_gives_its_connection_back(launch: Launcher) -> None:
     assert {"failed": [], "used": 0, "answer": [7]} == found
 
 
+def test_a_thread_that_does_not_use_its_connection_lends_it(launch: Launcher) -> None:
+    """
+    All connections are with threads of an executor: tasks get them, but for one with a state.
+    """
+    found = launch("executor", connections=3).hear()
+
+    assert 1 == sum(table == "mine" for table, _ in found["found"])
+    assert [True, True] == [has_none for table, has_none in found["found"] if table is None]
+    assert [] == found["failed"]
+    assert 0 == found["used"]
+
+
+def test_a_connection_closed_in_the_middle_of_a_query_stops_nobody_else(launch: Launcher) -> None:
+    """
+    The query fails, and its place is free again.
+    """
+    found = launch("closed_meanwhile", connections=3).hear()
+
+    assert {"failed": 1, "used": 0, "answer": [7]} == found
+
+
 def test_a_thread_of_the_system_stays_within_the_bound(launch: Launcher, server: Server) -> None:
     """
     Threads of gevent's pool get connections in their turn and give them back.
