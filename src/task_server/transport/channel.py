@@ -92,6 +92,7 @@ class Channel(redis.Channel):  # type: ignore[misc]
         self.problems = Problems()
         self.fetcher = Fetcher(self)
         self._bare: Any = None
+        self._leased = False
         self.late = Late()
         super().__init__(*args, **kwargs)
         client = self.connection.client
@@ -251,12 +252,13 @@ class Channel(redis.Channel):  # type: ignore[misc]
         Raises:
             One of the connection's errors.
         """
-        if not self.lease_length:
-            return True
         lease = self.late.lease
+        if not self.lease_seconds or (self._leased and lease.is_settled):
+            return True
         if self.closed or self.cycle_of_connection() is None:
             return lease.is_sure
         lease.join(self)
+        self._leased = True
         try:
             lease.make_sure(self.bare_client())
         except self.ResponseError as error:

@@ -82,8 +82,9 @@ class Held(deque[Message]):
         """
         channel = self._channel
         lease, seconds = channel.late.lease, channel.lease_length
-        for known in (lease.lost, lease.told):
-            known.difference_update(message.tag for message in self)
+        if lease.lost:
+            for known in (lease.lost, lease.told):
+                known.difference_update(message.tag for message in self)
         if seconds and clock() - since > seconds / 2:
             tags = [message.tag for message in self]
             self.drop(set(lease.lost_of(channel.bare_client(), tags)))

@@ -14,6 +14,8 @@ import sys
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from math import inf
+from time import clock_gettime
 from typing import TYPE_CHECKING, Any, Final
 
 from redis import Redis
@@ -39,7 +41,7 @@ CLOCK: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 def clock() -> float:
     """Return the seconds of a clock that nobody sets, and that no pause stops."""
-    return time.clock_gettime(CLOCK)
+    return clock_gettime(CLOCK)
 
 
 class Lease:
@@ -49,7 +51,7 @@ class Lease:
     Attributes:
         seconds: How long it is; 0 is for ever, and nothing here does anything.
 
-        renewed: The `clock` of the last renewal that has arrived.
+        sure_until: The `clock` until which all that is held is certainly held.
 
         lost: Delivery tags of messages that were held here and that others
             have now.
@@ -63,6 +65,7 @@ class Lease:
 
     def __init__(self) -> None:
         self.seconds = 0.0
+        self.sure_until = inf
         self.renewed = clock()
         self.lost: set[str] = set()
         self.told: set[str] = set()
@@ -78,7 +81,7 @@ class Lease:
 
     def join(self, channel: "Channel") -> None:
         """Renew for *channel* as well, which is about to fetch, by a connection like its own."""
-        if not channel.lease_length or channel in self._channels:
+        if channel in self._channels or not channel.lease_length:
             return
         self.seconds, self._interval = channel.lease_length, channel.hold_interval
         self._keys = channel.unacked_keys()
@@ -97,6 +100,7 @@ class Lease:
                 self._process, self.renewed = os.getpid(), clock()
                 _start_thread(self._run)
             self._channels.add(channel)
+        self.renewed = self.renewed
 
     def channels(self) -> "tuple[Channel, ...]":
         """Return those that hold something here."""
@@ -107,10 +111,25 @@ class Lease:
         self._channels.discard(channel)
 
     @property
+    def renewed(self) -> float:
+        """The `clock` of the last renewal that has arrived."""
+        return self._renewed
+
+    @renewed.setter
+    def renewed(self, moment: float) -> None:
+        self._renewed = moment
+        # What follows from it takes a moment.
+        self.sure_until = moment + self.seconds * 0.9 if self.seconds else inf
+
+    @property
     def is_sure(self) -> bool:
         """Whether all that is held here, and not known as lost, is certainly still held."""
-        # What follows from the answer takes a moment.
-        return not self.seconds or clock() - self.renewed < self.seconds - min(1, self.seconds / 10)
+        return clock_gettime(CLOCK) < self.sure_until
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether that is sure and nothing is known as lost; asked for each task."""
+        return clock_gettime(CLOCK) < self.sure_until and not self.lost
 
     def make_sure(self, client: Any) -> None:
         """
@@ -171,6 +190,12 @@ class Lease:
                 tags.update(qos.owed_acks)
             tags.update(message.tag for message in copied(channel.fetcher.held))
         return list(tags - self.lost)
+
+    def forget(self, tag: str) -> None:
+        """Take note that the task of a message that is lost has ended."""
+        if self.lost:
+            self.lost.discard(tag)
+            self.told.discard(tag)
 
     # The thread
 

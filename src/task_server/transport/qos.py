@@ -130,6 +130,7 @@ class QoS(redis.QoS):  # type: ignore[misc]
                 self._owe(delivery_tag, error)
         virtual.QoS.ack(self, delivery_tag)
         self.lost.discard(delivery_tag)
+        channel.late.lease.forget(delivery_tag)
         self.telling.end(delivery_tag)
         self._tell_the_loop()
 
@@ -140,6 +141,7 @@ class QoS(redis.QoS):  # type: ignore[misc]
         try:
             if requeue and self._is_lost(delivery_tag):
                 virtual.QoS.ack(self, delivery_tag)
+                self.channel.late.lease.forget(delivery_tag)
             elif requeue and lost:
                 redeliver(self.channel, [delivery_tag], leftmost=True, death=CHILD_DIED)
                 virtual.QoS.ack(self, delivery_tag)
@@ -328,7 +330,7 @@ class QoS(redis.QoS):  # type: ignore[misc]
         """
         channel = self.channel
         lease = channel.late.lease
-        if not lease.seconds:
+        if lease.is_settled:
             return True
         if not channel.closed and channel.connection is not None and channel.connection.client:
             try:

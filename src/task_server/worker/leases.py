@@ -56,18 +56,19 @@ class Leases:
     def guard(self, controller: Any) -> None:
         """Let the pool of *controller* begin no task whose message is another's."""
         self._controller = controller
-        apply_async = controller.pool.apply_async
+        apply_async, is_green = controller.pool.apply_async, controller.pool.is_green
 
         def apply(*args: Any, accept_callback: Any = None, **kwargs: Any) -> Any:
             request: Any = getattr(accept_callback, "__self__", None)
             if not hasattr(request, "message"):
                 return apply_async(*args, accept_callback=accept_callback, **kwargs)
-            if not self._may_begin(request):
+            if is_green:
+                # It may wait there for a place, and asks when it has one.
+                accept_callback = self._asking(request, accept_callback)
+            elif not self._may_begin(request):
                 self._forget(request)
                 # As Celery does with a task that was revoked: its place is free.
                 raise TaskRevokedError(request.id)
-            if controller.pool.is_green:
-                accept_callback = self._asking_again(request, accept_callback)
             return apply_async(*args, accept_callback=accept_callback, **kwargs)
 
         controller.pool.apply_async = apply
@@ -95,8 +96,8 @@ class Leases:
         except (RedisError, OSError):
             return False
 
-    def _asking_again(self, request: Any, accept: Any) -> Callable[..., None]:
-        """Return *accept* for a greenlet that may be spawned long before its turn comes."""
+    def _asking(self, request: Any, accept: Any) -> Callable[..., None]:
+        """Return *accept* for a greenlet, which asks before it begins."""
 
         def accepted(*args: Any) -> None:
             if not self._may_begin(request):
