@@ -13,7 +13,7 @@ from redis import Redis, exceptions
 
 from task_server.checks.deadline import within
 from task_server.checks.facts import Case, listed
-from task_server.checks.routing import cure
+from task_server.checks.routing import cure, missing
 from task_server.findings import Finding
 from task_server.transport import dead, unreadable
 
@@ -187,7 +187,7 @@ def _bindings(case: Case, content: Content) -> Iterator[Finding]:
             "warning",
             "queues in Redis",
             f"messages wait, and no worker here takes from {listed(named)}",
-            f"if the project's tasks are in there, {cure(case, list(full))}",
+            f"if the project's tasks are in there, {cure(case, [*missing(case), *full])}",
         )
     empty = [queue for queue in left if queue not in full]
     if empty:

@@ -32,18 +32,28 @@ def queues(case: Case) -> Iterator[Finding]:
             "queues of calls",
             f"seen in the source, and no worker takes from {_it(called)}, so such tasks wait for "
             f"ever: {listed(list(called.values()))}",
-            cure(case, list(called)),
+            cure(case, missing(case)),
         )
     rest = [one for one in more if not one.certain]
     if rest:
         maybe = [f"{one.queue} ({one.where})" for one in rest]
+        all_of_them = [*missing(case), *(one.queue for one in rest)]
         yield Finding(
             "warning",
             "names of queues",
             f"seen in the source or in settings, and no worker takes from {_it(maybe)}: "
             f"{listed(maybe)}",
-            f"if tasks are sent there, {cure(case, [one.queue for one in rest])}",
+            f"if tasks are sent there, {cure(case, all_of_them)}",
         )
+
+
+def missing(case: Case) -> list[str]:
+    """Return the queues that surely are some and that no worker takes from."""
+    facts = case.facts
+    if facts is None:
+        return []
+    found = [*facts.named, *(one.queue for one in facts.seen if one.certain)]
+    return [queue for queue in dict.fromkeys(found) if not _taken(case, queue)]
 
 
 def _waiting(case: Case, left: Mapping[str, Sequence[str]]) -> Finding:

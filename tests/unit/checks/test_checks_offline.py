@@ -414,6 +414,8 @@ def test_queues_that_only_the_source_names_are_candidates() -> None:
     assert "batch1 (cl/views.py:31), batch2 (cl/tasks.py:7); write" in found["queues of calls"].text
     assert '["celery", "batch1", "batch2"]' in found["queues of calls"].repair
     assert "etl (the setting ETL_QUEUE); if tasks are sent there" in found["names of queues"].text
+    # Whoever pastes the last of the lines has all of them.
+    assert '["celery", "batch1", "batch2", "etl"]' in found["names of queues"].repair
 
 
 def test_the_word_for_all_takes_the_queues_of_calls_and_not_what_may_be_one() -> None:
