@@ -178,20 +178,25 @@ class Project:
 
     def _peer(self, name: str, url: str) -> Peer:
         written = f"{self.app.namespace}_{name}".upper() if self.app.namespace else name
-        return Peer(_shown(url), written, self._variable(url))
+        return Peer(_shown(url), written, self._variable(name, url))
 
-    def _variable(self, url: str) -> str:
+    def _variable(self, setting: str, url: str) -> str:
         """Return the variable of ours that *url* is taken from; empty if it is none."""
-        if self.question["redis"] not in url:
-            return ""
+        if not self._is_ours(url):
+            # A Redis that was given to us, by a variable that only Celery's own stand for.
+            name = RESULTS if setting == "result_backend" else BROKER
+            return name if name in self.ours and url == self.question["given"] else ""
         # The three lead to different databases while we ask.
         for name, number in self.question["numbers"].items():
             if f"virtual_host={number}" in url:
                 return str(name)
         return "REDIS_URL"
 
+    def _is_ours(self, url: str) -> bool:
+        return self.question["redis"] in url
+
     def _try_broker(self, url: str, peer: Peer) -> Iterator[Trouble]:
-        if peer.variable and peer.setting != "REDIS_URL":
+        if self._is_ours(url):
             return
         try:
             within(3 * ANSWER_SECONDS, lambda: self._connect(url))
@@ -217,7 +222,7 @@ class Project:
                 channel.close()
 
     def _try_results(self, url: str, peer: Peer) -> Iterator[Trouble]:
-        if peer.variable or not _is_redis(url):
+        if self._is_ours(url) or not _is_redis(url):
             return
         for name in ("redis_socket_connect_timeout", "redis_socket_timeout"):
             self.app.conf[name] = ANSWER_SECONDS

@@ -111,8 +111,9 @@ class Asking:
         for name, number in NUMBERS.items():
             variables[name] = f"redis+socket://{path}?virtual_host={number}"
         if "REDIS_URL" in self._environ:
-            # Another Redis is meant; only Celery's own variables may still be ours.
-            variables = {}
+            # Another Redis is meant, and Celery's own variables stand for it.
+            given = self._environ["REDIS_URL"]
+            variables = dict.fromkeys(("CELERY_BROKER_URL", "CELERY_RESULT_BACKEND"), given)
         variables[MEDIA_VARIABLE] = str(self._state.folder("media"))
         if not any(name in self._environ for name in POSTGRES_GIVEN):
             data = postgres.variables(self._state, self._database)
@@ -126,6 +127,7 @@ class Asking:
             "ours": list(ours),
             "known": [*REDIS_VARIABLES, *POSTGRES_VARIABLES],
             "redis": redis.address(self._state),
+            "given": self._environ.get("REDIS_URL", ""),
             "numbers": NUMBERS,
             "sockets": str(self._state.socket_folder()),
             "asked": ASKED_DATABASE,

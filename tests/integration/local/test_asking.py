@@ -309,6 +309,26 @@ def test_a_redis_url_that_is_given_is_the_broker_that_nobody_names(
     assert ("CELERY_BROKER_URL",) == needs_of(answer).variables
 
 
+def test_a_redis_url_that_is_given_is_what_celerys_own_variables_stand_for(
+    ask: Callable[..., Answer], redis_server: local.Server, closed: int
+) -> None:
+    """
+    Settings that want CELERY_BROKER_URL get the Redis that REDIS_URL names; it is tried, too.
+    """
+    settings = (
+        "CELERY_BROKER_URL = os.environ['CELERY_BROKER_URL']\n"
+        "CELERY_RESULT_BACKEND = os.environ['CELERY_RESULT_BACKEND']\n"
+    )
+
+    answer = ask(settings, REDIS_URL=redis_server.url)
+
+    both = ("CELERY_BROKER_URL", "CELERY_RESULT_BACKEND")
+    assert [redis_server.url] == [one.url for one in answer.brokers]
+    assert both == needs_of(answer).variables
+    with pytest.raises(PeerError, match="2 servers"):
+        ask(settings, REDIS_URL=f"redis://127.0.0.1:{closed}/0")
+
+
 def test_celerys_own_variable_wins_over_the_settings(
     ask: Callable[..., Answer], closed: int
 ) -> None:
