@@ -62,6 +62,27 @@ def test_tasks_held_back_by_their_rate_are_no_standstill(
     assert (59, 0) == (broker.queued(), broker.unacked())
 
 
+@pytest.mark.parametrize("pool", POOLS)
+def test_a_worker_that_fetches_nothing_ahead_takes_what_it_can_run(
+    pool: str, broker: Broker, app: Celery, start: Callable[..., Worker]
+) -> None:
+    """
+    With worker_disable_prefetch two run, the rest waits in the queue, and all run in the end.
+    """
+    worker = start(pool, app="batching", environ={"NO_PREFETCH": "1"})
+    worker.hear("READY=1")
+    for number in range(8):
+        app.send_task("batching.plain", (number, 1.0))
+    eventually(lambda: len(worker.starts()) == 2)
+    verdict = worker.verdict(backlog=0)
+
+    eventually(lambda: len(worker.ends()) == 8, 60)
+
+    assert verdict.alive, verdict
+    assert dict.fromkeys(range(8), 1) == worker.starts()
+    eventually(lambda: (broker.queued(), broker.unacked()) == (0, 0))
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("pool", POOLS)
 def test_a_batch_runs_and_is_acknowledged_once(

@@ -10,6 +10,7 @@ from proj import note
 
 app = Celery("batching")
 app.conf.task_ignore_result = True
+app.conf.worker_disable_prefetch = bool(os.environ.get("NO_PREFETCH"))
 
 
 def run_batch(task: Task, ids: list[str], numbers: list[int]) -> None:
@@ -110,6 +111,14 @@ def published(requests: list) -> None:
 @app.task(base=Published, flush_every=100, flush_interval=3600)
 def patient(requests: list) -> None:
     """A batch that is hardly ever full."""
+
+
+@app.task
+def plain(number: int, seconds: float) -> None:
+    """Take *seconds*."""
+    note(f"start {number} {os.getpid()}")
+    time.sleep(seconds)
+    note(f"done {number} {os.getpid()}")
 
 
 @app.task(rate_limit="6/h")
