@@ -19,6 +19,7 @@ import logging
 import sys
 from asyncio import base_events, events
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -131,14 +132,17 @@ if sys.version_info >= (3, 14):
     from _asyncio import _swap_current_task
 
     def _put_away_task(tasks: dict[Any, Any], origin: Any, loop: Any) -> None:
-        task = _swap_current_task(loop, None)
-        if task is not None:
-            tasks[origin] = task
+        # It raises where asyncio's note is not ours, such as with a loop within a loop.
+        with suppress(RuntimeError):
+            task = _swap_current_task(loop, None)
+            if task is not None:
+                tasks[origin] = task
 
     def _bring_back_task(tasks: dict[Any, Any], target: Any, loop: Any) -> None:
         task = tasks.pop(target, None)
         if task is not None:
-            _swap_current_task(loop, task)
+            with suppress(RuntimeError):
+                _swap_current_task(loop, task)
 
 else:
 
