@@ -106,7 +106,7 @@ end
 if limit == 0 then
   return {'', problems, moved}
 end
-if redis.call('EXISTS', unpack(KEYS, 3)) == 0 then
+if #ARGV == 11 and redis.call('EXISTS', unpack(KEYS, 3)) == 0 then
   -- One look for all lists, and nothing more of this: idle workers look often.
   return idle()
 end
@@ -206,10 +206,19 @@ for first = 0, lists - queues, queues do
   end
 end
 
--- Register. Two messages may have the same tag, for a producer wrote it: the
--- second gets one of its own, else one acknowledgement would forget both. So
--- does one with a tag that is not ASCII: it may be no text to the worker.
-if #chosen > 0 then
+local function forget(those)
+  local tags = {}
+  for number, one in ipairs(those) do
+    tags[number] = one.tag
+  end
+  redis.pcall('ZREM', times, unpack(tags))
+  return redis.pcall('HDEL', unacked, unpack(tags))
+end
+
+-- Two messages may have the same tag, for a producer wrote it: the second gets
+-- one of its own, else one acknowledgement would forget both. So does one with a
+-- tag that is not ASCII: it may be no text to the worker.
+local function name_them()
   local tags, known = {}, {}
   for number, one in ipairs(chosen) do
     tags[number] = one.tag or ''
@@ -226,13 +235,21 @@ if #chosen > 0 then
   end
 end
 
-local function forget(those)
-  local tags = {}
-  for number, one in ipairs(those) do
-    tags[number] = one.tag
+-- Returns whether there is but one message, and it is registered: of a busy
+-- worker with few places that is most calls, and these are fewer commands.
+local function register_one()
+  local one = chosen[1]
+  if #chosen > 1 or one.reason or not one.tag:find('^[\1-\127]+$') then
+    return false
   end
-  redis.pcall('ZREM', times, unpack(tags))
-  return redis.pcall('HDEL', unacked, unpack(tags))
+  if redis.pcall('HSETNX', unacked, one.tag, one.entry) ~= 1 then
+    return false
+  end
+  if failed(redis.pcall('ZADD', times, taken, one.tag)) then
+    forget(chosen)
+    return false
+  end
+  return true
 end
 
 local function register()
@@ -281,10 +298,14 @@ local function put_aside(one, key)
 end
 
 if #chosen > 0 then
-  local answer = register()
-  if failed(answer) then
-    forget(chosen)
-    return answer
+  local answer
+  if not register_one() then
+    name_them()
+    answer = register()
+    if failed(answer) then
+      forget(chosen)
+      return answer
+    end
   end
   local staying, stays = {}, {}
   for list, count in pairs(counts) do

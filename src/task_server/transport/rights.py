@@ -46,6 +46,7 @@ RIGHTS: Final = (
     Right("EXISTS", (QUEUE,)),
     Right("LINDEX", (QUEUE, "-1")),
     Right("HSET", (UNACKED, "probe", "")),
+    Right("HSETNX", (UNACKED, "probe", ""), "HSET takes its place"),
     Right("ZADD", (TIMES, "0", "probe")),
     Right("LTRIM", (QUEUE, "0", "-1"), "RPOP takes its place"),
     Right("RPOP", (QUEUE, "0"), "LTRIM takes its place"),
