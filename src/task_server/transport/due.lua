@@ -32,7 +32,8 @@ if not since or not last or last > now or now - last > tonumber(ARGV[2]) then
   since = now
 end
 redis.call('HSET', looks, 'since', string.format('%.6f', since), 'last', string.format('%.6f', now))
-redis.call('EXPIRE', looks, 86400)
+-- It does no harm where it stays.
+redis.pcall('EXPIRE', looks, 86400)
 local left = since + tonumber(ARGV[3]) - now
 local left_of_lease = shortest and since + tonumber(ARGV[7]) - now or left
 if left > 0 and left_of_lease > 0 then

@@ -363,13 +363,12 @@ class QoS(redis.QoS):  # type: ignore[misc]
         if (self._vrestore_count - 1) % (interval or 1):
             return
         channel = self.channel
-        client = channel.bare_client()
         unacked, times = channel.unacked_keys()
         keys = [times, channel.looks_key, unacked]
         lease = (channel.lease_length or "", min(grace, channel.lease_grace))
         while True:
             limits = (channel.restore_gap, grace, start, num or BATCH, *lease)
-            left, latest, seen, *due = DUE.run(client, keys, [self.visibility_timeout, *limits])
+            left, latest, seen, *due = self._due(keys, [self.visibility_timeout, *limits])
             until = _times(due)
             count = redeliver(
                 channel,
@@ -384,6 +383,19 @@ class QoS(redis.QoS):  # type: ignore[misc]
             # Those that are not due, or cannot be delivered, stay, and must not
             # hide the others.
             start += int(seen) - count
+
+    def _due(self, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
+        """Return what is due; the looks are kept elsewhere where something else has their key."""
+        client, channel = self.channel.bare_client(), self.channel
+        try:
+            return DUE.run(client, keys, arguments)
+        except channel.ResponseError as error:
+            looks = channel.looks_key
+            if "WRONGTYPE" not in str(error) or client.type(looks) in (b"hash", b"none"):
+                raise
+            channel.problems.optional(looks, str(error))
+            others = [f"{looks}.again" if key == looks else key for key in keys]
+            return DUE.run(client, others, arguments)
 
     def restore_runs(self, runs: Collection[str]) -> None:
         """Deliver again what the processes *runs* had, which are known to be dead."""

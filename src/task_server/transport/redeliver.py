@@ -11,7 +11,7 @@ from typing import Any, Final
 from kombu.utils.encoding import bytes_to_str
 from kombu.utils.json import dumps, loads
 
-from task_server.transport import again, begun
+from task_server.transport import again, begun, unreadable
 from task_server.transport.blame import CERTAIN, history, is_enough
 from task_server.transport.dead import Dead, record_of
 from task_server.transport.entry import TAKEN_FROM, taken
@@ -19,6 +19,9 @@ from task_server.transport.holder import MARK
 from task_server.transport.script import RESTORE
 
 logger: Final = logging.getLogger(__name__)
+
+#: What becomes of a message that cannot be delivered: it is put aside as unreadable.
+NOWHERE: Final = "nowhere"
 
 #: Why a message is delivered again, in its history.
 NO_SIGN_OF_LIFE: Final = "no sign of life"
@@ -62,6 +65,7 @@ def redeliver(
         "LPUSH" if leftmost else "RPUSH",
         "" if latest is None else repr(latest),
     ]
+    nowhere: list[tuple[str, str]] = []
     for tag, entry in zip(tags, client.hmget(keys[0], tags), strict=True):
         if entry is None:
             arguments.extend((tag, "", "forget", "", ""))
@@ -73,13 +77,25 @@ def redeliver(
             continue
         there = (until or {}).get(tag)
         for step in destinations(channel, tag, entry, death, inquest, until=there):
-            arguments.extend((tag, sha, *step))
+            if step[0] == NOWHERE:
+                nowhere.append((tag, step[2]))
+            else:
+                arguments.extend((tag, sha, *step))
+    # Of any other death somebody else may have them by now.
+    if latest is None or death == NO_SIGN_OF_LIFE:
+        _put_aside(channel, nowhere)
     count, problems, dead = RESTORE.run(client, keys, arguments)
     if problems:
         channel.problems.of_restore(problems)
     if dead:
         _report(channel, client.hmget(channel.dead_key, dead))
     return int(count) + len(dead)
+
+
+def _put_aside(channel: Any, messages: Iterable[tuple[str, str]]) -> None:
+    """Put *messages*, each a tag and the reason, to the unreadable ones."""
+    for tag, reason in messages:
+        unreadable.put_aside(channel, [tag], reason)
 
 
 def _report(channel: Any, records: Iterable[bytes | None]) -> None:
@@ -108,8 +124,8 @@ def destinations(
     """
     Return what becomes of the message: 'push' or 'dead', the list, the text.
 
-    Nothing of a message that cannot be delivered: it stays where it is.
-    Kombu drops it.
+    Of a message that cannot be delivered NOWHERE, '' and the reason, which
+    Kombu drops; and nothing if there is no queue for it: it stays where it is.
     """
     try:
         payload, exchange, routing_key = loads(bytes_to_str(entry))
@@ -142,9 +158,8 @@ def destinations(
         text = dumps(payload)
     except (*channel.connection_errors, channel.ResponseError):
         raise
-    except Exception:
-        logger.exception("the unacked message %s cannot be delivered again, and is kept", tag)
-        return []
+    except Exception as error:  # noqa: BLE001 - one message stops no other
+        return [(NOWHERE, "", f"it cannot be delivered again: {type(error).__name__}: {error}")]
     if not lists:
         logger.error(
             "no queue is bound to exchange %r, routing key %r, for the unacked message %s; "
@@ -156,8 +171,7 @@ def destinations(
 
 def _mark_redelivered(payload: dict[str, Any]) -> None:
     """Mark a message as delivered before, where Kombu does; it needs no such field."""
-    try:
-        payload["headers"]["redelivered"] = True
-        payload["properties"]["delivery_info"]["redelivered"] = True
-    except KeyError:
-        pass
+    for field in (payload.get("headers"), payload["properties"].get("delivery_info")):
+        # PHP writes an empty object as a list.
+        if isinstance(field, dict):
+            field["redelivered"] = True

@@ -44,7 +44,7 @@ def put_aside(channel: Any, tag: str, called: tuple[str, str]) -> bool:
         lists, text = [message.list], bytes_to_str(message.text)
     else:
         steps = destinations(channel, tag, entry, None, Inquest(client, keys[0]))
-        lists, text = [name for _, name, _ in steps], steps[0][2] if steps else ""
+        lists, text = [name for _, name, _ in steps if name], steps[0][2] if steps else ""
     if not lists:
         return False
     record = dead.record_of(

@@ -148,3 +148,42 @@ def test_the_reason_lies_beside_the_message(worker, server) -> None:
     }
     assert {"q"} == {one["list"] for one in reasons}
     assert all(one["reason"] and one["node"] and one["at"] > 0 for one in reasons)
+
+
+def test_looks_that_are_no_hash(worker, publish, server, caplog) -> None:
+    """
+    Messages of dead workers come back although something else lies where the looks should.
+    """
+    client = server.client()
+    client.set("unacked.looks", "x")
+    options = {"visibility_timeout": 2, "unacked_restore_interval": 0.5}
+    lost = worker(**options)
+    lost.acknowledges = False
+    publish("one")
+    lost.run(lambda: lost.bodies)
+    with caplog.at_level(logging.WARNING):
+        other = worker(**options)
+        other.run(lambda: other.bodies, seconds=60)
+
+    assert ["one"] == other.bodies
+    # Once for each of the two workers.
+    told = [one for one in caplog.messages if "without the key unacked.looks:" in one]
+    assert 1 <= len(told) <= 2
+    assert all("RENAME" in one for one in told)
+
+
+def test_a_message_that_cannot_be_delivered_again(worker, publish, server) -> None:
+    """
+    An entry that is no message goes to the unreadable ones when its worker is dead, and no other.
+    """
+    client = server.client()
+    entry = b'[{"broken": , "taken_from":"q", "holder":{"node": "n", "pid": 1}}, "", "q"]'
+    client.hset("unacked", mapping={"bad": entry})
+    client.zadd("unacked_index", {"bad": 1})
+    consumer = worker(visibility_timeout=2, unacked_restore_interval=0.5)
+    consumer.run(lambda: client.llen("unacked.unreadable"), seconds=60)
+    publish("good")
+    consumer.run(lambda: consumer.bodies)
+
+    assert [b'{"broken": }'] == client.lrange("unacked.unreadable", 0, -1)
+    assert not client.hexists("unacked", "bad")

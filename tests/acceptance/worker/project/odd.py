@@ -1,6 +1,7 @@
 """A project that gets odd messages; what becomes of each leaves a line in PROJ_LOG."""
 
 import os
+import time
 
 from celery import Celery
 from celery.signals import task_failure, task_revoked
@@ -27,6 +28,13 @@ def good(number: int) -> None:
 def odd(self, *args: object, **kwargs: object) -> None:
     """Say that it ran, whatever it is given."""
     note("odd", self.request.id, *args)
+
+
+@app.task
+def slow(name: str) -> None:
+    """Take three seconds."""
+    note("slow", name)
+    time.sleep(3)
 
 
 @task_failure.connect
