@@ -73,7 +73,9 @@ class WorkerConfig:
         None,
     )
     database_connections: int = setting(
-        "Most connections to PostgreSQL under gevent.", values.integer(1), 20
+        "Most connections to PostgreSQL under gevent; a quarter is kept for who holds up others.",
+        values.integer(1),
+        20,
     )
     asyncio: EventLoops = setting(
         "asyncio under gevent: per-task, a loop that others do not see; shared, as gevent has it.",

@@ -348,7 +348,7 @@ class Gate:
 
     def _say(self, jam: Jam, what: str) -> None:
         text = (
-            f"database_connections: {self.waiting} tasks wait for one of {self.limit} connections "
+            f"database_connections: {len(jam.waiting)} wait for one of {self.limit} connections "
             f"to PostgreSQL; {what}. A task keeps its connection until it ends: call "
             "django.db.connection.close() before a long wait and before a lock, or raise the "
             f"setting.\n{jam.stacks()}"

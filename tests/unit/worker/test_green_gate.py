@@ -155,15 +155,23 @@ def lock_and_places(gate: Gate, number: int, after: int = 0) -> list[int | NoPla
 
 
 @pytest.mark.parametrize("limit", [2, 8])
-def test_a_lock_of_the_application_is_no_deadlock(limit: int) -> None:
+def test_a_lock_of_the_application_is_no_deadlock(
+    limit: int, caplog: pytest.LogCaptureFixture
+) -> None:
     """
     Who owns the lock gets a place of the reserve, and who holds a place the lock; all end well.
+
+    The log says so once, with the stacks.
     """
     gate = Gate(limit, 1, 60.0, patience=0.05)
     outcomes = lock_and_places(gate, 40)
 
     assert list(range(40)) == sorted(outcomes)  # type: ignore[type-var]
     assert (0, 0) == (gate.used, gate.waiting)
+    (said,) = caplog.messages
+    assert f"database_connections: 1 wait for one of {limit} connections" in said
+    assert "holds a connection, and is at:" in said
+    assert "test_green_gate.py" in said
 
 
 def test_a_deadlock_that_no_reserve_solves_ends_with_an_error_that_names_it() -> None:
