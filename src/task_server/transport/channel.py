@@ -197,6 +197,11 @@ class Channel(redis.Channel):  # type: ignore[misc]
         return min(float(self.lease_seconds or 0), float(self.visibility_timeout))
 
     @property
+    def silence(self) -> float:
+        """Seconds after its last sign of life when what this process has is delivered again."""
+        return self.lease_length or float(self.visibility_timeout)
+
+    @property
     def restore_interval(self) -> float:
         """Seconds between two looks for messages of dead workers."""
         interval = self.unacked_restore_interval
@@ -415,8 +420,8 @@ class Channel(redis.Channel):  # type: ignore[misc]
         except (*self.connection_errors, self.ResponseError) as error:
             logger.warning(
                 "Redis did not take what this worker gave back (%s); it gets it when it is there "
-                "again, or else delivers it again after the visibility timeout of %s s",
-                *(error, self.visibility_timeout),
+                "again, or else delivers it again %g s after this worker's last sign of life",
+                *(error, self.silence),
             )
         finally:
             _set_timeout(sock, self.socket_timeout)

@@ -516,8 +516,8 @@ class QoS(redis.QoS):  # type: ignore[misc]
         except (*self.channel.connection_errors, self.channel.ResponseError) as error:
             logger.warning(
                 "%d messages could not be given back (%s); they are when Redis is there again, or "
-                "else after the visibility timeout of %s s",
-                *(len(self.channel.late.restores), error, self.visibility_timeout),
+                "else %g s after this worker's last sign of life",
+                *(len(self.channel.late.restores), error, self.channel.silence),
             )
 
 

@@ -281,7 +281,7 @@ class Drain:
         os.write(
             2,
             b"task-server: the stop took too long and ends here; what is not handed back "
-            b"stays registered as unacked until the visibility timeout\n"
+            b"stays registered as unacked until its lease, or the visibility timeout, is over\n"
             if self._attached
             else b"task-server: the stop took too long and ends here; no task was taken\n",
         )

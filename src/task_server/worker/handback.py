@@ -66,7 +66,7 @@ def give_back(requests: Iterable[Any], errors: tuple[type[Exception], ...]) -> l
         except errors as error:
             logger.warning(
                 "Redis does not answer (%s): %s[%s] and the rest stay registered as unacked; "
-                "another worker takes them after the visibility timeout",
+                "they are delivered again when nobody renews their lease any more",
                 error,
                 request.name,
                 request.id,

@@ -96,6 +96,32 @@ def test_another_worker_runs_them_after_the_lease(
     assert "is delivered again, last held by w@" in other.output()
 
 
+@pytest.mark.nightly
+@pytest.mark.parametrize("pool", POOLS)
+def test_with_the_defaults_it_takes_less_than_a_minute(
+    pool: str,
+    folder: Path,
+    start: Callable[..., Worker],
+    send: Callable[..., None],
+) -> None:
+    """
+    From the kill of a worker to the second run of each of its tasks, on a host of its own.
+    """
+    worker = start(pool)
+    worker.hear("READY=1")
+    for number in range(2):
+        send("work", number, 90.0)
+    eventually(lambda: len(worker.starts()) == 2)
+    other = start(pool, environ=elsewhere(folder))
+    other.hear("READY=1")
+    killed = time.monotonic()
+    worker.send_group(signal.SIGKILL)
+    worker.wait()
+    eventually(lambda: worker.starts() == {0: 2, 1: 2}, 60)
+
+    assert time.monotonic() - killed < 60
+
+
 @pytest.mark.parametrize("pool", POOLS)
 def test_a_paused_worker_begins_nothing_that_others_have(
     pool: str,
