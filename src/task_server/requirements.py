@@ -48,6 +48,15 @@ def check_flower(version_of: Callable[[str], str] = version) -> None:
     _refuse(list(_problems([*NEEDED, FLOWER], version_of)))
 
 
+def has_flower(version_of: Callable[[str], str] = version) -> bool:
+    """Return whether Flower is installed, in whatever version."""
+    try:
+        version_of(FLOWER[0])
+    except PackageNotFoundError:
+        return False
+    return True
+
+
 def _refuse(problems: list[Problem]) -> None:
     if problems:
         raise ConfigError(problems, "the Python environment")

@@ -3,11 +3,13 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from task_server.local import Server
 from tests.conftest import Require
 
 ROOT = Path(__file__).parents[2]
@@ -144,3 +146,30 @@ def test_what_is_left_out_is_named_where_it_is_asked_for(
     assert done.returncode in {1, 78}, done.stderr
     assert cure in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_up_does_without_flower(bare: Path, tmp_path: Path, redis_server: Server) -> None:
+    """
+    A bare installation runs a project's worker, says that Flower is not there, and stops.
+    """
+    (tmp_path / "one.py").write_text(
+        "import os\nfrom celery import Celery\n"
+        "app = Celery('one', broker=os.environ['REDIS_URL'])\n"
+    )
+    with subprocess.Popen(
+        [bare / "task-server", "up", "--app", "one", "--worker", "prefork"],
+        cwd=tmp_path,
+        env={**os.environ, "REDIS_URL": redis_server.url},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as up:
+        assert up.stdout is not None
+        lines = []
+        for line in up.stdout:
+            lines.append(line)
+            if line.startswith("Up: "):
+                up.send_signal(signal.SIGINT)
+
+    assert up.returncode == 0, "".join(lines)
+    assert "Up: prefork; no Flower (it is in the extra task-server[flower])" in "".join(lines)

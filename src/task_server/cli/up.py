@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from task_server import requirements
 from task_server.cli.options import (
     app_option,
     config_option,
@@ -107,10 +108,16 @@ def command(
         system.make_databases(needs.databases)
         _migrate(supervisor, system, answer, wanted=migrate)
         _print_variables(system, needs, answer)
-        flower, url = system.flower()
-        supervisor.start_all([*(system.worker(name) for name in names), flower])
-        claim.update(flower=url)
-        click.echo(f"\nUp: {', '.join(names)}; Flower is at {url} (Ctrl-C stops everything)\n")
+        children = [system.worker(name) for name in names]
+        flower = system.flower() if requirements.has_flower() else None
+        watched = "no Flower (it is in the extra task-server[flower])"
+        if flower is not None:
+            children.append(flower[0])
+            watched = f"Flower is at {flower[1]}"
+        supervisor.start_all(children)
+        if flower is not None:
+            claim.update(flower=flower[1])
+        click.echo(f"\nUp: {', '.join(names)}; {watched} (Ctrl-C stops everything)\n")
         number = supervisor.run()
     if number not in (signal.SIGINT, signal.SIGTERM, 0):
         raise SystemExit(128 + number)

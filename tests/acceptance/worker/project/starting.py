@@ -19,16 +19,21 @@ def let_children_have_children(**_):
     multiprocessing.current_process()._config["daemon"] = False
 
 
-def say_and_pause(writer):
-    writer.send("started")
+def wait_for_signals():
+    """Wait for ever; a handler of Python's runs, also for what comes just before the wait."""
     while True:
-        signal.pause()
+        signal.sigtimedwait([signal.SIGWINCH], 0.05)
+
+
+def say_and_wait(writer):
+    writer.send("started")
+    wait_for_signals()
 
 
 def terminated(context):
     """Start a process of *context*, terminate it; return whether it lives, and its code."""
     reader, writer = context.Pipe(duplex=False)
-    process = context.Process(target=say_and_pause, args=(writer,))
+    process = context.Process(target=say_and_wait, args=(writer,))
     process.start()
     reader.recv()
     process.terminate()
@@ -57,8 +62,7 @@ def forked(number):
     if pid == 0:
         try:
             os.write(writer, b"x")
-            while True:
-                signal.pause()
+            wait_for_signals()
         finally:
             os._exit(77)
     os.read(reader, 1)
