@@ -9,6 +9,7 @@ import subprocess
 import sys
 
 import billiard
+from celery.exceptions import SoftTimeLimitExceeded
 from celery.signals import worker_process_init
 from proj import app, note
 
@@ -99,11 +100,14 @@ WAYS = {
 }
 
 
-@app.task(name="proj.begin")
+@app.task(name="proj.begin", soft_time_limit=20)
 def begin(way):
     """Start processes in *way*."""
     try:
         outcome = WAYS[way]()
     except TypeError as error:
         outcome = type(error).__name__
+    except SoftTimeLimitExceeded:
+        note(f"given up {way}")
+        return
     note(f"outcome {json.dumps([way, outcome])}")
