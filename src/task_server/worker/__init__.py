@@ -79,10 +79,7 @@ def install(app: Any, worker: WorkerConfig, runtime_dir: Path) -> None:
     app.steps["consumer"].add(type("TaskServerConsumer", (ConsumerStep,), consumer))
     if worker.log_format == "json":
         logs.install()
-    if worker.pool == "prefork":
-        children.install()
-        memory.freeze_before_fork()
-        memory.count_own()
+    _prepare_processes(worker.pool)
     signals.worker_init.connect(_look_at_databases(heart), weak=False)
     if ALL_QUEUES in worker.queues:
         signals.celeryd_after_setup.connect(_take_every_queue(worker), weak=False)
@@ -105,6 +102,15 @@ def install(app: Any, worker: WorkerConfig, runtime_dir: Path) -> None:
     signals.task_received.connect(received, weak=False)
     signals.worker_ready.connect(ready, weak=False)
     signals.worker_shutdown.connect(ended, weak=False)
+
+
+def _prepare_processes(pool: str) -> None:
+    if pool == "prefork":
+        children.install()
+        memory.freeze_before_fork()
+        memory.count_own()
+    else:
+        memory.freeze_when_ready()
 
 
 def _look_at_databases(heart: Heart) -> Callable[..., None]:

@@ -1,10 +1,12 @@
 """The memory that a worker uses."""
 
+import gc
 import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from celery import signals
 
 from task_server.worker import memory
 
@@ -98,3 +100,18 @@ def test_the_kernel_tells_of_this_process() -> None:
     What is read here has the names that are looked for.
     """
     assert 1 * MIB < memory.Own().bytes(0) <= memory.used()
+
+
+def test_a_worker_that_does_not_fork_leaves_out_what_was_imported() -> None:
+    """
+    From the moment it is ready on, no collection goes through all that there is.
+    """
+    memory.freeze_when_ready()
+    try:
+        signals.worker_ready.send(sender=None)
+
+        assert gc.get_freeze_count() > 0
+    finally:
+        signals.worker_ready.receivers.pop()
+        signals.worker_ready.sender_receivers_cache.clear()
+        gc.unfreeze()
