@@ -30,11 +30,13 @@ def databases(case: Case) -> Iterator[Finding]:
     for name, profile in gevent.items():
         bound = profile.worker.database_connections
         try:
-            for problem in green.contradictions(bound):
+            contradictions = green.contradictions(bound)
+            for problem in contradictions:
                 setting = f"workers.{name}.{problem.setting}"
                 found[Finding("error", setting, problem.message)] = None
             found.update(dict.fromkeys(green.check(bound)))
-            if profile.concurrency > bound and green.postgresql():
+            # A worker that does not start shares nothing.
+            if not contradictions and profile.concurrency > bound and green.postgresql():
                 found[_sharing(name, profile.concurrency, bound)] = None
         except ImportError as error:
             found[
