@@ -12,6 +12,10 @@
 -- looks either: that time does not count. So a gap between two looks starts a
 -- time of grace, in which those that live come back and say so.
 --
+-- Each worker counts by its own ARGV[2], and keeps what it has seen apart from
+-- those of another: 0.1, or one with a longer lease, that is back first after
+-- half a minute sees no gap, in which a shorter lease has run out.
+--
 -- A message with a lease says itself how long it is: in its entry, which may be
 -- long. So only those are read whose time is a whole number of 1024ths: that of
 -- each message with a lease is, and by chance one in thousands of the others.
@@ -26,12 +30,15 @@ local timeout, most = tonumber(ARGV[1]), tonumber(ARGV[5])
 local shortest = tonumber(ARGV[6])
 local clock = redis.call('TIME')
 local now = tonumber(clock[1]) + tonumber(clock[2]) / 1000000
-local seen = redis.call('HMGET', looks, 'since', 'last')
+local by_gap = shortest and ' ' .. ARGV[2] or ''
+local seen = redis.call('HMGET', looks, 'since' .. by_gap, 'last' .. by_gap)
 local since, last = tonumber(seen[1]), tonumber(seen[2])
 if not since or not last or last > now or now - last > tonumber(ARGV[2]) then
   since = now
 end
-redis.call('HSET', looks, 'since', string.format('%.6f', since), 'last', string.format('%.6f', now))
+redis.call(
+  'HSET', looks, 'since' .. by_gap, string.format('%.6f', since), 'last' .. by_gap, string.format('%.6f', now)
+)
 -- It does no harm where it stays.
 redis.pcall('EXPIRE', looks, 86400)
 local left = since + tonumber(ARGV[3]) - now

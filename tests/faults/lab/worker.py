@@ -45,6 +45,8 @@ class Worker:
 
         prefix: A command that it is started by, such as `ip netns exec`.
 
+        concurrency: Of `task-server worker`; unset, that of its pool.
+
         environ: More variables.
     """
 
@@ -60,6 +62,7 @@ class Worker:
         arguments: Sequence[str] = (),
         prefix: Sequence[str] = (),
         app: str = "marks",
+        concurrency: int | None = None,
         **environ: str,
     ) -> None:
         self.name = f"{transport}-{pool}-{acks}{environ.get('NUMBER', '')}-{broker.number}"
@@ -80,7 +83,16 @@ class Worker:
             if visibility is not None:
                 added["VISIBILITY_TIMEOUT"] = str(visibility)
         else:
-            command = self._task_server(app, transport, pool, acks, visibility or 3600)
+            settings = {
+                "pool": pool,
+                "transport": transport,
+                "delivery": "at-least-once" if acks == "late" else "at-most-once",
+                "queues": ["celery"],
+                "concurrency": concurrency or CONCURRENCY[pool],
+                "prefetch_multiplier": 4,
+                "log_level": "warning",
+            }
+            command = self._task_server(app, settings, visibility or 3600)
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [*prefix, *command],
@@ -102,18 +114,9 @@ class Worker:
         ]
 
     def _task_server(
-        self, app: str, transport: str, pool: str, acks: str, visibility: float
+        self, app: str, settings: Mapping[str, object], visibility: float
     ) -> list[str]:
         """Write the worker's configuration, and return its command."""
-        settings: Mapping[str, object] = {
-            "pool": pool,
-            "transport": transport,
-            "delivery": "at-least-once" if acks == "late" else "at-most-once",
-            "queues": ["celery"],
-            "concurrency": CONCURRENCY[pool],
-            "prefetch_multiplier": 4,
-            "log_level": "warning",
-        }
         path = self.broker.folder / f"{self.name}.toml"
         lines = [
             f'app = "{app}"',

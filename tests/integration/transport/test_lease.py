@@ -256,6 +256,11 @@ def test_what_a_clock_that_was_put_back_hides_is_found(worker, publish, server) 
     assert seconds + 7000 < server.client().zscore("unacked_index", stock)
 
 
+def looked(client: Any, *, since: float, last: float, gap: float = 10) -> None:
+    """Have workers with *gap* look *since* then, and *last* then."""
+    client.hset("unacked.looks", mapping={f"since {gap:g}": since, f"last {gap:g}": last})
+
+
 def due(client: Any, *, lease_seconds: Any = 3, gap: float = 10, first: int = 0) -> list[Any]:
     keys = ["unacked_index", "unacked.looks", "unacked"]
     return DUE.run(client, keys, [3600, gap, 60, first, 100, lease_seconds, 15])
@@ -268,10 +273,10 @@ def test_after_an_outage_those_that_live_have_time_to_say_so(server) -> None:
     client = server.client()
     tag = held(server, "one", age=300)
     seconds, _ = client.time()
-    client.hset("unacked.looks", mapping={"since": seconds - 9000, "last": seconds - 300})
+    looked(client, since=seconds - 9000, last=seconds - 300)
 
     first = due(client)
-    client.hset("unacked.looks", "since", seconds - 20)
+    looked(client, since=seconds - 20, last=seconds)
     second = due(client)
 
     assert ([b"0"], []) == ([first[1]], first[3:])
@@ -279,6 +284,28 @@ def test_after_an_outage_those_that_live_have_time_to_say_so(server) -> None:
     assert [tag.encode()] == second[3::2]
     # Those without a lease wait for a minute.
     assert 30 < float(second[0]) <= 40
+
+
+@pytest.mark.parametrize("other", ["version 0.1", "a longer lease"])
+def test_the_looks_of_others_hide_no_outage(other: str, server) -> None:
+    """
+    Workers that count with longer gaps may be back first: what they take for none was one.
+    """
+    client = server.client()
+    held(server, "one", age=13)
+    seconds, _ = client.time()
+    for gap in ("", " 10", " 16"):
+        fields = {f"since{gap}": seconds - 9000, f"last{gap}": seconds - 12}
+        client.hset("unacked.looks", mapping=fields)
+    if other == "version 0.1":
+        # As its script writes when it comes back.
+        client.hset("unacked.looks", "last", seconds)
+    else:
+        assert [] == due(client, lease_seconds=60, gap=16)[3:]
+    found = due(client)
+
+    assert [] == found[3:]
+    assert 14 < float(found[0]) <= 15
 
 
 def test_ten_thousand_messages_of_others_are_looked_at_in_little_time(server) -> None:
@@ -292,7 +319,7 @@ def test_ten_thousand_messages_of_others_are_looked_at_in_little_time(server) ->
         for number in range(10_000):
             pipe.hset("unacked", f"t{number}", big if number < 50 else "x")
             pipe.zadd("unacked_index", {f"t{number}": now - 100 + number / 1e5 + 1e-4})
-        pipe.hset("unacked.looks", mapping={"since": now - 9000, "last": now})
+        looked(pipe, since=now - 9000, last=now)
         pipe.execute()
     client.config_resetstat()
     seen, first = -1, 0
@@ -336,7 +363,7 @@ def test_a_message_that_speaks_of_a_holder_is_not_believed(server) -> None:
     client.hset("unacked", tag, entry.replace('"headers": {', f'"headers": {{{forged}, ', 1))
     lost = RENEW.run(client, ["unacked", "unacked_index"], [lease.MINE, tag])
     seconds, _ = client.time()
-    client.hset("unacked.looks", mapping={"since": seconds - 9000, "last": seconds})
+    looked(client, since=seconds - 9000, last=seconds)
 
     assert [tag.encode()] == lost
     assert [tag.encode()] == due(client)[3::2]
