@@ -1,12 +1,15 @@
 -- Name the unacked messages whose worker gave no sign of life for too long.
 --
--- KEYS  1 sorted set of the times of unacked messages   2 hash of the looks
---       3 hash of unacked messages
+-- KEYS  1 sorted set of the times of unacked messages   2 hash of unacked messages
 -- ARGV  1 seconds without a sign, of a message without a lease
 --       2 seconds between two looks at most
 --       3 seconds that must have been looked for   4 first   5 how many
 --       6 the shortest lease to look for, in seconds; '' for none
 --       7 as 3, of messages with a lease
+--       8 hash of the looks of all workers; no KEY, since a server refuses the
+--         whole script for one that the user may not use
+--       9 since when, and 10 when last, this process looked, as an answer told
+--         it; '' before the first. They count where the hash cannot be used
 --
 -- While the server is down or hangs nobody can give a sign of life, and nobody
 -- looks either: that time does not count. So a gap between two looks starts a
@@ -22,29 +25,59 @@
 --
 -- Times are the server's: the clocks of two workers may differ.
 --
--- Returns the seconds that are left of the grace, the latest time of a last sign
--- of life, as text, how many messages were looked at, then delivery tags, each
--- with the time of its last sign of life.
-local times, looks, unacked = KEYS[1], KEYS[2], KEYS[3]
+-- Returns the seconds that are left of the grace; the latest time of a last sign
+-- of life, as text; how many messages were looked at; 9 and 10 for the next call;
+-- why the hash of the looks cannot be used, or ''; then delivery tags, each with
+-- the time of its last sign of life.
+local times, unacked, looks = KEYS[1], KEYS[2], ARGV[8]
 local timeout, most = tonumber(ARGV[1]), tonumber(ARGV[5])
 local shortest = tonumber(ARGV[6])
 local clock = redis.call('TIME')
 local now = tonumber(clock[1]) + tonumber(clock[2]) / 1000000
-local by_gap = shortest and ' ' .. ARGV[2] or ''
-local seen = redis.call('HMGET', looks, 'since' .. by_gap, 'last' .. by_gap)
-local since, last = tonumber(seen[1]), tonumber(seen[2])
-if not since or not last or last > now or now - last > tonumber(ARGV[2]) then
-  since = now
+-- They must be possible before anything is written: a look that is refused is none.
+redis.call('ZRANGE', times, 0, 0)
+redis.call('HGET', unacked, 'unreadable:')
+
+-- Returns since when there were looks, if the last one was at *last*.
+local function since_of(since, last)
+  since, last = tonumber(since), tonumber(last)
+  if not since or not last or last > now or now - last > tonumber(ARGV[2]) then
+    return now
+  end
+  return since
 end
-redis.call(
-  'HSET', looks, 'since' .. by_gap, string.format('%.6f', since), 'last' .. by_gap, string.format('%.6f', now)
-)
--- It does no harm where it stays.
-redis.pcall('EXPIRE', looks, 86400)
+
+local problem = ''
+local since = since_of(ARGV[9], ARGV[10])
+local by_gap = shortest and ' ' .. ARGV[2] or ''
+local seen = redis.pcall('HMGET', looks, 'since' .. by_gap, 'last' .. by_gap)
+if not seen.err then
+  local of_all = since_of(seen[1], seen[2])
+  seen = redis.pcall(
+    'HSET', looks, 'since' .. by_gap, string.format('%.6f', of_all), 'last' .. by_gap, string.format('%.6f', now)
+  )
+  if type(seen) == 'number' then
+    since = of_all
+    -- It does no harm where it stays.
+    redis.pcall('EXPIRE', looks, 86400)
+  end
+end
+if type(seen) == 'table' and seen.err then
+  problem = seen.err
+  -- See `note` of fetch.lua.
+  if not (problem:find('WRONGTYPE', 1, true) or problem:find('NOPERM', 1, true) or problem:find('permission', 1, true) or problem:find("can't ", 1, true)) then
+    -- It is the server's: it has no memory, is a replica, lacks one.
+    return seen
+  end
+end
+
 local left = since + tonumber(ARGV[3]) - now
 local left_of_lease = shortest and since + tonumber(ARGV[7]) - now or left
+local reply = {'', '0', 0, string.format('%.6f', since), string.format('%.6f', now), problem}
+local FIRST = #reply
 if left > 0 and left_of_lease > 0 then
-  return {tostring(math.min(left, left_of_lease)), '0', 0}
+  reply[1] = tostring(math.min(left, left_of_lease))
+  return reply
 end
 -- What is read a call: the others of this server wait meanwhile.
 local bytes = 4194304
@@ -71,7 +104,7 @@ end
 
 local earliest = shortest and left_of_lease <= 0 and shortest or timeout
 local latest = string.format('%.6f', now - earliest)
-local reply = {tostring(math.max(left, 0)), latest, 0}
+reply[1], reply[2] = tostring(math.max(left, 0)), latest
 local found = redis.call('ZRANGE', times, '-inf', latest, 'BYSCORE', 'LIMIT', ARGV[4], most * 10, 'WITHSCORES')
 for i = 1, #found, 2 do
   local time = tonumber(found[i + 1])
@@ -85,7 +118,7 @@ for i = 1, #found, 2 do
     reply[#reply + 1] = found[i + 1]
   end
   reply[3] = (i + 1) / 2
-  if #reply - 3 >= most * 2 or bytes <= 0 then
+  if #reply - FIRST >= most * 2 or bytes <= 0 then
     break
   end
 end
@@ -96,7 +129,7 @@ if shortest and left_of_lease <= 0 and ARGV[4] == '0' then
   local ahead = redis.call('ZRANGE', times, string.format('%.6f', now + 2), '+inf', 'BYSCORE', 'LIMIT', 0, 100, 'WITHSCORES')
   for i = 1, #ahead, 2 do
     if may_be_leased(tonumber(ahead[i + 1])) and lease_of(ahead[i]) then
-      redis.call('ZADD', times, 'XX', string.format('%.10f', math.floor(now * 1024) / 1024), ahead[i])
+      redis.pcall('ZADD', times, 'XX', string.format('%.10f', math.floor(now * 1024) / 1024), ahead[i])
     end
   end
 end

@@ -45,7 +45,9 @@ local problems, moved, refusal = {}, {}, nil
 -- All else is the server's: it has no memory, is a replica, lacks one.
 local function note(key, failure)
   local text = failure.err
-  if text:find('WRONGTYPE', 1, true) or text:find('NOPERM', 1, true) or text:find("can't run", 1, true) then
+  -- The words differ between versions: "NOPERM", "No permissions to access a
+  -- key", "has no permissions to run", "can't run", "can't access".
+  if text:find('WRONGTYPE', 1, true) or text:find('NOPERM', 1, true) or text:find('permission', 1, true) or text:find("can't ", 1, true) then
     problems[#problems + 1] = key
     problems[#problems + 1] = text
   else

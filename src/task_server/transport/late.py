@@ -34,6 +34,9 @@ class Late:
         told: What Redis has heard of the tasks that have begun.
 
         lease: On all that is held here.
+
+        looks: Since when, and when last, this process has looked for messages
+            of dead workers: by the server's clock, as its script says it.
     """
 
     acks: deque[str] = field(default_factory=lambda: deque(maxlen=MOST_LATE))
@@ -41,3 +44,4 @@ class Late:
     fetches: deque[tuple[float, float]] = field(default_factory=lambda: deque(maxlen=MOST_FETCHES))
     told: Told = field(default_factory=Told)
     lease: Lease = field(default_factory=Lease)
+    looks: tuple[bytes, bytes] = (b"", b"")

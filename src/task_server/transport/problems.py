@@ -6,6 +6,8 @@ from typing import Any, Final
 
 from kombu.utils.encoding import bytes_to_str
 
+from task_server.transport.rights import is_refusal
+
 logger: Final = logging.getLogger(__name__)
 
 #: Problems that are remembered as told.
@@ -56,6 +58,7 @@ def cure(key: str, error: Any) -> str:
     text = str(error)
     if "WRONGTYPE" in text:
         return f"something else was written there: rename or delete it (RENAME {key} {key}.old)"
-    if "NOPERM" in text or "permission" in text or "can't run this command" in text:
-        return "the user of the broker URL lacks a right: see `task-server check --live`"
+    if is_refusal(error):
+        lacking = f"the key (~{key})" if " key" in text or "access" in text else "a right"
+        return f"the user of the broker URL lacks {lacking}: see `task-server check --live`"
     return "see the log of Redis"

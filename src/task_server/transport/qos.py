@@ -364,11 +364,10 @@ class QoS(redis.QoS):  # type: ignore[misc]
             return
         channel = self.channel
         unacked, times = channel.unacked_keys()
-        keys = [times, channel.looks_key, unacked]
         lease = (channel.lease_length or "", min(grace, channel.lease_grace))
         while True:
             limits = (channel.restore_gap, grace, start, num or BATCH, *lease)
-            left, latest, seen, *due = self._due(keys, [self.visibility_timeout, *limits])
+            left, latest, seen, *due = self._due((times, unacked), limits)
             until = _times(due)
             count = redeliver(
                 channel,
@@ -384,18 +383,17 @@ class QoS(redis.QoS):  # type: ignore[misc]
             # hide the others.
             start += int(seen) - count
 
-    def _due(self, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
-        """Return what is due; the looks are kept elsewhere where something else has their key."""
-        client, channel = self.channel.bare_client(), self.channel
-        try:
-            return DUE.run(client, keys, arguments)
-        except channel.ResponseError as error:
-            looks = channel.looks_key
-            if "WRONGTYPE" not in str(error) or client.type(looks) in (b"hash", b"none"):
-                raise
-            channel.problems.optional(looks, str(error))
-            others = [f"{looks}.again" if key == looks else key for key in keys]
-            return DUE.run(client, others, arguments)
+    def _due(self, keys: Sequence[str], limits: Sequence[Any]) -> list[Any]:
+        """Return the answer of the script, without what is for its next call alone."""
+        channel = self.channel
+        looks, late = channel.looks_key, channel.late
+        arguments = (self.visibility_timeout, *limits, looks, *late.looks)
+        answer = DUE.run(channel.bare_client(), keys, arguments)
+        *found, since, last, problem = answer[:6]
+        late.looks = (since, last)
+        if problem:
+            channel.problems.optional(looks, bytes_to_str(problem))
+        return [*found, *answer[6:]]
 
     def restore_runs(self, runs: Collection[str]) -> None:
         """Deliver again what the processes *runs* had, which are known to be dead."""

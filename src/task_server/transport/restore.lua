@@ -19,9 +19,13 @@ local push, latest = ARGV[2], tonumber(ARGV[3])
 local pop = push == 'RPUSH' and 'RPOP' or 'LPOP'
 local pushed, problems, died = 0, {}, {}
 
--- Both must be possible before anything is written; neither changes anything.
+-- They must be possible before anything is written; none changes anything.
 redis.call('ZREM', times, 'unreadable:')
 redis.call('HDEL', unacked, 'unreadable:')
+redis.call('HGET', unacked, 'unreadable:')
+if latest then
+  redis.call('ZSCORE', times, 'unreadable:')
+end
 
 local function failed(answer, key)
   if type(answer) == 'table' and answer.err then
@@ -41,7 +45,8 @@ local function is_due(tag, sha, step)
     end
   end
   if step == 'forget' then
-    if redis.call('HEXISTS', unacked, tag) == 0 then
+    -- Without that right it is kept, and stops no other.
+    if redis.pcall('HEXISTS', unacked, tag) == 0 then
       redis.call('ZREM', times, tag)
     end
     return false

@@ -172,7 +172,7 @@ def _say(connection: Any, *words: str) -> Any:
 def is_refusal(error: Exception) -> bool:
     """Return whether *error* says that the user may not."""
     text = str(error)
-    return any(words in text for words in ("NOPERM", "permission", "can't run this command"))
+    return any(words in text for words in ("NOPERM", "permission", "can't run", "can't access"))
 
 
 def rules(queues: Iterable[str] = ()) -> str:

@@ -15,6 +15,8 @@ class Script:
     One Lua script of this package.
 
     Attributes:
+        name: Its file.
+
         text: The source that the server gets once.
 
         sha: The name by which the server knows it afterwards.
@@ -25,6 +27,7 @@ class Script:
     text_only = False
 
     def __init__(self, name: str) -> None:
+        self.name: Final = name
         self.text: Final = files(__package__).joinpath(name).read_text("utf-8")
         self.sha: Final = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
 

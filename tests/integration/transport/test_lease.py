@@ -262,8 +262,9 @@ def looked(client: Any, *, since: float, last: float, gap: float = 10) -> None:
 
 
 def due(client: Any, *, lease_seconds: Any = 3, gap: float = 10, first: int = 0) -> list[Any]:
-    keys = ["unacked_index", "unacked.looks", "unacked"]
-    return DUE.run(client, keys, [3600, gap, 60, first, 100, lease_seconds, 15])
+    limits = [3600, gap, 60, first, 100, lease_seconds, 15]
+    answer = DUE.run(client, ["unacked_index", "unacked"], [*limits, "unacked.looks", "", ""])
+    return [*answer[:3], *answer[6:]]
 
 
 def test_after_an_outage_those_that_live_have_time_to_say_so(server) -> None:

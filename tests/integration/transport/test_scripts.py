@@ -19,9 +19,13 @@ from peers import Started, user
 from task_server.transport import dead, rights
 from task_server.transport.rights import RIGHTS
 from task_server.transport.script import (
+    DUE,
     FETCH,
     GIVE_BACK,
+    HOLD,
+    RENEW,
     RESTORE,
+    RUNS,
     UNREAD,
     UNREADABLE,
     Argument,
@@ -29,7 +33,8 @@ from task_server.transport.script import (
 )
 
 UNACKED, TIMES = "unacked", "unacked_index"
-HELD = '"holder":{"node": "n", "pid": 1, "taken": 1.5}'
+RUN = '"run": "r"'
+HELD = f'"holder":{{"node": "n", "pid": 1, "taken": 1.5, {RUN}, "lease": 30}}'
 
 #: How a key of each type is made.
 TYPES: dict[str, tuple[str, ...]] = {
@@ -87,6 +92,8 @@ FETCHED = (
     "bad",
     "bad.reasons",
 )
+#: As after a long life of the server, see `fill`: what is due is looked for.
+DUES = (3600, 20, 60, 0, 100, 30, 15, "looks", "", "")
 RECORD = json.dumps({"text": message(20).decode()}).encode()
 
 #: Each script; the state is the same for all, see `fill`.
@@ -152,8 +159,37 @@ CALLS: dict[str, Call] = {
         {"dead": "hash", "q": "list"},
         1,
     ),
-    "unread": Call(UNREAD, (UNACKED, TIMES, HELD), {"unacked": "hash", "unacked_index": "zset"}, 2),
+    "unread": Call(UNREAD, (UNACKED, TIMES, HELD), {"unacked": "hash", "unacked_index": "zset"}),
+    "due": Call(
+        DUE,
+        (TIMES, UNACKED, *DUES),
+        {"unacked_index": "zset", "unacked": "hash", "looks": "hash"},
+    ),
+    "hold": Call(HOLD, (TIMES, "1", "tag-10", "tag-12"), {"unacked_index": "zset"}, 1),
+    "renew": Call(
+        RENEW,
+        (UNACKED, TIMES, RUN, "tag-10", "tag-11", "tag-12"),
+        {"unacked": "hash", "unacked_index": "zset"},
+    ),
+    "runs": Call(RUNS, (UNACKED, TIMES, 0, 10, RUN), {"unacked": "hash", "unacked_index": "zset"}),
 }
+
+#: Each script; `dead.TAKE` is one too.
+SCRIPTS = sorted(
+    path.name for path in files("task_server.transport").iterdir() if path.name.endswith(".lua")
+)
+
+
+def test_every_script_is_in_the_matrix() -> None:
+    """
+    Add a call to `CALLS` for each new script.
+    """
+    assert SCRIPTS == sorted({call.script.name for call in CALLS.values()})
+
+
+def looked(now: int) -> dict[str, int]:
+    """Return the looks of workers like that of the call."""
+    return {f"since {DUES[1]}": 1, f"last {DUES[1]}": now}
 
 
 def fill(client: redis.Redis, wrong: str | None = None, kind: str = "") -> None:
@@ -165,6 +201,7 @@ def fill(client: redis.Redis, wrong: str | None = None, kind: str = "") -> None:
         (UNACKED, lambda: client.hset(UNACKED, mapping={f"tag-{n}": entry(n) for n in (10, 11)})),
         (TIMES, lambda: client.zadd(TIMES, {"tag-10": 1.5, "tag-11": 1.5, "tag-12": 1.5})),
         ("dead", lambda: client.hset("dead", mapping={"tag-20": RECORD})),
+        ("looks", lambda: client.hset("looks", mapping=looked(client.time()[0]))),
     ]
     for key, make in state:
         if key != wrong:
@@ -183,6 +220,11 @@ def places(client: redis.Redis) -> Counter[str]:
         elif kind == b"hash" and not key.endswith(b"reasons"):
             found.extend(client.hvals(key))
     return Counter(number for text in found for number in re.findall(r"<\d+>", text.decode()))
+
+
+def everything(client: redis.Redis) -> dict[bytes, object]:
+    """Return what lies in each key."""
+    return {key: client.dump(key) for key in client.scan_iter()}
 
 
 def run(client: redis.Redis, call: Call) -> object:
@@ -212,13 +254,7 @@ def test_a_key_of_the_wrong_type_loses_nothing(server: Started, name, key, kind)
     """
     client = server.client()
     fill(client, key, kind)
-    before = places(client)
-    run(client, CALLS[name])
-
-    # A message that a call delivers to two lists is in both.
-    assert set(before) == set(places(client))
-    if name != "restore to two lists":
-        assert before == places(client)
+    holds(client, name, client)
 
 
 def commands(script: Script) -> set[str]:
@@ -242,17 +278,49 @@ def test_a_denied_command_loses_nothing(server: Started, name: str, command: str
     """
     client = server.client()
     fill(client)
-    before = places(client)
-    with user(server, "~*", "&*", "+@all", f"-{command.lower()}") as url:
-        limited = redis.Redis.from_url(url)
-        try:
-            run(limited, CALLS[name])
-        finally:
-            limited.close()
+    rules = ("~*", "&*", "+@all", f"-{command.lower()}")
+    with user(server, *rules) as url, redis.Redis.from_url(url) as limited:
+        holds(client, name, limited)
 
+
+FORBIDDEN = [
+    pytest.param(name, key, id=f"{name}: {key} is forbidden")
+    for name, call in CALLS.items()
+    for key in call.keys
+]
+
+
+@pytest.mark.parametrize(("name", "key"), FORBIDDEN)
+def test_a_forbidden_key_loses_nothing(server: Started, name: str, key: str) -> None:
+    """
+    Each script, each of its keys one that the user may not use: as above.
+    """
+    client = server.client()
+    fill(client)
+    with user(server, *allowed(name, key)) as url, redis.Redis.from_url(url) as limited:
+        holds(client, name, limited)
+
+
+def allowed(name: str, key: str) -> list[str]:
+    """Return the rules of a user that may use each key of the call but *key*."""
+    return [*(f"~{other}" for other in CALLS[name].keys if other != key), "&*", "+@all"]
+
+
+#: Keys without which each script does what it is for.
+AUXILIARY = {"watch", "baton", "bad", "bad.reasons", "looks"}
+
+
+def holds(client: redis.Redis, name: str, limited: redis.Redis) -> None:
+    """Assert that the call, by *limited*, leaves each message somewhere, and all if refused."""
+    before, whole = places(client), everything(client)
+    answer = run(limited, CALLS[name])
+
+    # A message that a call delivers to two lists is in both.
     assert set(before) == set(places(client))
     if name != "restore to two lists":
         assert before == places(client)
+    if isinstance(answer, redis.ResponseError):
+        assert whole == everything(client)
 
 
 NEEDED = {right.command for right in RIGHTS if not right.without}
@@ -268,28 +336,66 @@ def test_a_fetch_without_a_right(server: Started, command: str) -> None:
     with user(server, "~*", "&*", "+@all", f"-{command.lower()}") as url:
         limited = redis.Redis.from_url(url)
         answer = run(limited, CALLS["fetch"])
+        left = (client.llen("q"), client.llen("q2"), client.hlen(UNACKED))
+        client.delete("q", "q2")
+        idle = run(limited, CALLS["fetch"])
         limited.close()
 
     if command in NEEDED:
         assert isinstance(answer, redis.ResponseError)
-        assert (2, 2, 2) == (client.llen("q"), client.llen("q2"), client.hlen(UNACKED))
+        assert (2, 2, 2) == left
     else:
-        assert (0, 0) == (client.llen("q"), client.llen("q2"))
+        assert isinstance(answer, list), answer
+        assert (0, 0) == left[:2]
+        assert isinstance(idle, list), idle
 
 
-@pytest.mark.parametrize("kind", TYPES)
-@pytest.mark.parametrize("key", ["watch", "baton", "bad", "bad.reasons"])
+@pytest.mark.parametrize("kind", [*TYPES, "forbidden"])
+@pytest.mark.parametrize("key", sorted(AUXILIARY & set(CALLS["fetch"].keys)))
 def test_a_fetch_does_without_a_key(server: Started, key: str, kind: str) -> None:
     """
     Messages are taken whatever lies where the watchers, the baton and the unreadable should.
     """
     client = server.client()
-    fill(client, key, kind)
-    answer = run(client, CALLS["fetch"])
+    fill(client, *(() if kind == "forbidden" else (key, kind)))
+    rules = allowed("fetch", key) if kind == "forbidden" else ["~*", "+@all"]
+    with user(server, *rules) as url, redis.Redis.from_url(url) as limited:
+        answer = run(limited, CALLS["fetch"])
+        left = (client.llen("q"), client.llen("q2"))
+        taken = set(client.hkeys(UNACKED))
+        client.delete("q", "q2")
+        idle = run(limited, CALLS["fetch"])
 
-    assert isinstance(answer, list)
-    assert (0, 0) == (client.llen("q"), client.llen("q2"))
-    assert {b"tag-1", b"tag-2", b"tag-3"} <= set(client.hkeys(UNACKED))
+    assert isinstance(answer, list), answer
+    assert (0, 0) == left
+    assert {b"tag-1", b"tag-2", b"tag-3"} <= taken
+    if key not in ("bad.reasons", "baton") and kind != CALLS["fetch"].keys[key]:
+        assert key.encode() in answer[1]
+    # Nor does one that finds no messages end as refused.
+    assert isinstance(idle, list), idle
+
+
+@pytest.mark.parametrize("kind", [*(kind for kind in TYPES if kind != "hash"), "forbidden"])
+def test_what_is_due_is_named_without_the_looks(server: Started, kind: str) -> None:
+    """
+    Whatever lies there, or if it may not be used: this worker then goes by its own looks.
+    """
+    client = server.client()
+    fill(client, *(() if kind == "forbidden" else ("looks", kind)))
+    now = client.time()[0]
+    call = CALLS["due"]
+    rules = allowed("due", "looks") if kind == "forbidden" else ["~*", "+@all"]
+    with user(server, *rules) as url, redis.Redis.from_url(url) as limited:
+        first = run(limited, call)
+        own = (*call.arguments[:-2], now - 100, now)
+        then = run(limited, call._replace(arguments=own))
+
+    # Its first look begins a time of grace.
+    assert isinstance(first, list), first
+    assert 0 < float(first[0]) <= 15
+    assert first[5]
+    assert isinstance(then, list)
+    assert [b"tag-10", b"tag-11", b"tag-12"] == then[6::2]
 
 
 @pytest.mark.parametrize("kind", [kind for kind in TYPES if kind != "list"])
@@ -326,13 +432,7 @@ def test_every_command_of_a_script_is_a_right_that_is_written_down() -> None:
     """
     `rights.RIGHTS` names each command that a script uses; add a new one there.
     """
-    folder = files("task_server.transport")
-    used = {
-        command
-        for path in folder.iterdir()
-        if path.name.endswith(".lua")
-        for command in commands(Script(path.name))
-    }
+    used = {command for name in SCRIPTS for command in commands(Script(name))}
 
     assert set() == used - {right.command for right in RIGHTS} - {"LPOP"}
 
