@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from redis import Redis, exceptions
@@ -88,12 +89,16 @@ def _look(case: Case, app: Any, timeout: float) -> Content:
                 ]
                 _count(client, queue, keys, content)
             unacked = f"{prefix}{channel.unacked_key}"
-            for what, command, key in (
-                ("dead letters", "HLEN", dead.key_of(unacked)),
-                ("unreadable messages", "LLEN", unreadable.key_of(unacked)),
+            for what, count, key in (
+                ("dead letters", client.hlen, dead.key_of(unacked)),
+                (
+                    "unreadable messages",
+                    partial(unreadable.count, client),
+                    unreadable.key_of(unacked),
+                ),
             ):
                 try:
-                    content.aside[what] = int(client.execute_command(command, key))
+                    content.aside[what] = int(count(key))
                 except exceptions.ResponseError as error:
                     content.aside[what] = str(error)
             return content

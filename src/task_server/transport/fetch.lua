@@ -208,6 +208,12 @@ for first = 0, lists - queues, queues do
   end
 end
 
+-- Why one cannot be read, and who found it: JSON.
+local function about(one)
+  local list = cjson.encode(KEYS[2 + one.list])
+  return '{"reason":' .. cjson.encode(one.reason) .. ', "list":' .. list .. ', "at":' .. now .. ', ' .. holder
+end
+
 local function forget(those)
   local tags = {}
   for number, one in ipairs(those) do
@@ -229,7 +235,8 @@ local function name_them()
   for number, one in ipairs(chosen) do
     if one.reason then
       one.tag = 'unreadable:' .. me .. ':' .. now .. ':' .. number
-      one.entry = '[' .. one.text .. ', null, null]'
+      one.about = about(one)
+      one.entry = '[' .. one.text .. ', "unreadable":' .. one.about .. ']'
     elseif there[number] or known[one.tag] or not one.tag:find('^[\1-\127]+$') then
       one.tag = me .. ':' .. now .. ':' .. number
     end
@@ -281,7 +288,7 @@ local function remove(key, count)
 end
 
 -- Kept in the list, newest first, with its reason beside it.
-local function put_aside(one, key)
+local function put_aside(one)
   local count = try('LPUSH', unreadable, one.text)
   if not count then
     return one.tag
@@ -292,8 +299,7 @@ local function put_aside(one, key)
   end
   local known = redis.pcall('HLEN', reasons)
   if type(known) == 'number' and known < MOST_REASONS then
-    local about = '{"reason":' .. cjson.encode(one.reason) .. ', "list":' .. cjson.encode(key)
-    redis.pcall('HSET', reasons, redis.sha1hex(one.text), about .. ', "at":' .. now .. ', ' .. holder)
+    redis.pcall('HSET', reasons, redis.sha1hex(one.text), one.about)
   end
   forget({one})
   return ''
@@ -324,7 +330,7 @@ if #chosen > 0 then
       local at = #moved
       moved[at + 1] = one.list - 1
       if one.reason then
-        moved[at + 2] = put_aside(one, KEYS[2 + one.list])
+        moved[at + 2] = put_aside(one)
         moved[at + 3] = one.text:sub(1, 200)
       else
         moved[at + 2] = one.tag

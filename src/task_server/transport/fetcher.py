@@ -280,6 +280,8 @@ class Fetcher:
 
     def _put_aside(self, queue: str, field: str, text: bytes, reason: str) -> None:
         """Tell of a message that the script could not read."""
+        if field:
+            self.channel.late.unreadable += 1
         where = (
             f"the hash {self.channel.unacked_keys()[0]}, field {field}, since the list "
             f"{self.channel.unreadable_key} cannot be used"

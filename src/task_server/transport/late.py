@@ -37,6 +37,9 @@ class Late:
 
         looks: Since when, and when last, this process has looked for messages
             of dead workers: by the server's clock, as its script says it.
+
+        unreadable: Messages that could not be put into the list of the
+            unreadable ones, as far as this process knows.
     """
 
     acks: deque[str] = field(default_factory=lambda: deque(maxlen=MOST_LATE))
@@ -45,3 +48,4 @@ class Late:
     told: Told = field(default_factory=Told)
     lease: Lease = field(default_factory=Lease)
     looks: tuple[bytes, bytes] = (b"", b"")
+    unreadable: int = 0

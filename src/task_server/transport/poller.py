@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from kombu.utils.eventio import READ
 from redis.exceptions import ResponseError
 
+from task_server.transport import unreadable
 from task_server.transport.stock import redis
 
 if TYPE_CHECKING:
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
     from task_server.transport.channel import Channel
 
 logger: Final = logging.getLogger(__name__)
+
+#: Seconds between two looks for unreadable messages that another worker could
+#: not put into their list: all unacked messages are gone through.
+GATHER_SECONDS: Final = 300.0
 
 
 class MultiChannelPoller(redis.MultiChannelPoller):  # type: ignore[misc]
@@ -40,6 +45,7 @@ class MultiChannelPoller(redis.MultiChannelPoller):  # type: ignore[misc]
         self._rung = False
         self._next_turn = 0.0
         self._next_restore = 0.0
+        self._next_gather = 0.0
         self._next_hold = 0.0
         self._refused = False
 
@@ -204,6 +210,7 @@ class MultiChannelPoller(redis.MultiChannelPoller):  # type: ignore[misc]
                     num=first.unacked_restore_limit, interval=1, grace=first.restore_grace
                 )
                 first.qos.restore_registered()
+                self._gather(first, now)
                 if first.grace_left:
                     self._next_restore = now + min(first.grace_left, first.restore_interval)
         except first.connection_errors:
@@ -215,6 +222,12 @@ class MultiChannelPoller(redis.MultiChannelPoller):  # type: ignore[misc]
             self._refused = True
         else:
             self._refused = False
+
+    def _gather(self, channel: "Channel", now: float) -> None:
+        """Move unreadable messages to their list: own ones soon, those of others now and then."""
+        if channel.late.unreadable or now >= self._next_gather:
+            self._next_gather = now + GATHER_SECONDS
+            unreadable.gather(channel)
 
     def maybe_restore_messages(self) -> Any:
         """

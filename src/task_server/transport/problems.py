@@ -48,8 +48,10 @@ class Problems:
         self._say(logging.WARNING, "this worker does without the key %s: %s; %s", key, error)
 
     def _say(self, level: int, words: str, key: str, error: str) -> None:
-        if (key, error) not in self._told and len(self._told) < MOST_TOLD:
-            self._told.add((key, error))
+        # A script's error, and that of a command, are the same problem.
+        problem = (key, error.removeprefix("ERR ").removeprefix("ACL failure in script: "))
+        if problem not in self._told and len(self._told) < MOST_TOLD:
+            self._told.add(problem)
             logger.log(level, words, key, error, cure(key, error))
 
 

@@ -74,7 +74,7 @@ RIGHTS: Final = (
     Right("SREM", (OWN, ""), "neighbours of a task that kills its worker are suspected for longer"),
     Right("HLEN", (OWN,), "the reason of a message that cannot be read is told by the log alone"),
     Right("DEL", (OWN,), "reasons of messages that are long gone are kept"),
-    Right("HSCAN", (OWN, "0"), "dead letters of tasks that it registers do not come back to it"),
+    Right("HSCAN", (OWN, "0"), "dead letters of tasks that it registers do not come back"),
     # To wait.
     Right("ZCOUNT", (OWN, "0", "0"), _IDLE),
     Right("ZREMRANGEBYSCORE", (OWN, "0", "0"), "workers that are gone are listed for a minute"),

@@ -5,24 +5,39 @@ The list has the messages as they were, newest first: what is pushed back to a
 queue is what was taken. A hash has the reasons, by the SHA-1 of the message:
 JSON with `reason`, `list` (where it was), `at` (seconds since 1970), and `node`
 and `pid` of the worker that put it aside.
+
+While the list cannot be used such a message stays in the hash of the unacked
+ones, in a field that begins with `unreadable:`, and goes to the list later.
 """
 
 import hashlib
 import json
 import logging
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from time import time
 from typing import Any, Final
 
 from kombu.utils.encoding import bytes_to_str
+from redis.exceptions import ResponseError
 
 from task_server.transport import holder
 from task_server.transport.entry import taken
+from task_server.transport.rights import is_refusal
 from task_server.transport.script import UNREADABLE
 
 logger: Final = logging.getLogger(__name__)
+
+#: How the fields begin among the unacked messages that wait for the list.
+FIELD: Final = "unreadable:"
+
+#: What the fetch writes behind the message there; version 0.1 wrote the second.
+_ABOUT: Final = b', "unreadable":{'
+_NOTHING: Final = b", null, null]"
+
+#: Fields that one scan looks at.
+SCANNED: Final = 500
 
 #: Characters of a message, or of a reason, that a log line tells at most.
 MOST_TOLD: Final = 200
@@ -52,11 +67,79 @@ class Unreadable:
 
 def count(client: Any, key: str) -> int:
     """
-    Return how many messages the complete *key* has.
+    Return how many messages the complete *key* has, with those that wait to get there.
 
     *client* is a Redis client that adds no prefix, here and below.
+
+    Raises:
+        ResponseError: When they cannot be counted.
     """
-    return int(client.llen(key))
+    waiting = sum(len(page) for page in _waiting(client, _unacked_of(key)))
+    try:
+        return int(client.llen(key)) + waiting
+    except ResponseError:
+        if not waiting:
+            raise
+        return waiting
+
+
+def _unacked_of(key: str) -> str:
+    return key.removesuffix(key_of(""))
+
+
+def _waiting(client: Any, unacked: str) -> Iterator[dict[bytes, bytes]]:
+    """Return the fields of the hash *unacked* that wait for the list, some at a time."""
+    cursor = None
+    while cursor != 0:
+        cursor, page = client.hscan(unacked, cursor or 0, match=f"{FIELD}*", count=SCANNED)
+        if page:
+            yield page
+
+
+def gather(channel: Any) -> int:
+    """
+    Move what waits among the unacked messages into the list; return how many it was.
+
+    While the list cannot be used that is said once, and nothing is read.
+
+    Raises:
+        One of the connection's errors.
+    """
+    client, (unacked, times) = channel.bare_client(), channel.unacked_keys()
+    key, count = channel.unreadable_key, 0
+    try:
+        client.llen(key)
+        for page in _waiting(client, unacked):
+            arguments: list[Any] = [key, reasons_key_of(key)]
+            for tag, entry in page.items():
+                text, about = _split(entry)
+                arguments.extend((tag, _sha1(entry), text, _sha1(text), about))
+            problems, moved = UNREADABLE.run(client, (unacked, times), arguments)
+            count += len(moved)
+            if problems:
+                channel.problems.optional(*map(bytes_to_str, problems[:2]))
+                break
+        else:
+            channel.late.unreadable = 0
+    except ResponseError as error:
+        if not (is_refusal(error) or "WRONGTYPE" in str(error)):
+            raise
+        channel.problems.optional(key, str(error))
+    if count:
+        logger.warning(
+            "%d messages that cannot be read, and waited in the hash %s, are in the list %s",
+            *(count, unacked, key),
+        )
+    return count
+
+
+def _split(entry: bytes) -> tuple[bytes, bytes]:
+    """Return the message of *entry* as it was, and what is told about it: JSON."""
+    start = entry.rfind(_ABOUT)
+    if start >= 0 and entry.endswith(b"}]"):
+        return entry[1:start], entry[start + len(_ABOUT) - 1 : -1]
+    about = b'{"reason": "it could not be read: see the log of the worker that took it"}'
+    return entry[1:].removesuffix(_NOTHING), about
 
 
 def listed(client: Any, key: str, most: int = 1000) -> list[Unreadable]:

@@ -96,7 +96,10 @@ class Backlog:
             logger.debug("the queues were not seen: %s", error)
             return None
         *counts, unreadable = (one if isinstance(one, int) else None for one in answers)
-        self.unreadable = unreadable
+        # Those too that could not be put there.
+        late = getattr(self._channel, "late", None)
+        elsewhere = late.unreadable if late is not None else 0
+        self.unreadable = (unreadable or 0) + elsewhere if elsewhere else unreadable
         width = len(steps)
         return {
             name: sum(count or 0 for count in counts[index * width : (index + 1) * width])

@@ -7,6 +7,8 @@ import pytest
 import redis
 from peers import user
 
+from task_server.transport import unreadable
+
 KINDS = {
     "string": ("SET", "{}", "x"),
     "hash": ("HSET", "{}", "f", "x"),
@@ -203,3 +205,47 @@ def test_a_message_that_cannot_be_delivered_again(worker, publish, server) -> No
 
     assert [b'{"broken": }'] == client.lrange("unacked.unreadable", 0, -1)
     assert not client.hexists("unacked", "bad")
+
+
+@pytest.mark.parametrize("how", ["wrong type", "forbidden", "denied"])
+def test_what_cannot_be_read_waits_for_its_list(worker, publish, server, caplog, how) -> None:
+    """
+    While the list cannot be used such messages lie in the hash; then they go to it, by themselves.
+    """
+    client = server.client()
+    key, odd_ones = "unacked.unreadable", [b"{broken", b'\xff, "unreadable":{}]', b"[1]"]
+    rules = {
+        "forbidden": ["~q*", "~unacked", "~unacked_*", "~unacked.idle*", "~unacked.looks", "~_ko*"],
+        "denied": ["~*"],
+    }.get(how, ["~*"])
+    client.set(key, "x")
+    if how != "wrong type":
+        client.delete(key)
+    client.hset("unacked", "unreadable:of 0.1", b"[{old, null, null]")
+    with (
+        user(server, *rules, "&*", "+@all", *(["-lpush"] if how == "denied" else [])) as url,
+        caplog.at_level(logging.WARNING),
+    ):
+        consumer = worker(url=url, visibility_timeout=2, unacked_restore_interval=0.2)
+        client.lpush("q", *odd_ones)
+        consumer.run(lambda: client.hlen("unacked") == 4)
+        publish("good")
+        consumer.run(lambda: consumer.bodies)
+        consumer.run(lambda: f"without the key {key}:" in caplog.text)
+        waiting = unreadable.count(client, key)
+
+        client.delete(key)
+        client.execute_command("ACL", "SETUSER", "limited", "~*", "+@all")
+        consumer.run(lambda: client.llen(key) == 4)
+        consumer.run(lambda: consumer.channel.late.unreadable == 0)
+        consumer.close()
+
+    assert 4 == waiting == unreadable.count(client, key)
+    assert {*odd_ones, b"{old"} == {*client.lrange(key, 0, -1)}
+    assert 0 == client.hlen("unacked")
+    told = {one.text: one for one in unreadable.listed(client, key)}
+    assert all("not JSON" in told[text].reason for text in odd_ones[:2])
+    assert {"q"} == {told[text].list for text in odd_ones}
+    assert told[b"{old"].reason
+    assert 1 == len([one for one in caplog.messages if f"without the key {key}:" in one])
+    assert "are in the list unacked.unreadable" in caplog.text
