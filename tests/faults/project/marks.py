@@ -48,6 +48,10 @@ if BARE == "late":
     }
 if os.environ.get("RESULTS"):
     app.conf.result_backend = os.environ["BROKER"]
+if os.environ.get("RESULTS") == "always":
+    # Celery asks for a result before it stores one, and does not ask twice: if
+    # that fails, the task has failed, whatever it did.
+    app.conf.result_backend_always_retry = True
 
 MARKS = os.open(os.environ["MARKS"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 

@@ -1,0 +1,115 @@
+"""Redis is away for many leases, while tasks run that began before."""
+
+import signal
+from collections import Counter
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from threading import Event
+from typing import Any
+
+import pytest
+from lab import POOLS, Broker, Marks, Redis, Worker, send, until
+
+#: Two tasks run, and the others wait in their worker.
+TASKS = 8
+
+#: Seconds of a lease as short as may be, and of one that is not set.
+SHORT, DEFAULT = 5, 30
+
+
+def hang(server: Redis, seconds: float) -> None:
+    server.signal(signal.SIGSTOP)
+    Event().wait(seconds)
+    server.signal(signal.SIGCONT)
+
+
+def restart(server: Redis, seconds: float) -> None:
+    server.stop()
+    Event().wait(seconds)
+    server.start()
+
+
+FAULTS: dict[str, Callable[[Redis, float], None]] = {"SIGSTOP": hang, "restart": restart}
+
+
+@dataclass
+class Queue:
+    """A queue with a worker that has all, and one beside that has nothing."""
+
+    broker: Broker
+    marks: Marks
+    holder: Worker
+    beside: Worker
+
+    def results(self) -> Counter[str]:
+        """Return how many results there are of each state."""
+        client: Any = self.broker.client
+        keys = client.keys("celery-task-meta-*")
+        texts = client.mget(keys) if keys else []
+        return Counter("SUCCESS" if b'"SUCCESS"' in text else str(text) for text in texts)
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize(
+    ("lease", "away"),
+    [
+        pytest.param(SHORT, 20, id="four short leases"),
+        pytest.param(DEFAULT, 300, id="five minutes", marks=pytest.mark.nightly),
+    ],
+)
+def test_redis_is_away_for_many_leases(fault: str, lease: int, away: float, broker: Redis) -> None:
+    """
+    No task runs twice: its worker lived. Tasks that end while Redis is away keep their results.
+
+    The latter with `result_backend_always_retry`, which is Celery's to follow.
+    """
+    leased = {} if lease == DEFAULT else {"TASK_SERVER_LEASE_SECONDS": str(lease)}
+    with ExitStack() as stack:
+        queues = []
+        for number, pool in enumerate(POOLS):
+            database, marks = broker.database(number), Marks(broker.folder, f"marks-{pool}")
+            workers = {}
+            for name in ("holder", "beside"):
+                # As on a host of its own: what is due is found by its lease alone.
+                own = broker.folder / f"{name}-{number}"
+                own.mkdir(mode=0o700)
+                environ = {
+                    "NUMBER": name,
+                    "RESULTS": "always",
+                    "TASK_SERVER_RUNTIME_DIR": str(own),
+                    **leased,
+                }
+                workers[name] = stack.enter_context(
+                    Worker(
+                        *("atomic", pool, database, marks),
+                        **{"visibility": 3600, "concurrency": 2, **environ},
+                    )
+                )
+            queues.append(Queue(database, marks, **workers))
+        for queue in queues:
+            queue.holder.ready()
+            queue.beside.ready()
+            # It holds nothing yet, and so loses nothing.
+            queue.beside.process.send_signal(signal.SIGSTOP)
+            # One ends while Redis is away, one afterwards.
+            send(queue.broker, [0], seconds=away / 2)
+            send(queue.broker, [1], seconds=away + lease)
+            send(queue.broker, range(2, TASKS), seconds=1)
+        until(lambda: all(taken(queue) for queue in queues), "full workers")
+        for queue in queues:
+            queue.beside.process.send_signal(signal.SIGCONT)
+            send(queue.broker, range(TASKS, 2 * TASKS), seconds=1)
+        until(lambda: not any(queue.broker.queued() for queue in queues), "all to be taken")
+        FAULTS[fault](broker, away)
+        until(lambda: all(queue.broker.is_empty() for queue in queues), "all tasks", 240)
+        for queue in queues:
+            assert dict.fromkeys(range(2 * TASKS), 1) == queue.marks.begun() == queue.marks.runs()
+            assert {"SUCCESS": 2 * TASKS} == queue.results()
+            assert [0, 0] == [queue.holder.stop(), queue.beside.stop()]
+
+
+def taken(queue: Queue) -> bool:
+    """Whether the holder of *queue* has all that was sent at first."""
+    return {0, 1} <= set(queue.marks.begun()) and not queue.broker.queued()
