@@ -311,6 +311,20 @@ class Channel(redis.Channel):  # type: ignore[misc]
                 return 0
             raise
 
+    def _queue_bind(self, exchange: str, *args: Any) -> None:
+        """
+        Bind a queue; a user who may not is told, and consumes it all the same.
+
+        Kombu's error ends the worker. What is bound already stays so, and what
+        Celery sends to a queue needs no binding.
+        """
+        try:
+            super()._queue_bind(exchange, *args)
+        except self.ResponseError as error:
+            if not rights.is_refusal(error):
+                raise
+            self.problems.optional(self.prefixed(self.keyprefix_queue % exchange), str(error))
+
     def basic_cancel(self, consumer_tag: str) -> Any:
         """
         Give back at once what nobody will consume.

@@ -56,7 +56,7 @@ RIGHTS: Final = (
     Right("MULTI", ()),
     Right("EXEC", ()),
     # To declare queues.
-    Right("SADD", ("_kombu.binding.{queue}", "probe")),
+    Right("SADD", ("_kombu.binding.{queue}", "probe"), "no new queue is bound to its exchange"),
     Right("SMEMBERS", ("_kombu.binding.{queue}",)),
     Right("LLEN", (QUEUE,), "its health does not see that messages wait"),
     # As Kombu 5.7 does, which has scripts of its own for queues that expire.
@@ -172,7 +172,9 @@ def _say(connection: Any, *words: str) -> Any:
 def is_refusal(error: Exception) -> bool:
     """Return whether *error* says that the user may not."""
     text = str(error)
-    return any(words in text for words in ("NOPERM", "permission", "can't run", "can't access"))
+    # The last is what redis-py raises where MULTI is denied.
+    words = ("NOPERM", "permission", "can't run", "can't access", "EXEC without MULTI")
+    return any(one in text for one in words)
 
 
 def rules(queues: Iterable[str] = ()) -> str:

@@ -131,6 +131,27 @@ def test_a_thousand_mutated_messages(
     holds(Outcome(worker, broker, odd_messages.mutated(1000, seed=seed)))
 
 
+@pytest.mark.nightly
+@pytest.mark.parametrize("readable", [True, False])
+@pytest.mark.parametrize("pool", POOLS)
+def test_a_message_of_64_megabytes(
+    pool: str, broker: Broker, start: Callable[..., Worker], *, readable: bool
+) -> None:
+    """
+    The worker lives, its neighbours run once, and it runs or is put aside whole.
+    """
+    worker = start(pool, app="odd")
+    worker.hear("READY=1")
+    large = odd_messages.message("large", "x" * (48 << 20))
+    sent = odd_messages.text(large)
+    sent = sent if readable else sent[:-1]
+
+    assert len(sent) >= 64 << 20
+    holds(Outcome(worker, broker, {"large": sent}))
+    kept = broker.client.lrange(UNREADABLE, 0, -1)
+    assert ([] if readable else [sent]) == kept
+
+
 @pytest.mark.parametrize("pool", POOLS)
 def test_the_reason_is_told(pool: str, broker: Broker, start: Callable[..., Worker]) -> None:
     """
