@@ -25,6 +25,9 @@ logger: Final = logging.getLogger(__name__)
 #: not put into their list: all unacked messages are gone through.
 GATHER_SECONDS: Final = 300.0
 
+#: Seconds until the first one.
+GATHER_FIRST: Final = 30.0
+
 
 class MultiChannelPoller(redis.MultiChannelPoller):  # type: ignore[misc]
     """
@@ -45,7 +48,8 @@ class MultiChannelPoller(redis.MultiChannelPoller):  # type: ignore[misc]
         self._rung = False
         self._next_turn = 0.0
         self._next_restore = 0.0
-        self._next_gather = 0.0
+        # Not at once: many workers may start together.
+        self._next_gather = monotonic() + GATHER_FIRST
         self._next_hold = 0.0
         self._refused = False
 

@@ -22,6 +22,8 @@ def test_a_command_that_is_denied_to_a_running_worker(
     worker.hear("READY=1")
     send("work", 0)
     eventually(lambda: worker.ends()[0])
+    # Its acknowledgement is not what is tested.
+    eventually(lambda: broker.unacked() == 0)
     if command == "script|load":
         broker.client.script_flush()
     broker.client.execute_command("ACL", "SETUSER", "w", f"-{command}")
