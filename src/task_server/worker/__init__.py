@@ -110,7 +110,7 @@ def _prepare_processes(pool: str) -> None:
         memory.freeze_before_fork()
         memory.count_own()
     else:
-        memory.freeze_when_ready()
+        memory.freeze_after_imports()
 
 
 def _look_at_databases(heart: Heart) -> Callable[..., None]:

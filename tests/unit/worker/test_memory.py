@@ -104,14 +104,14 @@ def test_the_kernel_tells_of_this_process() -> None:
 
 def test_a_worker_that_does_not_fork_leaves_out_what_was_imported() -> None:
     """
-    From the moment it is ready on, no collection goes through all that there is.
+    No collection goes through all that there is, once the project is imported.
     """
-    memory.freeze_when_ready()
+    memory.freeze_after_imports()
     try:
-        signals.worker_ready.send(sender=None)
+        signals.celeryd_after_setup.send(sender=None)
 
         assert gc.get_freeze_count() > 0
     finally:
-        signals.worker_ready.receivers.pop()
-        signals.worker_ready.sender_receivers_cache.clear()
+        signals.celeryd_after_setup.receivers.pop()
+        signals.celeryd_after_setup.sender_receivers_cache.clear()
         gc.unfreeze()
