@@ -121,7 +121,7 @@ class Drain:
         self._news.append((name, "Cold" if cold else "Warm"))
         if not self._green and self._consumer is None:
             # No loop turns that could tell it.
-            self._tell_news()
+            self.tell_news()
 
     def ask(self, reason: str, *, hurry: bool = False, wish: bool = False) -> None:
         """
@@ -154,7 +154,7 @@ class Drain:
     def _is_second_wish(self, now: float) -> bool:
         return self._wished is not None and now - self._wished >= SAME_WISH_SECONDS
 
-    def _tell_news(self) -> None:
+    def tell_news(self) -> None:
         """Send Celery's signal `worker_shutting_down` for each signal that came in."""
         while self._news:
             name, how = self._news.pop(0)
@@ -177,7 +177,7 @@ class Drain:
         """
         self._consumer = None
         if self._until is not None and not self._finished:
-            self._tell_news()
+            self.tell_news()
             state.should_stop = os.EX_OK
             self._bound(max(LEAVE_SECONDS, self._until - time.monotonic() + 1.0))
 
@@ -185,7 +185,7 @@ class Drain:
         """Do what is to be done now; the loop calls it when woken and some times a second."""
         if self._until is None:
             return
-        self._tell_news()
+        self.tell_news()
         if self._consumer is None or self._finished:
             return
         assert self.tasks is not None  # noqa: S101 - the pool is there before the consumer

@@ -72,6 +72,12 @@ class WorkerStep(bootsteps.StartStopStep):
         self.heart.started(parent, self.drain.tasks.running)
         self.heart.beat()
 
+    def stop(self, parent: Any) -> None:  # noqa: ARG002 - Celery's shape
+        """Tell what no loop has told: under gevent the main greenlet may be the first to end."""
+        self.drain.tell_news()
+
+    terminate = stop
+
     def register_with_event_loop(self, parent: Any, hub: Any) -> None:  # noqa: ARG002 - Celery's shape
         """Fasten heartbeat and drain to the event loop, which loses all with its connection."""
         self._hub = hub
