@@ -177,3 +177,18 @@ def survivors() -> Callable[[dict[int, int], float], set[int]]:
         return set(by_handle.values())
 
     return wait
+
+
+@pytest.fixture(scope="session")
+def psycopg3(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """
+    Return a folder with psycopg 3.
+
+    Beside psycopg2 in the environment of the tests Django would take it everywhere.
+    """
+    if "psycopg3" not in os.environ.get("TASK_SERVER_REQUIRE", "").split(","):
+        pytest.skip("TASK_SERVER_REQUIRE does not name psycopg3")
+    folder = tmp_path_factory.mktemp("psycopg3")
+    command = ("uv", "pip", "install", "--quiet", "--python", sys.executable, "--target", folder)
+    subprocess.run([*command, "psycopg[binary,pool]>=3.2"], check=True)
+    return folder

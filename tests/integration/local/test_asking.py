@@ -5,7 +5,6 @@ import os
 import socket
 import sys
 from collections.abc import Callable, Iterator
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -261,15 +260,13 @@ def test_several_databases_are_told_apart(
 
 
 def test_psycopg_3_is_asked_as_well(
-    ask: Callable[..., Answer], production: local.Server, require: Any
+    ask: Callable[..., Answer], production: local.Server, psycopg3: Path
 ) -> None:
     """
     Where psycopg2 is not installed, Django takes psycopg 3; its pool is left alone.
     """
-    if find_spec("psycopg") is None:
-        require("psycopg3", "install the extra psycopg3")
     answer = ask(
-        "import sys\nsys.modules['psycopg2'] = None\n"
+        f"import sys\nsys.path.insert(0, {str(psycopg3)!r})\nsys.modules['psycopg2'] = None\n"
         + postgres_settings(production, OPTIONS={"pool": {"min_size": 4}})
         + "CELERY_BROKER_URL = 'memory://'\n"
     )
@@ -461,14 +458,15 @@ def test_a_project_without_django(
 
 
 def test_a_database_is_made_with_the_driver_that_the_project_has(
-    postgres_server: local.Server, monkeypatch: pytest.MonkeyPatch, require: Any
+    postgres_server: local.Server, monkeypatch: pytest.MonkeyPatch, psycopg3: Path
 ) -> None:
     """
     psycopg2 or psycopg 3; without either the line says what to install.
     """
     monkeypatch.setitem(sys.modules, "psycopg2", None)
-    if find_spec("psycopg") is None:
-        require("psycopg3", "install the extra psycopg3")
+    # Nor is it there for other tests.
+    monkeypatch.delitem(sys.modules, "psycopg", raising=False)
+    monkeypatch.syspath_prepend(psycopg3)
     variables, name = postgres_server.environ, postgres_server.environ["PGDATABASE"]
     for _ in range(2):
         cluster.ensure_database(variables, name)
