@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -22,6 +23,9 @@ def task_id(message: bytes) -> str | None:
             return str(one["headers"]["id"])
         return str(json.loads(base64.b64decode(one["body"]))["id"])
     return None
+
+
+BODY = re.compile(rb'"body": "([^"]+)"')
 
 
 def shown(value: object) -> str:
@@ -58,17 +62,19 @@ class Outcome:
         kept = Counter(self.broker.client.lrange(UNREADABLE, 0, -1))
         ended = {words[place] for words in self.lines() for place in (1, 2) if len(words) > place}
         dead = b"".join(self.broker.client.hvals("unacked.dead")).decode()
-        # What no worker registers is the dead letter of a later version.
+        # What no worker registers is a dead letter, which need not have an id.
         log = "".join(line for line in self.worker.output().splitlines() if "received" not in line)
         found = []
         for name, message in self.odd.items():
             number = task_id(message)
+            body = BODY.search(message)
             if kept[message]:
                 kept[message] -= 1
             elif not (
                 shown(number) in ended
                 or shown(name) in ended
                 or (number is not None and (number in dead or number in log))
+                or (body is not None and body[1].decode("latin-1") in dead)
             ):
                 found.append(name)
         assert not +kept, "something else was put aside"
