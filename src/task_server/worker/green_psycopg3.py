@@ -8,6 +8,8 @@ pool keeps the libpq connection (`PGconn`) alone. Each task gets a new
 that outlived its task cannot reach the next task.
 """
 
+import os
+import socket
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
@@ -22,6 +24,11 @@ from task_server.worker.green_pool import Lease, Pool
 
 #: Seconds the server may take to accept the request to cancel a query.
 CANCEL_SECONDS = 5.0
+
+
+#: The libpq connections, by id, that a greenlet or thread waits for just now. psycopg's
+#: own lock lets only one wait for each.
+_waited_for: set[int] = set()
 
 
 def _dead() -> Any:
@@ -73,8 +80,13 @@ class PooledConnection(psycopg.Connection[Any]):  # type: ignore[misc,unused-ign
 
         psycopg would leave the connection in the middle of an answer.
         """
+        raw = id(self.pgconn)
+        _waited_for.add(raw)
         try:
-            return super().wait(*args, **kwargs)
+            try:
+                return super().wait(*args, **kwargs)
+            finally:
+                _waited_for.discard(raw)
         except psycopg.Error:
             raise
         except BaseException:
@@ -157,7 +169,7 @@ class Psycopg3:
 
     def reset(self, raw: Any) -> bool:
         """Make the session as good as new; False if it is in the middle of something."""
-        if raw.transaction_status != pq.TransactionStatus.IDLE:
+        if raw.transaction_status != pq.TransactionStatus.IDLE or id(raw) in _waited_for:
             return False
         self._run(raw, "DISCARD ALL")
         return True
@@ -167,13 +179,20 @@ class Psycopg3:
         self._run(raw, "SELECT 1")
 
     def destroy(self, raw: Any) -> None:
-        """Cancel what runs, and close the client's side."""
-        if raw.status == pq.ConnStatus.OK:
-            if raw.transaction_status == pq.TransactionStatus.ACTIVE:
-                # libpq blocks while it asks, so that a thread of the hub does it.
-                cancel = raw.get_cancel()
-                gevent.get_hub().threadpool.spawn(_cancel, cancel).wait(CANCEL_SECONDS)
-            raw.finish()
+        """Cancel what runs, and close the client's side once no greenlet waits for it."""
+        if raw.status == pq.ConnStatus.OK and raw.transaction_status == pq.TransactionStatus.ACTIVE:
+            # libpq blocks while it asks, so that a thread of the hub does it.
+            cancel = raw.get_cancel()
+            gevent.get_hub().threadpool.spawn(_cancel, cancel).wait(CANCEL_SECONDS)
+            with gevent.Timeout(CANCEL_SECONDS, False):
+                _until_left(raw)
+        if id(raw) in _waited_for:
+            # The end of the stream wakes the greenlet. Not a close: libev aborts
+            # the process when it meets a watcher of a closed descriptor.
+            with suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(raw.socket)) as ours:
+                ours.shutdown(socket.SHUT_RDWR)
+            _until_left(raw)
+        raw.finish()
 
     @staticmethod
     def _run(raw: Any, sql: str) -> None:
@@ -183,6 +202,11 @@ class Psycopg3:
             connection.execute(sql)
         finally:
             connection._detach()  # noqa: SLF001 a class of this module
+
+
+def _until_left(raw: Any) -> None:
+    while id(raw) in _waited_for:
+        gevent.sleep(0.01)
 
 
 def _cancel(request: Any) -> None:

@@ -25,6 +25,7 @@ import django
 import gevent
 import gevent.lock
 from django.conf import settings
+from gevent.event import Event
 from gevent.fileobject import FileObject
 
 from task_server.errors import ConfigError
@@ -408,8 +409,11 @@ def executor(pool: Any) -> None:
 
 
 def closed_meanwhile(pool: Any) -> None:
-    """A connection that two greenlets share is closed by one while the other is in a query."""
+    """Connections that two greenlets share are closed by one while the other is in a query."""
     from django.db import connection
+
+    number = OPTIONS["tasks"]
+    all_run, asking = Event(), list[gevent.Greenlet]()
 
     def share() -> None:
         connection.inc_thread_sharing()
@@ -421,12 +425,34 @@ def closed_meanwhile(pool: Any) -> None:
                 cursor.execute("SELECT pg_sleep(600) /*victim*/")
 
         asking.append(gevent.spawn(ask))
-        until_running("victim", 1)
+        all_run.wait(20)
         close()
 
-    asking: list[gevent.Greenlet] = []
-    gevent.spawn(share).get()
+    sharing = [gevent.spawn(share) for _ in range(number)]
+    until_running("victim", number)
+    all_run.set()
+    gevent.joinall(sharing)
     lost = failures(asking)
+    settle(pool)
+    say(failed=len(lost), used=pool._gate.used, answer=run(("SELECT 7", "default")))
+
+
+def closed_while_it_listens(pool: Any) -> None:
+    """A connection of psycopg 3 is closed while another greenlet waits for notifications."""
+    from django.db import connection
+
+    def share() -> None:
+        connection.inc_thread_sharing()
+        do("LISTEN news")
+        mine = connection.connection
+        listening.append(gevent.spawn(lambda: list(mine.notifies())))
+        gevent.sleep(0.05)  # it waits on the socket: no event says so
+        close()
+
+    listening: list[gevent.Greenlet] = []
+    gevent.spawn(share).get()
+    with gevent.Timeout(20):
+        lost = failures(listening)
     settle(pool)
     say(failed=len(lost), used=pool._gate.used, answer=run(("SELECT 7", "default")))
 

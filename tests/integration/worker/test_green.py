@@ -221,11 +221,21 @@ def test_a_thread_that_does_not_use_its_connection_lends_it(launch: Launcher) ->
     assert 0 == found["used"]
 
 
-def test_a_connection_closed_in_the_middle_of_a_query_stops_nobody_else(launch: Launcher) -> None:
+def test_connections_closed_in_the_middle_of_a_query_stop_nobody_else(launch: Launcher) -> None:
     """
-    The query fails, and its place is free again.
+    Each query fails, whichever of the two greenlets runs first, and its place is free again.
     """
-    found = launch("closed_meanwhile", connections=3).hear()
+    found = launch("closed_meanwhile", connections=45, tasks=29).hear()
+
+    assert {"failed": 29, "used": 0, "answer": [7]} == found
+
+
+@pytest.mark.parametrize("launch", ["psycopg3"], indirect=True)
+def test_a_connection_closed_while_another_greenlet_listens_is_ended(launch: Launcher) -> None:
+    """
+    The listener fails, its place is free again, and the worker lives.
+    """
+    found = launch("closed_while_it_listens", connections=3).hear()
 
     assert {"failed": 1, "used": 0, "answer": [7]} == found
 
