@@ -85,6 +85,9 @@ def test_the_poison_alone_is_put_aside_at_the_limit(
 ) -> None:
     """
     Wherever it stands in a row: it has run three times, and its instant neighbours have run.
+
+    Once more where Redis had not heard of its last begin: a busy machine, or a child
+    that died before Celery heard which job it took.
     """
     (place,) = poison
     send_all(send, 30, poison)
@@ -92,7 +95,7 @@ def test_the_poison_alone_is_put_aside_at_the_limit(
         eventually(lambda: is_over(broker, 1), 90)
 
         assert Counter({f"poison-{place}": 1}) == put_aside(broker)
-        assert 3 == lives[-1].starts()[POISON + place]
+        assert lives[-1].starts()[POISON + place] in {3, 4}
         assert set(range(30)) == set(lives[-1].ends())
 
 
