@@ -5,7 +5,7 @@ import sys
 from contextlib import ExitStack
 from pathlib import Path
 
-from task_server.config import Config
+from task_server.config.model import Config
 from task_server.errors import TaskServerError
 from task_server.local.system import running
 

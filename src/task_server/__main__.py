@@ -4,7 +4,7 @@ import os
 import sys
 from typing import NoReturn
 
-from task_server import early_stop
+from task_server.launch import early_stop
 
 
 def main() -> NoReturn:
@@ -26,7 +26,7 @@ def main() -> NoReturn:
 def _run(arguments: list[str]) -> int:
     # Imported where they are needed: a health check must not wait for click.
     if arguments[:1] == ["health"]:
-        from task_server import health  # noqa: PLC0415
+        from task_server.health import command as health  # noqa: PLC0415
 
         return health.main(arguments[1:], os.environ)
     from task_server.cli import cli  # noqa: PLC0415

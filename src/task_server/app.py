@@ -11,14 +11,16 @@ from pathlib import Path
 from socket import gethostname
 from typing import Any
 
-from task_server import project, transport, worker
-from task_server.decision import APP_VARIABLE, IMPORT_SECONDS, WORKER_VARIABLE, Decision
-from task_server.defaults import connection_defaults, worker_defaults
+from task_server import transport
 from task_server.errors import ConfigError, Problem, TaskServerError
-from task_server.imports import bounded, explained
-from task_server.machine import this_machine
-from task_server.precedence import NUMBERS, settled
+from task_server.launch.machine import this_machine
+from task_server.launch.precedence import NUMBERS, settled
+from task_server.launch.spec import APP_VARIABLE, IMPORT_SECONDS, WORKER_VARIABLE, Decision
+from task_server.project import celery_app as project
+from task_server.project.defaults import connection_defaults, worker_defaults
+from task_server.project.import_errors import bounded, explained
 from task_server.worker import secrets
+from task_server.worker.install import install
 
 
 def prepared(environ: Mapping[str, str]) -> Any:
@@ -56,7 +58,7 @@ def prepared(environ: Mapping[str, str]) -> Any:
     project.apply(app, worker_defaults(decision, backend, shared=shared))
     if not decision.secrets_in_environment:
         secrets.keep_apart(app, decision.said)
-    worker.install(app, decision.worker, Path(decision.runtime_dir))
+    install(app, decision.worker, Path(decision.runtime_dir))
     return app
 
 

@@ -10,9 +10,10 @@ arguments; the app is `task_server.app`.
 import os
 import sys
 
-from task_server import again, early_stop, handover
-from task_server.decision import APP_VARIABLE, IMPORT_SECONDS, WORKER_VARIABLE, Decision
-from task_server.imports import Watch, end, failure, is_own, print_traceback
+from task_server.launch import early_stop, handover
+from task_server.launch import restart as again
+from task_server.launch.spec import APP_VARIABLE, IMPORT_SECONDS, WORKER_VARIABLE, Decision
+from task_server.project.import_errors import Watch, end, failure, is_own, print_traceback
 
 
 def main(arguments: list[str]) -> None:

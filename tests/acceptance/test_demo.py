@@ -13,7 +13,7 @@ import pytest
 import redis
 
 from task_server import local
-from task_server.local import cluster
+from task_server.local.servers import cluster
 
 from .conftest import Output, Program
 

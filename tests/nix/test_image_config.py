@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from task_server.config import BUILT_IN_WORKERS
-from task_server.loader import variable
+from task_server.config.loader import variable
+from task_server.config.model import BUILT_IN_WORKERS
 
 WORKERS = {"worker": "all", "prefork": "prefork", "gevent": "gevent"}
 IMAGES = {**WORKERS, "flower": "flower"}

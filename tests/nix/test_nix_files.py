@@ -8,8 +8,8 @@ from types import MappingProxyType
 
 import pytest
 
-from task_server.config import BUILT_IN_WORKERS, POOLS
-from task_server.loader import OWN_ARGUMENTS
+from task_server.config.loader import OWN_ARGUMENTS
+from task_server.config.model import BUILT_IN_WORKERS, POOLS
 from tests.conftest import Require
 from tests.nix.conftest import ROOT, Evaluate, nix_files
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
-from task_server.config import BUILT_IN_WORKERS, WorkerConfig
-from task_server.loader import load
-from task_server.worker.drain import FINISH_SECONDS
+from task_server.config.loader import load
+from task_server.config.model import BUILT_IN_WORKERS, WorkerConfig
+from task_server.worker.shutdown.drain import FINISH_SECONDS
 
 #: The image of each service that the stack shares with image-config.json.
 IMAGES = ("prefork", "gevent", "flower")

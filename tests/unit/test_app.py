@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from task_server.config import WorkerConfig
-from task_server.decision import APP_VARIABLE, WORKER_VARIABLE, Decision
+from task_server.config.model import WorkerConfig
+from task_server.launch.spec import APP_VARIABLE, WORKER_VARIABLE, Decision
 
 PROJECT = """
 from celery import Celery, Task, shared_task

@@ -2,10 +2,10 @@
 
 from dataclasses import replace
 
-from task_server.argv import flower_command, visibility_timeout, worker_command
-from task_server.config import Config, FlowerConfig, WorkerConfig
-from task_server.decision import Decision
-from task_server.profiles import Machine, profile_of
+from task_server.config.model import Config, FlowerConfig, WorkerConfig
+from task_server.launch.command import flower_command, visibility_timeout, worker_command
+from task_server.launch.profiles import Machine, profile_of
+from task_server.launch.spec import Decision
 
 MACHINE = Machine(cores=4, memory=8 * 2**30)
 

@@ -2,10 +2,10 @@
 
 import pytest
 
-from task_server import project
-from task_server.config import WorkerConfig
-from task_server.decision import Decision
-from task_server.defaults import worker_defaults
+from task_server.config.model import WorkerConfig
+from task_server.launch.spec import Decision
+from task_server.project import celery_app as project
+from task_server.project.defaults import worker_defaults
 
 
 def defaults(worker: WorkerConfig, backend: str | None = "redis://db/0") -> dict[str, object]:

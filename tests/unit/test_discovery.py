@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from task_server.config import Config
-from task_server.discovery import discover, settings_of
+from task_server.config.model import Config
 from task_server.errors import ConfigError
+from task_server.project.discovery import discover, settings_of
 
 APP = "from celery import Celery\n\napp = Celery('x')\nraise SystemExit('it was imported')\n"
 MANAGE = 'import os\n\nos.environ.setdefault("DJANGO_SETTINGS_MODULE", "{}")\nraise SystemExit\n'

@@ -4,8 +4,9 @@ import socket
 
 import pytest
 
-from task_server import flower_probe, health
-from task_server.config import Config, FlowerConfig
+from task_server.config.model import Config, FlowerConfig
+from task_server.health import command as health
+from task_server.health import flower as flower_probe
 
 
 def test_nobody_listens(capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from task_server import folders
-from task_server.config import Config
+from task_server.config.model import Config
 from task_server.errors import ConfigError
+from task_server.launch import folders
 
 
 def problems(config: Config, here: Path, **environ: str) -> list[str]:
@@ -115,8 +115,8 @@ def test_without_a_media_folder_nothing_is_asked(tmp_path: Path) -> None:
 AS_NOBODY = """
 import os, sys
 from pathlib import Path
-from task_server import folders
-from task_server.config import Config
+from task_server.launch import folders
+from task_server.config.model import Config
 if os.getuid() == 0:
     os.setgroups([])
     os.setgid(65534)
@@ -155,7 +155,7 @@ def test_what_another_user_cannot_read_is_named(code: Path, tmp_path: Path) -> N
 
 CLOSED_APP = """
 import os, sys
-from task_server import project
+from task_server.project import celery_app as project
 from task_server.errors import ConfigError
 if os.getuid() == 0:
     os.setgroups([])

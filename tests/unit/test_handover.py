@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from task_server import handover
+from task_server.launch import handover
 
 SECRET = {"CELERY_BROKER_URL": "redis://:hunter2@db/0"}
 
@@ -43,7 +43,7 @@ def test_a_program_finds_what_it_was_given() -> None:
     """
     long = {"CELERY_RESULT_BACKEND": "redis://" + "x" * 30_000}
     number = handover.give(long)
-    program = "import os; from task_server import handover; print(handover.take(os.environ))"
+    program = "import os; from task_server.launch import handover; print(handover.take(os.environ))"
     done = subprocess.run(
         [sys.executable, "-c", program],
         env={**os.environ, handover.VARIABLE: number},

@@ -16,10 +16,10 @@ from typing import Any
 
 import pytest
 
-from task_server.argv import worker_command
-from task_server.config import Config, FlowerConfig, WorkerConfig
-from task_server.loader import load, variable
-from task_server.profiles import Machine, profile_of
+from task_server.config.loader import load, variable
+from task_server.config.model import Config, FlowerConfig, WorkerConfig
+from task_server.launch.command import worker_command
+from task_server.launch.profiles import Machine, profile_of
 
 PROJECT = """
 import json, os

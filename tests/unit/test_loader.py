@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from task_server.config import Config
+from task_server.config.loader import find, load, resolve
+from task_server.config.model import Config
 from task_server.errors import ConfigError
-from task_server.loader import find, load, resolve
 
 Write = Callable[[str], Path]
 

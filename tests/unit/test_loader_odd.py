@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 
 import task_server
-from task_server.config import Config, FlowerConfig, WorkerConfig
+from task_server.config.files import MOST_BYTES
+from task_server.config.loader import find, load
+from task_server.config.model import Config, FlowerConfig, WorkerConfig
+from task_server.config.variables import OTHERS, misspelt, variable
 from task_server.errors import ConfigError
-from task_server.files import MOST_BYTES
-from task_server.loader import find, load
-from task_server.variables import OTHERS, misspelt, variable
 
 DIGITS = "9" * 5000
 

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from task_server import private_folder, probe, runtime
 from task_server.errors import ConfigError
-from task_server.private_folder import NotPrivateError, open_folder
+from task_server.health import folder as runtime
+from task_server.health import heartbeat as probe
+from task_server.health import private_folder
+from task_server.health.private_folder import NotPrivateError, open_folder
 
 UID = os.geteuid()
 
@@ -90,7 +92,7 @@ def test_systemd_may_lead_through_a_link(tmp_path: Path) -> None:
     """
     With a dynamic user, its own RUNTIME_DIRECTORY is a link into a private folder.
     """
-    from task_server.config import Config  # noqa: PLC0415
+    from task_server.config.model import Config  # noqa: PLC0415
 
     mode(tmp_path / "private", 0o700)
     (tmp_path / "run").symlink_to(tmp_path / "private")

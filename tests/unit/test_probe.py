@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from task_server import probe
-from task_server.probe import Heartbeat, Limits, Now, judge
+from task_server.health import heartbeat as probe
+from task_server.health.heartbeat import Heartbeat, Limits, Now, judge
 
 NOW = Now(time=1_000_000.0, monotonic=5000.0, boot_id="boot")
 
@@ -238,7 +238,10 @@ def test_the_probe_imports_the_standard_library_alone() -> None:
     """
     A health check every few seconds must cost next to nothing.
     """
-    program = "import sys; before = set(sys.modules); import task_server.probe; print(*sys.modules)"
+    program = (
+        "import sys; before = set(sys.modules); "
+        "import task_server.health.heartbeat; print(*sys.modules)"
+    )
     loaded = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     ).stdout.split()

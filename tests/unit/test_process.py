@@ -5,8 +5,8 @@ import sys
 
 BECOME = """
 import sys
-from task_server.argv import Command
-from task_server.process import become
+from task_server.launch.command import Command
+from task_server.launch.process import become
 status = "print(open('/proc/self/status').read())"
 become(Command((sys.executable, "-c", status), {}, no_new_privileges=sys.argv[1] == "yes"), {})
 """

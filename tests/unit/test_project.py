@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from celery import Celery
 
-from task_server import project
-from task_server.defaults import Default
 from task_server.errors import ConfigError
+from task_server.project import celery_app as project
+from task_server.project.defaults import Default
 
 DEFAULTS = (
     Default("task_acks_late", True, "a reason"),

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from task_server.errors import ConfigError
-from task_server.requirements import DJANGO, FLOWER, GEVENT, NEEDED, check, check_flower
+from task_server.launch.requirements import DJANGO, FLOWER, GEVENT, NEEDED, check, check_flower
 
 ROOT = Path(__file__).parents[2]
 

@@ -4,8 +4,8 @@ from urllib.parse import quote, unquote
 
 import pytest
 
-from task_server.reach import address, redis_trouble
-from task_server.urls import fault, without_password
+from task_server.config.urls import fault, without_password
+from task_server.peers.redis import address, redis_trouble
 
 #: Passwords that somebody forgot to quote.
 UNQUOTED = [

@@ -7,7 +7,7 @@ the step that repairs it, and change nothing.
 """
 
 from task_server.checks.facts import Case, Facts, TaskFacts
-from task_server.checks.offline import offline
+from task_server.checks.rules import offline
 from task_server.checks.workers import profile, used
 
 __all__ = ["Case", "Facts", "TaskFacts", "offline", "profile", "used"]

@@ -4,10 +4,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from task_server.config import Config, WorkerConfig
-from task_server.profiles import Profile
-from task_server.queues import Seen
-from task_server.values import ALL_QUEUES
+from task_server.config.model import Config, WorkerConfig
+from task_server.config.values import ALL_QUEUES
+from task_server.launch.profiles import Profile
+from task_server.project.queues import Seen
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +120,7 @@ class Case:
         queues = self.profiles[name].worker.queues
         if queue in queues or ALL_QUEUES not in queues:
             return queue in queues
-        # As `task_server.queues.every` has it in the worker.
+        # As `task_server.project.queues.every` has it in the worker.
         facts = self.facts or Facts()
         return queue in facts.named or any(one.certain for one in facts.seen if one.queue == queue)
 

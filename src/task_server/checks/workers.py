@@ -2,13 +2,13 @@
 
 from dataclasses import replace
 
-from task_server.argv import decide
 from task_server.checks.facts import Facts
-from task_server.config import BUILT_IN_WORKERS, Config
-from task_server.machine import this_machine
-from task_server.precedence import settled
-from task_server.profiles import Profile, profile_of
-from task_server.values import ALL_QUEUES
+from task_server.config.model import BUILT_IN_WORKERS, Config
+from task_server.config.values import ALL_QUEUES
+from task_server.launch.command import decide
+from task_server.launch.machine import this_machine
+from task_server.launch.precedence import settled
+from task_server.launch.profiles import Profile, profile_of
 
 #: The built-in worker that stands in for the two others in a single container.
 ALONE = "all"

@@ -11,7 +11,6 @@ from typing import Any, TextIO
 
 import click
 
-from task_server.cli.importing import imported
 from task_server.cli.options import (
     Seconds,
     app_option,
@@ -20,10 +19,11 @@ from task_server.cli.options import (
     traceback_option,
     unknown_worker,
 )
-from task_server.config import Config
+from task_server.config.model import Config
 from task_server.errors import ConfigError, TaskServerError
 from task_server.findings import Finding, exit_code
-from task_server.imports import TRACEBACK_VARIABLE
+from task_server.project.import_errors import TRACEBACK_VARIABLE
+from task_server.project.load import imported
 from task_server.transport import problem
 
 #: The colour of each level.
@@ -206,7 +206,7 @@ def _looked(
     """Import the project; return its app and what is known of it, or None and the reason."""
     progress.say(f"importing {config.app}")
     try:
-        from task_server.checks.reading import LATE, read  # noqa: PLC0415 - imports Celery
+        from task_server.checks.inspect import LATE, read  # noqa: PLC0415 - imports Celery
 
         with imported(config, foreseen=LATE, late=late) as project:
             facts = read(project, os.environ, config.app)

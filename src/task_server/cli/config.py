@@ -9,9 +9,6 @@ from typing import Any
 
 import click
 
-from task_server import runtime
-from task_server.argv import decide
-from task_server.cli.importing import imported
 from task_server.cli.options import (
     MASK,
     app_option,
@@ -20,13 +17,16 @@ from task_server.cli.options import (
     unknown_worker,
     with_app,
 )
-from task_server.config import Config
-from task_server.defaults import Default, worker_defaults
+from task_server.config.loader import Resolved
+from task_server.config.model import Config
 from task_server.errors import ConfigError, TaskServerError
-from task_server.loader import Resolved
-from task_server.machine import this_machine
-from task_server.precedence import NUMBERS, settled
-from task_server.profiles import Profile, profile_of
+from task_server.health import folder as runtime
+from task_server.launch.command import decide
+from task_server.launch.machine import this_machine
+from task_server.launch.precedence import NUMBERS, settled
+from task_server.launch.profiles import Profile, profile_of
+from task_server.project.defaults import Default, worker_defaults
+from task_server.project.load import imported
 from task_server.settings.mask import masked
 
 #: Who gave a number that nobody gave.
@@ -140,7 +140,7 @@ def _celery_rows(found: Resolved, name: str) -> list[dict[str, Any]]:
     theirs: dict[str, Any] = {}
     backend, shared = None, True
     if app is not None:
-        from task_server import project  # noqa: PLC0415 - as in `_project_app`
+        from task_server.project import celery_app as project  # noqa: PLC0415
 
         own = project.own(app, (*NUMBERS, "worker_pool"))
         decision = settled(decision, own, this_machine())

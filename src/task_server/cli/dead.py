@@ -10,12 +10,12 @@ from typing import Any
 import click
 
 from task_server.cli.dead_shown import described, lines, shown
-from task_server.cli.importing import imported
 from task_server.cli.options import app_option, config_option, resolved
-from task_server.config import Config
+from task_server.config.model import Config
 from task_server.errors import ConfigError, PeerError, Problem, TaskServerError
-from task_server.reach import address, redis_trouble
-from task_server.transport import dead
+from task_server.peers.redis import address, redis_trouble
+from task_server.project.load import imported
+from task_server.transport.store import dead_letters as dead
 
 #: Names in one line that are shown.
 MOST_NAMES = 20
@@ -254,8 +254,8 @@ def _trouble(url: str, error: Exception) -> TaskServerError:
 
 def _project(config: Config) -> Any:
     """Import the project as a worker does, in this process's environment."""
-    from task_server import project  # noqa: PLC0415 - imports Celery
-    from task_server.defaults import connection_defaults  # noqa: PLC0415
+    from task_server.project import celery_app as project  # noqa: PLC0415 - imports Celery
+    from task_server.project.defaults import connection_defaults  # noqa: PLC0415
 
     with imported(config) as app:
         project.apply(app, connection_defaults(app.conf.result_backend))

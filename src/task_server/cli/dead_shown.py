@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
-from task_server.transport import dead
+from task_server.transport.store import dead_letters as dead
 
 #: Characters of one value, and deaths of one task, that a list shows.
 MOST_SHOWN = 200

@@ -14,8 +14,8 @@ from rich.console import Console
 
 from task_server.cli.options import environ_with, state_option
 from task_server.cli.report import Report
+from task_server.config.loader import resolve
 from task_server.errors import TaskServerError
-from task_server.loader import resolve
 from task_server.local import State, Supervisor
 from task_server.local.system import System
 

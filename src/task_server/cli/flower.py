@@ -6,10 +6,10 @@ from pathlib import Path
 
 import click
 
-from task_server import requirements
-from task_server.argv import flower_command
 from task_server.cli.options import app_option, config_option, resolved
-from task_server.process import become
+from task_server.launch import requirements
+from task_server.launch.command import flower_command
+from task_server.launch.process import become
 
 
 @click.command(

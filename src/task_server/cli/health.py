@@ -5,7 +5,7 @@ import sys
 
 import click
 
-from task_server import health
+from task_server.health import command as health
 
 
 @click.command(

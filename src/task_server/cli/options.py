@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from task_server import values
-from task_server.config import Config
-from task_server.discovery import discover
-from task_server.imports import TRACEBACK_VARIABLE
-from task_server.loader import Resolved, find, resolve
-from task_server.variables import suggestion, variable
+from task_server.config import values
+from task_server.config.loader import Resolved, find, resolve
+from task_server.config.model import Config
+from task_server.config.variables import suggestion, variable
+from task_server.project.discovery import discover
+from task_server.project.import_errors import TRACEBACK_VARIABLE
 
 #: What is shown of a secret.
 MASK = "********"

@@ -9,9 +9,9 @@ from pathlib import Path
 import click
 
 from task_server.cli.options import app_option, config_option, resolved, with_app
-from task_server.config import Config
-from task_server.discovery import SETTINGS_VARIABLE
+from task_server.config.model import Config
 from task_server.errors import ConfigError, Problem
+from task_server.project.discovery import SETTINGS_VARIABLE
 from task_server.settings import explain as explain_setting
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import click
 
-from task_server import requirements
 from task_server.cli.options import (
     app_option,
     config_option,
@@ -18,12 +17,13 @@ from task_server.cli.options import (
     unknown_worker,
 )
 from task_server.errors import TaskServerError
-from task_server.folders import MEDIA_VARIABLE
-from task_server.imports import TRACEBACK_VARIABLE
+from task_server.launch import requirements
+from task_server.launch.folders import MEDIA_VARIABLE
 from task_server.local import State, Supervisor
 from task_server.local.asking import Asking
 from task_server.local.needs import Answer, Needs, needs_of, to_migrate
 from task_server.local.system import System, database_of
+from task_server.project.import_errors import TRACEBACK_VARIABLE
 
 #: The workers of `up`; `all` would take from the same queues.
 WORKERS = ("prefork", "gevent")

@@ -7,8 +7,6 @@ from pathlib import Path
 
 import click
 
-from task_server import folders, requirements, runtime
-from task_server.argv import SECRET_VARIABLES, worker_command
 from task_server.cli.options import (
     MASK,
     app_option,
@@ -18,10 +16,13 @@ from task_server.cli.options import (
     unknown_worker,
 )
 from task_server.errors import check_all
-from task_server.imports import TRACEBACK_VARIABLE
-from task_server.machine import this_machine
-from task_server.process import become
-from task_server.profiles import profile_of
+from task_server.health import folder as runtime
+from task_server.launch import folders, requirements
+from task_server.launch.command import SECRET_VARIABLES, worker_command
+from task_server.launch.machine import this_machine
+from task_server.launch.process import become
+from task_server.launch.profiles import profile_of
+from task_server.project.import_errors import TRACEBACK_VARIABLE
 from task_server.settings.mask import masked
 
 

@@ -10,10 +10,10 @@ runs them together with the workers.
         supervisor.run()
 """
 
-from task_server.local import postgres, redis
-from task_server.local.child import NOTIFY, Child, Server
-from task_server.local.state import Claim, State
-from task_server.local.supervisor import Supervisor, run_job
+from task_server.local.servers import postgres, redis
+from task_server.local.servers.state import Claim, State
+from task_server.local.supervisor.child import NOTIFY, Child, Server
+from task_server.local.supervisor.supervisor import Supervisor, run_job
 
 __all__ = [
     "NOTIFY",

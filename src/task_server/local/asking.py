@@ -6,13 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from task_server.argv import project_environ
-from task_server.config import Config
+from task_server.config.model import Config
 from task_server.errors import ConfigError, PeerError, TaskServerError
-from task_server.folders import MEDIA_VARIABLE
-from task_server.imports import TRACEBACK_VARIABLE, ImportFailedError, ImportPeerError
-from task_server.local import postgres, redis
-from task_server.local.child import Child
+from task_server.launch.command import project_environ
+from task_server.launch.folders import MEDIA_VARIABLE
 from task_server.local.needs import (
     POSTGRES_GIVEN,
     POSTGRES_VARIABLES,
@@ -20,8 +17,11 @@ from task_server.local.needs import (
     Answer,
     Trouble,
 )
-from task_server.local.state import State
-from task_server.local.supervisor import Supervisor
+from task_server.local.servers import postgres, redis
+from task_server.local.servers.state import State
+from task_server.local.supervisor.child import Child
+from task_server.local.supervisor.supervisor import Supervisor
+from task_server.project.import_errors import TRACEBACK_VARIABLE, ImportFailedError, ImportPeerError
 
 #: The databases of Redis that tell three variables apart while we ask.
 NUMBERS: Mapping[str, int] = {"REDIS_URL": 0, "CELERY_BROKER_URL": 1, "CELERY_RESULT_BACKEND": 2}
@@ -136,7 +136,7 @@ class Asking:
         said: list[str] = []
         job = Child(
             name="project",
-            argv=[sys.executable, "-m", "task_server.named", json.dumps(question)],
+            argv=[sys.executable, "-m", "task_server.local.named", json.dumps(question)],
             environ={**self._environ, **ours},
             job=True,
             on_stdout=said.append,

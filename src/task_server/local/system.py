@@ -7,17 +7,17 @@ from dataclasses import dataclass, replace
 from importlib.machinery import PathFinder
 from pathlib import Path
 
-from task_server.argv import Command, flower_command, project_environ, worker_command
-from task_server.config import Config
+from task_server.config.model import Config
 from task_server.errors import ConfigError, Problem
-from task_server.local import cluster, postgres, redis
-from task_server.local.child import NOTIFY, Child, Notify, Server
+from task_server.launch.command import Command, flower_command, project_environ, worker_command
+from task_server.launch.machine import this_machine
+from task_server.launch.profiles import profile_of
 from task_server.local.needs import POSTGRES_VARIABLES, Needs
-from task_server.local.ports import check_free, free_port
-from task_server.local.state import State
-from task_server.local.supervisor import Supervisor
-from task_server.machine import this_machine
-from task_server.profiles import profile_of
+from task_server.local.servers import cluster, postgres, redis
+from task_server.local.servers.ports import check_free, free_port
+from task_server.local.servers.state import State
+from task_server.local.supervisor.child import NOTIFY, Child, Notify, Server
+from task_server.local.supervisor.supervisor import Supervisor
 
 #: What a project takes that takes all from our variables, as the reference project does.
 EVERYTHING = Needs(

@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Mapping
 from typing import Any, Final
 
-from task_server.transport import holder
+from task_server.transport.store import owner as holder
 from task_server.transport.versions import problem
 
 __all__ = ["TransportWarning", "install", "installed", "problem", "uninstall"]

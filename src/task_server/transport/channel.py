@@ -13,13 +13,14 @@ from kombu.utils.scheduling import round_robin_cycle
 from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from task_server.transport import dead, rights, unreadable
-from task_server.transport.demoted import leaving
+from task_server.transport.failover import leaving
 from task_server.transport.fetcher import WAIT, Fetcher, Sent
-from task_server.transport.late import Late
+from task_server.transport.kombu_redis import redis
 from task_server.transport.problems import Problems
-from task_server.transport.qos import QoS
-from task_server.transport.stock import redis
+from task_server.transport.store import dead_letters as dead
+from task_server.transport.store import rights, unreadable
+from task_server.transport.unacked.pending import Late
+from task_server.transport.unacked.qos import QoS
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -25,14 +25,14 @@ from uuid import uuid4
 from kombu.utils.encoding import bytes_to_str
 from redis.exceptions import NoScriptError, ResponseError
 
-from task_server.transport.demoted import DemotedError
-from task_server.transport.held import Held, Message
-from task_server.transport.holder import described, written
-from task_server.transport.lease import clock
-from task_server.transport.plan import Plan, Plans
-from task_server.transport.script import FETCH, is_denied
-from task_server.transport.unreadable import told
-from task_server.transport.wake import REMEMBER, Wake, refused
+from task_server.transport.failover import DemotedError
+from task_server.transport.notifications import REMEMBER, Wake, refused
+from task_server.transport.store.keys import Plan, Plans
+from task_server.transport.store.owner import described, written
+from task_server.transport.store.scripts import FETCH, is_denied
+from task_server.transport.store.unreadable import told
+from task_server.transport.unacked.leases import clock
+from task_server.transport.unacked.prefetched import Held, Message
 
 if TYPE_CHECKING:
     from task_server.transport.channel import Channel

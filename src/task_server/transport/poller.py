@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 from kombu.utils.eventio import READ
 from redis.exceptions import ResponseError
 
-from task_server.transport import unreadable
-from task_server.transport.stock import redis
+from task_server.transport.kombu_redis import redis
+from task_server.transport.store import unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from kombu.utils.encoding import bytes_to_str
 
-from task_server.transport.rights import is_refusal
+from task_server.transport.store.rights import is_refusal
 
 logger: Final = logging.getLogger(__name__)
 

@@ -3,8 +3,8 @@
 from typing import Any, ClassVar
 
 from task_server.transport.channel import Channel, SentinelChannel
+from task_server.transport.kombu_redis import redis
 from task_server.transport.poller import MultiChannelPoller
-from task_server.transport.stock import redis
 
 
 class Transport(redis.Transport):  # type: ignore[misc]

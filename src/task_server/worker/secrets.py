@@ -7,7 +7,8 @@ from typing import Any
 import billiard
 from celery import signals
 
-from task_server import handover, project
+from task_server.launch import handover
+from task_server.project import celery_app as project
 
 
 def keep_apart(app: Any, said: Mapping[str, str]) -> None:

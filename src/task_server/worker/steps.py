@@ -7,16 +7,18 @@ from typing import Any, ClassVar
 from celery import bootsteps
 from celery.worker.control import Panel
 
-from task_server.worker import begun, children, memory, refuse, unregistered
-from task_server.worker.absence import Absence
-from task_server.worker.apart import Apart
-from task_server.worker.drain import Drain
-from task_server.worker.foreign import ForeignJobs
-from task_server.worker.handback import cancel_scheduled
-from task_server.worker.heartbeat import Heart
-from task_server.worker.leases import Leases
-from task_server.worker.reconnect import Debts
-from task_server.worker.run_file import RunFile
+from task_server.worker.broker import refuse, unregistered
+from task_server.worker.broker import started as begun
+from task_server.worker.broker.leases import Leases
+from task_server.worker.broker.outage import Absence
+from task_server.worker.broker.reconnect import Debts
+from task_server.worker.broker.run_file import RunFile
+from task_server.worker.broker.suspects import Apart
+from task_server.worker.foreign_requests import ForeignJobs
+from task_server.worker.pools import children, memory
+from task_server.worker.requests import cancel_scheduled
+from task_server.worker.shutdown.drain import Drain
+from task_server.worker.status.heartbeat import Heart
 
 logger = logging.getLogger(__name__)
 
@@ -48,12 +50,12 @@ class WorkerStep(bootsteps.StartStopStep):
 
         if parent.hub is None:
             # gevent is imported where it is the pool, and nowhere else.
-            from task_server.worker.loop_gevent import (  # noqa: PLC0415
+            from task_server.worker.pools.gevent import GeventTasks  # noqa: PLC0415
+            from task_server.worker.pools.gevent_loop import (  # noqa: PLC0415
                 GeventLoop,
                 looked_at,
                 show_stacks,
             )
-            from task_server.worker.pool_gevent import GeventTasks  # noqa: PLC0415
 
             signal.signal(signal.SIGUSR1, show_stacks)
             self.drain.tasks = GeventTasks(parent, self.foreign)
@@ -61,7 +63,7 @@ class WorkerStep(bootsteps.StartStopStep):
             begun.tell_in_greenlets(parent.pool, self._apart)
             self._loop = GeventLoop(self.drain, self._beat, self.heart.interval)
         else:
-            from task_server.worker.pool_prefork import PreforkTasks  # noqa: PLC0415
+            from task_server.worker.pools.prefork import PreforkTasks  # noqa: PLC0415
 
             children.wrap_pool(parent.pool)
             self.drain.tasks = PreforkTasks(parent, self.foreign)
@@ -151,7 +153,7 @@ class ConsumerStep(bootsteps.StartStopStep):
         self.drain.attach(parent)
         self.heart.connected(parent)
         if parent.hub is None:
-            from task_server.worker.loop_gevent import Keeper, wake_when_done  # noqa: PLC0415
+            from task_server.worker.pools.gevent_loop import Keeper, wake_when_done  # noqa: PLC0415
 
             self._keeper = Keeper(parent.connection)
             wake_when_done(parent.connection, self.drain)

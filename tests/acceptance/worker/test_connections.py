@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from worker_child import PROJECT, Broker, Worker, eventually
 
-from task_server.checks.bounds import redis_connections
-from task_server.config import BUILT_IN_WORKERS
-from task_server.profiles import Machine, profile_of
+from task_server.checks.connections import redis_connections
+from task_server.config.model import BUILT_IN_WORKERS
+from task_server.launch.profiles import Machine, profile_of
 
 
 def connected(broker: Broker) -> list[dict[str, Any]]:

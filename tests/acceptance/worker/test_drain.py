@@ -7,7 +7,7 @@ import pytest
 from celery import Celery
 from worker_child import BOTH, POOLS, REPETITIONS, Broker, Worker, at_rest, eventually
 
-from task_server.probe import is_running
+from task_server.health.heartbeat import is_running
 
 
 def lost(sent: int, worker: Worker, broker: Broker) -> int:

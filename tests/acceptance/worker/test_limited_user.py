@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 from worker_child import POOLS, Broker, Worker, eventually
 
-from task_server.transport.rights import rules
+from task_server.transport.store.rights import rules
 
 
 def limited(broker: Broker, *acl: str) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from worker_child import POOLS, Broker, Worker, eventually
 
-from task_server.probe import is_running
+from task_server.health.heartbeat import is_running
 
 MOMENTS = Path(__file__).parent / "moments"
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from worker_child import POOLS, Broker, Worker, eventually
 
-from task_server import values
+from task_server.config import values
 
 LARGEST: dict[str, Any] = {
     "drain_seconds": 7 * values.DAY,

@@ -16,7 +16,8 @@ from typing import Any, get_args
 import pytest
 import redis
 
-from task_server import config, probe
+from task_server.config import model as config
+from task_server.health import heartbeat as probe
 
 PROJECT = Path(__file__).parent / "project"
 

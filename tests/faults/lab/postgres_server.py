@@ -13,7 +13,7 @@ import psycopg2
 from lab.marks import Marks
 from lab.waiting import until
 from task_server import local
-from task_server.local import cluster
+from task_server.local.servers import cluster
 
 
 class Postgres:

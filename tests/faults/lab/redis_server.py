@@ -14,7 +14,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from lab.waiting import until
-from task_server.local import binaries
+from task_server.local.servers import binaries
 
 #: A client of a test waits so long for an answer, in seconds.
 PATIENCE = 2.0

@@ -78,7 +78,7 @@ def install(environ: Mapping[str, str]) -> None:
         return
     kill = environ.get("STEPS_KILL")
     steps = Steps(environ.get("STEPS_TRACE"), int(kill) if kill else None)
-    module = "task_server.transport.qos" if environ["TRANSPORT"] == "atomic" else STOCK
+    module = "task_server.transport.unacked.qos" if environ["TRANSPORT"] == "atomic" else STOCK
     qos = import_module(module).QoS
 
     def begin(**_: object) -> None:

@@ -10,10 +10,11 @@ import redis
 from celery import Celery
 from kombu import Connection, Exchange, Queue
 
-from task_server.checks import Case, Facts, TaskFacts, live_queues
-from task_server.config import Config, WorkerConfig
+from task_server.checks import Case, Facts, TaskFacts
+from task_server.checks.live import queues as live_queues
+from task_server.config.model import Config, WorkerConfig
 from task_server.findings import Finding
-from task_server.profiles import Machine, profile_of
+from task_server.launch.profiles import Machine, profile_of
 
 
 def look(url: str, *, queues: Sequence[str] = ("celery",), **settings: Any) -> list[Finding]:

@@ -11,10 +11,11 @@ import pytest
 import redis
 from celery import Celery
 
-from task_server.checks import Case, Facts, live_redis
-from task_server.config import Config
+from task_server.checks import Case, Facts
+from task_server.checks.live import redis as live_redis
+from task_server.config.model import Config
 from task_server.findings import Finding
-from task_server.profiles import Machine, profile_of
+from task_server.launch.profiles import Machine, profile_of
 
 from .conftest import StartRedis, free_port
 

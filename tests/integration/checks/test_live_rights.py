@@ -6,11 +6,12 @@ import pytest
 import redis
 from celery import Celery
 
-from task_server.checks import Case, Facts, live_rights
-from task_server.config import Config
+from task_server.checks import Case, Facts
+from task_server.checks.live import rights as live_rights
+from task_server.config.model import Config
 from task_server.findings import Finding
-from task_server.profiles import Machine, profile_of
-from task_server.transport.rights import rules
+from task_server.launch.profiles import Machine, profile_of
+from task_server.transport.store.rights import rules
 
 from .conftest import StartRedis
 

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from task_server import local
-from task_server.config import Config
+from task_server.config.model import Config
 from task_server.errors import ConfigError, LocalServerError, PeerError
-from task_server.local import cluster
 from task_server.local.asking import Asking
 from task_server.local.needs import Answer, needs_of
+from task_server.local.servers import cluster
 
 CELERY = """
 import os

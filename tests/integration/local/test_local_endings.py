@@ -16,7 +16,8 @@ import pytest
 import redis as redis_client
 
 from task_server.errors import LocalServerError
-from task_server.local import State, Supervisor, binaries, postgres
+from task_server.local import State, Supervisor
+from task_server.local.servers import binaries, postgres
 
 pytestmark = [
     pytest.mark.usefixtures("servers"),

@@ -16,7 +16,7 @@ import pytest
 
 from task_server import local
 from task_server.errors import LocalServerError
-from task_server.local import binaries
+from task_server.local.servers import binaries
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from celery import Celery
 
 from task_server import local
 from task_server.errors import LocalServerError
-from task_server.local import binaries
+from task_server.local.servers import binaries
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,7 @@ import pytest
 
 from task_server.errors import ChildDiedError, LocalServerError
 from task_server.local import NOTIFY, Child, Supervisor
-from task_server.local.process import MAX_LINE
+from task_server.local.supervisor.process import MAX_LINE
 
 #: A child that is ready once its handlers are set, and then waits for a signal.
 WAITING = "import signal, sys; print('waiting', flush=True); signal.pause()"

@@ -17,7 +17,7 @@ from peers import Started, Worker, free_port, relay, until
 
 from task_server import transport
 from task_server.errors import LocalServerError
-from task_server.local import binaries
+from task_server.local.servers import binaries
 from task_server.transport.channel import _LATE
 
 

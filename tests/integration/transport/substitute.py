@@ -36,12 +36,9 @@ class Finder(MetaPathFinder):
 
 
 def replace(module: Any) -> None:
-    from task_server.transport import (  # noqa: PLC0415 - they import the module themselves
-        channel,
-        poller,
-        qos,
-        transport,
-    )
+    # They import the module themselves.
+    from task_server.transport import channel, poller, transport  # noqa: PLC0415
+    from task_server.transport.unacked import qos  # noqa: PLC0415
 
     module.Transport = transport.Transport
     module.SentinelTransport = transport.SentinelTransport

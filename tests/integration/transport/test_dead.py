@@ -6,8 +6,9 @@ import time
 
 import pytest
 
-from task_server.transport import dead, holder
-from task_server.transport.told import Told
+from task_server.transport.started.report import Told
+from task_server.transport.store import dead_letters as dead
+from task_server.transport.store import owner as holder
 
 FAST = {"visibility_timeout": 1, "unacked_restore_interval": 0.5}
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import redis
 
-from task_server.transport import dead
+from task_server.transport.store import dead_letters as dead
 
 FORGED = {
     "none": b"",

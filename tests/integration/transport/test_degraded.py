@@ -7,7 +7,7 @@ import pytest
 import redis
 from peers import user
 
-from task_server.transport import unreadable
+from task_server.transport.store import unreadable
 
 KINDS = {
     "string": ("SET", "{}", "x"),

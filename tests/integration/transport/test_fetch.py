@@ -9,7 +9,7 @@ import pytest
 from peers import until
 
 from task_server import transport
-from task_server.transport.redeliver import redeliver
+from task_server.transport.store.redeliver import redeliver
 
 
 def stock_order(connect, publish_all, queues, strategy) -> list[str]:

@@ -10,7 +10,8 @@ from threading import Event, Thread
 import pytest
 from peers import Started, until
 
-from task_server.transport import fetcher, redeliver
+from task_server.transport import fetcher
+from task_server.transport.store import redeliver
 
 
 @pytest.fixture

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from peers import Started, until
 
-from task_server.transport import holder, lease
-from task_server.transport.script import DUE, HOLD, RENEW
+from task_server.transport.store import owner as holder
+from task_server.transport.store.scripts import DUE, HOLD, RENEW
+from task_server.transport.unacked import leases as lease
 
 #: Of another process.
 DEAD = "d" * 32

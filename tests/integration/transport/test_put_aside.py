@@ -12,9 +12,9 @@ import pytest
 from celery import Celery, chain, chord, signals
 from celery.exceptions import WorkerLostError
 
-from task_server.transport import dead
-from task_server.transport.qos import QoS
-from task_server.worker import put_aside
+from task_server.transport.store import dead_letters as dead
+from task_server.transport.unacked.qos import QoS
+from task_server.worker.broker import dead_letters as put_aside
 
 # Celery's own call, and its own connections.
 pytestmark = [

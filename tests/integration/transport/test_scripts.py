@@ -16,9 +16,10 @@ import pytest
 import redis
 from peers import Started, user
 
-from task_server.transport import dead, rights
-from task_server.transport.rights import RIGHTS
-from task_server.transport.script import (
+from task_server.transport.store import dead_letters as dead
+from task_server.transport.store import rights
+from task_server.transport.store.rights import RIGHTS
+from task_server.transport.store.scripts import (
     DUE,
     FETCH,
     GIVE_BACK,
@@ -176,7 +177,9 @@ CALLS: dict[str, Call] = {
 
 #: Each script; `dead.TAKE` is one too.
 SCRIPTS = sorted(
-    path.name for path in files("task_server.transport").iterdir() if path.name.endswith(".lua")
+    path.name
+    for path in files("task_server.transport.store").joinpath("lua").iterdir()
+    if path.name.endswith(".lua")
 )
 
 

@@ -6,7 +6,9 @@ import signal
 import pytest
 from peers import until, user
 
-from task_server.transport import begun, blame, holder
+from task_server.transport.started import crashes as blame
+from task_server.transport.started import started as begun
+from task_server.transport.store import owner as holder
 
 
 def told(server) -> set[bytes]:

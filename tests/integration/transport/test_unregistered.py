@@ -3,7 +3,7 @@
 import json
 import threading
 
-from task_server.transport import dead
+from task_server.transport.store import dead_letters as dead
 
 FAST = {"visibility_timeout": 1, "unacked_restore_interval": 0.5}
 

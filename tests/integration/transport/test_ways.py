@@ -12,8 +12,8 @@ import pytest
 import redis
 from peers import Started, until, user
 
-from task_server.transport.begun import key_of
-from task_server.transport.holder import RUN
+from task_server.transport.started.started import key_of
+from task_server.transport.store.owner import RUN
 
 
 def renews(consumer: Any, publish: Callable[..., None], **options: Any) -> None:

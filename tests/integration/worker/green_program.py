@@ -29,7 +29,7 @@ from gevent.event import Event
 from gevent.fileobject import FileObject
 
 from task_server.errors import ConfigError
-from task_server.worker import green
+from task_server.worker.database import install as green
 
 OPTIONS = json.loads(sys.argv[2])
 STDIN = FileObject(sys.stdin, "r")

@@ -11,7 +11,7 @@ monkey.patch_all()
 import sys
 import redis
 from redis._parsers import hiredis as parser
-from task_server.worker import connections
+from task_server.worker.broker import connections
 connections.install("gevent")
 client = redis.Redis.from_url(sys.argv[1])
 client.ping()

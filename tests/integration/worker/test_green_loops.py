@@ -7,7 +7,7 @@ PATCHED = """
 import gevent.monkey
 gevent.monkey.patch_all()
 import asyncio, gevent, greenlet, threading, time
-from task_server.worker import asyncio_gevent
+from task_server.worker.pools import gevent_asyncio as asyncio_gevent
 asyncio_gevent.install()
 
 def together(*calls):

@@ -3,9 +3,9 @@
 from dataclasses import replace
 
 from task_server.checks import Facts
-from task_server.checks.bounds import postgres_connections, redis_connections
-from task_server.config import BUILT_IN_WORKERS
-from task_server.profiles import Machine, Profile, profile_of
+from task_server.checks.connections import postgres_connections, redis_connections
+from task_server.config.model import BUILT_IN_WORKERS
+from task_server.launch.profiles import Machine, Profile, profile_of
 
 
 def profile(name: str, concurrency: int) -> Profile:

@@ -7,7 +7,7 @@ import pytest
 from celery import Celery
 from kombu import Queue
 
-from task_server.checks.reading import read
+from task_server.checks.inspect import read
 
 
 @pytest.fixture(autouse=True)

@@ -6,8 +6,8 @@ import pytest
 from cases_of_checks import own
 
 from task_server.checks import Facts, TaskFacts, used
-from task_server.loader import load
-from task_server.queues import Seen
+from task_server.config.loader import load
+from task_server.project.queues import Seen
 
 BULK = {"TASK_SERVER_WORKERS_BULK_QUEUES": "batch1"}
 EVERYTHING = {"TASK_SERVER_WORKERS_BULK_QUEUES": "all"}

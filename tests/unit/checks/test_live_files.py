@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from task_server import folders
-from task_server.checks import Case, Facts, live_files
-from task_server.config import Config
+from task_server.checks import Case, Facts
+from task_server.checks.live import files as live_files
+from task_server.config.model import Config
+from task_server.launch import folders
 
 CASE = Case(config=Config(), profiles={}, counts={})
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from cases_of_checks import GEVENT, PREFORK, Row, case, own, says_one_line
 
-from task_server.checks.loops import event_loops, kept
+from task_server.checks.rules.asyncio import event_loops, kept
 
 ROWS: list[Row] = [
     (

@@ -6,16 +6,16 @@ from typing import Any
 import pytest
 from celery import Celery
 
-from task_server import project
-from task_server.argv import decide
 from task_server.checks import Case, offline, profile, used
-from task_server.checks.reading import NAMES, OPTIONS, read
-from task_server.config import Config
-from task_server.defaults import worker_defaults
+from task_server.checks.inspect import NAMES, OPTIONS, read
+from task_server.config.model import Config
 from task_server.errors import ConfigError
-from task_server.machine import this_machine
-from task_server.precedence import NUMBERS, settled
-from task_server.profiles import profile_of
+from task_server.launch.command import decide
+from task_server.launch.machine import this_machine
+from task_server.launch.precedence import NUMBERS, settled
+from task_server.launch.profiles import profile_of
+from task_server.project import celery_app as project
+from task_server.project.defaults import worker_defaults
 
 ODD: tuple[Any, ...] = (
     *(None, "", "abc", "600", "*", -1, 0, 7, 1e400, float("nan"), True, b"x"),
@@ -33,7 +33,7 @@ def alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep the shared tasks of docket, which other tests import, out of these apps."""
     monkeypatch.setattr("celery._state._on_app_finalizers", set())
     # The source of all the tests is none of theirs.
-    monkeypatch.setattr("task_server.queues.source._folders", lambda _: [])
+    monkeypatch.setattr("task_server.project.queues.source._folders", lambda _: [])
     for name in ("CELERY_BROKER_URL", "CELERY_RESULT_BACKEND", "DJANGO_SETTINGS_MODULE"):
         monkeypatch.delenv(name, raising=False)
 

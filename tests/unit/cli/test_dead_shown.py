@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from task_server.cli.dead_shown import arguments, described, lines
-from task_server.transport import dead
+from task_server.transport.store import dead_letters as dead
 
 ID = "7c1e8a52-40a5-4a3a-8b9c-0f5f2e6c9d11"
 DEATH = {"reason": "no sign of life", "node": "w@host", "pid": 7, "taken": 1.0, "at": 2.0}

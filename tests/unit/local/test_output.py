@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from task_server.local.output import Log, wants_colour
+from task_server.local.supervisor.output import Log, wants_colour
 
 
 class Terminal(io.StringIO):

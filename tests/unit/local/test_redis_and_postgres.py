@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from task_server.errors import LocalServerError
-from task_server.local import binaries, cluster, postgres, redis
-from task_server.local.state import State
+from task_server.local.servers import binaries, cluster, postgres, redis
+from task_server.local.servers.state import State
 
 
 def program(path: Path, says: str) -> Path:

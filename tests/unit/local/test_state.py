@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from task_server.errors import LocalServerError
-from task_server.local.state import MAX_SOCKET_FOLDER, State
+from task_server.local.servers.state import MAX_SOCKET_FOLDER, State
 
 
 def test_the_folder_is_made_and_private(tmp_path: Path) -> None:
@@ -96,7 +96,7 @@ def test_a_claim_ends_with_its_process(tmp_path: Path) -> None:
     A killed owner owns nothing: the next claim succeeds, and nothing it said is believed.
     """
     program = (
-        "import os, signal; from task_server.local.state import State\n"
+        "import os, signal; from task_server.local.servers.state import State\n"
         f"with State.open({str(tmp_path)!r}).claim({{'app': 'old'}}):\n"
         "    os.kill(os.getpid(), signal.SIGKILL)"
     )

@@ -2,8 +2,8 @@
 
 import pytest
 
-from task_server.config import AUTO, WorkerConfig
-from task_server.profiles import Machine, profile_of
+from task_server.config.model import AUTO, WorkerConfig
+from task_server.launch.profiles import Machine, profile_of
 
 GIB = 2**30
 

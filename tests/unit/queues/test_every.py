@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from task_server.argv import worker_command
-from task_server.loader import load
-from task_server.profiles import Machine, profile_of
-from task_server.queues import excluded
+from task_server.config.loader import load
+from task_server.launch.command import worker_command
+from task_server.launch.profiles import Machine, profile_of
+from task_server.project.queues import excluded
 
 PROJECT = """
 import json, sys

@@ -7,7 +7,7 @@ from types import ModuleType, SimpleNamespace
 import pytest
 from kombu import Queue
 
-from task_server.queues.source import Seen, of_modules, seen
+from task_server.project.queues.source import Seen, of_modules, seen
 
 SURE = [
     'task.apply_async(args=(1,), queue="x")',

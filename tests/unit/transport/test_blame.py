@@ -9,8 +9,15 @@ from typing import Any
 
 import pytest
 
-from task_server.transport import blame as rules
-from task_server.transport.blame import COMPLETE, ON_CPU, Blame, blame, is_enough, most_beside
+from task_server.transport.started import crashes as rules
+from task_server.transport.started.crashes import (
+    COMPLETE,
+    ON_CPU,
+    Blame,
+    blame,
+    is_enough,
+    most_beside,
+)
 
 
 def shared(*suspects: int) -> list[dict[str, Any]]:

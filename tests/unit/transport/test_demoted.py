@@ -3,7 +3,7 @@
 import pytest
 from redis.exceptions import MasterDownError, ReadOnlyError, ResponseError
 
-from task_server.transport.demoted import DemotedError, leaving
+from task_server.transport.failover import DemotedError, leaving
 
 
 class Told:

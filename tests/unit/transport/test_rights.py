@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from task_server.transport.rights import rules
+from task_server.transport.store.rights import rules
 
 README = Path(__file__).parents[3] / "README.md"
 

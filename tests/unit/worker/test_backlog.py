@@ -2,7 +2,7 @@
 
 import pytest
 
-from task_server.worker.backlog import Standstill
+from task_server.worker.status.stall import Standstill
 
 
 def test_a_queue_that_does_not_shrink_beside_free_places_counts_from_the_second_look() -> None:

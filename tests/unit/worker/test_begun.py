@@ -9,9 +9,9 @@ from typing import Any
 import gevent
 from celery.concurrency.gevent import TaskPool
 
-from task_server.transport.told import Told
-from task_server.worker import begun
-from task_server.worker.apart import Apart
+from task_server.transport.started.report import Told
+from task_server.worker.broker import started as begun
+from task_server.worker.broker.suspects import Apart
 
 
 class Telling:

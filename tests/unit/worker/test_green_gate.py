@@ -6,7 +6,7 @@ import gevent
 import pytest
 from gevent.lock import RLock
 
-from task_server.worker.green_gate import Gate, NoPlaceError
+from task_server.worker.database.limiter import Gate, NoPlaceError
 
 
 def test_places_go_in_the_order_of_arrival() -> None:

@@ -12,7 +12,7 @@ monkey.patch_all()
 import queue, threading
 import gevent
 from gevent.lock import RLock, Semaphore
-from task_server.worker import green_jam
+from task_server.worker.database import deadlocks as green_jam
 
 def parked(wait):
     one = gevent.spawn(wait)

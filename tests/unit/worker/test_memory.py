@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from celery import signals
 
-from task_server.worker import memory
+from task_server.worker.pools import memory
 
 
 def test_the_used_bytes_are_those_of_this_process(tmp_path: Path) -> None:

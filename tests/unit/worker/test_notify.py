@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from task_server.worker.notify import Notifier
+from task_server.worker.status.systemd import Notifier
 
 
 @pytest.fixture(params=["path", "abstract"])

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from task_server.worker.places import PATIENCE, Places
+from task_server.worker.status.places import PATIENCE, Places
 
 
 @dataclass(eq=False)

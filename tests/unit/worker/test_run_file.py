@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from task_server import probe, transport
-from task_server.worker.run_file import RunFile
+from task_server import transport
+from task_server.health import heartbeat as probe
+from task_server.worker.broker.run_file import RunFile
 
 DEAD, OTHER = "d" * 32, "e" * 32
 

@@ -33,7 +33,8 @@ app.conf.result_backend_thread_safe = True
 def install(**_: object) -> None:
     """Celery logs and forgets an exception of a signal, but not SystemExit."""
     from task_server.errors import ConfigError  # noqa: PLC0415 only in the worker
-    from task_server.worker import asyncio_gevent, green  # noqa: PLC0415
+    from task_server.worker.database import install as green  # noqa: PLC0415
+    from task_server.worker.pools import gevent_asyncio as asyncio_gevent  # noqa: PLC0415
 
     asyncio_gevent.install()
     try:

@@ -1,0 +1,147 @@
+"""The project's Celery app -> Facts."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from task_server.checks.facts import Facts, TaskFacts
+from task_server.checks.rules import asyncio as loops
+from task_server.errors import ConfigError
+from task_server.project import celery_app as project
+from task_server.project import queues
+from task_server.project.defaults import Default
+from task_server.settings import explain, locate
+
+#: The settings that the rules look at.
+NAMES = (
+    "accept_content",
+    "broker_url",
+    "result_accept_content",
+    "result_backend",
+    "result_expires",
+    "task_acks_late",
+    "task_always_eager",
+    "redis_max_connections",
+    "task_default_queue",
+    "task_ignore_result",
+    "task_reject_on_worker_lost",
+    "task_send_sent_event",
+    "task_serializer",
+    "task_soft_time_limit",
+    "task_time_limit",
+    "visibility_timeout",
+    "worker_concurrency",
+    "worker_max_memory_per_child",
+    "worker_pool",
+    "worker_prefetch_multiplier",
+    "worker_send_task_events",
+)
+
+#: The settings that are dictionaries, and the keys of each.
+OPTIONS: Mapping[str, tuple[str, ...]] = {
+    "broker_transport_options": ("visibility_timeout", "max_connections"),
+    "result_backend_transport_options": ("visibility_timeout",),
+}
+
+#: What Celery itself lets win over the project's settings.
+VARIABLES: Mapping[str, str] = {
+    "broker_url": "CELERY_BROKER_URL",
+    "result_backend": "CELERY_RESULT_BACKEND",
+}
+
+#: As in a worker: a task that says nothing acknowledges late. For
+#: `project.foresee`, since the project may bind its tasks while it is imported.
+LATE = (Default("task_acks_late", True, ""),)
+
+
+def read(app: Any, environ: Mapping[str, str], app_name: str | None = None) -> Facts:
+    """
+    Import the tasks of *app*, and return what the rules need to know.
+
+    Sets Django up, as a worker does; connects to nothing. *environ* is the
+    environment as the project's own code leaves it, *app_name* what `app` names.
+
+    Raises:
+        Exception: Whatever the project's own code raises.
+    """
+    own: dict[str, str] = {}
+    for name in NAMES:
+        if name in VARIABLES and environ.get(VARIABLES[name]):
+            own[name] = VARIABLES[name]
+        elif project.sets(app, name):
+            own[name] = _written(app, name)
+    values = {name: app.conf.get(name) for name in NAMES}
+    for name, keys in OPTIONS.items():
+        options = project.table(app, name)
+        for key in keys:
+            if key in options:
+                values[f"{name}.{key}"] = options[key]
+                own[f"{name}.{key}"] = f"{_written(app, name)}[{key!r}]"
+    project.apply(app, LATE)
+    app.loader.import_default_modules()
+    app.finalize()
+    name = app.main if app_name is None else app_name
+    kept, maker = loops.kept(app.tasks.values())
+    return Facts(
+        values=values,
+        own=own,
+        origin=_origin(environ),
+        named=queues.declared(app),
+        seen=queues.seen(name or "", queues.django_settings()),
+        shares_results=project.shares_results(app.conf.result_backend),
+        loops=kept,
+        loop_maker=maker,
+        tasks=tuple(
+            _task(app, task)
+            for name, task in sorted(app.tasks.items())
+            if not name.startswith("celery.")
+        ),
+    )
+
+
+def _written(app: Any, name: str) -> str:
+    """Return *name* as a settings module writes it."""
+    return f"{app.namespace}_{name}".upper() if app.namespace else name
+
+
+def _origin(environ: Mapping[str, str]) -> Callable[[str], str]:
+    def origin(written: str) -> str:
+        if written in VARIABLES.values() and environ.get(written):
+            return "the environment"
+        module = environ.get("DJANGO_SETTINGS_MODULE")
+        if module is None or not written.isupper():
+            return "the project's Celery app"
+        try:
+            changes = explain(written, locate(module), environ)
+        except ConfigError:
+            changes = ()
+        return str(changes[-1].file) if changes else module
+
+    return origin
+
+
+def _task(app: Any, task: Any) -> TaskFacts:
+    return TaskFacts(
+        name=task.name,
+        acks_late=bool(task.acks_late),
+        queue=queues.queue_of(app, task),
+        time_limit=task.time_limit,
+        soft_time_limit=task.soft_time_limit,
+        longest_retry=_longest_retry(task),
+    )
+
+
+def _longest_retry(task: Any) -> float:
+    """
+    Return the longest countdown, in seconds, of a retry of *task*.
+
+    The arithmetic is Celery's (`get_exponential_backoff_interval`): factor x
+    2^n, at most `retry_backoff_max`; without backoff, `default_retry_delay`.
+    """
+    delay = float(task.default_retry_delay or 0)
+    backoff = getattr(task, "retry_backoff", False)
+    if not backoff:
+        return delay
+    most = float(getattr(task, "retry_backoff_max", 600))
+    # Beyond 2^20 s any bound on the number of retries is no bound on the time.
+    retries = 20 if task.max_retries is None else min(20, max(0, int(task.max_retries) - 1))
+    return min(most, float(int(backoff) << retries))

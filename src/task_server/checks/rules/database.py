@@ -1,0 +1,80 @@
+"""What the project's DATABASES mean for workers; connects to nothing."""
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from task_server.checks.facts import Case
+from task_server.findings import Finding
+from task_server.project.queues import django_settings
+
+if TYPE_CHECKING:
+    from django.db.backends.base.base import BaseDatabaseWrapper
+
+
+def databases(case: Case) -> Iterator[Finding]:
+    """Look at DATABASES of a Django project, which must be set up."""
+    if case.facts is None:
+        return
+    gevent = {
+        name: profile for name, profile in case.profiles.items() if profile.worker.pool == "gevent"
+    }
+    if not gevent and not _keeps_connections():
+        return
+    # It imports what a worker has, clients of Redis too: a third of a check's time.
+    from task_server.worker.database import install as green  # noqa: PLC0415
+
+    if not gevent:
+        yield from connection_age(green.postgresql())
+        return
+    found: dict[Finding, None] = {}
+    for name, profile in gevent.items():
+        bound = profile.worker.database_connections
+        try:
+            contradictions = green.contradictions(bound)
+            for problem in contradictions:
+                setting = f"workers.{name}.{problem.setting}"
+                found[Finding("error", setting, problem.message)] = None
+            found.update(dict.fromkeys(green.check(bound)))
+            # A worker that does not start shares nothing.
+            if not contradictions and profile.concurrency > bound and green.postgresql():
+                found[_sharing(name, profile.concurrency, bound)] = None
+        except ImportError as error:
+            found[
+                Finding(
+                    "error",
+                    f"workers.{name}.pool",
+                    f"the gevent pool cannot be imported ({error})",
+                    "install gevent",
+                )
+            ] = None
+    yield from found
+
+
+def _keeps_connections() -> bool:
+    """Whether an alias of DATABASES has CONN_MAX_AGE."""
+    settings = django_settings()
+    tables = getattr(settings, "DATABASES", None) or {}
+    return any(one.get("CONN_MAX_AGE", 0) != 0 for one in tables.values())
+
+
+def _sharing(name: str, concurrency: int, bound: int) -> Finding:
+    return Finding(
+        "info",
+        f"workers.{name}.database_connections",
+        f"{concurrency} tasks at once share {bound} connections to PostgreSQL: each keeps its own "
+        "until it ends, and the others wait; a quarter is kept for tasks that own a lock which "
+        "others wait for",
+        "call django.db.connection.close() in tasks before they wait for something else",
+    )
+
+
+def connection_age(aliases: "Mapping[str, BaseDatabaseWrapper]") -> Iterator[Finding]:
+    """Explain CONN_MAX_AGE for prefork workers; under gevent the worker's own check does."""
+    for alias, wrapper in aliases.items():
+        if wrapper.settings_dict.get("CONN_MAX_AGE", 0) != 0:
+            yield Finding(
+                "info",
+                f"DATABASES[{alias!r}]['CONN_MAX_AGE']",
+                "buys nothing in a worker: since 5.6 Celery closes the connection before and "
+                "after each task, which is also what ended the crashes of celery#4878",
+            )

@@ -1,0 +1,371 @@
+"""
+TOML, environment and secret files -> Config.
+
+A value comes from the last of these that gives it: the default, the TOML
+file, a systemd credential, a file named by TASK_SERVER_…_FILE, the variable
+TASK_SERVER_… itself. Every problem is gathered before anything is raised.
+"""
+
+import os
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from task_server.config.files import read_text
+from task_server.config.model import AUTO, BUILT_IN_WORKERS, Config, FlowerConfig, WorkerConfig
+from task_server.config.urls import MASK
+from task_server.config.values import Kind, shown, worker_name
+from task_server.config.variables import OTHERS, PREFIX, given, misspelt, suggestion, variable
+from task_server.errors import ConfigError, Problem
+
+#: Arguments that a setting gives; in `extra_args` they would contradict it.
+OWN_ARGUMENTS: Mapping[str, str] = MappingProxyType(
+    {
+        "--app": "app",
+        "-A": "app",
+        "--pool": "pool",
+        "-P": "pool",
+        "--queues": "queues",
+        "-Q": "queues",
+        "--concurrency": "concurrency",
+        "-c": "concurrency",
+        "--prefetch-multiplier": "prefetch_multiplier",
+        "--max-memory-per-child": "max_memory_per_child",
+        "--time-limit": "time_limit",
+        "--soft-time-limit": "soft_time_limit",
+        "--loglevel": "log_level",
+        "-l": "log_level",
+        "--task-events": "events",
+        "--events": "events",
+        "-E": "events",
+        "--hostname": "name",
+        "-n": "name",
+        # Of all of Celery's commands, and secrets: `ps` shows arguments to every user.
+        "--broker": "broker_url",
+        "-b": "broker_url",
+        "--result-backend": "result_backend",
+    }
+)
+
+#: Those of them that are of no worker alone.
+SECRET_SETTINGS = frozenset({"broker_url", "result_backend"})
+
+
+#: Settings that are tables of their own.
+TABLES = ("workers", "flower")
+
+#: Names that `task-server health` keeps for others.
+RESERVED: Mapping[str, str] = MappingProxyType({"flower": "Flower"})
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """
+    A configuration, and where each of its values came from.
+
+    *origins* has the dotted name of each setting (``workers.gevent.pool``)
+    that something gave; what is absent there is a default.
+    """
+
+    config: Config
+    origins: Mapping[str, str]
+
+
+def find(folder: Path) -> Path | None:
+    """
+    Return the configuration file of *folder*: task-server.toml, or else pyproject.toml.
+
+    What has the first name counts, whatever it is: a pipe or a link that leads
+    nowhere is a mistake, and told when it is read.
+    """
+    own = folder / "task-server.toml"
+    if os.path.lexists(own):
+        return own
+    project = folder / "pyproject.toml"
+    if not os.path.lexists(project):
+        return None
+    try:
+        return project if "[tool.task-server" in read_text(project) else None
+    except ValueError:
+        # Nobody can say whether it has the table.
+        return project
+
+
+def load(path: Path | None, environ: Mapping[str, str]) -> Config:
+    """
+    Load the configuration from *path* (TOML, or None) and from *environ*.
+
+    Returns:
+        A frozen configuration; nothing is read again later.
+
+    Raises:
+        ConfigError: With every problem found, not only the first.
+    """
+    return resolve(path, environ).config
+
+
+def resolve(path: Path | None, environ: Mapping[str, str]) -> Resolved:
+    """
+    Load the configuration as `load` does, and keep where each value came from.
+
+    Raises:
+        ConfigError: With every problem found, not only the first.
+    """
+    reader = _Reader(path, environ)
+    config = reader.config()
+    if reader.problems:
+        raise ConfigError(reader.problems, str(path) if path else "the configuration")
+    return Resolved(config, MappingProxyType(reader.origins))
+
+
+class _Reader:
+    """Reads one configuration; collects problems and origins on the way."""
+
+    def __init__(self, path: Path | None, environ: Mapping[str, str]) -> None:
+        self.path = path
+        self.environ = given(environ)
+        self.problems: list[Problem] = []
+        self.origins: dict[str, str] = {}
+        self.credentials = environ.get("CREDENTIALS_DIRECTORY")
+
+    def problem(self, setting: str, message: str) -> None:
+        self.problems.append(Problem(setting, message))
+
+    def config(self) -> Config:
+        table = self._toml()
+        workers = self._workers(self._table(table, "workers"))
+        flower = self._section(FlowerConfig, self._table(table, "flower"), "flower")
+        top = self._section(Config, table, "", skip=("workers", "flower", "origins"))
+        self._unknown_variables(workers)
+        return Config(
+            **top,
+            workers=MappingProxyType(workers),
+            flower=FlowerConfig(**flower),
+            origins=MappingProxyType(self.origins),
+        )
+
+    def _toml(self) -> dict[str, Any]:
+        if self.path is None:
+            return {}
+        try:
+            document = tomllib.loads(read_text(self.path))
+        except tomllib.TOMLDecodeError as error:
+            self.problem("file", f"is not TOML: {error}")
+            return {}
+        except RecursionError:
+            self.problem("file", "is nested too deep; settings are at most a list in a table")
+            return {}
+        except ValueError as error:
+            # Of the file itself, or an integer of thousands of digits in it.
+            digits = "digits" in str(error)
+            what = "has a number of thousands of digits" if digits else str(error)
+            self.problem("file", f"{what}; mend it, or name another with --config")
+            return {}
+        if self.path.name == "pyproject.toml":
+            return self._table(self._table(document, "tool"), "task-server")
+        return document
+
+    def _table(self, table: Mapping[str, Any], name: str) -> dict[str, Any]:
+        value = table.get(name, {})
+        if not isinstance(value, dict):
+            self.problem(name, f"{_public(value)} is not a table; write [{name}]")
+            return {}
+        return value
+
+    def _workers(self, table: dict[str, Any]) -> dict[str, WorkerConfig]:
+        workers: dict[str, WorkerConfig] = {}
+        variables: dict[str, str] = {}
+        for name in self._worker_names(table):
+            setting = f"workers.{name}"
+            try:
+                worker_name(name)
+            except ValueError as error:
+                self.problem(setting, str(error))
+                continue
+            if name in RESERVED:
+                self.problem(setting, f"is the name of {RESERVED[name]}; rename it")
+                continue
+            taken = variables.setdefault(variable(setting), name)
+            if taken != name:
+                self.problem(setting, f"has the same variables as workers.{taken}; rename one")
+                continue
+            values = self._section(
+                WorkerConfig, self._table_of(table, name, setting), setting, skip=("name",)
+            )
+            built_in = BUILT_IN_WORKERS.get(name)
+            if built_in is not None:
+                values = {"pool": built_in.pool, "queues": built_in.queues, **values}
+            workers[name] = WorkerConfig(name=name, **values)
+            self._contradictions(workers[name], setting)
+        return workers
+
+    def _worker_names(self, table: Mapping[str, Any]) -> list[str]:
+        """
+        Return the workers that are built in, of the file and of variables.
+
+        Where there is no file, as in a container, a variable for the queues
+        makes a worker; one for anything else alone is a mistyped name.
+        """
+        names = dict.fromkeys([*BUILT_IN_WORKERS, *table])
+        known = {variable(f"workers.{name}.queues") for name in names}
+        prefix, suffix = variable("workers."), "_QUEUES"
+        for one in sorted(set(self.environ) - known):
+            if one.startswith(prefix) and one.endswith(suffix):
+                names[one[len(prefix) : -len(suffix)].lower()] = None
+        return list(names)
+
+    def _table_of(self, table: Mapping[str, Any], name: str, setting: str) -> dict[str, Any]:
+        value = table.get(name, {})
+        if not isinstance(value, dict):
+            self.problem(setting, f"{_public(value)} is not a table; write [{setting}]")
+            return {}
+        return value
+
+    def _section(
+        self, kind: type, table: Mapping[str, Any], prefix: str, skip: tuple[str, ...] = ()
+    ) -> dict[str, Any]:
+        """Return the values given for the fields of the dataclass *kind*."""
+        known = {field.name: field for field in fields(kind) if field.name not in skip}
+        where = f"{prefix}." if prefix else ""
+        for name in table:
+            if name not in known and not (not prefix and name in TABLES):
+                close = suggestion(name, [*known, *(() if prefix else TABLES)])
+                self.problem(
+                    f"{where}{name}",
+                    f"is not a setting{close or '; known are ' + ', '.join(known)}",
+                )
+        values: dict[str, Any] = {}
+        for name, field in known.items():
+            found = self._given(f"{where}{name}", table.get(name), secret=field.metadata["secret"])
+            if found is None:
+                continue
+            raw, origin = found
+            try:
+                values[name] = _checked(field.metadata["kind"], raw)
+            except ValueError as error:
+                message = str(error)
+                if field.metadata["secret"]:
+                    message = _without_secret(message, raw)
+                self.problem(f"{where}{name}", f"{message} (from {origin})")
+            else:
+                self.origins[f"{where}{name}"] = origin
+        return values
+
+    def _given(self, setting: str, in_file: Any, *, secret: bool) -> tuple[Any, str] | None:
+        """Return the raw value of *setting* and where it stands, or None."""
+        name = variable(setting)
+        if name in self.environ:
+            if f"{name}_FILE" in self.environ:
+                self.problem(setting, f"{name} and {name}_FILE are both set; keep one")
+            return self.environ[name], name
+        if f"{name}_FILE" in self.environ:
+            return self._secret_file(setting, Path(self.environ[f"{name}_FILE"]), f"{name}_FILE")
+        if secret and self.credentials:
+            path = Path(self.credentials, setting.replace(".", "_"))
+            if os.path.lexists(path):
+                return self._secret_file(setting, path, f"credential {path.name}")
+        if in_file is not None and self.path is not None:
+            return in_file, self.path.name
+        return None
+
+    def _secret_file(self, setting: str, path: Path, origin: str) -> tuple[str, str] | None:
+        try:
+            return read_text(path).rstrip("\r\n"), origin
+        except ValueError as error:
+            self.problem(setting, f"{path} {error}; {origin} names it")
+        return None
+
+    def _contradictions(self, worker: WorkerConfig, setting: str) -> None:
+        if worker.pool == "gevent":
+            if worker.concurrency == AUTO:
+                self.problem(
+                    f"{setting}.concurrency",
+                    "'auto' counts processors, which gevent does not use; give a number",
+                )
+            if worker.max_memory_per_child is not None:
+                self.problem(
+                    f"{setting}.max_memory_per_child",
+                    "the gevent pool cannot enforce it; leave it out or use pool 'prefork'",
+                )
+        if (
+            worker.time_limit is not None
+            and worker.soft_time_limit is not None
+            and worker.soft_time_limit >= worker.time_limit
+        ):
+            self.problem(
+                f"{setting}.soft_time_limit",
+                f"{worker.soft_time_limit:g} is not below time_limit ({worker.time_limit:g})",
+            )
+        for argument in worker.extra_args:
+            own = next(_own_settings(argument), None)
+            if own is not None:
+                secret = own in SECRET_SETTINGS
+                # The value of a secret is not told; `ps` would tell it, too.
+                named = _option(argument) if secret else argument
+                right = own if secret else f"{setting}.{own}"
+                self.problem(f"{setting}.extra_args", f"{named} contradicts {right}; set that")
+
+    def _unknown_variables(self, workers: Mapping[str, WorkerConfig]) -> None:
+        """
+        A mistyped variable would be ignored in silence.
+
+        One of a table can be nothing else; another one may be anybody's, unless
+        it is nearly the variable of a setting.
+        """
+        tables = {variable(f"flower.{field.name}") for field in fields(FlowerConfig)}
+        for name in workers:
+            tables |= {variable(f"workers.{name}.{field.name}") for field in fields(WorkerConfig)}
+        top = {variable(field.name) for field in fields(Config) if "kind" in field.metadata}
+        prefixes = (f"{PREFIX}_WORKERS_", f"{PREFIX}_FLOWER_")
+        rest = []
+        for name in sorted(set(self.environ) - OTHERS):
+            if not name.startswith(prefixes):
+                rest.append(name)
+            elif name.removesuffix("_FILE") not in tables:
+                close = suggestion(name, tables)
+                self.problem(
+                    name,
+                    f"is the variable of no setting{close or '; see `task-server config show`'}",
+                )
+        for name, right in misspelt(rest, top).items():
+            self.problem(name, f"is the variable of no setting; did you mean {right}?")
+
+
+def _checked(kind: Kind, raw: Any) -> Any:
+    """Return what *kind* makes of *raw*, which may hold whatever TOML and a system allow."""
+    if isinstance(raw, str):
+        try:
+            raw.encode()
+        except UnicodeEncodeError:
+            raise ValueError("it is not text in UTF-8") from None
+    return kind(raw)
+
+
+def _without_secret(message: str, raw: Any) -> str:
+    """Return *message*, what is wrong with the secret *raw*, without any part of that."""
+    if isinstance(raw, str):
+        return message.replace(shown(raw), MASK).replace(raw, MASK) if raw else message
+    # It was shown as Python writes it, and shortened.
+    return "it is not text; put it in quotes"
+
+
+def _option(argument: str) -> str:
+    """Return the name of the option in *argument*, without its value."""
+    return argument.split("=", maxsplit=1)[0] if argument.startswith("--") else argument[:2]
+
+
+def _public(value: Any) -> str:
+    """Return *value* for an error unless it may be a secret in the wrong place."""
+    return shown(value) if isinstance(value, int | float) else "what it is given"
+
+
+def _own_settings(argument: str) -> Iterator[str]:
+    name = argument.split("=", 1)[0]
+    if name in OWN_ARGUMENTS:
+        yield OWN_ARGUMENTS[name]
+    elif not argument.startswith("--"):
+        # A short option with its value attached, such as -c4.
+        yield from (own for short, own in OWN_ARGUMENTS.items() if short == argument[:2])

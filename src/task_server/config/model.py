@@ -1,0 +1,229 @@
+"""
+The configuration, frozen: the only place of defaults.
+
+Each field carries its one-line description and the kind of its value in its
+metadata; the loader and `task-server config show` read them there.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Literal, get_args
+
+from task_server.config import values
+
+Pool = Literal["prefork", "gevent"]
+Delivery = Literal["at-least-once", "at-most-once"]
+Transport = Literal["atomic", "stock"]
+LogFormat = Literal["text", "json"]
+EventLoops = Literal["per-task", "shared"]
+Media = Literal["writable", "read-only"]
+LogLevel = Literal["debug", "info", "warning", "error", "critical"]
+
+POOLS: tuple[Pool, ...] = get_args(Pool)
+
+#: "as many as the CPU quota of the cgroup allows"; written `auto` in TOML.
+AUTO: Literal["auto"] = "auto"
+
+
+def setting(doc: str, kind: values.Kind, default: Any = ..., *, secret: bool = False) -> Any:
+    """Declare one field: its description, the kind of its value and its default."""
+    metadata = {"doc": doc, "kind": kind, "secret": secret}
+    if default is ...:
+        return field(metadata=metadata, repr=not secret)
+    return field(default=default, metadata=metadata, repr=not secret)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerConfig:
+    """
+    One worker: a row of the table `workers`.
+
+    Sizes are bytes, times are seconds. `None` means that the profile of the
+    pool chooses (see `task_server.launch.profiles`).
+    """
+
+    name: str = field(metadata={"doc": "Name of the worker; its node name is NAME@HOST."})
+    pool: Pool = setting(
+        "Execution pool: prefork (CPU-bound) or gevent (network-bound).",
+        values.choice(*POOLS, noun="a pool"),
+        "prefork",
+    )
+    queues: tuple[str, ...] = setting(
+        "Queues the worker takes tasks from; all is every queue of the project.",
+        values.queues,
+        ("celery",),
+    )
+    concurrency: int | Literal["auto"] | None = setting(
+        "Tasks at once: a number, or auto (the CPU quota; prefork only).",
+        values.integer_or(AUTO, 1),
+        None,
+    )
+    prefetch_multiplier: int | None = setting(
+        "Messages reserved for each place of the pool.", values.integer(1), None
+    )
+    memory_limit: int | None = setting(
+        "Memory of the whole worker; unset, the cgroup's limit counts.",
+        values.size(32 * 2**20),
+        None,
+    )
+    max_memory_per_child: int | None = setting(
+        "Memory at which a prefork child is replaced; unset, derived from the limit.",
+        values.size(16 * 2**20),
+        None,
+    )
+    database_connections: int = setting(
+        "Most connections to PostgreSQL under gevent; a quarter is kept for who holds up others.",
+        values.integer(1),
+        20,
+    )
+    asyncio: EventLoops = setting(
+        "asyncio under gevent: per-task, a loop that others do not see; shared, as gevent has it.",
+        values.choice(*get_args(EventLoops)),
+        "per-task",
+    )
+    time_limit: float | None = setting(
+        "A task is ended after this; under gevent only where it yields.", values.seconds(1), None
+    )
+    soft_time_limit: float | None = setting(
+        "A task is told to stop after this; under gevent only where it yields.",
+        values.seconds(1),
+        None,
+    )
+    drain_seconds: float = setting(
+        "How long running tasks may go on after SIGTERM.", values.seconds(0, 7 * values.DAY), 30.0
+    )
+    delivery: Delivery = setting(
+        "at-least-once: a task is acknowledged when it has run; at-most-once: before.",
+        values.choice(*get_args(Delivery)),
+        "at-least-once",
+    )
+    transport: Transport = setting(
+        "atomic: a message is taken and registered in one step; stock: in two, as Kombu does.",
+        values.choice(*get_args(Transport)),
+        "atomic",
+    )
+    poison_limit: int = setting(
+        "A task is put aside when so many workers, or children, died of it; one death among "
+        "several suspects condemns none of them, and more deaths tell them apart. 0 is never "
+        "(atomic transport).",
+        values.integer(0),
+        3,
+    )
+    lease_seconds: float = setting(
+        "What a worker has taken is delivered again when it has given no sign of life for so "
+        "long; a thread gives it, also while a task keeps the worker busy (atomic transport).",
+        values.seconds(5, 3600),
+        30.0,
+    )
+    events: bool = setting(
+        "Send task events from the start (Flower can switch them on).", values.boolean, False
+    )
+    log_level: LogLevel = setting(
+        "Least severe messages that are logged.", values.choice(*get_args(LogLevel)), "info"
+    )
+    log_format: LogFormat = setting(
+        "text, or json with one object a line.", values.choice(*get_args(LogFormat)), "text"
+    )
+    extra_args: tuple[str, ...] = setting(
+        "More arguments for `celery worker`, as they are.", values.arguments, ()
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlowerConfig:
+    """Where Flower listens and who may look."""
+
+    address: str = setting("Address that Flower listens on.", values.text, "127.0.0.1")
+    port: int = setting("TCP port of Flower; 0 is any free one.", values.integer(0, 65535), 5555)
+    basic_auth: str | None = setting(
+        "user:password that Flower asks for.", values.user_and_password, None, secret=True
+    )
+    url_prefix: str = setting(
+        "Path under which a reverse proxy shows Flower.", values.optional_path, ""
+    )
+    read_only: bool = setting(
+        "Flower only shows; it cannot stop workers or tasks.", values.boolean, True
+    )
+
+
+#: The workers that exist without a line of configuration.
+BUILT_IN_WORKERS: Mapping[str, WorkerConfig] = MappingProxyType(
+    {
+        "prefork": WorkerConfig(name="prefork", pool="prefork", queues=("celery",)),
+        "gevent": WorkerConfig(name="gevent", pool="gevent", queues=("io_bound",)),
+        "all": WorkerConfig(name="all", pool="prefork", queues=("celery", "io_bound")),
+    }
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """Everything that is decided before a process starts."""
+
+    app: str = setting(
+        "The project's Celery app, as `celery --app` takes it; unset, it is looked for.",
+        values.text,
+        "",
+    )
+    code: str | None = setting(
+        "Folder of the project's code, put first on PYTHONPATH.", values.text, None
+    )
+    settings_module: str | None = setting(
+        "DJANGO_SETTINGS_MODULE of the project; unset, the project's own code sets it.",
+        values.text,
+        None,
+    )
+    broker_url: str | None = setting(
+        "URL of Redis; unset, the project's own setting counts.", values.url, None, secret=True
+    )
+    result_backend: str | None = setting(
+        "URL of the result backend; unset, the project's own setting counts.",
+        values.url,
+        None,
+        secret=True,
+    )
+    visibility_timeout: float | None = setting(
+        "A message that was taken and not acknowledged returns to its queue after this; "
+        "unset, an hour or twice the longest time limit.",
+        values.seconds(1),
+        None,
+    )
+    runtime_dir: str | None = setting(
+        "Folder for heartbeats; unset, RUNTIME_DIRECTORY or a private one in /tmp.",
+        values.text,
+        None,
+    )
+    import_seconds: float = setting(
+        "The import of the project is ended, and the line named, when no module more has been "
+        "imported for this long: its own Redis is away, for example.",
+        values.seconds(1),
+        60.0,
+    )
+    secrets_in_environment: bool = setting(
+        "Programs that tasks start inherit broker_url and result_backend; for those that send "
+        "tasks themselves.",
+        values.boolean,
+        False,
+    )
+    no_new_privileges: bool = setting(
+        "Nothing that runs here can gain privileges: setuid programs and the like do nothing.",
+        values.boolean,
+        False,
+    )
+    media: Media = setting(
+        "What tasks do with DJANGO_MEDIA_ROOT, which is tried at the start: write, or only read.",
+        values.choice(*get_args(Media)),
+        "writable",
+    )
+    workers: Mapping[str, WorkerConfig] = field(
+        default_factory=lambda: BUILT_IN_WORKERS, metadata={"doc": "The workers, by name."}
+    )
+    flower: FlowerConfig = field(
+        default_factory=FlowerConfig, metadata={"doc": "Flower, the watcher."}
+    )
+    #: Who gave each value that is no default (a file, a variable), by the dotted
+    #: name of its setting: what the operator says wins over the project.
+    origins: Mapping[str, str] = field(
+        default_factory=lambda: MappingProxyType({}), compare=False, repr=False
+    )

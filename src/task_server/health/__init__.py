@@ -1,0 +1,1 @@
+"""Is a worker, or Flower, alive and ready? The standard library alone."""

@@ -1,0 +1,1 @@
+"""What is decided before a worker starts, and the exec itself. Nothing here imports Celery."""

@@ -1,0 +1,48 @@
+"""A worker that starts anew under its process id: what SIGHUP asks for."""
+
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from typing import NoReturn
+
+from task_server.launch import early_stop, handover
+
+_begun: list[tuple[str, dict[str, str], dict[str, str]]] = []
+
+
+def remember(environ: Mapping[str, str], secrets: Mapping[str, str]) -> None:
+    """
+    Remember how this process began, with *environ*; call it before anything changes that.
+
+    Args:
+        secrets: What the launcher handed over beside the environment.
+    """
+    # A folder that is gone has no Path.
+    _begun[:] = [(os.getcwd(), dict(environ), dict(secrets))]  # noqa: PTH109
+
+
+def possible() -> bool:
+    """Whether this process knows how it began."""
+    return bool(_begun)
+
+
+def start_again() -> NoReturn:
+    """
+    Become what this process was when it began, with the same arguments.
+
+    Celery runs `sys.argv` as a script, which for `python -m` is another program: it
+    puts the folder of that module first on the path.
+    """
+    folder, environ, secrets = _begun[0]
+    early_stop.hold()
+    for number in early_stop.ALL:
+        # What is ignored would be so for ever.
+        signal.signal(number, signal.SIG_DFL)
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            stream.flush()
+    os.chdir(folder)
+    if secrets:
+        environ = handover.kept_apart(environ, secrets)
+    os.execve(sys.executable, sys.orig_argv, environ)  # noqa: S606 - no shell is meant

@@ -1,0 +1,1 @@
+"""Redis and PostgreSQL of a development machine: found, started, stopped."""

@@ -1,0 +1,1 @@
+"""Child processes of one terminal: started in order, stopped in order."""

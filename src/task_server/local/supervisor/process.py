@@ -1,0 +1,198 @@
+"""
+One running child: its process, and the threads that turn what it does into
+events for the supervisor.
+"""
+
+import contextlib
+import os
+import queue
+import re
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from task_server.local.supervisor.child import NOTIFY, Child
+
+#: A line longer than this goes on as a second one. Bytes.
+MAX_LINE = 64 * 1024
+
+#: Lines kept for the report of an error.
+LAST_LINES = 20
+
+#: How long a dead child's output may stay open in a process it left. Seconds.
+_OUTPUT_GRACE = 0.5
+
+SPAWN = str(Path(__file__).with_name("spawn.py"))
+
+
+def wrapped(child: Child) -> list[str]:
+    """Return the command line that starts *child* through `spawn.py`."""
+    parent, death = str(os.getpid()), str(int(child.death_signal))
+    shim = [sys.executable, "-I", "-S", SPAWN, parent, death, child.identity]
+    return [*shim, *child.argv]
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """*process* wrote *text*; *stream* is ``stdout`` or ``stderr``."""
+
+    process: "Process"
+    stream: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """*process* sent READY=1."""
+
+    process: "Process"
+
+
+@dataclass(frozen=True, slots=True)
+class Exited:
+    """*process* ended, and all its lines came before this event."""
+
+    process: "Process"
+
+
+@dataclass(frozen=True, slots=True)
+class Signalled:
+    """The supervisor itself got the signal *number*."""
+
+    number: int
+
+
+Event = Line | Ready | Exited | Signalled
+Events = queue.SimpleQueue[Event]
+
+
+class Process:
+    """
+    A started child, in a process group of its own.
+
+    Start it from a thread that lives as long as the supervisor: the kernel
+    takes the end of the thread for the end of the parent.
+    """
+
+    def __init__(self, child: Child, events: Events) -> None:
+        self.child = child
+        self.ready = child.ready is None
+        self.returncode: int | None = None
+        self.last_lines: deque[str] = deque(maxlen=LAST_LINES)
+        self._events = events
+        self._pattern = re.compile(child.ready) if isinstance(child.ready, str) else child.ready
+        self._notify: socket.socket | None = None
+        environ = dict(child.environ)
+        environ.pop("NOTIFY_SOCKET", None)
+        if child.ready is NOTIFY:
+            self._notify, environ["NOTIFY_SOCKET"] = _notify_socket()
+        apart = child.on_stdout is not None or child.on_stderr is not None
+        try:
+            self._popen = subprocess.Popen(
+                wrapped(child),
+                env=environ,
+                cwd=child.cwd,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE if apart else subprocess.STDOUT,
+                process_group=0,
+            )
+        except OSError:
+            self._end_notify()
+            raise
+        self.pid = self._popen.pid
+        self._readers = [
+            self._thread(self._read, pipe, stream)
+            for pipe, stream in ((self._popen.stdout, "stdout"), (self._popen.stderr, "stderr"))
+            if pipe is not None
+        ]
+        if self._notify is not None:
+            self._thread(self._listen, self._notify)
+        self._waiter = self._thread(self._wait)
+
+    @property
+    def alive(self) -> bool:
+        """Whether its end has not been seen yet."""
+        return self.returncode is None
+
+    def _thread(self, target: Callable[..., None], *args: object) -> threading.Thread:
+        thread = threading.Thread(target=target, args=args, name=self.child.name, daemon=True)
+        thread.start()
+        return thread
+
+    def _read(self, pipe: IO[bytes], stream: str) -> None:
+        """Turn the bytes of *pipe* into lines until nobody holds its other end."""
+        with pipe:
+            while raw := pipe.readline(MAX_LINE):
+                text = raw.decode("utf-8", "backslashreplace").rstrip("\r\n")
+                self._events.put(Line(self, stream, text))
+
+    def _listen(self, notify: socket.socket) -> None:
+        """Wait for READY=1; an empty datagram, ours, ends the waiting."""
+        with notify:
+            while datagram := notify.recv(4096):
+                if b"READY=1" in datagram.split(b"\n"):
+                    self._events.put(Ready(self))
+
+    def _end_notify(self) -> None:
+        if self._notify is None:
+            return
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as end:
+            end.sendto(b"", self._notify.getsockname())
+        self._notify = None
+
+    def _wait(self) -> None:
+        """Tell the end of the process, after its last lines."""
+        self._popen.wait()
+        for reader in self._readers:
+            reader.join(_OUTPUT_GRACE)
+        self._end_notify()
+        self._events.put(Exited(self))
+
+    def saw(self, line: Line) -> None:
+        """Keep *line*, and see whether it tells readiness."""
+        self.last_lines.append(line.text)
+        pattern = self._pattern
+        if not self.ready and isinstance(pattern, re.Pattern) and pattern.search(line.text):
+            self.ready = True
+
+    def ended(self) -> int:
+        """Take note of the end; returns the exit code, negative for a signal."""
+        self.returncode = self._popen.wait()
+        return self.returncode
+
+    def send(self, number: signal.Signals) -> None:
+        """Send the signal *number* to the process itself, not to its children."""
+        if self.alive:
+            self._popen.send_signal(number)
+
+    def kill_group(self) -> None:
+        """Kill the process and everything that it left in its group."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)
+
+
+def _notify_socket() -> tuple[socket.socket, str]:
+    """
+    Return a new datagram socket, and its address as NOTIFY_SOCKET has it.
+
+    On Linux it has an abstract address, which leaves nothing on the disk when
+    the supervisor is killed; nobody guesses it.
+    """
+    notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    token = f"task-server-{os.getpid()}-{secrets.token_hex(8)}"
+    if sys.platform == "linux":
+        notify.bind(f"\0{token}")
+        return notify, f"@{token}"
+    address = f"/tmp/{token}"  # noqa: S108
+    notify.bind(address)
+    Path(address).chmod(0o600)
+    return notify, address

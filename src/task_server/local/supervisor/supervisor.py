@@ -1,0 +1,315 @@
+"""
+The supervisor for development: starts children in order, each when those it
+needs are ready, shows their output, and stops them in reverse.
+
+Everything that happens (a line, a readiness, an end, a signal) is an event in
+one queue, and the main thread blocks on it; nothing polls. Children die with
+the supervisor, also when it is killed: see `spawn.py`.
+"""
+
+import contextlib
+import os
+import queue
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from types import FrameType, TracebackType
+from typing import Any, Self, TextIO
+
+from task_server.errors import ChildDiedError, LocalServerError
+from task_server.local.supervisor.child import Child
+from task_server.local.supervisor.output import Log, wants_colour
+from task_server.local.supervisor.process import (
+    Event,
+    Events,
+    Exited,
+    Line,
+    Process,
+    Ready,
+    Signalled,
+)
+
+_STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+#: How long a child may take to die of SIGKILL, or of a hurried stop. Seconds.
+_KILL_SECONDS = 5.0
+
+
+class Supervisor:
+    """
+    Runs children until the context ends; then stops them in reverse order.
+
+    In the main thread it takes SIGINT, SIGTERM and SIGHUP over. The first one
+    ends `run`, and makes `start` and `wait` raise KeyboardInterrupt (SIGINT)
+    or SystemExit (128 + number); further ones hurry the stop.
+
+    Args:
+        out: Where the lines go.
+
+        environ: Decides about colour (NO_COLOR, FORCE_COLOR).
+
+        width: Columns for the names of the children.
+
+        signals: Whether to take signals over.
+    """
+
+    def __init__(
+        self,
+        out: TextIO | None = None,
+        environ: Mapping[str, str] | None = None,
+        *,
+        width: int = 10,
+        signals: bool = True,
+    ) -> None:
+        out = sys.stdout if out is None else out
+        self.log = Log(out, colour=wants_colour(out, environ or {}), width=width)
+        self._events: Events = queue.SimpleQueue()
+        self._stages: list[list[Process]] = []
+        self._processes: dict[Child, Process] = {}
+        self._signals = signals and threading.current_thread() is threading.main_thread()
+        self._former: dict[signal.Signals, Any] = {}
+        self._requests = 0
+        self._number = 0
+        self._stopping = False
+
+    def __enter__(self) -> Self:
+        if self._signals:
+            for number in _STOPPING:
+                if signal.getsignal(number) is signal.SIG_IGN:
+                    # nohup, or a shell that put us into the background, wants it so.
+                    continue
+                self._former[number] = signal.signal(number, self._signalled)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            self.stop()
+        finally:
+            for number, handler in self._former.items():
+                signal.signal(number, handler)
+
+    def _signalled(self, number: int, _frame: FrameType | None) -> None:
+        # SimpleQueue.put may be called here even while the main thread is in get.
+        self._events.put(Signalled(number))
+
+    # Starting
+
+    def start(self, child: Child) -> None:
+        """
+        Start *child*; returns when it is ready.
+
+        Raises:
+            ChildDiedError: It, or another child, ended meanwhile.
+            LocalServerError: It cannot be started, says why, or takes too long.
+        """
+        self.start_all([child])
+
+    def start_all(self, children: Sequence[Child]) -> None:
+        """Start *children* at once, as `start`; they are stopped at once, too."""
+        stage: list[Process] = []
+        for child in children:
+            # Its own jobs (initdb) may be started in here, before the stage.
+            if child.before is not None:
+                child.before(self)
+        self._stages.append(stage)
+        for child in children:
+            try:
+                process = Process(child, self._events)
+            except OSError as error:
+                raise LocalServerError(f"{child.name} could not be started: {error}") from error
+            stage.append(process)
+            self._processes[child] = process
+        deadline = time.monotonic() + max((child.start_seconds for child in children), default=0)
+        try:
+            self._pump(lambda: all(process.ready for process in stage), deadline)
+        except ChildDiedError as error:
+            self._explain(stage, error)
+            raise
+        for process in stage:
+            if not process.ready:
+                raise LocalServerError(_late(process))
+        for child in children:
+            if child.after is not None:
+                child.after(self)
+
+    def _explain(self, stage: list[Process], error: ChildDiedError) -> None:
+        """Raise a better error for a start that failed, if the child has one."""
+        for process in stage:
+            explain = process.child.explain
+            if process.alive or explain is None:
+                continue
+            text = explain(tuple(process.last_lines))
+            if text is not None:
+                raise LocalServerError(_with_lines(text, process.last_lines)) from error
+
+    # Waiting
+
+    def wait(self, child: Child, seconds: float | None = None) -> int:
+        """
+        Wait for the end of the job *child*; returns its exit code.
+
+        Raises:
+            ChildDiedError: Another child ended meanwhile.
+            LocalServerError: It did not end within *seconds*.
+        """
+        process = self._processes[child]
+        deadline = None if seconds is None else time.monotonic() + seconds
+        self._pump(lambda: not process.alive, deadline)
+        if process.returncode is None:
+            raise LocalServerError(
+                _with_lines(f"{child.name} did not end in {seconds:g} s.", process.last_lines)
+            )
+        return process.returncode
+
+    def run(self) -> int:
+        """
+        Show the children's lines until a signal; returns its number.
+
+        Raises:
+            ChildDiedError: A child ended.
+        """
+        with contextlib.suppress(KeyboardInterrupt, SystemExit):
+            self._pump(lambda: False, None)
+        return self._number
+
+    def last_lines(self, child: Child) -> tuple[str, ...]:
+        """Return the last lines of *child*."""
+        return tuple(self._processes[child].last_lines)
+
+    def returncode(self, child: Child) -> int | None:
+        """Return the exit code of *child*, negative for a signal; None while it runs."""
+        return self._processes[child].returncode
+
+    def pid(self, child: Child) -> int:
+        """Return the pid of *child*, which is its process group's number, too."""
+        return self._processes[child].pid
+
+    # The loop
+
+    def _pump(self, done: Callable[[], bool], deadline: float | None) -> None:
+        """Handle events until *done*, or until *deadline* (monotonic seconds)."""
+        while not done():
+            patience = None if deadline is None else deadline - time.monotonic()
+            if patience is not None and patience <= 0:
+                return
+            try:
+                event = self._events.get(timeout=patience)
+            except queue.Empty:
+                return
+            self._handle(event)
+
+    def _handle(self, event: Event) -> None:
+        if isinstance(event, Line):
+            self._line(event)
+        elif isinstance(event, Ready):
+            event.process.ready = True
+        elif isinstance(event, Exited):
+            self._exited(event.process)
+        elif isinstance(event, Signalled):
+            self._requests += 1
+            self._number = self._number or event.number
+            if not self._stopping:
+                if event.number == signal.SIGINT:
+                    raise KeyboardInterrupt
+                raise SystemExit(128 + event.number)
+
+    def _line(self, event: Line) -> None:
+        process, child = event.process, event.process.child
+        process.saw(event)
+        taker = child.on_stdout if event.stream == "stdout" else child.on_stderr
+        if taker is not None:
+            taker(event.text)
+        elif not child.quiet:
+            self.log.write(child.name, event.text)
+            if self.log.broken and not self._stopping:
+                # Nobody reads us any more, as a program in a pipe learns by SIGPIPE.
+                self._number = signal.SIGPIPE
+                raise SystemExit(128 + signal.SIGPIPE)
+
+    def _exited(self, process: Process) -> None:
+        returncode = process.ended()
+        # What a killed main process leaves must not go on without it.
+        process.kill_group()
+        if self._stopping or (process.child.job and process.ready):
+            return
+        raise ChildDiedError(process.child.name, returncode, tuple(process.last_lines))
+
+    # Stopping
+
+    def stop(self) -> None:
+        """Stop all children, the last started first; leaving the context calls it."""
+        self._stopping = True
+        for stage in reversed(self._stages):
+            self._stop_stage([process for process in stage if process.alive])
+        self._stages.clear()
+
+    def _stop_stage(self, stage: list[Process]) -> None:
+        """
+        Send each of *stage* its signal, wait for its patience, and kill what is left.
+
+        Who asks again hurries this stage; the servers that come after busy
+        workers still get their own time, which is short.
+        """
+        self._requests = 0
+        for process in stage:
+            process.send(process.child.stop_signal)
+        begun = time.monotonic()
+        for process in sorted(stage, key=lambda process: process.child.stop_seconds):
+            self._await_end(process, begun + process.child.stop_seconds)
+        alive = [process for process in stage if process.alive]
+        if self._asked_again():
+            for process in alive:
+                process.send(process.child.hurry_signal)
+            self._await_ends(alive)
+        for process in alive:
+            process.kill_group()
+        # What survives SIGKILL is in the hands of the kernel; go on.
+        self._await_ends(alive)
+
+    def _asked_again(self) -> bool:
+        return self._requests > 0
+
+    def _await_end(self, process: Process, deadline: float) -> None:
+        self._pump(lambda: not process.alive or self._asked_again(), deadline)
+
+    def _await_ends(self, processes: Sequence[Process]) -> None:
+        deadline = time.monotonic() + _KILL_SECONDS
+        self._pump(lambda: not any(process.alive for process in processes), deadline)
+
+
+def _late(process: Process) -> str:
+    child = process.child
+    return _with_lines(
+        f"{child.name} (pid {process.pid}) was not ready after {child.start_seconds:g} s.",
+        process.last_lines,
+    )
+
+
+def _with_lines(text: str, lines: Sequence[str]) -> str:
+    if not lines:
+        return text
+    return "\n".join([f"{text} Its last lines:", *(f"  {line}" for line in lines)])
+
+
+def run_job(supervisor: Supervisor, child: Child) -> None:
+    """
+    Start the job *child* and wait for its end.
+
+    Raises:
+        LocalServerError: It failed, with what it says about it.
+    """
+    supervisor.start(child)
+    returncode = supervisor.wait(child, child.start_seconds)
+    if returncode == 0:
+        return
+    lines = supervisor.last_lines(child)
+    text = child.explain(lines) if child.explain is not None else None
+    command = os.path.basename(child.argv[0])  # noqa: PTH119
+    raise LocalServerError(_with_lines(text or f"{command} failed ({returncode}).", lines))

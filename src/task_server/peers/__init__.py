@@ -1,0 +1,1 @@
+"""Redis and PostgreSQL as a client meets them."""

@@ -1,0 +1,1 @@
+"""The project's Celery app: found, loaded, and given our defaults."""

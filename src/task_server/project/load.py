@@ -1,0 +1,52 @@
+"""The project's app in this process: what `check`, `config show` and `dead` look at."""
+
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
+from typing import Any
+
+from task_server.config.model import Config
+from task_server.errors import TaskServerError
+from task_server.launch.command import project_environ
+from task_server.project.defaults import Default
+from task_server.project.import_errors import bounded, explained
+
+
+@contextmanager
+def imported(
+    config: Config,
+    *,
+    foreseen: Iterable[Default] = (),
+    late: Callable[[TaskServerError], None] | None = None,
+) -> Iterator[Any]:
+    """
+    Import the project as a worker does, in this process's environment; yield its app.
+
+    What is done inside is bounded and explained as the import is, and what it
+    prints goes to standard error: it is not the command's answer.
+
+    Args:
+        foreseen: For `project.foresee`.
+
+        late: What to do with an import that hangs; see `imports.Watch`.
+
+    Raises:
+        ConfigError: When it cannot be imported.
+        PeerError: When a server that the import asks does not answer.
+    """
+    # The modules of the project see what a worker's would.
+    os.environ.update(project_environ(config, os.environ))
+    for folder in (str(Path.cwd()), config.code):
+        if folder is not None and folder not in sys.path:
+            sys.path.insert(0, folder)
+    with (
+        redirect_stdout(sys.stderr),
+        bounded(config.app, config.import_seconds, late),
+        explained(config.app, os.environ),
+    ):
+        from task_server.project import celery_app as project  # noqa: PLC0415 - imports Celery
+
+        project.foresee(foreseen)
+        yield project.find(config.app)

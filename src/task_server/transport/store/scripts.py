@@ -1,0 +1,73 @@
+"""The server-side scripts, and how one is called."""
+
+import hashlib
+from collections.abc import Sequence
+from importlib.resources import files
+from typing import Any, Final
+
+from redis.exceptions import NoScriptError, ResponseError
+
+Argument = str | bytes | int | float
+
+
+class Script:
+    """
+    One Lua script of this package.
+
+    Attributes:
+        name: Its file.
+
+        text: The source that the server gets once.
+
+        sha: The name by which the server knows it afterwards.
+
+        text_only: Whether this user may not call it by its name.
+    """
+
+    text_only = False
+
+    def __init__(self, name: str) -> None:
+        self.name: Final = name
+        self.text: Final = files(__package__).joinpath("lua", name).read_text("utf-8")
+        self.sha: Final = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
+
+    def command(
+        self, keys: Sequence[str], arguments: Sequence[Argument], *, known: bool
+    ) -> list[Argument]:
+        """Return the command that runs the script; *known* if the server has its text."""
+        call: tuple[str, str] = ("EVALSHA", self.sha) if known else ("EVAL", self.text)
+        return [*call, len(keys), *keys, *arguments]
+
+    def run(self, client: Any, keys: Sequence[str], arguments: Sequence[Argument]) -> Any:
+        """
+        Run the script and return its answer.
+
+        *client* must not add a prefix to keys: they are complete.
+        """
+        if not self.text_only:
+            try:
+                return client.execute_command(*self.command(keys, arguments, known=True))
+            except NoScriptError:
+                pass
+            except ResponseError as error:
+                if not is_denied(error, "evalsha"):
+                    raise
+                self.text_only = True
+        return client.execute_command(*self.command(keys, arguments, known=False))
+
+
+def is_denied(error: ResponseError, command: str) -> bool:
+    """Return whether *error* says that the user may not use *command*."""
+    # The words differ between versions; all name the command.
+    return "permission" in str(error) and f"'{command}'" in str(error)
+
+
+DUE: Final = Script("due.lua")
+FETCH: Final = Script("fetch.lua")
+HOLD: Final = Script("hold.lua")
+GIVE_BACK: Final = Script("give_back.lua")
+RENEW: Final = Script("renew.lua")
+RESTORE: Final = Script("restore.lua")
+RUNS: Final = Script("runs.lua")
+UNREAD: Final = Script("unread.lua")
+UNREADABLE: Final = Script("unreadable.lua")

@@ -1,0 +1,1 @@
+"""The worker and its broker: connections, an outage, lost messages, dead letters."""

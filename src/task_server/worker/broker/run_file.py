@@ -1,0 +1,183 @@
+"""
+The proof that an earlier worker of this host is dead: a file that it had locked.
+
+Each worker process keeps a file in the folder of heartbeats, and a lock (flock)
+on it, for as long as it lives. Its children inherit the lock, programs that tasks
+start do not: a lock that is free says that no process is left that could run its
+tasks. Then what it had need not wait for its lease. Containers see the files of
+their own folder alone, and each process only those of the same boot: a folder
+that several machines share may know nothing of each other's locks.
+"""
+
+import fcntl
+import json
+import logging
+import os
+import re
+import time
+from collections.abc import Callable, Collection, Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Self
+
+from task_server import transport
+from task_server.health import heartbeat as probe
+from task_server.health import private_folder
+from task_server.transport.store import owner as holder
+
+logger = logging.getLogger(__name__)
+
+#: NAME.RUN.run; of no other file is it known what it means.
+NAME = re.compile(r"[a-z0-9_-]+\.([0-9a-f]{32})\.run")
+
+#: Files that one start looks at; of a worker that dies all the time there are more.
+MOST = 1000
+
+#: Seconds after which nobody is waited for who would restore what a dead worker had.
+KEPT = 86400.0
+
+
+class RunFile:
+    """
+    The file of the process *run* of the worker *name*, and those of dead ones, in *folder*.
+
+    Args:
+        run: As it stands in the messages that the process holds.
+    """
+
+    def __init__(self, folder: Path, name: str, run: str = holder.RUN) -> None:
+        self._path = folder
+        self._name = f"{name}.{run}.run"
+        self._run = run
+        self._process = os.getpid()
+        self._file: int | None = None
+        self._broker = ""
+        self._complained = False
+
+    def locked(self) -> Self:
+        """Make the file; call it before the first child is forked."""
+        if transport.installed():
+            try:
+                self._make()
+            except OSError as error:
+                self._complain(error)
+        return self
+
+    def attach(self, channel: Any) -> None:
+        """Deliver again what dead workers had, by *channel*; it is about to consume."""
+        broker = getattr(channel, "broker_id", None)
+        if broker is None or not transport.installed():
+            return
+        try:
+            if self._file is not None and broker != self._broker:
+                _write(self._file, broker)
+                self._broker = broker
+            self.bury(broker, channel.qos.restore_runs)
+        except (OSError, channel.ResponseError) as error:
+            self._complain(error)
+
+    def _complain(self, error: Exception) -> None:
+        if not self._complained:
+            self._complained = True
+            logger.warning(
+                "no use of the run files in %s (%s): what a killed worker had is delivered again "
+                "after its lease, not at its next start",
+                *(self._path, error),
+            )
+
+    def bury(self, broker: str, restore: Callable[[Collection[str]], None]) -> None:
+        """
+        Let *restore* deliver again what dead processes had on *broker*; then remove their files.
+
+        Raises:
+            OSError: When the folder cannot be read.
+        """
+        folder = private_folder.open_folder(self._path, None)
+        locked: dict[str, int] = {}
+        runs: list[str] = []
+        try:
+            for name in os.listdir(folder):  # noqa: PTH208 - a descriptor
+                match = NAME.fullmatch(name)
+                if match is None or match[1] == self._run or len(locked) >= MOST:
+                    continue
+                file = _lock_of_dead(folder, name)
+                if file is None:
+                    continue
+                locked[name] = file
+                said = _read(folder, name)
+                if said.get("boot") != probe.boot_id() or not said.get("broker"):
+                    continue
+                if said["broker"] == broker:
+                    runs.append(match[1])
+                elif time.time() - os.fstat(file).st_mtime < KEPT:
+                    # A worker of that broker restores what it had.
+                    os.close(locked.pop(name))
+            if runs:
+                restore(runs)
+            for name in locked:
+                with suppress(FileNotFoundError):
+                    private_folder.remove(folder, name)
+        finally:
+            for file in locked.values():
+                os.close(file)
+            os.close(folder)
+
+    def remove(self, in_hand: Iterable[Any]) -> None:
+        """Take the file away: the process ends; if it holds nothing of *in_hand* any more."""
+        if self._file is None or os.getpid() != self._process or any(True for _ in in_hand):
+            return
+        with suppress(OSError):
+            folder = private_folder.open_folder(self._path, None)
+            try:
+                private_folder.remove(folder, self._name)
+            finally:
+                os.close(folder)
+
+    def _make(self) -> None:
+        folder = private_folder.open_folder(self._path, None)
+        # Locked before it has its name: another start would take it for a dead one's.
+        temporary = f".{self._name}"
+        try:
+            flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+            file = os.open(temporary, flags, 0o600, dir_fd=folder)
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _write(file, self._broker)
+                os.rename(temporary, self._name, src_dir_fd=folder, dst_dir_fd=folder)
+            except OSError:
+                os.close(file)
+                with suppress(OSError):
+                    private_folder.remove(folder, temporary)
+                raise
+            self._file = file
+        finally:
+            os.close(folder)
+
+
+def _write(file: int, broker: str) -> None:
+    text = json.dumps({"boot": probe.boot_id(), "broker": broker}).encode()
+    os.pwrite(file, text, 0)
+    os.ftruncate(file, len(text))
+
+
+def _lock_of_dead(folder: int, name: str) -> int | None:
+    """Return a descriptor of the file *name*, locked; None if its process lives, or is no file."""
+    try:
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        file = os.open(name, flags, dir_fd=folder)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(file)
+        return None
+    return file
+
+
+def _read(folder: int, name: str) -> dict[str, Any]:
+    try:
+        said = json.loads(private_folder.read(folder, name))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return said if isinstance(said, dict) else {}

@@ -1,0 +1,1 @@
+"""PostgreSQL under gevent: a pool of connections with a limit."""

@@ -1,0 +1,169 @@
+"""
+Jobs of the pool that are not one of Celery's requests, such as a batch of celery-batches.
+
+A request class of the project's, or a strategy of a task's, may collect messages and
+give many of them to the pool as one job, whose end acknowledges all. To Celery such
+requests are neither reserved nor active. Here each gets what Celery's own have: the
+pool's result and the time it began, so that a stop waits for it, and hands back what
+has not begun.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+from weakref import WeakKeyDictionary, ref
+
+from billiard import einfo as billiard_einfo
+from celery.app.task import Task
+
+from task_server.worker.requests import InHand
+from task_server.worker.worker_lost import LOST
+
+logger = logging.getLogger(__name__)
+
+einfo: Any = billiard_einfo
+
+#: How deep in the arguments of a job its messages are looked for.
+DEPTH = 4
+
+
+@dataclass(eq=False)
+class Job:
+    """
+    One job, and the *requests* it is for.
+
+    Attributes:
+        begun: Whether it runs.
+
+        over: Whether its requests were told; nothing tells them again.
+    """
+
+    requests: list[Any]
+    begun: bool = False
+    over: bool = False
+    accept: Callable[..., None] | None = None
+    callback: Callable[..., None] | None = None
+
+    def accepted(self, *details: Any) -> None:
+        """Take note that it begins."""
+        self.begun = True
+        for request in self.requests:
+            request.time_start = time.time()
+        if self.accept is not None:
+            self.accept(*details)
+
+    def ended(self, result: Any = None) -> None:
+        """Tell its *result*, unless it is over."""
+        if not self.over:
+            self.over = True
+            if self.callback is not None:
+                self.callback(result)
+
+
+class ForeignJobs:
+    """The jobs of this worker that are for requests of *in_hand*, and not one of them."""
+
+    def __init__(self, in_hand: InHand) -> None:
+        self._in_hand = in_hand
+        self._jobs: WeakKeyDictionary[Any, Job] = WeakKeyDictionary()
+        self._closed = False
+
+    @property
+    def running(self) -> list[Job]:
+        """The jobs that have begun and not ended."""
+        return [job for job in set(self._jobs.values()) if job.begun and not job.over]
+
+    def close(self) -> None:
+        """Take no new job: what it would be for goes back."""
+        self._closed = True
+
+    def of(self, request: Any) -> Job | None:
+        """Return the job that *request* is part of; None if it is one of Celery's own."""
+        return self._jobs.get(request)
+
+    def start(
+        self, apply_async: Callable[..., Any], job: Job, args: Any, options: dict[str, Any]
+    ) -> Any:
+        """Give *job*, which *args* and *options* describe, to the pool by *apply_async*."""
+        if self._closed:
+            # A buffer is flushed during the stop.
+            return None
+        job.accept, job.callback = options.get("accept_callback"), options.get("callback")
+
+        def failed(info: Any = None) -> None:
+            error = getattr(info, "exception", info)
+            if isinstance(error, einfo.ExceptionWithTraceback):
+                error = error.exc
+            self.failed(job, error, lost=isinstance(error, LOST))
+
+        options |= {"accept_callback": job.accepted, "callback": job.ended}
+        options.setdefault("error_callback", failed)
+        result = apply_async(*args, **options)
+        for request in job.requests:
+            request._apply_result = None if result is None else ref(result)  # noqa: SLF001
+        return result
+
+    def job_for(self, arguments: Any) -> Job:
+        """Return a new job, for the requests that *arguments* name, else all that wait for one."""
+        waiting = [one for one in self._in_hand if self.of(one) is None and _is_foreign(one)]
+        ids = set(_ids(arguments, DEPTH))
+        job = Job([one for one in waiting if one.id in ids] or waiting)
+        for request in job.requests:
+            self._jobs[request] = job
+        return job
+
+    def failed(self, job: Job, error: BaseException | None, *, lost: bool = False) -> None:
+        """
+        Tell the requests of *job*, which did not end by itself, of its *error*.
+
+        Those whose process was *lost* go back, and a death is counted; else they have failed,
+        and nobody else acknowledges them.
+        """
+        if job.over:
+            return
+        job.over = True
+        names = sorted({request.name for request in job.requests})
+        logger.error("a job of %d messages for %s: %r", len(job.requests), ", ".join(names), error)
+        for request in job.requests:
+            if request.acknowledged:
+                continue
+            if lost and request.task.reject_on_worker_lost:
+                deaths = getattr(getattr(request.message.channel, "qos", None), "lost", None)
+                if deaths is not None:
+                    deaths.add(request.message.delivery_tag)
+                request.reject(requeue=True)
+            else:
+                request.acknowledge()
+
+
+def request_of(options: dict[str, Any]) -> Any | None:
+    """Return Celery's request that a call of the pool with *options* is for; None if it is not."""
+    request = getattr(options.get("callback"), "__self__", None)
+    return request if hasattr(request, "execute_using_pool") else None
+
+
+def _is_foreign(request: Any) -> bool:
+    """Whether *request* comes by another strategy than Celery's, which gives it to the pool."""
+    return type(request.task).Strategy != Task.Strategy and request._apply_result is None  # noqa: SLF001
+
+
+def _ids(value: Any, depth: int) -> Iterator[str]:
+    """Return what may be the ids of tasks in *value*: texts, and the `id` of objects."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        yield from _ids_in(value.values(), depth)
+    elif isinstance(value, list | tuple | set | frozenset):
+        yield from _ids_in(value, depth)
+    else:
+        one = getattr(value, "id", None)
+        if isinstance(one, str):
+            yield one
+
+
+def _ids_in(values: Iterable[Any], depth: int) -> Iterator[str]:
+    if depth:
+        for value in values:
+            yield from _ids(value, depth - 1)

@@ -1,0 +1,206 @@
+"""What runs inside the worker."""
+
+import logging
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from celery import signals
+
+from task_server.config.model import EventLoops, WorkerConfig
+from task_server.config.values import ALL_QUEUES
+from task_server.errors import ConfigError, Problem
+from task_server.launch import early_stop
+from task_server.launch.spec import APP_VARIABLE
+from task_server.project import queues
+from task_server.worker import logs
+from task_server.worker import worker_lost as lost
+from task_server.worker.broker import (
+    cancelled,
+    connections,
+    unregistered,
+)
+from task_server.worker.broker import (
+    dead_letters as put_aside,
+)
+from task_server.worker.broker.leases import Leases
+from task_server.worker.broker.reconnect import Debts
+from task_server.worker.broker.run_file import RunFile
+from task_server.worker.foreign_requests import ForeignJobs
+from task_server.worker.pools import children, memory
+from task_server.worker.shutdown import signals as stop_signals
+from task_server.worker.shutdown.drain import Drain
+from task_server.worker.status.databases import Databases
+from task_server.worker.status.heartbeat import Heart
+from task_server.worker.status.systemd import Notifier
+from task_server.worker.steps import ConsumerStep, WorkerStep
+
+logger = logging.getLogger(__name__)
+
+LEVELS = {"info": logging.INFO, "warning": logging.WARNING}
+
+
+def install(app: Any, worker: WorkerConfig, runtime_dir: Path) -> None:
+    """
+    Give *app* the steps of *worker*, whose heartbeat lies in *runtime_dir*.
+
+    Call it once, in the worker's main process, before Celery builds the
+    worker; under gevent after its patching. The first heartbeat is written
+    here, and NOTIFY_SOCKET is taken out of the environment.
+    """
+    # A pool child that was not forked but started imports the app once more.
+    if os.environ.get("FORKED_BY_MULTIPROCESSING"):
+        return
+    heart = Heart(worker, runtime_dir, Notifier(os.environ))
+    drain = Drain(worker.drain_seconds, heart, green=worker.pool == "gevent")
+    early_stop.before_leaving(heart.remove)
+
+    def take_over(controller: Any) -> None:
+        drain.node = controller.hostname
+        stop_signals.install(drain.on_signal)
+
+    stop_signals.instead_of_celerys(take_over)
+    debts = Debts(drain.running_tags)
+    debts.install()
+    connections.install(worker.pool)
+    lost.install()
+    cancelled.install(debts, lambda: drain.tasks)
+    put_aside.install(app)
+    unregistered.install(app)
+    run_file = RunFile(runtime_dir, worker.name).locked()
+    shared = {"drain": drain, "heart": heart, "leases": Leases(drain.in_hand).installed()}
+    limit = worker.memory_limit if worker.pool == "gevent" else None
+    foreign = ForeignJobs(drain.in_hand)
+    own = {"foreign": foreign, "memory_limit": limit}
+    heart.foreign = foreign
+    heart.in_hand = drain.in_hand
+    app.steps["worker"].add(type("TaskServer", (WorkerStep,), {**shared, **own}))
+    consumer = {**shared, "debts": debts, "run_file": run_file}
+    app.steps["consumer"].add(type("TaskServerConsumer", (ConsumerStep,), consumer))
+    if worker.log_format == "json":
+        logs.install()
+    _prepare_processes(worker.pool)
+    signals.worker_init.connect(_look_at_databases(heart), weak=False)
+    if ALL_QUEUES in worker.queues:
+        signals.celeryd_after_setup.connect(_take_every_queue(worker), weak=False)
+    signals.celeryd_after_setup.connect(_warn_of_eager, weak=False)
+    if worker.pool == "gevent":
+        signals.worker_init.connect(_bound_database(heart, worker.database_connections), weak=False)
+        signals.worker_init.connect(_give_loops(worker.asyncio), weak=False)
+
+    def received(request: Any = None, **_: Any) -> None:
+        drain.in_hand.add(request)
+        heart.received(request)
+
+    def ready(**_: Any) -> None:
+        heart.ready()
+
+    def ended(**_: Any) -> None:
+        heart.remove()
+        run_file.remove(drain.in_hand)
+
+    signals.task_received.connect(received, weak=False)
+    signals.worker_ready.connect(ready, weak=False)
+    signals.worker_shutdown.connect(ended, weak=False)
+
+
+def _prepare_processes(pool: str) -> None:
+    if pool == "prefork":
+        children.install()
+        memory.freeze_before_fork()
+        memory.count_own()
+    else:
+        memory.freeze_after_imports()
+
+
+def _look_at_databases(heart: Heart) -> Callable[..., None]:
+    """Return the receiver of `worker_init`; it comes before the one that bounds connections."""
+
+    def look(**_: Any) -> None:
+        databases = Databases()
+        if databases.refusals:
+            # Celery logs what a receiver raises and goes on.
+            error = ConfigError(databases.refusals, "the project's settings")
+            print(f"Error: {error}", file=sys.stderr)
+            raise SystemExit(error.exit_code)
+        if databases.lines:
+            heart.missing(databases)
+
+    return look
+
+
+def _take_every_queue(worker: WorkerConfig) -> Callable[..., None]:
+    """Return the receiver of a signal that comes when the project's tasks are imported."""
+
+    def take(instance: Any = None, **_: Any) -> None:
+        app, chosen = instance.app, instance.app.amqp.queues
+        given = [name for name in worker.queues if name != ALL_QUEUES]
+        try:
+            seen = queues.seen(os.environ.get(APP_VARIABLE, ""), queues.django_settings())
+            names = dict.fromkeys([*queues.every(app, seen), *given])
+            # Those of the project's own Queue objects too, such as that of `worker_direct`.
+            names.update(dict.fromkeys(chosen.consume_from))
+            # With task_create_missing_queues off nobody can send to another one either.
+            chosen.select([name for name in names if chosen.create_missing or name in chosen])
+            chosen.deselect(queues.excluded(worker.extra_args))
+        except Exception as error:  # Celery logs it and goes on, without the queues
+            message = f"the queues of the project cannot be told: {type(error).__name__}: {error}"
+            problem = Problem(f"workers.{worker.name}.queues", f"{message}; name them one by one")
+            print(f"Error: {ConfigError([problem])}", file=sys.stderr)
+            raise SystemExit(ConfigError.exit_code) from error
+        taken = sorted(chosen.consume_from)
+        logger.info("takes every queue of the project: %s", ", ".join(taken))
+        left = [f"{one.queue} ({one.where})" for one in seen if one.queue not in taken]
+        if left:
+            logger.warning(
+                "these may be queues too, and are not taken: %s; name them in workers.%s.queues "
+                "if they are",
+                ", ".join(left[:20]),
+                worker.name,
+            )
+
+    return take
+
+
+def _warn_of_eager(conf: Any = None, **_: Any) -> None:
+    """Say that the project's tasks run where they are called, so that none comes here."""
+    if conf.task_always_eager:
+        logger.warning(
+            "task_always_eager is on in the project's settings: where they count, a task runs in "
+            "the process that calls it, and no worker ever gets one; it is for tests"
+        )
+
+
+def _give_loops(loops: EventLoops) -> Callable[..., None]:
+    """Return the receiver of `worker_init` that gives each task its own event loop, or none."""
+
+    def give(**_: Any) -> None:
+        if loops == "per-task":
+            # The pool is gevent, so gevent is there.
+            from task_server.worker.pools import gevent_asyncio as asyncio_gevent  # noqa: PLC0415
+
+            asyncio_gevent.install()
+
+    return give
+
+
+def _bound_database(heart: Heart, connections: int) -> Callable[..., None]:
+    """Return the receiver of `worker_init`, which comes when Django is set up."""
+
+    def bound(**_: Any) -> None:
+        # The pool is gevent, so gevent is there; elsewhere it need not be.
+        from task_server.worker.database import install as green  # noqa: PLC0415
+
+        try:
+            installed = green.install(connections)
+        except ConfigError as error:
+            # Celery logs what a receiver raises and goes on: into a worker that blocks.
+            print(f"Error: {error}", file=sys.stderr)
+            raise SystemExit(error.exit_code) from error
+        heart.watch_database(installed.pool)
+        for finding in installed.findings:
+            logger.log(LEVELS[finding.level], "%s: %s", finding.setting, finding.message)
+
+    return bound

@@ -1,0 +1,128 @@
+"""
+The processes of the prefork pool: they live and die with the main process.
+
+A task runs in a child; whether it may go on is decided by the main process
+alone, which knows what is acknowledged and what has to go back to the queue.
+"""
+
+import ctypes
+import os
+import signal
+import sys
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+from billiard import common as billiard_common
+from billiard import pool as billiard_pool
+from billiard import popen_fork as billiard_popen
+from celery import signals
+
+from task_server.launch import early_stop
+
+common: Any = billiard_common
+pool: Any = billiard_pool
+popen: Any = billiard_popen
+
+PR_SET_PDEATHSIG = 1
+
+#: What undoes `leave_sigterm_to_main` in a process that a task forks.
+_undo: list[Callable[[], None]] = []
+
+
+def install() -> None:
+    """Prepare the main process before it forks; the children inherit what is set here."""
+    # A SIGTERM for the whole group (kill -- -PGID, systemd's control-group
+    # mode) would end the running tasks in the children, behind the back of
+    # the main process that lets them finish. So children take SIGTERM as
+    # meant for the main process, and the main process ends them with SIGQUIT,
+    # which billiard handles in the same way.
+    pool.TERM_SIGNAL = signal.SIGQUIT
+    popen.TERM_SIGNAL = signal.SIGQUIT
+    main = os.getpid()
+    launch = popen.Popen._launch  # noqa: SLF001
+
+    def launch_child(self: Any, process: Any) -> None:
+        # Until its own set-up a child leaves the signals to the main process, too.
+        early_stop.keep_over_fork[0] = os.getpid() == main
+        try:
+            launch(self, process)
+        finally:
+            early_stop.keep_over_fork[0] = False
+
+    popen.Popen._launch = launch_child  # noqa: SLF001
+
+    def set_up(**_: Any) -> None:
+        die_with(main)
+        leave_sigterm_to_main()
+
+    signals.worker_process_init.connect(set_up, weak=False)
+
+
+def wrap_pool(task_pool: Any) -> None:
+    """Let `revoke(terminate=True)` reach the children of *task_pool*, which ignore SIGTERM."""
+    terminate_job = task_pool.terminate_job
+
+    def terminate(pid: int, number: int | None = None) -> None:
+        terminate_job(pid, signal.SIGQUIT if number in (None, signal.SIGTERM) else number)
+
+    task_pool.terminate_job = terminate
+
+
+def die_with(main: int) -> None:
+    """
+    Have the kernel kill this process when its parent, the process *main*, dies.
+
+    A child that goes on after a `kill -9` of the main process runs a task that
+    another worker gets once more.
+    """
+    if sys.platform != "linux":
+        return
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    # It may have died before the call.
+    if os.getppid() != main:
+        os._exit(1)
+
+
+def leave_sigterm_to_main() -> None:
+    """Ignore SIGTERM in this child from now on; not in the processes that its tasks start."""
+    reset = pool.reset_signals
+
+    def reset_and_ignore(*args: Any, **kwargs: Any) -> None:
+        reset(*args, **kwargs)
+        # A handler, not SIG_IGN: that would be inherited by every program
+        # that a task starts, and could not be terminated any more.
+        signal.signal(signal.SIGTERM, _ignore)
+
+    # billiard sets its own handlers after the signal worker_process_init.
+    pool.reset_signals = reset_and_ignore
+    # What ends the processes that a task starts with billiard.
+    popen.TERM_SIGNAL = signal.SIGTERM
+
+    def undo() -> None:
+        pool.reset_signals = reset
+        pool.TERM_SIGNAL = signal.SIGTERM
+        if signal.getsignal(signal.SIGTERM) is _ignore:
+            # What a child of stock Celery has, and hands on.
+            signal.signal(signal.SIGTERM, common._shutdown_cleanup)  # noqa: SLF001
+
+    _undo[:] = [undo]
+
+
+def _as_without_us() -> None:
+    """
+    Let a process that a task has forked end when it is terminated.
+
+    `multiprocessing` sends SIGTERM, and a Pool of it waits for its processes to end.
+    """
+    for undo in _undo:
+        undo()
+    _undo.clear()
+
+
+os.register_at_fork(after_in_child=_as_without_us)
+
+
+def _ignore(number: int, frame: FrameType | None) -> None:
+    pass

@@ -1,0 +1,170 @@
+"""Which tasks run in the prefork pool, and how they are stopped."""
+
+import os
+import select
+import signal
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import Any
+
+from billiard.pool import WorkersJoined
+
+from task_server.worker.foreign_requests import ForeignJobs, request_of
+
+#: Seconds between SIGQUIT, on which a task's `finally` blocks run, and SIGKILL.
+GRACE = 2.0
+
+
+class PreforkTasks:
+    """
+    The tasks of *controller*, a worker with the prefork pool and Celery's event loop, and the
+    *foreign* jobs in its pool.
+    """
+
+    def __init__(self, controller: Any, foreign: ForeignJobs) -> None:
+        self._controller = controller
+        self._foreign = foreign
+        _remember_running_jobs(controller.pool)
+        apply_async = controller.pool.apply_async
+
+        def apply(*args: Any, **options: Any) -> Any:
+            if request_of(options) is not None:
+                return apply_async(*args, **options)
+            return foreign.start(apply_async, foreign.job_for(args), args, options)
+
+        controller.pool.apply_async = apply
+
+    def running(self, requests: Iterable[Any]) -> list[Any]:
+        """Return those of *requests* that a child has got and not ended."""
+        buffered = self._controller.pool._pool.outbound_buffer  # noqa: SLF001
+        jobs = [(request, _job(request)) for request in requests]
+        return [request for request, job in jobs if job is not None and job not in buffered]
+
+    def withdraw(self, requests: Iterable[Any]) -> list[Any]:
+        """Return those of *requests* that no child has got; none of them will start."""
+        self._controller.semaphore.clear()
+        self._foreign.close()
+        pool = self._controller.pool._pool  # noqa: SLF001
+        waiting = []
+        discarded = []
+        for request in requests:
+            if request._apply_result is None:  # noqa: SLF001 - not yet given to the pool
+                waiting.append(request)
+                continue
+            job = _job(request)
+            if job is not None and job in pool.outbound_buffer:
+                pool.outbound_buffer.remove(job)
+                job.discard()
+                discarded.append(job)
+            # A job may be for many requests.
+            if job in discarded:
+                waiting.append(request)
+        return waiting
+
+    def stop(self, requests: Iterable[Any]) -> list[Any]:
+        """
+        End the children that run *requests*; takes up to `GRACE` and a second.
+
+        Returns:
+            Those that had not ended by themselves; no child runs them any more.
+        """
+        pool = self._controller.pool._pool  # noqa: SLF001
+        # A closed pool puts no new child in the place of a dead one.
+        self._controller.pool.close()
+        jobs = []
+        ended: set[str] = set()
+        for request in requests:
+            job = _job(request)
+            if job is not None:
+                self._count_success_only(request, job, ended)
+                jobs.append((request, job))
+        pids = {pid for _, job in jobs for pid in _pids(job)}
+        doomed = [process for process in pool._pool if process.pid in pids]  # noqa: SLF001
+        for process in doomed:
+            process._controlled_termination = True  # noqa: SLF001 - else billiard logs a crash
+            _kill(process.pid, signal.SIGQUIT)
+        stubborn = _wait(doomed, GRACE)
+        for process in stubborn:
+            _kill(process.pid, signal.SIGKILL)
+        _wait(stubborn, 1.0)
+        # Reads the results that the dead have left, then drops them.
+        with suppress(WorkersJoined):
+            pool._join_exited_workers(shutdown=True)  # noqa: SLF001
+        unfinished = []
+        for request, job in jobs:
+            if request.id not in ended:
+                job.discard()
+                unfinished.append(request)
+        return unfinished
+
+    def _count_success_only(self, request: Any, job: Any, ended: set[str]) -> None:
+        """Let only a success of *job* count, and add its request to *ended* then."""
+        foreign = self._foreign.of(request)
+        told = job._callback if foreign else request.on_success  # noqa: SLF001
+
+        def on_result(result: Any) -> None:
+            # What a task raises because it is stopped is not its result.
+            if foreign or not result[0]:
+                ended.add(request.id)
+                told(result)
+
+        job._callback = on_result  # noqa: SLF001
+        job._error_callback = None  # noqa: SLF001
+
+
+def _remember_running_jobs(task_pool: Any) -> None:
+    """
+    Let the tasks that run while the connection is lost deliver their results.
+
+    Celery flushes the pool then, and up to 5.6 forgets all its jobs: the
+    children end their tasks, and nobody hears of it. From 5.7 on this changes
+    nothing.
+    """
+    flush = task_pool.flush
+
+    def flush_others() -> None:
+        pool = task_pool._pool  # noqa: SLF001
+        running = {
+            number: job
+            for number, job in pool._cache.items()  # noqa: SLF001
+            if job.accepted() and not job.ready()
+        }
+        flush()
+        pool._cache.update(running)  # noqa: SLF001
+        for job in running.values():
+            process = job._write_to or job._scheduled_for  # noqa: SLF001
+            if process is not None and process._is_alive():  # noqa: SLF001
+                pool._busy_workers.add(process.inqW_fd)  # noqa: SLF001
+
+    task_pool.flush = flush_others
+
+
+def _job(request: Any) -> Any | None:
+    """Return what the pool knows of *request*; None if it has ended or never began."""
+    reference = request._apply_result  # noqa: SLF001
+    job = reference and reference()
+    return None if job is None or job.ready() else job
+
+
+def _pids(job: Any) -> list[int]:
+    """Return the process that runs *job*, or that it is written to."""
+    if job.worker_pids():
+        return list(job.worker_pids())
+    process = job._write_to or job._scheduled_for  # noqa: SLF001
+    return [] if process is None else [process.pid]
+
+
+def _wait(processes: list[Any], seconds: float) -> list[Any]:
+    """Wait until *processes* have died, *seconds* at most; return those that live."""
+    deadline = time.monotonic() + seconds
+    alive = [process for process in processes if process._is_alive()]  # noqa: SLF001
+    while alive and (left := deadline - time.monotonic()) > 0:
+        select.select([process._popen.sentinel for process in alive], [], [], left)  # noqa: SLF001
+        alive = [process for process in alive if process._is_alive()]  # noqa: SLF001
+    return alive
+
+
+def _kill(pid: int, number: int) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, number)

@@ -1,0 +1,1 @@
+"""The way from a signal to the exit."""
