@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import Program
+from tests.acceptance.conftest import Program
 
 FOREIGN = Path(__file__).parent / "foreign"
 

@@ -11,8 +11,7 @@ import pytest
 import redis
 
 from task_server import local
-
-from .conftest import Ended, Output, Program
+from tests.acceptance.conftest import Ended, Output, Program
 
 
 @pytest.fixture

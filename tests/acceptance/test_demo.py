@@ -14,8 +14,7 @@ import redis
 
 from task_server import local
 from task_server.local.servers import cluster
-
-from .conftest import Output, Program
+from tests.acceptance.conftest import Output, Program
 
 GIB = 2**30
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import Program
+from tests.acceptance.conftest import Program
 
 POOLS = ("prefork", "gevent")
 

@@ -6,7 +6,7 @@ import urllib.request
 
 import pytest
 
-from .conftest import Output, Program
+from tests.acceptance.conftest import Output, Program
 
 
 @pytest.fixture

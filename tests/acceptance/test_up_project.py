@@ -14,8 +14,7 @@ import pytest
 
 from task_server import local
 from task_server.local.servers import cluster
-
-from .conftest import Output, Program
+from tests.acceptance.conftest import Output, Program
 
 CELERY = """
 import os

@@ -1,7 +1,7 @@
 """
 What a task with one trivial query costs with and without used connections.
 
-    uv run python tests/benchmarks/green_database.py [TASKS]
+    uv run python -m tests.benchmarks.green_database [TASKS]
 
 And how many of 512 tasks fail when psycopg2 has a wait callback and no bound.
 """
@@ -14,11 +14,13 @@ import sys
 import tempfile
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-WORKER_TESTS = HERE.parent / "integration" / "worker"
-sys.path.insert(0, str(WORKER_TESTS))
-
-from green_server import SOURCES, Server, become_nobody, postgresql_binaries  # noqa: E402
+from tests.integration.worker.green_server import (
+    HERE,
+    SOURCES,
+    Server,
+    become_nobody,
+    postgresql_binaries,
+)
 
 UNBOUND = """
 from gevent import monkey; monkey.patch_all()
@@ -54,7 +56,7 @@ def main() -> None:
     try:
         for _ in range(3):
             for reuse in (True, False):
-                program = str(WORKER_TESTS / "green_program.py")
+                program = str(HERE / "green_program.py")
                 options = {"host": str(folder), "tasks": tasks, "connections": 20, "reuse": reuse}
                 done = subprocess.run(
                     [

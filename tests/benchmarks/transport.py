@@ -1,7 +1,7 @@
 """
 Our Redis transport against Kombu's own, side by side.
 
-    uv run python tests/benchmarks/transport.py [--help]
+    uv run python -m tests.benchmarks.transport [--help]
 
 Each side has a server and workers of its own. Both are up at the same time and
 take turns, so that whatever else the machine does slows both. Printed are the
@@ -20,7 +20,6 @@ another checkout.
 import argparse
 import os
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -30,11 +29,8 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
-HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent / "faults"))
-
-from lab import Marks, Redis, Worker, message, send, until  # noqa: E402
-from lab.worker import PROJECT  # noqa: E402
+from tests.faults.lab import Marks, Redis, Worker, message, send, until
+from tests.faults.lab.worker import PROJECT
 
 #: What Celery and Kombu have by default, of which the fault tests have less.
 DEFAULTS: dict[str, Any] = {"visibility": 3600, "RESTORE": "10"}

@@ -20,10 +20,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lab import Marks, Redis
-from lab.table import Table
 
 from task_server.errors import LocalServerError
+from tests.faults.lab import Marks, Redis
+from tests.faults.lab.table import Table
 
 # Hundreds of workers are started, of which each would compile Celery anew:
 # half of the time that a worker needs to start.

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lab import Lane, Redis, lanes_of, send, until
-from lab.cell import outcome, ride
-from lab.clock import Clock
-from lab.load import Load
-from lab.table import Table
+
+from tests.faults.lab import Lane, Redis, lanes_of, send, until
+from tests.faults.lab.cell import outcome, ride
+from tests.faults.lab.clock import Clock
+from tests.faults.lab.load import Load
+from tests.faults.lab.table import Table
 
 #: Beyond the visibility time-out; seconds.
 JUMP = 7200

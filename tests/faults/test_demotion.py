@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 import redis
-from lab import POOLS, Lane, Marks, Redis, Worker, lanes_of, send, until
-from lab.cell import ride
-from lab.load import Load
-from lab.table import Table
-from lab.worker import CONCURRENCY
+
+from tests.faults.lab import POOLS, Lane, Marks, Redis, Worker, lanes_of, send, until
+from tests.faults.lab.cell import ride
+from tests.faults.lab.load import Load
+from tests.faults.lab.table import Table
+from tests.faults.lab.worker import CONCURRENCY
 
 #: Tasks whose results are counted.
 TASKS = 50

@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 
 import pytest
-from lab import Lane, Redis, lanes_of
-from lab.cell import ride
-from lab.load import Load
-from lab.network import Network, network
-from lab.table import Table
+
+from tests.faults.lab import Lane, Redis, lanes_of
+from tests.faults.lab.cell import ride
+from tests.faults.lab.load import Load
+from tests.faults.lab.network import Network, network
+from tests.faults.lab.table import Table
 
 #: Seconds between two questions whether a silent connection still works, and
 #: to wait for an answer; FAULTS_DEFAULTS=1 leaves both to task-server.

@@ -12,7 +12,8 @@ from dataclasses import replace
 from threading import Event
 
 import pytest
-from lab import (
+
+from tests.faults.lab import (
     ALL_LANES,
     LANES,
     POOLS,
@@ -26,10 +27,10 @@ from lab import (
     send,
     until,
 )
-from lab.cell import outcome
-from lab.table import Cell, Table
-from lab.waiting import holds_within
-from lab.worker import CONCURRENCY
+from tests.faults.lab.cell import outcome
+from tests.faults.lab.table import Cell, Table
+from tests.faults.lab.waiting import holds_within
+from tests.faults.lab.worker import CONCURRENCY
 
 #: A worker is left alone for up to so many seconds after it is ready.
 LONGEST_LIFE = 0.5

@@ -9,7 +9,8 @@ from threading import Event
 from typing import Any
 
 import pytest
-from lab import POOLS, Broker, Marks, Redis, Worker, send, until
+
+from tests.faults.lab import POOLS, Broker, Marks, Redis, Worker, send, until
 
 #: Two tasks run, and the others wait in their worker.
 TASKS = 8

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lab import POOLS, Broker, Marks, Redis, Worker, send, until
-from lab.versions import BEFORE_LEASES, sources_of
-from lab.worker import PROJECT
+
+from tests.faults.lab import POOLS, Broker, Marks, Redis, Worker, send, until
+from tests.faults.lab.versions import BEFORE_LEASES, sources_of
+from tests.faults.lab.worker import PROJECT
 
 #: Seconds: of ours, of both, and of the tasks that outlive either.
 LEASE, VISIBILITY, LONG = 5, 6, 16

@@ -4,10 +4,10 @@ import time
 from collections import Counter
 from contextlib import ExitStack
 
-from lab import ALL_LANES, POOLS, Marks, Redis, Worker, lanes_of, send, until
-from lab.cell import outcome
-from lab.table import Table
-from lab.waiting import holds_within
+from tests.faults.lab import ALL_LANES, POOLS, Marks, Redis, Worker, lanes_of, send, until
+from tests.faults.lab.cell import outcome
+from tests.faults.lab.table import Table
+from tests.faults.lab.waiting import holds_within
 
 TASKS = 20
 

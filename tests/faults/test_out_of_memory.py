@@ -5,13 +5,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 
 import pytest
-from lab import LANES, Lane, Redis, lanes_of, until
-from lab.cell import ride
-from lab.lanes import Kind
-from lab.load import Load
-from lab.memory_group import MemoryGroup
-from lab.table import Table
-from lab.waiting import holds_within
+
+from tests.faults.lab import LANES, Lane, Redis, lanes_of, until
+from tests.faults.lab.cell import ride
+from tests.faults.lab.lanes import Kind
+from tests.faults.lab.load import Load
+from tests.faults.lab.memory_group import MemoryGroup
+from tests.faults.lab.table import Table
+from tests.faults.lab.waiting import holds_within
 
 #: Bytes of a worker's group, and MiB that one task takes.
 LIMIT, MEAL = 256 << 20, 600

@@ -5,13 +5,13 @@ from pathlib import Path
 from threading import Event
 
 import pytest
-from lab import Lane, Redis, lanes_of
-from lab.cell import ride
-from lab.load import Load
-from lab.postgres_server import Postgres
-from lab.table import Table
 
 from task_server.errors import LocalServerError
+from tests.faults.lab import Lane, Redis, lanes_of
+from tests.faults.lab.cell import ride
+from tests.faults.lab.load import Load
+from tests.faults.lab.postgres_server import Postgres
+from tests.faults.lab.table import Table
 
 #: Seconds without a server.
 DOWN = 2.0

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from threading import Event
 
 import pytest
-from lab import Lane, Redis, lanes_of
-from lab.cell import ride
-from lab.load import Load
-from lab.table import Table
+
+from tests.faults.lab import Lane, Redis, lanes_of
+from tests.faults.lab.cell import ride
+from tests.faults.lab.load import Load
+from tests.faults.lab.table import Table
 
 #: Seconds without a server, and of a server that hangs.
 DOWN = float(os.environ.get("FAULTS_DOWN", "3"))

@@ -8,10 +8,11 @@ from threading import Event
 
 import pytest
 import redis
-from lab import Lane, Redis, lanes_of, until
-from lab.cell import ride
-from lab.load import Load
-from lab.table import Table
+
+from tests.faults.lab import Lane, Redis, lanes_of, until
+from tests.faults.lab.cell import ride
+from tests.faults.lab.load import Load
+from tests.faults.lab.table import Table
 
 #: Seconds of shortage, and messages that wait at its begin.
 SHORT, BACKLOG = 3.0, 200

@@ -1,6 +1,6 @@
 """The run as a whole."""
 
-from lab.table import Table
+from tests.faults.lab.table import Table
 
 
 def test_only_stock_loses_messages(table: Table) -> None:

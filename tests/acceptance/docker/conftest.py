@@ -16,10 +16,9 @@ import pytest
 import redis
 from celery import Celery
 
+from tests.acceptance.docker import image
+from tests.acceptance.docker.engine import NETWORK, Container, docker, options, running, until
 from tests.conftest import Require
-
-from . import image
-from .engine import NETWORK, Container, docker, options, running, until
 
 PROJECT = Path(__file__).parent / "project"
 

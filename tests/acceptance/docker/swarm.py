@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from .engine import Container, docker, until
-from .image import ROOT
+from tests.acceptance.docker.engine import Container, docker, until
+from tests.acceptance.docker.image import ROOT
 
 FILE = ROOT / "nix" / "stack" / "stack.yml"
 

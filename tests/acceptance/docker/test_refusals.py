@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import Broker, Runs
-from .engine import options, running, until
+from tests.acceptance.docker.conftest import Broker, Runs
+from tests.acceptance.docker.engine import options, running, until
 
 #: Exit code of a configuration error, as of systemd and sysexits.h.
 CONFIGURATION = 78

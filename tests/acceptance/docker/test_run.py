@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import USER, Broker, Runs
-from .engine import docker, options, running, until
+from tests.acceptance.docker.conftest import USER, Broker, Runs
+from tests.acceptance.docker.engine import docker, options, running, until
 
 #: What an operator who trusts nothing adds.
 LOCKED = (

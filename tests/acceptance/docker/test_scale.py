@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import Broker, Runs
-from .engine import NETWORK, docker, until
-from .swarm import deployed
+from tests.acceptance.docker.conftest import Broker, Runs
+from tests.acceptance.docker.engine import NETWORK, docker, until
+from tests.acceptance.docker.swarm import deployed
 
 WORKERS = int(os.environ.get("SCALE_WORKERS", "50"))
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import Broker, Runs
-from .engine import Container, docker, until
-from .swarm import deploy, deployed
+from tests.acceptance.docker.conftest import Broker, Runs
+from tests.acceptance.docker.engine import Container, docker, until
+from tests.acceptance.docker.swarm import deploy, deployed
 
 
 @pytest.mark.parametrize(

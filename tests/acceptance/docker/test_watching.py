@@ -14,12 +14,11 @@ from urllib.parse import unquote
 
 import pytest
 
+from tests.acceptance.docker import image
+from tests.acceptance.docker.conftest import OPERATOR, Broker
+from tests.acceptance.docker.engine import docker, running, until
+from tests.acceptance.docker.swarm import PROGRAM, deployed
 from tests.conftest import Require
-
-from . import image
-from .conftest import OPERATOR, Broker
-from .engine import docker, running, until
-from .swarm import PROGRAM, deployed
 
 JOURNAL = Path("/run/systemd/journal")
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 from celery import Celery
-from worker_child import TRANSPORTS, Broker, Worker, server
+
+from tests.acceptance.worker.worker_child import TRANSPORTS, Broker, Worker, server
 
 
 @pytest.fixture

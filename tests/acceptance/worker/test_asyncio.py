@@ -9,7 +9,8 @@ import pytest
 from celery import Celery
 from celery.exceptions import TimeLimitExceeded
 from celery.result import AsyncResult
-from worker_child import Broker, Worker, eventually
+
+from tests.acceptance.worker.worker_child import Broker, Worker, eventually
 
 #: Every way into a loop, those with the ORM inside included.
 WAYS = (

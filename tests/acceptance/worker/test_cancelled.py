@@ -3,7 +3,8 @@
 from collections.abc import Callable
 
 import pytest
-from worker_child import BOTH, POOLS, Broker, Worker, eventually
+
+from tests.acceptance.worker.worker_child import BOTH, POOLS, Broker, Worker, eventually
 
 
 @BOTH

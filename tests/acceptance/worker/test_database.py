@@ -8,9 +8,9 @@ import psycopg2
 import pytest
 from celery import Celery
 from psycopg2.extensions import parse_dsn
-from worker_child import Broker, Worker, eventually
 
 from task_server import local
+from tests.acceptance.worker.worker_child import Broker, Worker, eventually
 
 
 @pytest.fixture

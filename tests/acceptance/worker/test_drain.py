@@ -5,9 +5,17 @@ from collections.abc import Callable
 
 import pytest
 from celery import Celery
-from worker_child import BOTH, POOLS, REPETITIONS, Broker, Worker, at_rest, eventually
 
 from task_server.health.heartbeat import is_running
+from tests.acceptance.worker.worker_child import (
+    BOTH,
+    POOLS,
+    REPETITIONS,
+    Broker,
+    Worker,
+    at_rest,
+    eventually,
+)
 
 
 def lost(sent: int, worker: Worker, broker: Broker) -> int:

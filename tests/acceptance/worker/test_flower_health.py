@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from worker_child import PROJECT, Broker, eventually
+
+from tests.acceptance.worker.worker_child import PROJECT, Broker, eventually
 
 
 class Flower:

@@ -4,8 +4,9 @@ import signal
 from collections.abc import Callable
 
 import pytest
-from relay import Relay
-from worker_child import BOTH, POOLS, Broker, Worker, at_rest, eventually
+
+from tests.acceptance.worker.relay import Relay
+from tests.acceptance.worker.worker_child import BOTH, POOLS, Broker, Worker, at_rest, eventually
 
 
 @pytest.mark.parametrize("pool", POOLS)

@@ -4,7 +4,8 @@ import time
 from collections.abc import Callable
 
 import pytest
-from worker_child import POOLS, Broker, Worker, eventually
+
+from tests.acceptance.worker.worker_child import POOLS, Broker, Worker, eventually
 
 pytestmark = pytest.mark.parametrize("transport", ["atomic"], indirect=True)
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 from celery import Celery
-from worker_child import POOLS, Broker, Worker, eventually
+
+from tests.acceptance.worker.worker_child import POOLS, Broker, Worker, eventually
 
 #: celery-batches is where its range allows the Celery that is installed; ours is the same idea.
 KINDS = ("own", "published") if find_spec("celery_batches") else ("own",)

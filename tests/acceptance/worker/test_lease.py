@@ -7,7 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from worker_child import POOLS, Broker, Worker, eventually
+
+from tests.acceptance.worker.worker_child import POOLS, Broker, Worker, eventually
 
 pytestmark = pytest.mark.parametrize("transport", ["atomic"], indirect=True)
 

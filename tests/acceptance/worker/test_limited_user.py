@@ -3,9 +3,9 @@
 from collections.abc import Callable
 
 import pytest
-from worker_child import POOLS, Broker, Worker, eventually
 
 from task_server.transport.store.rights import rules
+from tests.acceptance.worker.worker_child import POOLS, Broker, Worker, eventually
 
 
 def limited(broker: Broker, *acl: str) -> str:

@@ -5,7 +5,8 @@ from collections.abc import Callable
 
 import pytest
 from celery import Celery
-from worker_child import POOLS, Broker, Worker, eventually
+
+from tests.acceptance.worker.worker_child import POOLS, Broker, Worker, eventually
 
 
 @pytest.mark.parametrize("transport", ["atomic"], indirect=True)

@@ -7,9 +7,10 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 
-import odd_messages
 import pytest
-from worker_child import POOLS, Broker, Worker, eventually
+
+from tests.acceptance.worker import odd_messages
+from tests.acceptance.worker.worker_child import POOLS, Broker, Worker, eventually
 
 UNREADABLE = "unacked.unreadable"
 

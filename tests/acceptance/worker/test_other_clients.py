@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
-from odd_messages import encoded, text
-from worker_child import BOTH, POOLS, Broker, Worker, eventually
+
+from tests.acceptance.worker.odd_messages import encoded, text
+from tests.acceptance.worker.worker_child import BOTH, POOLS, Broker, Worker, eventually
 
 
 def old(name: str, **more: Any) -> dict[str, Any]:

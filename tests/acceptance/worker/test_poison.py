@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from celery import Celery
 from celery.exceptions import WorkerLostError
-from worker_child import POOLS, Broker, Worker, eventually
+
+from tests.acceptance.worker.worker_child import POOLS, Broker, Worker, eventually
 
 DEAD_KEY = "unacked.dead"
 

@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from worker_child import POOLS, Broker, Worker, eventually
+
+from tests.acceptance.worker.worker_child import POOLS, Broker, Worker, eventually
 
 #: Seconds after which a dead worker's messages come back.
 SETTINGS: Mapping[str, Any] = {"environ": {"TASK_SERVER_VISIBILITY_TIMEOUT": "2"}}

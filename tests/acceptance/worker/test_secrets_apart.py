@@ -5,7 +5,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from worker_child import POOLS, Broker, Worker, eventually
+
+from tests.acceptance.worker.worker_child import POOLS, Broker, Worker, eventually
 
 
 @pytest.fixture

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from worker_child import POOLS, PROJECT, Broker, Worker, eventually
+
+from tests.acceptance.worker.worker_child import POOLS, PROJECT, Broker, Worker, eventually
 
 TASKS = ("succeed", "fail", "again", "unknown", "finish")
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import psycopg2
 import pytest
-from worker_child import POOLS, Broker, Worker, eventually
 
 from task_server import local
+from tests.acceptance.worker.worker_child import POOLS, Broker, Worker, eventually
 
 DJANGO_PROJECT = Path(__file__).parents[1] / "foreign"
 

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from worker_child import POOLS, Broker, Worker, eventually
 
 from task_server.health.heartbeat import is_running
+from tests.acceptance.worker.worker_child import POOLS, Broker, Worker, eventually
 
 MOMENTS = Path(__file__).parent / "moments"
 

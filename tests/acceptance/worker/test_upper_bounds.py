@@ -5,9 +5,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from worker_child import POOLS, Broker, Worker, eventually
 
 from task_server.config import values
+from tests.acceptance.worker.worker_child import POOLS, Broker, Worker, eventually
 
 LARGEST: dict[str, Any] = {
     "drain_seconds": 7 * values.DAY,

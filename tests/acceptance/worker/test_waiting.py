@@ -3,7 +3,8 @@
 from collections.abc import Callable
 
 from celery import Celery
-from worker_child import Broker, Worker, eventually
+
+from tests.acceptance.worker.worker_child import Broker, Worker, eventually
 
 
 def test_greenlets_wait_for_results_together(

@@ -1,11 +1,11 @@
 """What a fault needs: servers that can be harmed, workers beside each other, marks, a table."""
 
-from lab.lanes import ALL_LANES, LANES, Lane, lanes_of
-from lab.marks import Marks
-from lab.messages import message, send
-from lab.redis_server import Broker, Redis
-from lab.waiting import until
-from lab.worker import POOLS, Worker, drain
+from tests.faults.lab.lanes import ALL_LANES, LANES, Lane, lanes_of
+from tests.faults.lab.marks import Marks
+from tests.faults.lab.messages import message, send
+from tests.faults.lab.redis_server import Broker, Redis
+from tests.faults.lab.waiting import until
+from tests.faults.lab.worker import POOLS, Worker, drain
 
 __all__ = [
     "ALL_LANES",

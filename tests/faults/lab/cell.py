@@ -4,11 +4,11 @@ import time
 from collections.abc import Callable, Sequence
 from threading import Event
 
-from lab.lanes import Kind, Lane
-from lab.load import Load
-from lab.messages import aside, left
-from lab.table import Cell, Table
-from lab.waiting import holds_within, until
+from tests.faults.lab.lanes import Kind, Lane
+from tests.faults.lab.load import Load
+from tests.faults.lab.messages import aside, left
+from tests.faults.lab.table import Cell, Table
+from tests.faults.lab.waiting import holds_within, until
 
 #: Seconds in which a worker with our transport must take new messages again,
 #: and after that have run all.

@@ -10,10 +10,10 @@ from typing import Self
 
 import psycopg2
 
-from lab.marks import Marks
-from lab.waiting import until
 from task_server import local
 from task_server.local.servers import cluster
+from tests.faults.lab.marks import Marks
+from tests.faults.lab.waiting import until
 
 
 class Postgres:

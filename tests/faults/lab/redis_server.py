@@ -13,8 +13,8 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from lab.waiting import until
 from task_server.local.servers import binaries
+from tests.faults.lab.waiting import until
 
 #: A client of a test waits so long for an answer, in seconds.
 PATIENCE = 2.0

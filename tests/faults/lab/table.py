@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from lab.lanes import Kind
+from tests.faults.lab.lanes import Kind
 
 SIDES = ("atomic", "stock")
 

@@ -7,7 +7,7 @@ from urllib.parse import quote, urlsplit
 import psycopg2
 import pytest
 
-from .conftest import Check, free_port
+from tests.integration.checks.conftest import Check, free_port
 
 
 @pytest.fixture

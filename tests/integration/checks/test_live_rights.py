@@ -12,8 +12,7 @@ from task_server.config.model import Config
 from task_server.findings import Finding
 from task_server.launch.profiles import Machine, profile_of
 from task_server.transport.store.rights import rules
-
-from .conftest import StartRedis
+from tests.integration.checks.conftest import StartRedis
 
 
 @pytest.fixture

@@ -13,12 +13,12 @@ from typing import Any
 
 import kombu
 import pytest
-from peers import Started, Worker, free_port, relay, until
 
 from task_server import transport
 from task_server.errors import LocalServerError
 from task_server.local.servers import binaries
 from task_server.transport.channel import _LATE
+from tests.integration.transport.peers import Started, Worker, free_port, relay, until
 
 
 @pytest.fixture(scope="session")

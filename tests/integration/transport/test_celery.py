@@ -14,9 +14,10 @@ from typing import Any
 
 import pytest
 from celery import Celery
-from celery_inapplicable import ACKNOWLEDGED_EARLY, INAPPLICABLE
-from peers import Started, until
-from sdist import unpacked_tests
+
+from tests.integration.transport.celery_inapplicable import ACKNOWLEDGED_EARLY, INAPPLICABLE
+from tests.integration.transport.peers import Started, until
+from tests.integration.transport.sdist import unpacked_tests
 
 HERE = Path(__file__).parent
 NODE = f"prefork@{socket.gethostname()}"

@@ -5,9 +5,9 @@ import logging
 
 import pytest
 import redis
-from peers import user
 
 from task_server.transport.store import unreadable
+from tests.integration.transport.peers import user
 
 KINDS = {
     "string": ("SET", "{}", "x"),

@@ -6,10 +6,10 @@ import os
 
 import kombu
 import pytest
-from peers import until
 
 from task_server import transport
 from task_server.transport.store.redeliver import redeliver
+from tests.integration.transport.peers import until
 
 
 def stock_order(connect, publish_all, queues, strategy) -> list[str]:

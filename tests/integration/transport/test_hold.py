@@ -8,10 +8,10 @@ from contextlib import AbstractContextManager, contextmanager
 from threading import Event, Thread
 
 import pytest
-from peers import Started, until
 
 from task_server.transport import fetcher
 from task_server.transport.store import redeliver
+from tests.integration.transport.peers import Started, until
 
 
 @pytest.fixture

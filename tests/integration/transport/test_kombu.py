@@ -10,9 +10,10 @@ from typing import Any
 
 import kombu
 import pytest
-from inapplicable import INAPPLICABLE
-from peers import Started
-from sdist import unpacked_tests
+
+from tests.integration.transport.inapplicable import INAPPLICABLE
+from tests.integration.transport.peers import Started
+from tests.integration.transport.sdist import unpacked_tests
 
 HERE = Path(__file__).parent
 SOURCES = HERE.parents[2] / "src"

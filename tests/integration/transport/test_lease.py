@@ -7,11 +7,11 @@ from threading import Event
 from typing import Any
 
 import pytest
-from peers import Started, until
 
 from task_server.transport.store import owner as holder
 from task_server.transport.store.scripts import DUE, HOLD, RENEW
 from task_server.transport.unacked import leases as lease
+from tests.integration.transport.peers import Started, until
 
 #: Of another process.
 DEAD = "d" * 32

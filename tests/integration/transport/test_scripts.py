@@ -14,7 +14,6 @@ from typing import NamedTuple
 
 import pytest
 import redis
-from peers import Started, user
 
 from task_server.transport.store import dead_letters as dead
 from task_server.transport.store import rights
@@ -32,6 +31,7 @@ from task_server.transport.store.scripts import (
     Argument,
     Script,
 )
+from tests.integration.transport.peers import Started, user
 
 UNACKED, TIMES = "unacked", "unacked_index"
 RUN = '"run": "r"'

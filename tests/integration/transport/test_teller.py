@@ -4,11 +4,11 @@ import os
 import signal
 
 import pytest
-from peers import until, user
 
 from task_server.transport.started import crashes as blame
 from task_server.transport.started import started as begun
 from task_server.transport.store import owner as holder
+from tests.integration.transport.peers import until, user
 
 
 def told(server) -> set[bytes]:

@@ -5,10 +5,10 @@ import time
 from threading import Thread
 
 import pytest
-from peers import until, user
 
 from task_server.transport import fetcher
 from task_server.transport.fetcher import Sent
+from tests.integration.transport.peers import until, user
 
 
 def calls(server, *names: str) -> int:

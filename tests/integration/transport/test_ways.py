@@ -10,10 +10,10 @@ from typing import Any
 import kombu
 import pytest
 import redis
-from peers import Started, until, user
 
 from task_server.transport.started.started import key_of
 from task_server.transport.store.owner import RUN
+from tests.integration.transport.peers import Started, until, user
 
 
 def renews(consumer: Any, publish: Callable[..., None], **options: Any) -> None:

@@ -11,7 +11,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from green_server import (
+
+from tests.integration.worker.green_server import (
     PSYCOPG3,
     REQUIRED,
     Launcher,

@@ -8,7 +8,8 @@ when TASK_SERVER_REQUIRE names it.
 from typing import Any
 
 import pytest
-from green_server import Launcher, Sampler, Server
+
+from tests.integration.worker.green_server import Launcher, Sampler, Server
 
 BOUND = 20
 #: A quarter is kept for tasks that hold others up.

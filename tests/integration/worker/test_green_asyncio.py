@@ -5,7 +5,8 @@ import subprocess
 from collections.abc import Iterator
 
 import pytest
-from green_server import HERE, SOURCES, Launcher, Sampler, Server
+
+from tests.integration.worker.green_server import HERE, SOURCES, Launcher, Sampler, Server
 
 ENQUEUE = """
 import collections, sys, time

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 
-from green_server import HERE, SOURCES, Sampler, Server
+from tests.integration.worker.green_server import HERE, SOURCES, Sampler, Server
 
 ENQUEUE = """
 from celery import group

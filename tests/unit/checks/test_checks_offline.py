@@ -3,13 +3,23 @@
 from dataclasses import replace
 
 import pytest
-from cases_of_checks import GEVENT, PREFORK, SLOW, SOFT, Row, Rule, case, own, says_one_line
 
 from task_server.checks import Case, TaskFacts, offline
 from task_server.checks.rules import broker as content
 from task_server.checks.rules import delivery, routing
 from task_server.checks.rules import timeouts as times
 from task_server.project.queues import Seen
+from tests.unit.checks.cases_of_checks import (
+    GEVENT,
+    PREFORK,
+    SLOW,
+    SOFT,
+    Row,
+    Rule,
+    case,
+    own,
+    says_one_line,
+)
 
 MANY = {f"q{number}": ["task_queues"] for number in range(40)}
 

@@ -3,9 +3,18 @@
 from dataclasses import replace
 
 import pytest
-from cases_of_checks import BACKOFF, PREFORK, SLOW, SOFT, Row, case, own, says_one_line
 
 from task_server.checks.rules import timeouts as times
+from tests.unit.checks.cases_of_checks import (
+    BACKOFF,
+    PREFORK,
+    SLOW,
+    SOFT,
+    Row,
+    case,
+    own,
+    says_one_line,
+)
 
 OWN_TIMEOUT = own(broker_transport_options__visibility_timeout=21600)
 SAID = {"config": {"visibility_timeout": 15}, "said": ["visibility_timeout"]}

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 
 import pytest
-from cases_of_checks import own
 
 from task_server.checks import Facts, TaskFacts, used
 from task_server.config.loader import load
 from task_server.project.queues import Seen
+from tests.unit.checks.cases_of_checks import own
 
 BULK = {"TASK_SERVER_WORKERS_BULK_QUEUES": "batch1"}
 EVERYTHING = {"TASK_SERVER_WORKERS_BULK_QUEUES": "all"}

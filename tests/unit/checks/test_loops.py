@@ -8,9 +8,9 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from cases_of_checks import GEVENT, PREFORK, Row, case, own, says_one_line
 
 from task_server.checks.rules.asyncio import event_loops, kept
+from tests.unit.checks.cases_of_checks import GEVENT, PREFORK, Row, case, own, says_one_line
 
 ROWS: list[Row] = [
     (

@@ -4,9 +4,9 @@ import json
 
 import kombu
 import pytest
-from fingerprints import TABLE, fingerprints
 
 from task_server.transport import versions
+from tests.unit.transport.fingerprints import TABLE, fingerprints
 
 READ = json.loads(TABLE.read_text())
 
