@@ -216,7 +216,7 @@ def worker(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return of
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", sorted(NAMES))
 def test_each_setting_has_its_place_here(name: str) -> None:
     """
     A new setting says whether it is one of Celery's, and is then held by the tests below.

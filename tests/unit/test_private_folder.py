@@ -103,7 +103,7 @@ def test_systemd_may_lead_through_a_link(tmp_path: Path) -> None:
     assert tmp_path / "private" == found
 
 
-@pytest.mark.parametrize("name", ["w.json", f".w.json.{os.getpid()}"])
+@pytest.mark.parametrize("name", ["w.json", f".w.json.{os.getpid()}"], ids=["file", "draft"])
 def test_a_file_is_written_over_no_link(tmp_path: Path, folder: int, name: str) -> None:
     """
     The link is replaced, or removed; what it leads to stays as it is.

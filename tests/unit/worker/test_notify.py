@@ -51,7 +51,9 @@ def test_the_variables_are_taken_away() -> None:
 
 
 @pytest.mark.parametrize(
-    ("pid", "seconds"), [(str(os.getpid()), 5.0), ("1", None), (None, 5.0)], ids=str
+    ("pid", "seconds"),
+    [(str(os.getpid()), 5.0), ("1", None), (None, 5.0)],
+    ids=["ours", "another", "unset"],
 )
 def test_a_watchdog_for_another_process_is_not_ours(pid: str | None, seconds: float | None) -> None:
     """
