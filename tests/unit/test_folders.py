@@ -10,6 +10,7 @@ import pytest
 from task_server.config.model import Config
 from task_server.errors import ConfigError
 from task_server.launch import folders
+from tests.support.folders import open_to_others
 
 
 def problems(config: Config, here: Path, **environ: str) -> list[str]:
@@ -136,8 +137,7 @@ def test_what_another_user_cannot_read_is_named(code: Path, tmp_path: Path) -> N
     """
     (code / "parish" / "private.py").touch(mode=0o000)
     (code / "closed").mkdir(mode=0o000)
-    for folder in (code, *code.parents[:3]):
-        folder.chmod(0o755)
+    open_to_others(code)
 
     said = subprocess.run(
         [sys.executable, "-c", AS_NOBODY, code], capture_output=True, text=True, check=True
@@ -174,8 +174,7 @@ def test_a_file_of_the_app_that_cannot_be_read_is_no_traceback(code: Path) -> No
     The worker says which file, whose it is and its mode.
     """
     (code / "parish" / "__init__.py").chmod(0o000)
-    for folder in (code, *code.parents[:3]):
-        folder.chmod(0o755)
+    open_to_others(code)
 
     said = subprocess.run(
         [sys.executable, "-c", CLOSED_APP, code], capture_output=True, text=True, check=True

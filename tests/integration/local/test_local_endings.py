@@ -18,6 +18,7 @@ import redis as redis_client
 from task_server.errors import LocalServerError
 from task_server.local import State, Supervisor
 from task_server.local.servers import binaries, postgres
+from tests.support.folders import open_to_others
 
 pytestmark = [
     pytest.mark.usefixtures("servers"),
@@ -201,7 +202,7 @@ def test_a_folder_of_somebody_else_is_refused(tmp_path: Path, ordinary) -> None:
     """
     A user who may not write the state folder is told its path and what to do.
     """
-    tmp_path.chmod(0o755)
+    open_to_others(tmp_path)
     program = "import sys; from task_server.local import State; State.open(sys.argv[1])"
     command = [*ordinary(65534), sys.executable, "-c", program, str(tmp_path / "state")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -1,0 +1,1 @@
+"""What tests of every room start, wait for and need."""
