@@ -27,6 +27,8 @@ LAYERS = (
     {"worker.pools"},
     {"worker.steps"},
     {"worker.install", "worker"},
+    {"local.supervisor"},
+    {"local.servers"},
     {"local"},
     {"checks"},
     {"app"},

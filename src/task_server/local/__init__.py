@@ -11,9 +11,10 @@ runs them together with the workers.
 """
 
 from task_server.local.servers import postgres, redis
+from task_server.local.servers.server import Server
 from task_server.local.servers.state import Claim, State
-from task_server.local.supervisor.child import NOTIFY, Child, Server
-from task_server.local.supervisor.supervisor import Supervisor, run_job
+from task_server.local.supervisor.child import NOTIFY, Child
+from task_server.local.supervisor.supervisor import Supervisor
 
 __all__ = [
     "NOTIFY",
@@ -24,5 +25,4 @@ __all__ = [
     "Supervisor",
     "postgres",
     "redis",
-    "run_job",
 ]

@@ -15,8 +15,9 @@ from task_server.launch.profiles import profile_of
 from task_server.local.needs import POSTGRES_VARIABLES, Needs
 from task_server.local.servers import cluster, postgres, redis
 from task_server.local.servers.ports import check_free, free_port
+from task_server.local.servers.server import Server
 from task_server.local.servers.state import State
-from task_server.local.supervisor.child import NOTIFY, Child, Notify, Server
+from task_server.local.supervisor.child import NOTIFY, Child, Notify
 from task_server.local.supervisor.supervisor import Supervisor
 
 #: What a project takes that takes all from our variables, as the reference project does.

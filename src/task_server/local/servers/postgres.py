@@ -10,18 +10,14 @@ import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from task_server.errors import LocalServerError
 from task_server.local.servers import binaries, cluster, identity
 from task_server.local.servers.ports import check_free
+from task_server.local.servers.server import Server
 from task_server.local.servers.state import State, because
-from task_server.local.supervisor.child import Child, Server
-from task_server.local.supervisor.supervisor import run_job
-
-if TYPE_CHECKING:
-    from task_server.local.supervisor.supervisor import Supervisor
+from task_server.local.supervisor.child import Child, RunJob
 
 #: The superuser of the cluster; there is no other.
 USER = "postgres"
@@ -187,16 +183,16 @@ class _Start:
             if not name.startswith(("PG", "LC_", "LANG"))
         }
 
-    def _before(self, supervisor: "Supervisor") -> None:
+    def _before(self, run_job: RunJob) -> None:
         """Make the cluster if there is none, and see to what is in the way."""
         if not cluster.exists(self.data):
             self.state.need_room()
-            self._initialise(supervisor)
+            self._initialise(run_job)
         cluster.clear_stale(self.data, self.sockets, self.port or DEFAULT_PORT)
         identity.own(self.data, self.who)
         identity.own(self.sockets, self.who)
 
-    def _initialise(self, supervisor: "Supervisor") -> None:
+    def _initialise(self, run_job: RunJob) -> None:
         """Run initdb beside the data, so that a half-made cluster is never taken for one."""
         draft = self.data.with_name("postgres.new")
         try:
@@ -223,10 +219,10 @@ class _Start:
             identity=self.who.shim,
             explain=self._explain,
         )
-        run_job(supervisor, initdb)
+        run_job(initdb)
         draft.rename(self.data)
 
-    def _after(self, _supervisor: "Supervisor") -> None:
+    def _after(self, _run_job: RunJob) -> None:
         environ = _variables(self.sockets, self.port or DEFAULT_PORT, self.database)
         cluster.ensure_database(environ, self.database)
 

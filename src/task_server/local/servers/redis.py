@@ -13,8 +13,9 @@ from pathlib import Path
 from task_server.errors import LocalServerError
 from task_server.local.servers import binaries
 from task_server.local.servers.ports import check_free
+from task_server.local.servers.server import Server
 from task_server.local.servers.state import State
-from task_server.local.supervisor.child import Child, Server
+from task_server.local.supervisor.child import Child
 
 #: Seconds for connecting to, and an answer from, a server on this machine.
 _ANSWER_SECONDS = 5.0

@@ -1,16 +1,11 @@
-"""
-What the supervisor starts: a child, and a server that may need one.
-"""
+"""What the supervisor starts."""
 
 import enum
 import re
 import signal
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
-
-if TYPE_CHECKING:
-    from task_server.local.supervisor.supervisor import Supervisor
+from dataclasses import dataclass
+from typing import Final
 
 
 class Notify(enum.Enum):
@@ -20,6 +15,8 @@ class Notify(enum.Enum):
 
 
 NOTIFY: Final = Notify.NOTIFY
+
+RunJob = Callable[["Child"], None]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -53,27 +50,9 @@ class Child:
     on_stderr: Callable[[str], None] | None = None
     #: Keep only the last lines, for reports of errors.
     quiet: bool = False
-    #: Called before the start (initdb) and when ready (create the database).
-    before: Callable[["Supervisor"], None] | None = None
-    after: Callable[["Supervisor"], None] | None = None
+    #: Called before the start (initdb) and when ready (create the database), with
+    #: what runs another child to its end (`Supervisor.run_job`).
+    before: Callable[[RunJob], None] | None = None
+    after: Callable[[RunJob], None] | None = None
     #: Turns the last lines of a failed start into a better message, or None.
     explain: Callable[[Sequence[str]], str | None] | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Server:
-    """
-    A Redis or PostgreSQL that clients can use, now or once *child* is ready.
-
-    *url* is what Celery (Redis) or Django (PostgreSQL) is given, *client_url*
-    what redis-py or libpq is given; they differ for a Unix socket. *environ*
-    is what clients need in their environment. *where* tells a person in one
-    line what was found. *child* is None when there is nothing to start.
-    """
-
-    name: str
-    url: str = field(repr=False)
-    client_url: str = field(repr=False)
-    environ: Mapping[str, str] = field(repr=False)
-    where: str
-    child: Child | None = None

@@ -8,18 +8,17 @@ the supervisor, also when it is killed: see `spawn.py`.
 """
 
 import contextlib
-import os
 import queue
 import signal
 import sys
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from types import FrameType, TracebackType
-from typing import Any, Self, TextIO
+from types import TracebackType
+from typing import Self, TextIO
 
 from task_server.errors import ChildDiedError, LocalServerError
 from task_server.local.supervisor.child import Child
+from task_server.local.supervisor.failures import failed, not_ready, with_lines
 from task_server.local.supervisor.output import Log, wants_colour
 from task_server.local.supervisor.process import (
     Event,
@@ -30,8 +29,7 @@ from task_server.local.supervisor.process import (
     Ready,
     Signalled,
 )
-
-_STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+from task_server.local.supervisor.signals import StopSignals
 
 #: How long a child may take to die of SIGKILL, or of a hurried stop. Seconds.
 _KILL_SECONDS = 5.0
@@ -68,19 +66,13 @@ class Supervisor:
         self._events: Events = queue.SimpleQueue()
         self._stages: list[list[Process]] = []
         self._processes: dict[Child, Process] = {}
-        self._signals = signals and threading.current_thread() is threading.main_thread()
-        self._former: dict[signal.Signals, Any] = {}
+        self._signals = StopSignals(self._events, enabled=signals)
         self._requests = 0
         self._number = 0
         self._stopping = False
 
     def __enter__(self) -> Self:
-        if self._signals:
-            for number in _STOPPING:
-                if signal.getsignal(number) is signal.SIG_IGN:
-                    # nohup, or a shell that put us into the background, wants it so.
-                    continue
-                self._former[number] = signal.signal(number, self._signalled)
+        self._signals.install()
         return self
 
     def __exit__(
@@ -92,12 +84,7 @@ class Supervisor:
         try:
             self.stop()
         finally:
-            for number, handler in self._former.items():
-                signal.signal(number, handler)
-
-    def _signalled(self, number: int, _frame: FrameType | None) -> None:
-        # SimpleQueue.put may be called here even while the main thread is in get.
-        self._events.put(Signalled(number))
+            self._signals.restore()
 
     # Starting
 
@@ -117,7 +104,7 @@ class Supervisor:
         for child in children:
             # Its own jobs (initdb) may be started in here, before the stage.
             if child.before is not None:
-                child.before(self)
+                child.before(self.run_job)
         self._stages.append(stage)
         for child in children:
             try:
@@ -134,10 +121,10 @@ class Supervisor:
             raise
         for process in stage:
             if not process.ready:
-                raise LocalServerError(_late(process))
+                raise LocalServerError(not_ready(process))
         for child in children:
             if child.after is not None:
-                child.after(self)
+                child.after(self.run_job)
 
     def _explain(self, stage: list[Process], error: ChildDiedError) -> None:
         """Raise a better error for a start that failed, if the child has one."""
@@ -147,7 +134,7 @@ class Supervisor:
                 continue
             text = explain(tuple(process.last_lines))
             if text is not None:
-                raise LocalServerError(_with_lines(text, process.last_lines)) from error
+                raise LocalServerError(with_lines(text, process.last_lines)) from error
 
     # Waiting
 
@@ -164,9 +151,21 @@ class Supervisor:
         self._pump(lambda: not process.alive, deadline)
         if process.returncode is None:
             raise LocalServerError(
-                _with_lines(f"{child.name} did not end in {seconds:g} s.", process.last_lines)
+                with_lines(f"{child.name} did not end in {seconds:g} s.", process.last_lines)
             )
         return process.returncode
+
+    def run_job(self, child: Child) -> None:
+        """
+        Start the job *child* and wait for its end.
+
+        Raises:
+            LocalServerError: It failed, with what it says about it.
+        """
+        self.start(child)
+        returncode = self.wait(child, child.start_seconds)
+        if returncode != 0:
+            raise LocalServerError(failed(self._processes[child], returncode))
 
     def run(self) -> int:
         """
@@ -282,34 +281,3 @@ class Supervisor:
     def _await_ends(self, processes: Sequence[Process]) -> None:
         deadline = time.monotonic() + _KILL_SECONDS
         self._pump(lambda: not any(process.alive for process in processes), deadline)
-
-
-def _late(process: Process) -> str:
-    child = process.child
-    return _with_lines(
-        f"{child.name} (pid {process.pid}) was not ready after {child.start_seconds:g} s.",
-        process.last_lines,
-    )
-
-
-def _with_lines(text: str, lines: Sequence[str]) -> str:
-    if not lines:
-        return text
-    return "\n".join([f"{text} Its last lines:", *(f"  {line}" for line in lines)])
-
-
-def run_job(supervisor: Supervisor, child: Child) -> None:
-    """
-    Start the job *child* and wait for its end.
-
-    Raises:
-        LocalServerError: It failed, with what it says about it.
-    """
-    supervisor.start(child)
-    returncode = supervisor.wait(child, child.start_seconds)
-    if returncode == 0:
-        return
-    lines = supervisor.last_lines(child)
-    text = child.explain(lines) if child.explain is not None else None
-    command = os.path.basename(child.argv[0])  # noqa: PTH119
-    raise LocalServerError(_with_lines(text or f"{command} failed ({returncode}).", lines))

@@ -1,0 +1,31 @@
+"""What is said of a child that did not start, or whose job failed, with its last lines."""
+
+import os
+from collections.abc import Sequence
+
+from task_server.local.supervisor.process import Process
+
+
+def not_ready(process: Process) -> str:
+    """Return the message for a *process* whose time to start is over."""
+    child = process.child
+    return with_lines(
+        f"{child.name} (pid {process.pid}) was not ready after {child.start_seconds:g} s.",
+        process.last_lines,
+    )
+
+
+def failed(process: Process, returncode: int) -> str:
+    """Return the message for a job that ended with *returncode*."""
+    child = process.child
+    lines = tuple(process.last_lines)
+    text = child.explain(lines) if child.explain is not None else None
+    command = os.path.basename(child.argv[0])  # noqa: PTH119
+    return with_lines(text or f"{command} failed ({returncode}).", lines)
+
+
+def with_lines(text: str, lines: Sequence[str]) -> str:
+    """Return *text*, followed by the last *lines* of the child."""
+    if not lines:
+        return text
+    return "\n".join([f"{text} Its last lines:", *(f"  {line}" for line in lines)])
