@@ -35,7 +35,7 @@
       forAllSystems = lib.genAttrs systems;
       # Our own reference project is built as a reader's project is.
       project = forAllSystems (
-        system: self.lib.mkTaskServer (import ./nix/reference.nix { inherit lib self system; })
+        system: self.lib.mkTaskServer (import ./nix/self.nix { inherit lib self system; })
       );
     in
     {

@@ -21,6 +21,7 @@ let
       ../README.md
       ../CHANGELOG.md
       ../LICENSE
+      ../deploy
       ../nix
       ../src
       ../templates
@@ -71,7 +72,7 @@ let
   contents =
     image:
     check image.imageName [ pkgs.jq ] ''
-      bash tests/nix/image-contents.sh ${image} nix/image-config.json ${toString largest}
+      bash tests/nix/image-contents.sh ${image} deploy/image.json ${toString largest}
     '';
 
   vm =

@@ -1,5 +1,5 @@
 # The OCI images. What a container is told (entry point, user, environment,
-# health check, labels) stands in image-config.json, which the images that CI
+# health check, labels) stands in deploy/image.json, which the images that CI
 # builds without Nix read as well; here is only how the files get there.
 {
   lib,
@@ -24,7 +24,7 @@
   variables,
 }:
 let
-  description = lib.importJSON ./image-config.json;
+  description = lib.importJSON ../deploy/image.json;
   inherit (description) user;
 
   timestamp =
@@ -49,7 +49,7 @@ let
     extraGroupLines = [ "${user.group}:x:${toString user.gid}:" ];
   };
 
-  # Links from the places that image-config.json names to the store.
+  # Links from the places that image.json names to the store.
   places =
     environment:
     pkgs.runCommand "${name}-places" { } ''

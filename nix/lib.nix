@@ -6,7 +6,7 @@ let
 
   reference = pkgs: python: {
     inherit
-      (import ./reference.nix {
+      (import ./self.nix {
         inherit lib;
         inherit (inputs) self;
         system = pkgs.stdenv.hostPlatform.system;
@@ -121,7 +121,7 @@ rec {
 
       projectSet = locked.base.overrideScope locked.overlay;
       hasTaskServer = projectSet ? task-server;
-      layOver = import ./lay-over.nix {
+      layOver = import ./python-overlay.nix {
         inherit lib;
         ours = (load (reference pkgs python)).overlay;
       };
@@ -183,7 +183,7 @@ rec {
         programs = programList;
       };
 
-      stack = import ./stack {
+      stack = import ./stack.nix {
         inherit
           lib
           pkgs

@@ -4,7 +4,7 @@
 final: _prev: {
   task-server =
     (self.lib.mkTaskServer (
-      import ./reference.nix {
+      import ./self.nix {
         inherit (final) lib;
         inherit self;
         inherit (final.stdenv.hostPlatform) system;

@@ -18,7 +18,7 @@ let
     "task-server-flower:latest" = pinned.flowerImage;
   };
 
-  loadImages = import ../load-images.nix {
+  loadImages = import ./load-images.nix {
     inherit lib pkgs name;
     images = lib.attrValues pinned;
   };
@@ -28,7 +28,7 @@ pkgs.writeTextFile {
   destination = "/stack.yml";
   text = lib.replaceStrings (lib.attrNames names) (lib.mapAttrsToList (
     _: image: "${image.imageName}:${image.imageTag}"
-  ) names) (lib.readFile ./stack.yml);
+  ) names) (lib.readFile ../deploy/swarm/stack.yml);
   derivationArgs.passthru = { inherit loadImages pinned; };
   meta.description = "The Swarm stack of ${name}; `.loadImages` loads what it runs";
 }

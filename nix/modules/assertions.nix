@@ -3,7 +3,7 @@
 { config, lib, ... }:
 let
   cfg = config.services.task-server;
-  rows = import ./rows.nix { inherit lib cfg; };
+  rows = import ./instances.nix { inherit lib cfg; };
   here = "services.task-server";
 
   # The variables of a setting are in upper case and know no hyphen.

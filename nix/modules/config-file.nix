@@ -8,7 +8,7 @@
 let
   cfg = config.services.task-server;
   toml = pkgs.formats.toml { };
-  rows = import ./rows.nix { inherit lib cfg; };
+  rows = import ./instances.nix { inherit lib cfg; };
 
   computed = {
     inherit (cfg) app code;

@@ -10,9 +10,9 @@
   imports = [
     (import ./options.nix { inherit self; })
     ./assertions.nix
-    ./local.nix
+    ./servers.nix
     ./flower.nix
     ./migrations.nix
-    ./units.nix
+    ./workers.nix
   ];
 }

@@ -8,7 +8,7 @@
 }:
 let
   cfg = config.services.task-server;
-  common = import ./common.nix { inherit config lib pkgs; };
+  common = import ./service.nix { inherit config lib pkgs; };
   prefix = lib.removeSuffix "/" (cfg.settings.flower.url_prefix or "");
   # Where this machine reaches it.
   host = if cfg.flower.address == "0.0.0.0" then "127.0.0.1" else cfg.flower.address;

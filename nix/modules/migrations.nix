@@ -8,7 +8,7 @@
 }:
 let
   cfg = config.services.task-server;
-  common = import ./common.nix { inherit config lib pkgs; };
+  common = import ./service.nix { inherit config lib pkgs; };
 in
 {
   config = lib.mkIf (cfg.enable && cfg.migrations.enable) {

@@ -8,8 +8,8 @@
 }:
 let
   cfg = config.services.task-server;
-  rows = import ./rows.nix { inherit lib cfg; };
-  common = import ./common.nix { inherit config lib pkgs; };
+  rows = import ./instances.nix { inherit lib cfg; };
+  common = import ./service.nix { inherit config lib pkgs; };
 
   # The same program as in the units, with their configuration: for
   # `task-server health NAME` and `task-server config show`.
@@ -89,7 +89,7 @@ let
 in
 {
   config = lib.mkIf cfg.enable {
-    services.task-server.configFile = import ./document.nix { inherit config lib pkgs; };
+    services.task-server.configFile = import ./config-file.nix { inherit config lib pkgs; };
 
     systemd.services = lib.listToAttrs (map unit rows);
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# image-contents.sh TARBALL CONFIG BYTES: is the image what image-config.json
+# image-contents.sh TARBALL CONFIG BYTES: is the image what image.json
 # says, is it no larger than BYTES, and is nothing in it that should not be?
 set -euo pipefail
 tarball=$1

@@ -1,4 +1,4 @@
-"""image-config.json, from which Nix and Docker make the same images, is complete."""
+"""image.json, from which Nix and Docker make the same images, is complete."""
 
 import json
 from pathlib import Path
@@ -16,7 +16,7 @@ SECOND = 1_000_000_000
 
 @pytest.fixture(scope="module")
 def described(root: Path) -> dict[str, Any]:
-    return json.loads((root / "nix" / "image-config.json").read_text())
+    return json.loads((root / "deploy" / "image.json").read_text())
 
 
 def test_there_are_the_four_images(described: dict[str, Any]) -> None:

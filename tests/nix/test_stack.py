@@ -1,4 +1,4 @@
-"""stack.yml says of the images what image-config.json does, and hides nothing from Swarm."""
+"""stack.yml says of the images what image.json does, and hides nothing from Swarm."""
 
 import json
 import re
@@ -12,7 +12,7 @@ from task_server.config.loader import load
 from task_server.config.model import BUILT_IN_WORKERS, WorkerConfig
 from task_server.worker.shutdown.drain import FINISH_SECONDS
 
-#: The image of each service that the stack shares with image-config.json.
+#: The image of each service that the stack shares with image.json.
 IMAGES = ("prefork", "gevent", "flower")
 
 WORKERS = ("prefork", "gevent", "bulk")
@@ -32,12 +32,12 @@ def default(text: str) -> str:
 
 @pytest.fixture(scope="module")
 def services(root: Path) -> dict[str, Any]:
-    return yaml.safe_load((root / "nix" / "stack" / "stack.yml").read_text())["services"]
+    return yaml.safe_load((root / "deploy" / "swarm" / "stack.yml").read_text())["services"]
 
 
 @pytest.fixture(scope="module")
 def described(root: Path) -> dict[str, Any]:
-    return json.loads((root / "nix" / "image-config.json").read_text())
+    return json.loads((root / "deploy" / "image.json").read_text())
 
 
 @pytest.mark.parametrize("name", IMAGES)

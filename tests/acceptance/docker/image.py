@@ -1,7 +1,7 @@
 """
 The images, made without Nix: the description is that of the Nix images.
 
-`nix/image-config.json` says what a container is told. Here a base of Debian 13,
+`deploy/image.json` says what a container is told. Here a base of Debian 13,
 whose Python is the flake's 3.13, takes the place of the Nix store, and
 `uv sync` that of uv2nix.
 """
@@ -37,7 +37,7 @@ TAG = "test"
 
 def described() -> dict[str, Any]:
     """Return the description that Nix reads as well."""
-    loaded: dict[str, Any] = json.loads((ROOT / "nix" / "image-config.json").read_text())
+    loaded: dict[str, Any] = json.loads((ROOT / "deploy" / "image.json").read_text())
     return loaded
 
 
