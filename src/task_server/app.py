@@ -58,7 +58,7 @@ def prepared(environ: Mapping[str, str]) -> Any:
     project.apply(app, worker_defaults(decision, backend, shared=shared))
     if not decision.secrets_in_environment:
         secrets.keep_apart(app, decision.said)
-    install(app, decision.worker, Path(decision.runtime_dir))
+    install(app, decision.worker, Path(decision.runtime_dir), decision.timing)
     return app
 
 

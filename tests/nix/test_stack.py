@@ -10,7 +10,7 @@ import yaml
 
 from task_server.config.loader import load
 from task_server.config.model import BUILT_IN_WORKERS, WorkerConfig
-from task_server.worker.shutdown.drain import FINISH_SECONDS
+from task_server.launch.timing import Timing
 
 #: The image of each service that the stack shares with image.json.
 IMAGES = ("prefork", "gevent", "flower")
@@ -87,7 +87,7 @@ def test_a_worker_has_time_to_drain(services: dict[str, Any], name: str) -> None
     """
     drain = WorkerConfig(name=name).drain_seconds
 
-    assert seconds(services[name]["stop_grace_period"]) > drain + FINISH_SECONDS
+    assert seconds(services[name]["stop_grace_period"]) > drain + Timing().finish
 
 
 @pytest.mark.parametrize("name", WORKERS)

@@ -8,6 +8,7 @@ from task_server.config.model import Config
 from task_server.config.values import ALL_QUEUES
 from task_server.launch.profiles import Profile
 from task_server.launch.spec import APP_VARIABLE, WORKER_VARIABLE, Decision
+from task_server.launch.timing import Timing
 
 #: Variables of a command whose values may hold a password.
 SECRET_VARIABLES = frozenset({"CELERY_BROKER_URL", "CELERY_RESULT_BACKEND", "FLOWER_BASIC_AUTH"})
@@ -49,7 +50,7 @@ def worker_command(
 
         runtime_dir: Folder of the worker's heartbeat.
 
-        environ: The environment it will run in; only PYTHONPATH is looked at.
+        environ: The environment it will run in; PYTHONPATH and TASK_SERVER_TIMING are read.
     """
     worker = profile.worker
     argv = [
@@ -85,7 +86,7 @@ def worker_command(
     if worker.soft_time_limit is not None:
         argv.append(f"--soft-time-limit={worker.soft_time_limit:g}")
     argv.extend(worker.extra_args)
-    decision = decide(config, profile, runtime_dir)
+    decision = decide(config, profile, runtime_dir, Timing.from_environ(environ))
     added = project_environ(config, environ)
     added[WORKER_VARIABLE] = decision.freeze()
     return Command(
@@ -96,7 +97,9 @@ def worker_command(
     )
 
 
-def decide(config: Config, profile: Profile, runtime_dir: str) -> Decision:
+def decide(
+    config: Config, profile: Profile, runtime_dir: str, timing: Timing | None = None
+) -> Decision:
     """Return what the worker of *profile* must know; its heartbeat lies in *runtime_dir*."""
     worker = replace(
         profile.worker,
@@ -113,6 +116,7 @@ def decide(config: Config, profile: Profile, runtime_dir: str) -> Decision:
         said=said(config, worker.name),
         import_seconds=config.import_seconds,
         secrets_in_environment=config.secrets_in_environment,
+        timing=timing or Timing(),
     )
 
 

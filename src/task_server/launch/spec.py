@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
 from task_server.config.model import WorkerConfig
+from task_server.launch.timing import Timing
 
 #: Names the project's Celery app.
 APP_VARIABLE = "TASK_SERVER_APP"
@@ -40,6 +41,8 @@ class Decision:
 
         secrets_in_environment: Whether programs that tasks start inherit the
             URLs of broker and result backend.
+
+        timing: Its intervals and time-outs.
     """
 
     worker: WorkerConfig
@@ -49,6 +52,7 @@ class Decision:
     said: Mapping[str, str] = field(default_factory=dict)
     import_seconds: float = IMPORT_SECONDS
     secrets_in_environment: bool = False
+    timing: Timing = field(default_factory=Timing)
 
     def freeze(self) -> str:
         """Return the decision as JSON."""
@@ -60,6 +64,7 @@ class Decision:
         values = json.loads(frozen)
         worker, given = (_thawed(values.pop(name)) for name in ("worker", "given"))
         assert worker is not None  # noqa: S101 - `freeze` wrote one
+        values["timing"] = Timing(**values["timing"])
         return cls(worker=worker, given=given, **values)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from task_server.config.model import WorkerConfig
 from task_server.launch.spec import Decision
+from task_server.launch.timing import Timing
 
 #: What the URL of a Unix socket begins with.
 SOCKET_SCHEMES = ("socket:", "redis+socket:", "unix:")
@@ -55,8 +56,11 @@ GOVERNED = {
 }
 
 
-def connection_defaults(result_backend: str | None) -> tuple[Default, ...]:
+def connection_defaults(
+    result_backend: str | None, timing: Timing | None = None
+) -> tuple[Default, ...]:
     """Return the defaults of everything that talks to Redis, Flower included."""
+    timing = timing or Timing()
     defaults = [
         Default(
             "broker_connection_retry_on_startup",
@@ -75,22 +79,22 @@ def connection_defaults(result_backend: str | None) -> tuple[Default, ...]:
         ),
         Default(
             "broker_transport_options.health_check_interval",
-            25,
+            timing.health_check,
             "a connection that is silent is asked whether it still works",
         ),
         Default(
             "broker_transport_options.socket_timeout",
-            20,
+            timing.socket_timeout,
             "a Redis that accepts and never answers would stop the worker's loop for ever",
         ),
         Default(
             "broker_transport_options.socket_connect_timeout",
-            10,
+            timing.connect_timeout,
             "a host that drops packets is given up sooner than the kernel does (130 s)",
         ),
         Default(
             "redis_backend_health_check_interval",
-            25,
+            timing.health_check,
             "the same for the connections of the result backend",
         ),
     ]
@@ -118,7 +122,7 @@ def worker_defaults(
     timeout = decision.visibility_timeout
     together = "what a lost worker had returns to its queue after this; three clients read it"
     defaults = [
-        *connection_defaults(result_backend),
+        *connection_defaults(result_backend, decision.timing),
         Default("task_acks_late", late, f"delivery is {worker.delivery}"),
         Default(
             "task_reject_on_worker_lost",
@@ -132,8 +136,8 @@ def worker_defaults(
         Default("result_backend_transport_options.visibility_timeout", timeout, together),
         Default(
             "broker_transport_options.unacked_restore_interval",
-            10,
-            "look every 10 s for messages whose time is over",
+            decision.timing.restore_interval,
+            "how often messages of lost workers are searched for",
         ),
         Default(
             "broker_transport_options.unacked_restore_throttle",

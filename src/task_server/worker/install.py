@@ -14,6 +14,7 @@ from task_server.config.values import ALL_QUEUES
 from task_server.errors import ConfigError, Problem
 from task_server.launch import early_stop
 from task_server.launch.spec import APP_VARIABLE
+from task_server.launch.timing import Timing
 from task_server.project import queues
 from task_server.worker import logs
 from task_server.worker import worker_lost as lost
@@ -42,7 +43,7 @@ logger = logging.getLogger(__name__)
 LEVELS = {"info": logging.INFO, "warning": logging.WARNING}
 
 
-def install(app: Any, worker: WorkerConfig, runtime_dir: Path) -> None:
+def install(app: Any, worker: WorkerConfig, runtime_dir: Path, timing: Timing) -> None:
     """
     Give *app* the steps of *worker*, whose heartbeat lies in *runtime_dir*.
 
@@ -53,8 +54,8 @@ def install(app: Any, worker: WorkerConfig, runtime_dir: Path) -> None:
     # A pool child that was not forked but started imports the app once more.
     if os.environ.get("FORKED_BY_MULTIPROCESSING"):
         return
-    heart = Heart(worker, runtime_dir, Notifier(os.environ))
-    drain = Drain(worker.drain_seconds, heart, green=worker.pool == "gevent")
+    heart = Heart(worker, runtime_dir, Notifier(os.environ), timing)
+    drain = Drain(worker.drain_seconds, heart, green=worker.pool == "gevent", timing=timing)
     early_stop.before_leaving(heart.remove)
 
     def take_over(controller: Any) -> None:
@@ -73,7 +74,7 @@ def install(app: Any, worker: WorkerConfig, runtime_dir: Path) -> None:
     shared = {"drain": drain, "heart": heart, "leases": Leases(drain.in_hand).installed()}
     limit = worker.memory_limit if worker.pool == "gevent" else None
     foreign = ForeignJobs(drain.in_hand)
-    own = {"foreign": foreign, "memory_limit": limit}
+    own = {"foreign": foreign, "memory_limit": limit, "timing": timing}
     heart.foreign = foreign
     heart.in_hand = drain.in_hand
     app.steps["worker"].add(type("TaskServer", (WorkerStep,), {**shared, **own}))

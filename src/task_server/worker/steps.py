@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 from celery import bootsteps
 from celery.worker.control import Panel
 
+from task_server.launch.timing import Timing
 from task_server.worker.broker import refuse, unregistered
 from task_server.worker.broker import started as begun
 from task_server.worker.broker.leases import Leases
@@ -22,9 +23,6 @@ from task_server.worker.status.heartbeat import Heart
 
 logger = logging.getLogger(__name__)
 
-#: Seconds between two looks of a draining worker at what still runs.
-DRAIN_INTERVAL = 0.2
-
 
 class WorkerStep(bootsteps.StartStopStep):
     """The part that lives as long as the worker, whatever becomes of its connection."""
@@ -36,6 +34,7 @@ class WorkerStep(bootsteps.StartStopStep):
     foreign: ClassVar[ForeignJobs]
     leases: ClassVar[Leases]
     memory_limit: ClassVar[int | None]
+    timing: ClassVar[Timing]
 
     _apart: Apart
     _hub: Any = None
@@ -58,7 +57,7 @@ class WorkerStep(bootsteps.StartStopStep):
             )
 
             signal.signal(signal.SIGUSR1, show_stacks)
-            self.drain.tasks = GeventTasks(parent, self.foreign)
+            self.drain.tasks = GeventTasks(parent, self.foreign, self.timing.stop_grace)
             self._apart = looked_at(start)
             begun.tell_in_greenlets(parent.pool, self._apart)
             self._loop = GeventLoop(self.drain, self._beat, self.heart.interval)
@@ -66,7 +65,7 @@ class WorkerStep(bootsteps.StartStopStep):
             from task_server.worker.pools.prefork import PreforkTasks  # noqa: PLC0415
 
             children.wrap_pool(parent.pool)
-            self.drain.tasks = PreforkTasks(parent, self.foreign)
+            self.drain.tasks = PreforkTasks(parent, self.foreign, self.timing.stop_grace)
             self._apart = Apart(start)
             begun.tell_before_children(parent.pool, self._apart)
             refuse.install_in_controller(parent)
@@ -90,7 +89,7 @@ class WorkerStep(bootsteps.StartStopStep):
         self._timers = (
             hub.call_repeatedly(self.heart.interval, self._beat),
             # A loop without a timer sleeps for a second.
-            hub.call_repeatedly(DRAIN_INTERVAL, self._tick),
+            hub.call_repeatedly(self.timing.drain_tick, self._tick),
         )
         hub.on_tick.add(self._tick)
         hub.on_tick.add(self._apart.look)

@@ -17,9 +17,6 @@ from task_server.worker.pools.gevent_limits import Limits, taken_from
 
 logger = logging.getLogger(__name__)
 
-#: Seconds a stopped task has for its `finally` blocks.
-GRACE = 2.0
-
 Result = tuple[int, Any, Any]
 
 
@@ -31,10 +28,14 @@ class GeventTasks:
     message, and of one that ended by anything else than an Exception it hears
     nothing. So what runs in the pool is wrapped: only a task that was not
     interrupted counts, and whatever a task raises, its request is told.
+
+    Args:
+        grace: Seconds that a stopped task has for its `finally` blocks.
     """
 
-    def __init__(self, controller: Any, foreign: ForeignJobs) -> None:
+    def __init__(self, controller: Any, foreign: ForeignJobs, grace: float) -> None:
         self._pool = controller.pool
+        self._grace = grace
         self._foreign = foreign
         self._refused: set[str] = set()
         self._stopping: dict[str, Any] = {}
@@ -79,7 +80,7 @@ class GeventTasks:
 
     def stop(self, requests: Iterable[Any]) -> list[Any]:
         """
-        Kill the greenlets that run *requests*; takes up to `GRACE`.
+        Kill the greenlets that run *requests*; takes up to `grace`.
 
         Returns:
             Those that had not ended by themselves.
@@ -95,7 +96,7 @@ class GeventTasks:
         # One job may be for many.
         greenlets = list(dict.fromkeys(greenlets))
         gevent.killall(greenlets, block=False)
-        gevent.joinall(greenlets, timeout=GRACE)
+        gevent.joinall(greenlets, timeout=self._grace)
         for greenlet in greenlets:
             if not greenlet.dead:
                 # It has caught GreenletExit and goes on; the pool would wait for it.

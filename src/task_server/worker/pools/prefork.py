@@ -12,17 +12,18 @@ from billiard.pool import WorkersJoined
 
 from task_server.worker.foreign_requests import ForeignJobs, request_of
 
-#: Seconds between SIGQUIT, on which a task's `finally` blocks run, and SIGKILL.
-GRACE = 2.0
-
 
 class PreforkTasks:
     """
     The tasks of *controller*, a worker with the prefork pool and Celery's event loop, and the
     *foreign* jobs in its pool.
+
+    Args:
+        grace: Seconds between SIGQUIT, on which a task's `finally` blocks run, and SIGKILL.
     """
 
-    def __init__(self, controller: Any, foreign: ForeignJobs) -> None:
+    def __init__(self, controller: Any, foreign: ForeignJobs, grace: float) -> None:
+        self._grace = grace
         self._controller = controller
         self._foreign = foreign
         _remember_running_jobs(controller.pool)
@@ -64,7 +65,7 @@ class PreforkTasks:
 
     def stop(self, requests: Iterable[Any]) -> list[Any]:
         """
-        End the children that run *requests*; takes up to `GRACE` and a second.
+        End the children that run *requests*; takes up to `grace` and a second.
 
         Returns:
             Those that had not ended by themselves; no child runs them any more.
@@ -84,7 +85,7 @@ class PreforkTasks:
         for process in doomed:
             process._controlled_termination = True  # noqa: SLF001 - else billiard logs a crash
             _kill(process.pid, signal.SIGQUIT)
-        stubborn = _wait(doomed, GRACE)
+        stubborn = _wait(doomed, self._grace)
         for process in stubborn:
             _kill(process.pid, signal.SIGKILL)
         _wait(stubborn, 1.0)

@@ -19,6 +19,7 @@ from celery.worker import state as worker_state
 
 from task_server.launch import early_stop
 from task_server.launch import restart as again
+from task_server.launch.timing import Timing
 from task_server.worker.requests import InHand, cancel_scheduled
 from task_server.worker.shutdown.requeue import give_back, requeue
 from task_server.worker.shutdown.signals import WakePipe, restarts
@@ -27,17 +28,6 @@ from task_server.worker.status.heartbeat import Heart
 logger = logging.getLogger(__name__)
 
 state: Any = worker_state
-
-#: Seconds for everything after the drain time: stopping tasks, handing back,
-#: Celery's own steps. When they are over the process ends as it is.
-FINISH_SECONDS = 12.0
-
-#: Seconds for Celery's own steps when no task runs.
-LEAVE_SECONDS = 5.0
-
-#: Signals this close together are one wish: Ctrl-C reaches the worker from the
-#: terminal and once more from whoever supervises it.
-SAME_WISH_SECONDS = 1.0
 
 #: An answer to the last BRPOP comes within its time-out of a second.
 LAST_ANSWER_SECONDS = 1.5
@@ -65,12 +55,13 @@ class Drain:
         node: Name of the worker, once it is known.
     """
 
-    def __init__(self, seconds: float, heart: Heart, *, green: bool) -> None:
+    def __init__(self, seconds: float, heart: Heart, *, green: bool, timing: Timing) -> None:
         self.wake = WakePipe()
         self.done = WakePipe()
         self.tasks: Tasks | None = None
         self.in_hand = InHand()
         self._seconds = seconds
+        self._timing = timing
         self._heart = heart
         self._consumer: Any = None
         self.node: str | None = None
@@ -140,11 +131,13 @@ class Drain:
             hurry = True
         if self._until is None:
             self._until = now if hurry else now + self._seconds
-            self._end = self._until + (FINISH_SECONDS if self._attached else LEAVE_SECONDS)
+            self._end = self._until + (
+                self._timing.finish if self._attached else self._timing.leave
+            )
             self._heart.drain(reason, self._until, restart=self._restart)
         elif hurry or (wish and second):
             self._until = min(self._until, now)
-            self._end = min(self._end, now + FINISH_SECONDS)
+            self._end = min(self._end, now + self._timing.finish)
             self._heart.drain(f"{reason}, at once", self._until, restart=self._restart)
         self._bound(self._end - now)
         if self._consumer is None:
@@ -154,7 +147,7 @@ class Drain:
         self.wake.wake()
 
     def _is_second_wish(self, now: float) -> bool:
-        return self._wished is not None and now - self._wished >= SAME_WISH_SECONDS
+        return self._wished is not None and now - self._wished >= self._timing.debounce
 
     def tell_news(self) -> None:
         """Send Celery's signal `worker_shutting_down` for each signal that came in."""
@@ -181,7 +174,7 @@ class Drain:
         if self._until is not None and not self._finished:
             self.tell_news()
             state.should_stop = os.EX_OK
-            self._bound(max(LEAVE_SECONDS, self._until - time.monotonic() + 1.0))
+            self._bound(max(self._timing.leave, self._until - time.monotonic() + 1.0))
 
     def step(self) -> None:
         """Do what is to be done now; the loop calls it when woken and some times a second."""
@@ -205,7 +198,7 @@ class Drain:
         unfinished = self.tasks.stop(running) if running else []
         self._hand_back_stopped(unfinished)
         state.should_stop = os.EX_OK
-        self._bound(FINISH_SECONDS)
+        self._bound(self._timing.finish)
         self.done.wake()
         self.wake.wake()
 

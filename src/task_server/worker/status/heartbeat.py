@@ -18,6 +18,7 @@ from celery.worker import state
 
 from task_server.config.model import WorkerConfig
 from task_server.health import heartbeat as probe
+from task_server.launch.timing import Timing
 from task_server.worker.status.databases import Databases
 from task_server.worker.status.places import Places
 from task_server.worker.status.stall import Backlog, Standstill
@@ -28,20 +29,17 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: Seconds between two heartbeats.
-INTERVAL = 2.0
-
-#: Seconds between two looks at the length of the queues.
-QUEUES_INTERVAL = 10.0
-
 
 class Heart:
     """The heartbeat of the worker *config*, in *runtime_dir* and to *notifier*."""
 
-    def __init__(self, config: WorkerConfig, runtime_dir: Path, notifier: Notifier) -> None:
+    def __init__(
+        self, config: WorkerConfig, runtime_dir: Path, notifier: Notifier, timing: Timing
+    ) -> None:
         self.notifier = notifier
         # Half of what systemd allows, so that one beat may be late.
-        self.interval = min(INTERVAL, (notifier.watchdog or 60.0) / 2)
+        self.interval = min(timing.heartbeat, (notifier.watchdog or 60.0) / 2)
+        self._queue_scan = timing.queue_scan
         self._path = probe.path_of(runtime_dir, config.name)
         self._pid = os.getpid()
         status = probe.process_status(self._pid)
@@ -181,7 +179,7 @@ class Heart:
             return
         self._beaten = time.monotonic()
         self._count()
-        if self._beaten - self._queues_at >= QUEUES_INTERVAL:
+        if self._beaten - self._queues_at >= self._queue_scan:
             self._queues_at = self._beaten
             self._look_at_queues()
             self._look_at_databases()

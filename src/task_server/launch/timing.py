@@ -1,0 +1,103 @@
+"""
+How often a worker does what it repeats, and how long it waits for others: one frozen value.
+
+Nothing in it is a setting. `TASK_SERVER_TIMING` is for tests alone, which cannot wait as long
+as an operator can: JSON, such as ``{"heartbeat": 0.2, "queue_scan": 1}``. The launcher reads it
+into the worker's spec.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Self
+
+from task_server.errors import ConfigError, Problem
+
+#: The private variable of tests.
+TIMING_VARIABLE = "TASK_SERVER_TIMING"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """
+    Intervals and time-outs of a worker, in seconds.
+
+    Attributes:
+        heartbeat: Between two heartbeats.
+
+        queue_scan: Between two reads of the lengths of the queues.
+
+        restore_interval: Between two searches for messages of lost workers.
+
+        drain_tick: Between two steps of a drain.
+
+        debounce: Signals within this time count as one: Ctrl-C reaches the worker from
+            the terminal, and again from its supervisor.
+
+        stop_grace: For a task that is stopped, until it is killed.
+
+        finish: For everything after the drain time: stopping tasks, requeueing, Celery's
+            own steps. After it the process exits as it is.
+
+        leave: For Celery's own steps when no task runs.
+
+        socket_timeout: For an answer of the broker.
+
+        connect_timeout: For a connection to the broker.
+
+        health_check: A connection that was silent for so long is checked before its use.
+    """
+
+    heartbeat: float = 2.0
+    queue_scan: float = 10.0
+    restore_interval: float = 10
+    drain_tick: float = 0.2
+    debounce: float = 1.0
+    stop_grace: float = 2.0
+    finish: float = 12.0
+    leave: float = 5.0
+    socket_timeout: float = 20
+    connect_timeout: float = 10
+    health_check: float = 25
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str]) -> Self:
+        """
+        Return the timing that TASK_SERVER_TIMING changes, or the default.
+
+        Raises:
+            ConfigError: When it is not JSON, or names something that is not in here.
+        """
+        text = environ.get(TIMING_VARIABLE)
+        if text is None:
+            return cls()
+        try:
+            values = json.loads(text)
+        except ValueError as error:
+            raise _error(f"is not JSON ({error})") from None
+        if not isinstance(values, dict):
+            raise _error('is not an object; write {"heartbeat": 0.2}')
+        problems = [message for name, value in values.items() if (message := _fault(name, value))]
+        if problems:
+            raise _error(*problems)
+        return cls(**values)
+
+
+#: The names that the variable may have.
+_NAMES = frozenset(field.name for field in fields(Timing))
+
+
+def _fault(name: str, value: Any) -> str | None:
+    if name not in _NAMES:
+        return f"{name!r} is unknown; choose from {', '.join(sorted(_NAMES))}"
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, int | float)
+        or not 0 < value < float("inf")
+    ):
+        return f"{name}: {value!r} is not a number of seconds above 0"
+    return None
+
+
+def _error(*messages: str) -> ConfigError:
+    return ConfigError([Problem(TIMING_VARIABLE, message) for message in messages])

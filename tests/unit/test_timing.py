@@ -1,0 +1,56 @@
+"""The intervals of a worker, and the variable with which tests shrink them."""
+
+import json
+
+import pytest
+
+from task_server.config.model import Config
+from task_server.errors import ConfigError
+from task_server.launch.command import worker_command
+from task_server.launch.profiles import Machine, profile_of
+from task_server.launch.spec import WORKER_VARIABLE, Decision
+from task_server.launch.timing import TIMING_VARIABLE, Timing
+from task_server.project.defaults import worker_defaults
+
+
+def test_a_variable_of_tests_shrinks_the_times_of_a_worker() -> None:
+    """
+    The launcher reads TASK_SERVER_TIMING, and the worker gets what it says.
+    """
+    config = Config(app="docket")
+    timing = json.dumps({"heartbeat": 0.2, "socket_timeout": 3})
+
+    chosen = worker_command(
+        config,
+        profile_of(config.workers["gevent"], Machine(cores=1, memory=None)),
+        python="python",
+        runtime_dir="/run",
+        environ={TIMING_VARIABLE: timing},
+    )
+
+    decision = Decision.thaw(chosen.environ[WORKER_VARIABLE])
+    defaults = {default.name: default.value for default in worker_defaults(decision, None)}
+    assert Timing(heartbeat=0.2, socket_timeout=3) == decision.timing
+    assert 3 == defaults["broker_transport_options.socket_timeout"]
+    assert 25 == defaults["broker_transport_options.health_check_interval"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"heartbeet": 1}', "'heartbeet' is unknown; choose from connect_timeout, debounce"),
+        ("{", "is not JSON"),
+        ("[1]", "is not an object"),
+        ('{"finish": 0}', "finish: 0 is not a number of seconds above 0"),
+        ('{"finish": "1"}', "finish: '1' is not a number of seconds above 0"),
+        ('{"finish": true}', "finish: True is not a number of seconds above 0"),
+    ],
+)
+def test_a_wrong_timing_is_refused(text: str, message: str) -> None:
+    """
+    A test that misspells a time must not wait for the default in silence.
+    """
+    with pytest.raises(ConfigError, match="TASK_SERVER_TIMING") as error:
+        Timing.from_environ({TIMING_VARIABLE: text})
+
+    assert message in str(error.value)
