@@ -15,7 +15,6 @@ SOURCE = Path(task_server.__file__).parent
 #: import what stands in a lower row, and what has its own name in its row.
 LAYERS = (
     {"errors"},
-    {"findings"},
     {"transport", "config", "settings", "health.private_folder"},
     {"peers"},
     {"launch", "health", "project.import_errors"},

@@ -20,8 +20,7 @@ from task_server.cli.options import (
     unknown_worker,
 )
 from task_server.config.model import Config
-from task_server.errors import ConfigError, TaskServerError
-from task_server.findings import Finding, exit_code
+from task_server.errors import ConfigError, Finding, TaskServerError, exit_code
 from task_server.project.import_errors import TRACEBACK_VARIABLE
 from task_server.project.load import imported
 from task_server.transport import problem

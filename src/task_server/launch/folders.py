@@ -15,8 +15,7 @@ from itertools import islice
 from pathlib import Path
 
 from task_server.config.model import Config
-from task_server.errors import ConfigError, Problem
-from task_server.findings import Finding
+from task_server.errors import ConfigError, Finding, Problem
 
 #: Names the folder of media files; containers and services set it.
 MEDIA_VARIABLE = "DJANGO_MEDIA_ROOT"

@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 from redis import exceptions
 
 from task_server.config.urls import fault, without_password
-from task_server.findings import Finding
+from task_server.errors import Finding
 
 #: What redis-py and a server say when one of them speaks TLS and the other does not.
 _CLOSED = ("closed by server", "reset by peer", "protocol error")

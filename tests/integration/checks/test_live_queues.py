@@ -13,7 +13,7 @@ from kombu import Connection, Exchange, Queue
 from task_server.checks import Case, Facts, TaskFacts
 from task_server.checks.live import queues as live_queues
 from task_server.config.model import Config, WorkerConfig
-from task_server.findings import Finding
+from task_server.errors import Finding
 from task_server.launch.profiles import Machine, profile_of
 
 

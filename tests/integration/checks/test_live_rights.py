@@ -9,7 +9,7 @@ from celery import Celery
 from task_server.checks import Case, Facts
 from task_server.checks.live import rights as live_rights
 from task_server.config.model import Config
-from task_server.findings import Finding
+from task_server.errors import Finding
 from task_server.launch.profiles import Machine, profile_of
 from task_server.transport.store.rights import rules
 from tests.integration.checks.conftest import StartRedis

@@ -139,7 +139,7 @@ def test_a_dead_server_ends_the_whole(tmp_path: Path, run, family, survivors) ->
     lines = running.rest()
 
     assert 1 == running.process.returncode
-    assert any("redis ended by itself (signal 9). Its last lines:" in line for line in lines)
+    assert any("redis exited unexpectedly (signal 9). Its last lines:" in line for line in lines)
     assert "Ready to accept connections" in lines[-1]
     assert set() == survivors(handles, 10)
 

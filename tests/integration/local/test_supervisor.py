@@ -145,7 +145,7 @@ def test_a_child_that_dies_later_ends_the_run(supervisor) -> None:
     supervisor.start_all([frail, other])
     os.kill(supervisor.pid(frail), signal.SIGKILL)
 
-    with pytest.raises(ChildDiedError, match=r"frail ended by itself \(signal 9\)") as caught:
+    with pytest.raises(ChildDiedError, match=r"frail exited unexpectedly \(signal 9\)") as caught:
         supervisor.run()
 
     assert ("waiting",) == caught.value.last_lines

@@ -6,7 +6,7 @@ from typing import Any
 
 from task_server.checks import Case, Facts, TaskFacts
 from task_server.config.model import BUILT_IN_WORKERS, Config, WorkerConfig
-from task_server.findings import Finding
+from task_server.errors import Finding
 from task_server.launch.profiles import Machine, profile_of
 
 MACHINE = Machine(cores=2.0, memory=None)

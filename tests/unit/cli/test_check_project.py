@@ -12,8 +12,7 @@ from click.testing import CliRunner
 
 from task_server.cli import cli
 from task_server.cli.check import grouped
-from task_server.errors import ConfigError
-from task_server.findings import Finding
+from task_server.errors import ConfigError, Finding
 
 CELERY = "from celery import Celery\napp = Celery('cl')\n"
 BROKER = "app.conf.broker_url = 'redis://127.0.0.1:1/0'\n"

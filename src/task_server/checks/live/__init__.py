@@ -22,7 +22,7 @@ from task_server.checks.live import (
 from task_server.checks.live import (
     rights as live_rights,
 )
-from task_server.findings import Finding
+from task_server.errors import Finding
 from task_server.launch import folders
 
 

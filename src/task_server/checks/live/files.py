@@ -8,8 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from task_server.checks.facts import Case
-from task_server.errors import ConfigError
-from task_server.findings import Finding
+from task_server.errors import ConfigError, Finding
 from task_server.health import folder as runtime
 from task_server.launch import folders
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from task_server.checks.connections import postgres_connections
 from task_server.checks.facts import Case, listed
-from task_server.findings import Finding
+from task_server.errors import Finding
 from task_server.peers.deadline import within
 from task_server.peers.redis import postgres_trouble
 

@@ -14,7 +14,7 @@ from redis import Redis, exceptions
 
 from task_server.checks.facts import Case, listed
 from task_server.checks.rules.routing import cure, missing
-from task_server.findings import Finding
+from task_server.errors import Finding
 from task_server.peers.deadline import within
 from task_server.transport.store import dead_letters as dead
 from task_server.transport.store import unreadable

@@ -8,7 +8,7 @@ from redis import exceptions
 
 from task_server.checks.connections import redis_connections
 from task_server.checks.facts import Case
-from task_server.findings import Finding
+from task_server.errors import Finding
 from task_server.peers.deadline import within
 from task_server.peers.redis import address, redis_trouble
 

@@ -7,7 +7,7 @@ from redis import Redis
 
 from task_server.checks.facts import Case
 from task_server.config.values import ALL_QUEUES
-from task_server.findings import Finding
+from task_server.errors import Finding
 from task_server.peers.deadline import within
 from task_server.transport.store import rights as known
 from task_server.transport.store.rights import Missing

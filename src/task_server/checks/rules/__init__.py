@@ -17,7 +17,7 @@ from task_server.checks.rules import (
 from task_server.checks.rules import (
     timeouts as times,
 )
-from task_server.findings import Finding
+from task_server.errors import Finding
 
 RULES: tuple[Callable[[Case], Iterator[Finding]], ...] = (
     content.eager,

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from task_server.checks.facts import Case, listed
-from task_server.findings import Finding
+from task_server.errors import Finding
 
 
 def kept(tasks: Iterable[Any]) -> tuple[tuple[str, ...], str]:

@@ -5,7 +5,7 @@ from typing import Any
 
 from task_server.checks.connections import REDIS_POOLS
 from task_server.checks.facts import Case, Facts, listed
-from task_server.findings import Finding
+from task_server.errors import Finding
 from task_server.launch.precedence import NUMBERS, pool_of
 from task_server.launch.profiles import Profile
 from task_server.project.defaults import GREEN_CONNECTIONS

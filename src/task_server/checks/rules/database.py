@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from task_server.checks.facts import Case
-from task_server.findings import Finding
+from task_server.errors import Finding
 from task_server.project.queues import django_settings
 
 if TYPE_CHECKING:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from task_server.checks.facts import Case, Facts, listed
-from task_server.findings import Finding
+from task_server.errors import Finding
 
 #: What a kill means where tasks are acknowledged before they run.
 LOST = (

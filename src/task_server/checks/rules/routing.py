@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from task_server.checks.facts import Case, listed
 from task_server.config.values import ALL_QUEUES
-from task_server.findings import Finding
+from task_server.errors import Finding
 
 #: From so many on, the word for all of them is the shorter cure.
 MANY = 5

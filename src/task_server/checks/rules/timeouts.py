@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from task_server.checks.facts import Case, listed
-from task_server.findings import Finding
+from task_server.errors import Finding
 from task_server.launch.command import visibility_timeout
 from task_server.local.system import AFTER_DRAIN_SECONDS
 

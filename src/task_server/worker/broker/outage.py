@@ -7,8 +7,7 @@ from celery.exceptions import WorkerShutdown
 from redis import ConnectionPool, Redis
 from redis.exceptions import RedisError
 
-from task_server.errors import ConfigError
-from task_server.findings import Finding
+from task_server.errors import ConfigError, Finding
 from task_server.peers.redis import redis_trouble, refuses_redis
 from task_server.worker.status.heartbeat import Heart
 

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 import gevent
 from gevent import monkey, socket
 
-from task_server.errors import Problem
-from task_server.findings import Finding
+from task_server.errors import Finding, Problem
 from task_server.worker.database import deadlocks as green_jam
 from task_server.worker.database.install import SETTING
 

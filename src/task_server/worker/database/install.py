@@ -30,8 +30,7 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from task_server.errors import ConfigError, Problem
-from task_server.findings import Finding
+from task_server.errors import ConfigError, Finding, Problem
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper

@@ -2,7 +2,7 @@
 
 import pytest
 
-from task_server.findings import Finding, exit_code
+from task_server.errors import Finding, exit_code
 
 OK = Finding("ok", "redis", "answers")
 WARNING = Finding("warning", "events", "on")
