@@ -5,7 +5,7 @@ from urllib.parse import quote, unquote
 import pytest
 
 from task_server.config.urls import fault, without_password
-from task_server.peers.redis import address, redis_trouble
+from task_server.peers.redis import address, explain_redis_error
 
 #: Passwords that somebody forgot to quote.
 UNQUOTED = [
@@ -34,7 +34,7 @@ def test_a_password_that_is_not_quoted_is_told_and_not_shown(
     """
     url = f"{scheme}://{user}:{password}@db.example:6379/0"
 
-    found = redis_trouble("broker", url, ValueError(f"Port could not be cast: {password!r}"))
+    found = explain_redis_error("broker", url, ValueError(f"Port could not be cast: {password!r}"))
 
     assert "%2F" in (fault(url) or "")
     assert "(not a URL)" == address(url)

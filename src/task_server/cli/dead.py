@@ -13,7 +13,7 @@ from task_server.cli.dead_shown import described, lines, shown
 from task_server.cli.options import app_option, config_option, resolved
 from task_server.config.model import Config
 from task_server.errors import ConfigError, PeerError, Problem, TaskServerError
-from task_server.peers.redis import address, redis_trouble
+from task_server.peers.redis import address, explain_redis_error
 from task_server.project.load import imported
 from task_server.transport.store import dead_letters as dead
 
@@ -246,7 +246,7 @@ def _store(app: str | None, path: Path | None) -> Iterator[Store]:
 
 def _trouble(url: str, error: Exception) -> TaskServerError:
     """Return the error for what a client of the Redis at *url* raised."""
-    found = redis_trouble("broker_url", url, error)
+    found = explain_redis_error("broker_url", url, error)
     if found.peer:
         return PeerError(found.text)
     return ConfigError([Problem(found.setting, found.text)])

@@ -80,7 +80,7 @@ def _broker(url: str | None) -> str:
         )
     from kombu import Connection  # noqa: PLC0415 - only this question needs a client
 
-    from task_server.peers.redis import redis_trouble  # noqa: PLC0415
+    from task_server.peers.redis import explain_redis_error  # noqa: PLC0415
 
     options = {"socket_connect_timeout": BROKER_TIMEOUT, "socket_timeout": BROKER_TIMEOUT}
     try:
@@ -93,5 +93,5 @@ def _broker(url: str | None) -> str:
             finally:
                 channel.close()
     except Exception as error:  # noqa: BLE001 - whatever it is, it becomes the reason
-        return redis_trouble("broker_url", url, error).text
+        return explain_redis_error("broker_url", url, error).text
     return ""

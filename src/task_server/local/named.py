@@ -19,8 +19,9 @@ from typing import Any, ClassVar
 
 from task_server.errors import TaskServerError
 from task_server.local.needs import Answer, Database, Peer, Trouble
-from task_server.peers.deadline import within
-from task_server.peers.redis import postgres_trouble, redis_trouble
+from task_server.peers.deadline import run_with_timeout
+from task_server.peers.postgres import explain_postgres_error
+from task_server.peers.redis import explain_redis_error
 from task_server.project import celery_app as project
 from task_server.project.import_errors import bounded, explained
 from task_server.settings import masked
@@ -199,7 +200,7 @@ class Project:
         if self._is_ours(url):
             return
         try:
-            within(3 * ANSWER_SECONDS, lambda: self._connect(url))
+            run_with_timeout(3 * ANSWER_SECONDS, lambda: self._connect(url))
         except Exception as error:  # noqa: BLE001 - whatever it is, it becomes a line
             yield _trouble(f"broker ({peer.setting})", url, error)
 
@@ -227,7 +228,7 @@ class Project:
         for name in ("redis_socket_connect_timeout", "redis_socket_timeout"):
             self.app.conf[name] = ANSWER_SECONDS
         try:
-            within(3 * ANSWER_SECONDS, self._ask_results)
+            run_with_timeout(3 * ANSWER_SECONDS, self._ask_results)
         except Exception as error:  # noqa: BLE001 - whatever it is, it becomes a line
             yield _trouble(f"results ({peer.setting})", url, error)
 
@@ -286,12 +287,12 @@ class Project:
         if database.variables or database.same_as or _kind(database.engine) in SQLITE:
             return
         try:
-            within(3 * ANSWER_SECONDS, lambda: _open(database))
+            run_with_timeout(3 * ANSWER_SECONDS, lambda: _open(database))
         except Exception as error:  # noqa: BLE001 - whatever it is, it becomes a line
             setting = f"DATABASES[{database.alias!r}]"
             if _kind(database.engine) in POSTGRES:
                 server = database.where.rpartition(" at ")[2]
-                found = postgres_trouble(setting, f"{server}/{database.name}", error)
+                found = explain_postgres_error(setting, f"{server}/{database.name}", error)
                 yield Trouble(found.setting, found.text, found.peer)
             else:
                 yield Trouble(setting, f"{database} cannot be used: {_first(error)}", peer=True)
@@ -327,7 +328,7 @@ def _is_redis(url: str) -> bool:
 
 def _trouble(setting: str, url: str, error: Exception) -> Trouble:
     if _is_redis(url):
-        found = redis_trouble(setting, url, error)
+        found = explain_redis_error(setting, url, error)
         return Trouble(found.setting, found.text, found.peer)
     where = _shown(url)
     return Trouble(setting, f"{where} cannot be used: {_first(error)}; start it", peer=True)

@@ -1,18 +1,15 @@
-"""A server that cannot be reached -> the line that says why, and what to do."""
+"""A Redis that cannot be used -> the line that explains why, and how to fix it."""
 
-import re
 import socket
 import ssl
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
-from types import MappingProxyType
 from urllib.parse import unquote, urlsplit
 
 from redis import exceptions
 
 from task_server.config.urls import fault, without_password
-from task_server.errors import Finding
+from task_server.errors import Finding, no_answer
 
 #: What redis-py and a server say when one of them speaks TLS and the other does not.
 _CLOSED = ("closed by server", "reset by peer", "protocol error")
@@ -36,7 +33,7 @@ def _address(url: str) -> str:
     return f"{parts.hostname or '127.0.0.1'}:{port}"
 
 
-def causes(error: BaseException) -> Iterator[BaseException]:
+def chain(error: BaseException) -> Iterator[BaseException]:
     """Return *error* and what it came from, each once."""
     seen: set[int] = set()
     one: BaseException | None = error
@@ -46,19 +43,19 @@ def causes(error: BaseException) -> Iterator[BaseException]:
         one = one.__cause__ or one.__context__
 
 
-def refuses_redis(error: BaseException) -> bool:
+def is_redis_auth_error(error: BaseException) -> bool:
     """Whether a Redis answered, and refused the user or the password."""
-    return any(isinstance(one, exceptions.AuthenticationError) for one in causes(error))
+    return any(isinstance(one, exceptions.AuthenticationError) for one in chain(error))
 
 
-def redis_trouble(setting: str, url: str, error: BaseException) -> Finding:
+def explain_redis_error(setting: str, url: str, error: BaseException) -> Finding:
     """Return the line for *error*, which a client of the Redis at *url* raised."""
     where = address(url)
     wrong = fault(url)
     if wrong is not None:
         return Finding("error", setting, wrong, "correct the URL")
-    for one in causes(error):
-        found = _configuration(setting, where, one) or _absence(setting, where, one)
+    for one in chain(error):
+        found = _configuration(setting, where, one) or _unreachable(setting, where, one)
         if found is not None:
             late = isinstance(one, TimeoutError | exceptions.TimeoutError)
             # A Redis without TLS waits for the rest of what it takes for a command.
@@ -66,7 +63,7 @@ def redis_trouble(setting: str, url: str, error: BaseException) -> Finding:
                 return replace(found, repair=f"use redis:// if it has no TLS; {found.repair}")
             return found
     text = without_password(str(error), url).strip().splitlines()
-    return _absent(
+    return no_answer(
         setting,
         f"Redis at {where} cannot be used: {type(error).__name__}: {text[0] if text else '-'}",
         "see its log",
@@ -108,7 +105,7 @@ def _configuration(setting: str, where: str, error: BaseException) -> Finding | 
     return Finding("error", setting, f"Redis at {where} {message}", repair)
 
 
-def _absence(setting: str, where: str, error: BaseException) -> Finding | None:
+def _unreachable(setting: str, where: str, error: BaseException) -> Finding | None:
     """Return why nobody answers."""
     text = str(error).lower()
     match error:
@@ -137,97 +134,4 @@ def _absence(setting: str, where: str, error: BaseException) -> Finding | None:
             repair = "look at the network, or correct the URL"
         case _:
             return None
-    return _absent(setting, message, repair)
-
-
-def _absent(setting: str, message: str, repair: str) -> Finding:
-    return Finding("error", setting, message, repair, peer=True)
-
-
-#: What libpq or PostgreSQL says, in the order in which it is looked for: words,
-#: what it means, the repair, and whether nobody answered.
-_POSTGRES = (
-    (
-        ("password authentication failed", "no password supplied"),
-        "refuses the user or the password",
-        "correct PASSWORD",
-        False,
-    ),
-    (
-        ("authentication failed",),
-        "does not let the user in",
-        "correct USER, or pg_hba.conf",
-        False,
-    ),
-    (("no pg_hba.conf entry",), "has no entry for this user", "add one to pg_hba.conf", False),
-    (("does not exist",), "has no such database or user", "create it, or correct NAME", False),
-    (
-        ("too many clients", "remaining connection slots", "too many connections"),
-        "has no connection left",
-        "raise max_connections, or lower the workers' bounds",
-        True,
-    ),
-    (("starting up", "shutting down", "recovery mode"), "is not ready", "try again soon", True),
-    (
-        ("could not translate host name", "failed to resolve host", "name or service not known"),
-        "has a name that does not resolve",
-        "correct HOST, or repair DNS",
-        True,
-    ),
-    (("connection refused",), "refuses the connection", "start it, or correct HOST and PORT", True),
-    (("no such file or directory",), "has no socket there", "start it, or correct HOST", True),
-    (
-        ("timeout expired", "timed out", "no answer within"),
-        "does not answer in time",
-        "look at the network or a firewall",
-        True,
-    ),
-    (("ssl", "certificate"), "and this client disagree on TLS", "correct OPTIONS.sslmode", False),
-)
-
-
-#: What the server does not have, in its own words, and the setting that names it.
-_UNKNOWN = re.compile(r'(?P<kind>role|database) "(?P<name>[^"]+)" does not exist')
-_NAMED_BY = MappingProxyType({"role": "USER", "database": "NAME"})
-
-#: Where libpq looked.
-_SOCKET = re.compile(r'on socket "(?P<socket>[^"]+)"')
-
-
-def _no_socket(setting: str, where: str, folder: Path) -> Finding:
-    """Return the line for a socket that is absent: a server that is not there, or its mount."""
-    try:
-        absent = next(folder.iterdir(), None) is None
-    except OSError:
-        absent = True
-    if absent:
-        state = "is empty" if folder.exists() else "does not exist"
-        repair = f"mount it there (--volume {folder}:{folder}), or correct HOST"
-        message = f"has no socket there: the folder {folder} {state}"
-    else:
-        message, repair = "has no socket there", "start it, or correct HOST and PORT"
-    return _absent(setting, f"PostgreSQL at {where} {message}", repair)
-
-
-def refuses_postgres(error: BaseException) -> bool:
-    """Whether a PostgreSQL answered, and refused the user or the password."""
-    text = str(error).lower()
-    return any(words in text for words in ("authentication failed", "no password supplied"))
-
-
-def postgres_trouble(setting: str, where: str, error: BaseException) -> Finding:
-    """Return the line for *error*, raised while connecting to the PostgreSQL at *where*."""
-    text = " ".join(str(error).split())
-    found = _SOCKET.search(text)
-    if found and "no such file or directory" in text.lower():
-        return _no_socket(setting, where, Path(found["socket"]).parent)
-    if unknown := _UNKNOWN.search(text):
-        kind, name = unknown["kind"], unknown["name"]
-        message = f"PostgreSQL at {where} has no {kind} {name!r}"
-        return Finding("error", setting, message, f"create it, or correct {_NAMED_BY[kind]}")
-    for words, message, repair, peer in _POSTGRES:
-        if any(word in text.lower() for word in words):
-            return Finding("error", setting, f"PostgreSQL at {where} {message}", repair, peer=peer)
-    return Finding(
-        "error", setting, f"PostgreSQL at {where} cannot be used: {text}", "see its log", peer=True
-    )
+    return no_answer(setting, message, repair)

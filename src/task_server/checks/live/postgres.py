@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from task_server.checks.connections import postgres_connections
 from task_server.checks.facts import Case, listed
 from task_server.errors import Finding
-from task_server.peers.deadline import within
-from task_server.peers.redis import postgres_trouble
+from task_server.peers.deadline import run_with_timeout
+from task_server.peers.postgres import explain_postgres_error
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
@@ -56,9 +56,9 @@ def postgres(case: Case, timeout: float) -> Iterator[Finding]:
         where = f"{server}/{settings['NAME'] or ''}"
         setting = f"DATABASES[{alias!r}]"
         try:
-            answer = within(3 * timeout, lambda one=wrapper: _ask(one, timeout))  # type: ignore[misc]
+            answer = run_with_timeout(3 * timeout, lambda one=wrapper: _ask(one, timeout))  # type: ignore[misc]
         except Exception as error:  # noqa: BLE001 - whatever it is, it becomes a line
-            yield postgres_trouble(setting, where, error)
+            yield explain_postgres_error(setting, where, error)
             continue
         yield Finding("ok", setting, f"PostgreSQL {answer.version} answers at {where}")
         yield from _migrations(setting, answer)

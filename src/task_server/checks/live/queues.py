@@ -15,7 +15,7 @@ from redis import Redis, exceptions
 from task_server.checks.facts import Case, listed
 from task_server.checks.rules.routing import cure, missing
 from task_server.errors import Finding
-from task_server.peers.deadline import within
+from task_server.peers.deadline import run_with_timeout
 from task_server.transport.store import dead_letters as dead
 from task_server.transport.store import unreadable
 
@@ -59,7 +59,7 @@ class Content:
 def queues(case: Case, app: Any, timeout: float) -> Iterator[Finding]:
     """Compare what lies in the broker of *app* with the workers and the tasks of the project."""
     try:
-        content = within(3 * timeout, lambda: _look(case, app, timeout))
+        content = run_with_timeout(3 * timeout, lambda: _look(case, app, timeout))
     except exceptions.ResponseError as error:
         yield Finding("info", "queues in Redis", f"not looked at: {error}")
         return

@@ -9,8 +9,8 @@ from redis import exceptions
 from task_server.checks.connections import redis_connections
 from task_server.checks.facts import Case
 from task_server.errors import Finding
-from task_server.peers.deadline import within
-from task_server.peers.redis import address, redis_trouble
+from task_server.peers.deadline import run_with_timeout
+from task_server.peers.redis import address, explain_redis_error
 
 #: The first Redis with what the transport needs (ZRANGE by score).
 OLDEST = (6, 2)
@@ -36,9 +36,9 @@ def broker(case: Case, app: Any, timeout: float) -> Iterator[Finding]:
         return  # the offline rule has said so
     where = address(url)
     try:
-        answer = within(3 * timeout, lambda: _ask_broker(app, where, timeout))
+        answer = run_with_timeout(3 * timeout, lambda: _ask_broker(app, where, timeout))
     except Exception as error:  # noqa: BLE001 - whatever it is, it becomes a line
-        yield redis_trouble("broker", url, error)
+        yield explain_redis_error("broker", url, error)
         return
     yield version("broker", answer)
     for rule in (role, policy, memory, persistence):
@@ -81,9 +81,9 @@ def _backend(app: Any, broker_answer: Answer, timeout: float) -> Iterator[Findin
     for name, value in options.items():
         app.conf[name] = value
     try:
-        answer = within(3 * timeout, lambda: ask(app.backend.client, where))
+        answer = run_with_timeout(3 * timeout, lambda: ask(app.backend.client, where))
     except Exception as error:  # noqa: BLE001 - whatever it is, it becomes a line
-        yield redis_trouble("result backend", url, error)
+        yield explain_redis_error("result backend", url, error)
         return
     if answer.info.get("run_id") == broker_answer.info.get("run_id"):
         return

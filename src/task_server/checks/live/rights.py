@@ -8,7 +8,7 @@ from redis import Redis
 from task_server.checks.facts import Case
 from task_server.config.values import ALL_QUEUES
 from task_server.errors import Finding
-from task_server.peers.deadline import within
+from task_server.peers.deadline import run_with_timeout
 from task_server.transport.store import rights as known
 from task_server.transport.store.rights import Missing
 
@@ -23,7 +23,7 @@ def rights(case: Case, app: Any, timeout: float) -> Iterator[Finding]:
     named = {queue for worker in workers for queue in worker.queues if queue != ALL_QUEUES}
     queues = sorted(named) or [str(app.conf.task_default_queue)]
     try:
-        found = within(3 * timeout, lambda: _ask(app, queues, timeout))
+        found = run_with_timeout(3 * timeout, lambda: _ask(app, queues, timeout))
     except Exception:  # noqa: BLE001 - that the broker does not answer its own rule says
         return
     needed = [one for one in found if not one.right.without]

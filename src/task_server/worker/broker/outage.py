@@ -8,7 +8,7 @@ from redis import ConnectionPool, Redis
 from redis.exceptions import RedisError
 
 from task_server.errors import ConfigError, Finding
-from task_server.peers.redis import redis_trouble, refuses_redis
+from task_server.peers.redis import explain_redis_error, is_redis_auth_error
 from task_server.worker.status.heartbeat import Heart
 
 #: Seconds that the result backend has to accept a connection, and again to answer.
@@ -33,10 +33,10 @@ class Absence:
                 refuses the password of a worker that has never been connected.
                 Later it may be Redis that is being changed, so the worker waits.
         """
-        found = redis_trouble("broker", connection.as_uri(), error)
+        found = explain_redis_error("broker", connection.as_uri(), error)
         # One of several servers may let the worker in.
         alone = len(connection.alt or ()) < 2  # noqa: PLR2004
-        if alone and refuses_redis(error):
+        if alone and is_redis_auth_error(error):
             self._end_at_start(found)
         self._heart.trouble(found.text)
         if found.text != self._said:
@@ -62,8 +62,8 @@ class Absence:
         try:
             Redis(connection_pool=pool).ping()
         except (RedisError, OSError) as error:
-            found = redis_trouble("result_backend", url, error)
-            if refuses_redis(error):
+            found = explain_redis_error("result_backend", url, error)
+            if is_redis_auth_error(error):
                 self._end_at_start(found)
             logger.error("%s: %s", found.setting, found.text)  # noqa: TRY400 - one line says it
         finally:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from task_server.errors import Problem
-from task_server.peers.redis import postgres_trouble, refuses_postgres
+from task_server.peers.postgres import explain_postgres_error, is_postgres_auth_error
 from task_server.worker.database import install as green
 
 if TYPE_CHECKING:
@@ -69,8 +69,8 @@ class Databases:
         self, setting: str, server: str, wrapper: "BaseDatabaseWrapper", error: Exception
     ) -> None:
         where = f"{server}/{wrapper.settings_dict['NAME'] or ''}"
-        found = postgres_trouble(setting, where, error)
-        if refuses_postgres(error):
+        found = explain_postgres_error(setting, where, error)
+        if is_postgres_auth_error(error):
             self.refusals.append(Problem(found.setting, found.text))
             return
         line = f"{found.setting}: {found.text}"
