@@ -1,5 +1,5 @@
 """
-What every test stands on: a clean environment, and peers that may be required.
+What every test stands on: a clean environment, peers that may be required, and processes.
 
 TASK_SERVER_REQUIRE=redis,postgres,… names the peers without which a run fails;
 the tests of any other peer that cannot be had are skipped, with the reason.
@@ -7,11 +7,10 @@ the tests of any other peer that cannot be had are skipped, with the reason.
 
 import os
 import signal
-from typing import NoReturn, Protocol
 
 import pytest
 
-pytest_plugins = ["tests.servers"]
+pytest_plugins = ["tests.support.require", "tests.support.servers", "tests.faults.report"]
 
 _KEPT = {"TASK_SERVER_REQUIRE", "TASK_SERVER_DOCUMENTS"}
 _DROPPED = {"REDIS_URL", "REDIS_CLIENT_URL", "DATABASE_URL"}
@@ -28,20 +27,18 @@ for _name in list(os.environ):
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-class Require(Protocol):
-    """Ends the test because *peer* cannot be had, *reason* says why."""
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Return three processes a core, for most tests wait; one file needs no other process."""
+    if all(".py" in argument for argument in config.args):
+        return 0
+    return 3 * len(os.sched_getaffinity(0))
 
-    def __call__(self, peer: str, reason: str) -> NoReturn: ...
 
-
-@pytest.fixture(scope="session")
-def require() -> Require:
-    """Skip the test for want of a peer, or fail it when the run requires that peer."""
-    required = {name.strip() for name in os.environ.get("TASK_SERVER_REQUIRE", "").split(",")}
-
-    def end(peer: str, reason: str) -> NoReturn:
-        if peer in required:
-            pytest.fail(f"{peer} is required (TASK_SERVER_REQUIRE), but: {reason}", pytrace=False)
-        pytest.skip(f"no {peer}: {reason}")
-
-    return end
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let the tests that share a fixture of their module run in one process."""
+    for item in items:
+        fixtures = item._fixtureinfo.name2fixturedefs.values()
+        shared = any(found[-1].scope in {"module", "package"} for found in fixtures if found)
+        if shared and item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))

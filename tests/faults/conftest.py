@@ -1,5 +1,5 @@
 """
-One Redis a test, and a table at the end of the run.
+One Redis a test; report.py has the table at the end of the run.
 
 Without a word the run is short. The long one takes, from the environment:
 
@@ -23,13 +23,10 @@ import pytest
 
 from task_server.errors import LocalServerError
 from tests.faults.lab import Marks, Redis
-from tests.faults.lab.table import Table
 
 # Hundreds of workers are started, of which each would compile Celery anew:
 # half of the time that a worker needs to start.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-
-_TABLE = Table()
 
 
 @pytest.fixture
@@ -70,26 +67,17 @@ def marks(folder: Path) -> Marks:
 
 
 @pytest.fixture(scope="session")
-def table() -> Table:
-    """Return the report."""
-    return _TABLE
-
-
-@pytest.fixture(scope="session")
 def kills() -> int:
     """Return how many times each worker is killed: FAULTS_KILLS, or a few."""
     return int(os.environ.get("FAULTS_KILLS", "3"))
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Judge the whole run when it is over."""
+    """Let one process fill the table, and judge the whole run when it is over."""
     items.sort(key=lambda item: item.path.name == "test_total.py")
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print the table."""
-    lines = list(_TABLE.lines())
-    if lines:
-        terminalreporter.section("faults")
-        for line in lines:
-            terminalreporter.write_line(line)
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.slow)
+            if "table" in getattr(item, "fixturenames", ()):
+                item.add_marker(pytest.mark.xdist_group("faults"))

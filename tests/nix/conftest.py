@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import pytest
 
-from tests.conftest import Require
+from tests.support.require import Require
 
 ROOT = Path(__file__).resolve().parents[2]
 

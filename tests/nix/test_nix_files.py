@@ -10,8 +10,8 @@ import pytest
 
 from task_server.config.loader import OWN_ARGUMENTS
 from task_server.config.model import BUILT_IN_WORKERS, POOLS
-from tests.conftest import Require
 from tests.nix.conftest import ROOT, Evaluate, nix_files
+from tests.support.require import Require
 
 FILES = pytest.mark.parametrize("file", nix_files(), ids=lambda file: str(file.relative_to(ROOT)))
 

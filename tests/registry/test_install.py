@@ -10,7 +10,10 @@ from pathlib import Path
 import pytest
 
 from task_server.local import Server
-from tests.conftest import Require
+from tests.support.require import Require
+
+# Packages are downloaded and installed.
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 

@@ -18,7 +18,7 @@ from celery import Celery
 
 from tests.acceptance.docker import image
 from tests.acceptance.docker.engine import NETWORK, Container, docker, options, running, until
-from tests.conftest import Require
+from tests.support.require import Require
 
 PROJECT = Path(__file__).parent / "project"
 
@@ -26,10 +26,13 @@ PROJECT = Path(__file__).parent / "project"
 USER = 33
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give each test the time that fifty workers need on a small machine."""
+    """Let one process use the engine, and give each test the time of a small machine."""
     for item in items:
         if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.docker)
+            item.add_marker(pytest.mark.xdist_group("docker"))
             item.add_marker(pytest.mark.timeout(1800))
 
 

@@ -131,6 +131,7 @@ def proportional_set_size(pid: int) -> float:
     return 0.0
 
 
+@pytest.mark.nightly
 def test_fifty_workers_come_up_and_share_the_jobs(
     variables: Mapping[str, str],
     secret: None,

@@ -18,7 +18,7 @@ from tests.acceptance.docker import image
 from tests.acceptance.docker.conftest import OPERATOR, Broker
 from tests.acceptance.docker.engine import docker, running, until
 from tests.acceptance.docker.swarm import PROGRAM, deployed
-from tests.conftest import Require
+from tests.support.require import Require
 
 JOURNAL = Path("/run/systemd/journal")
 

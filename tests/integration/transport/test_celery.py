@@ -5,12 +5,12 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from celery import Celery
@@ -34,11 +34,39 @@ SUITES = (
     "t/integration/test_worker.py",
 )
 
-#: What is run with each `delivery`, what of it is left out, and how many tests must pass.
-PARTS: Mapping[str, tuple[Collection[str], Collection[str], int]] = {
-    "at-least-once": (SUITES, (*INAPPLICABLE, *ACKNOWLEDGED_EARLY), 300),
-    "at-most-once": (ACKNOWLEDGED_EARLY, (), len(ACKNOWLEDGED_EARLY)),
-}
+#: Those that take two minutes: each way to run a task, to ask a worker and to tell it something.
+SELECTION = (
+    "t/integration/test_group_chains.py",
+    "t/integration/test_inspect.py",
+    "t/integration/test_redis_backend.py",
+    "t/integration/test_worker.py",
+)
+
+LEFT_OUT = (*INAPPLICABLE, *ACKNOWLEDGED_EARLY)
+
+
+class Part(NamedTuple):
+    """
+    Tests that run with one worker.
+
+    Attributes:
+        fewest: How many must pass.
+    """
+
+    delivery: str
+    tests: Collection[str]
+    left_out: Collection[str]
+    fewest: int
+
+
+PARTS = [
+    pytest.param(Part("at-least-once", SELECTION, LEFT_OUT, 30), id="selection"),
+    pytest.param(
+        Part("at-most-once", ACKNOWLEDGED_EARLY, (), len(ACKNOWLEDGED_EARLY)), id="at-most-once"
+    ),
+    # Twenty minutes on two busy cores, most of which it waits.
+    pytest.param(Part("at-least-once", SUITES, LEFT_OUT, 300), id="all", marks=pytest.mark.nightly),
+]
 
 
 @dataclass(frozen=True)
@@ -168,11 +196,11 @@ def celery_tests(require: Any, tmp_path_factory: pytest.TempPathFactory) -> Path
     return unpacked_tests("celery", tmp_path_factory.mktemp("celery"), require)
 
 
-# The suite takes twenty minutes on two busy cores, most of which it waits.
+@pytest.mark.slow
 @pytest.mark.timeout(5400)
-@pytest.mark.parametrize("delivery", PARTS)
+@pytest.mark.parametrize("part", PARTS)
 def test_celerys_own_tests(
-    delivery: str,
+    part: Part,
     celery_tests: Path,
     start_redis: Callable[..., Started],
     tmp_path: Path,
@@ -186,18 +214,17 @@ def test_celerys_own_tests(
     six times. Here each runs once, and what failed with ours alone runs once more, with
     both: a failure is what failed with ours both times, and not with stock.
     """
-    tests, left_out, fewest = PARTS[delivery]
     sides = []
     for name in ("ours", "stock"):
         folder = tmp_path / name
         folder.mkdir()
-        sides.append(Side(name, celery_tests, folder, start_redis(), delivery))
+        sides.append(Side(name, celery_tests, folder, start_redis(), part.delivery))
 
     def both(chosen: Collection[str], dropped: Collection[str]) -> list[dict[str, str]]:
         with ThreadPoolExecutor() as threads:
             return list(threads.map(lambda side: side.outcomes(chosen, dropped), sides))
 
-    ours, stock = both(tests, left_out)
+    ours, stock = both(part.tests, part.left_out)
     for name, outcomes in (("ours", ours), ("stock", stock)):
         record_property(name, f"{passes(outcomes)} passed, {len(failures(outcomes))} failed")
         print(name, passes(outcomes), "passed; failed:", sorted(failures(outcomes)))
@@ -211,4 +238,4 @@ def test_celerys_own_tests(
 
     assert set() == differing
     assert ours.keys() == stock.keys()
-    assert passes(stock) >= fewest
+    assert passes(stock) >= part.fewest

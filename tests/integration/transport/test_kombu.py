@@ -30,6 +30,7 @@ def kombu_tests(require: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return unpacked_tests("kombu", tmp_path_factory.mktemp("kombu"), require)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("suite", SUITES)
 def test_kombus_own_tests(

@@ -99,7 +99,7 @@ def postgres_server(local_state, session_postgres: local.Server) -> Iterator[loc
 @pytest.fixture(scope="session")
 def documents(require) -> Path:
     """Return the folder of real court documents, which is not part of the project."""
-    default = Path(__file__).parents[2] / "shared" / "documents"
+    default = Path(__file__).parents[3] / "shared" / "documents"
     folder = Path(os.environ.get("TASK_SERVER_DOCUMENTS", default)).resolve()
     if not folder.is_dir():
         require("documents", f"there is no folder {folder}; name one in TASK_SERVER_DOCUMENTS")
