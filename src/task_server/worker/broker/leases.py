@@ -74,7 +74,15 @@ class Leases:
         controller.pool.apply_async = apply
 
     def guard_writes(self, hub: Any) -> None:
-        """Let no child get a task that waits in the main process and may be another's."""
+        """
+        Let no child get a task that waits in the main process and may be another's.
+
+        The pool registers its own callback after this, at each connection; so it is wrapped
+        when the loop turns.
+        """
+        hub.call_soon(self._guard_writes, hub)
+
+    def _guard_writes(self, hub: Any) -> None:
         schedule_writes = hub.consolidate_callback
 
         def certain_writes(*args: Any, **kwargs: Any) -> None:
