@@ -19,6 +19,7 @@ LAYERS = (
     {"peers"},
     {"launch", "health", "project.import_errors"},
     {"project"},
+    {"worker.patches"},
     {"worker.database", "worker.requests", "worker.worker_lost", "worker.logs", "worker.secrets"},
     {"worker.foreign_requests"},
     {"worker.status"},

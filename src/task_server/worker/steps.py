@@ -16,6 +16,7 @@ from task_server.worker.broker.reconnect import Debts
 from task_server.worker.broker.run_file import RunFile
 from task_server.worker.broker.suspects import Apart
 from task_server.worker.foreign_requests import ForeignJobs
+from task_server.worker.patches import patch
 from task_server.worker.pools import children, memory
 from task_server.worker.requests import cancel_scheduled
 from task_server.worker.shutdown.drain import Drain
@@ -193,8 +194,8 @@ def _beat_while_connecting(consumer: Any, heart: Heart, absence: Absence) -> Non
 
             return ensure_connection(failed, *args, callback=each_second, **kwargs)
 
-        connection.ensure_connection = beat_meanwhile
+        patch(connection, "ensure_connection", beat_meanwhile)
         heart.connecting()
         return ensure_connected(connection)
 
-    consumer.ensure_connected = ensure
+    patch(consumer, "ensure_connected", ensure)

@@ -12,6 +12,8 @@ from billiard import einfo as billiard_einfo
 from celery.exceptions import WorkerLostError
 from celery.worker import request as celery_request
 
+from task_server.worker.patches import patch
+
 einfo: Any = billiard_einfo
 
 #: What Celery takes for a lost process; it asks once more, and says so then.
@@ -33,7 +35,7 @@ def install() -> None:
             lost.add(self.message.delivery_tag)
         return on_failure(self, exc_info, *args, **kwargs)
 
-    request.on_failure = told
+    patch(request, "on_failure", told)
 
 
 def error_of(exc_info: Any) -> Any:

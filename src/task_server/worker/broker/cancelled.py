@@ -16,6 +16,7 @@ from celery.exceptions import Ignore, Reject, Retry
 from celery.worker import request as celery_request
 
 from task_server.worker.broker.reconnect import Debts
+from task_server.worker.patches import patch
 from task_server.worker.worker_lost import error_of
 
 #: What a task has decided before it heard of it; all else it may have made of its end.
@@ -48,4 +49,5 @@ def install(debts: Debts, tasks: Any) -> None:
             return None
         return on_failure(self, exc_info, *args, **kwargs)
 
-    request.cancel, request.on_failure = cancelled, failed
+    patch(request, "cancel", cancelled)
+    patch(request, "on_failure", failed)

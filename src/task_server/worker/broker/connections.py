@@ -27,6 +27,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from task_server.config.model import Pool
 from task_server.transport.failover import leaving
+from task_server.worker.patches import patch
 
 #: Its types are not declared in every version.
 WaitingPool: Any = connection.BlockingConnectionPool
@@ -38,14 +39,14 @@ TURN = 20
 def install(pool: Pool) -> None:
     """Fasten this to Kombu's transport and Celery's backend, for a worker with *pool*."""
     channel: Any = transport.Channel
-    channel.__init__ = _without_idle_connection(channel.__init__)
+    patch(channel, "__init__", _without_idle_connection(channel.__init__))
     backend: Any = results.RedisBackend
     if pool == "gevent":
-        channel._get_pool = _waiting(channel._get_pool)  # noqa: SLF001
-        backend._get_pool = _new_pool  # noqa: SLF001
+        patch(channel, "_get_pool", _waiting(channel._get_pool))  # noqa: SLF001
+        patch(backend, "_get_pool", _new_pool)
         any_connection: Any = connection.AbstractConnection
-        any_connection.can_read = _or_lost(any_connection.can_read)
-    backend._get_pool = _leaving(backend._get_pool)  # noqa: SLF001
+        patch(any_connection, "can_read", _or_lost(any_connection.can_read))
+    patch(backend, "_get_pool", _leaving(backend._get_pool))  # noqa: SLF001
 
 
 def _without_idle_connection(init: Any) -> Any:

@@ -18,6 +18,7 @@ from kombu.transport import virtual
 from redis.exceptions import RedisError
 
 from task_server import transport
+from task_server.worker.patches import patch
 
 logger = logging.getLogger(__name__)
 
@@ -71,7 +72,7 @@ class Leases:
                 raise TaskRevokedError(request.id)
             return apply_async(*args, accept_callback=accept_callback, **kwargs)
 
-        controller.pool.apply_async = apply
+        patch(controller.pool, "apply_async", apply)
 
     def guard_writes(self, hub: Any) -> None:
         """
@@ -93,7 +94,7 @@ class Leases:
                 time.sleep(PAUSE)
 
         if schedule_writes is not None:
-            hub.consolidate_callback = certain_writes
+            patch(hub, "consolidate_callback", certain_writes)
 
     def _is_certain(self) -> bool:
         settle = getattr(self._channel, "settle", None)

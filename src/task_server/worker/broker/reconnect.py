@@ -29,6 +29,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
 from task_server import transport
+from task_server.worker.patches import patch
 
 logger = logging.getLogger(__name__)
 
@@ -107,9 +108,9 @@ class Debts:
             atomic.tells = True
         channel: Any = redis.Channel
         qos: Any = redis.QoS
-        channel.conn_or_acquire = _through_next(channel.conn_or_acquire, self)
-        qos.ack = self._later(qos.ack)
-        qos.restore_unacked = self._restore_unacked
+        patch(channel, "conn_or_acquire", _through_next(channel.conn_or_acquire, self))
+        patch(qos, "ack", self._later(qos.ack))
+        patch(qos, "restore_unacked", self._restore_unacked)
 
     def client(self) -> Any:
         """

@@ -15,6 +15,8 @@ from typing import Any
 from celery import signals
 from celery.worker import state as worker_state
 
+from task_server.worker.patches import patch
+
 logger = logging.getLogger(__name__)
 
 state: Any = worker_state
@@ -32,16 +34,16 @@ def install_in_consumer(consumer: Any) -> None:
         ("on_unknown_message", "it is no message of a task"),
         ("on_invalid_task", "Celery refuses it"),
     ):
-        setattr(consumer, name, _instead(consumer, getattr(consumer, name), words))
+        patch(consumer, name, _instead(consumer, getattr(consumer, name), words))
     on_decode_error = consumer.on_decode_error
 
     def undecoded(message: Any, error: Exception) -> Any:
         if not refuse(message, f"its body cannot be decoded: {_named(error)}"):
             on_decode_error(message, error)
 
-    consumer.on_decode_error = undecoded
+    patch(consumer, "on_decode_error", undecoded)
     if consumer.hub is None:
-        consumer.on_task_request = _guarded(consumer.on_task_request, _no_place)
+        patch(consumer, "on_task_request", _guarded(consumer.on_task_request, _no_place))
 
 
 def install_in_controller(controller: Any) -> None:
@@ -56,7 +58,7 @@ def install_in_controller(controller: Any) -> None:
             if getattr(job._callback, "__self__", None) is request:  # noqa: SLF001
                 job.discard()
 
-    controller._process_task = _guarded(process, free_place)  # noqa: SLF001
+    patch(controller, "_process_task", _guarded(process, free_place))
 
 
 def refuse(message: Any, reason: str) -> bool:

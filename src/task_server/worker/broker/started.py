@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from task_server.worker.broker.suspects import Apart
+from task_server.worker.patches import patch
 
 
 def request_of(accept: Any) -> Any | None:
@@ -70,7 +71,7 @@ def tell_in_greenlets(pool: Any, apart: Apart) -> None:
 
         return apply_async(tells, *args, accept_callback=accept_callback, **options)
 
-    pool.apply_async = apply
+    patch(pool, "apply_async", apply)
 
 
 def tell_before_children(pool: Any, apart: Apart) -> None:
@@ -96,7 +97,7 @@ def tell_before_children(pool: Any, apart: Apart) -> None:
                 telling.begin(tag, marked=marked)
         return apply_async(*args, accept_callback=accept_callback, **options)
 
-    pool.apply_async = apply
+    patch(pool, "apply_async", apply)
 
 
 class _AndEnd:

@@ -16,6 +16,7 @@ from celery import signals
 
 from task_server import transport
 from task_server.transport.store.unreadable import told
+from task_server.worker.patches import patch
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +53,7 @@ def install_in_consumer(consumer: Any) -> None:
         _say(name, id_, said)
         signals.task_unknown.send(sender=consumer, message=message, exc=error, name=name, id=id_)
 
-    consumer.on_unknown_task = unknown
+    patch(consumer, "on_unknown_task", unknown)
 
 
 def _named(message: Any) -> tuple[str, str]:

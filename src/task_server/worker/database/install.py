@@ -31,6 +31,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from task_server.errors import ConfigError, Finding, Problem
+from task_server.worker.patches import patch
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
@@ -199,7 +200,7 @@ def _take_over(bound: int, aliases: int, *, wait: float, reuse: bool) -> "Pool":
         extensions.set_wait_callback(green_psycopg2.wait)
         driver = green_psycopg2.Psycopg2(lambda: real.connect)
     pool = Pool(driver, Gate(bound, aliases, wait), reuse=reuse)
-    engine.DatabaseWrapper.Database = _Driver(real, pool)
+    patch(engine.DatabaseWrapper, "Database", _Driver(real, pool))
     connection_created.connect(pool.note_wrapper, dispatch_uid="task_server.green")
     return pool
 

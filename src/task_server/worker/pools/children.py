@@ -19,6 +19,7 @@ from billiard import popen_fork as billiard_popen
 from celery import signals
 
 from task_server.launch import early_stop
+from task_server.worker.patches import patch
 
 common: Any = billiard_common
 pool: Any = billiard_pool
@@ -37,8 +38,8 @@ def install() -> None:
     # the main process that lets them finish. So children take SIGTERM as
     # meant for the main process, and the main process ends them with SIGQUIT,
     # which billiard handles in the same way.
-    pool.TERM_SIGNAL = signal.SIGQUIT
-    popen.TERM_SIGNAL = signal.SIGQUIT
+    patch(pool, "TERM_SIGNAL", signal.SIGQUIT)
+    patch(popen, "TERM_SIGNAL", signal.SIGQUIT)
     main = os.getpid()
     launch = popen.Popen._launch  # noqa: SLF001
 
@@ -50,7 +51,7 @@ def install() -> None:
         finally:
             early_stop.keep_over_fork[0] = False
 
-    popen.Popen._launch = launch_child  # noqa: SLF001
+    patch(popen.Popen, "_launch", launch_child)
 
     def set_up(**_: Any) -> None:
         die_with(main)
@@ -66,7 +67,7 @@ def wrap_pool(task_pool: Any) -> None:
     def terminate(pid: int, number: int | None = None) -> None:
         terminate_job(pid, signal.SIGQUIT if number in (None, signal.SIGTERM) else number)
 
-    task_pool.terminate_job = terminate
+    patch(task_pool, "terminate_job", terminate)
 
 
 def die_with(main: int) -> None:
@@ -96,7 +97,7 @@ def leave_sigterm_to_main() -> None:
         signal.signal(signal.SIGTERM, _ignore)
 
     # billiard sets its own handlers after the signal worker_process_init.
-    pool.reset_signals = reset_and_ignore
+    patch(pool, "reset_signals", reset_and_ignore)
     # What ends the processes that a task starts with billiard.
     popen.TERM_SIGNAL = signal.SIGTERM
 

@@ -13,6 +13,7 @@ from celery.worker.state import task_ready
 from gevent import GreenletExit
 
 from task_server.worker.foreign_requests import ForeignJobs, request_of
+from task_server.worker.patches import patch
 from task_server.worker.pools.gevent_limits import Limits, taken_from
 
 logger = logging.getLogger(__name__)
@@ -55,7 +56,7 @@ class GeventTasks:
             options |= {"accept_callback": run.accepted, "callback": run.ended}
             return apply_async(run, args, kwargs, **options)
 
-        controller.pool.apply_async = apply
+        patch(controller.pool, "apply_async", apply)
 
     def running(self, requests: Iterable[Any]) -> list[Any]:
         """Return those of *requests* whose greenlet runs, its acknowledgement included."""
@@ -295,7 +296,7 @@ def _count_places(pool: Any) -> None:
     def places(self: Any) -> int:
         return int(self.limit if self._pool is None else self._pool.size)
 
-    kind.num_processes = property(places)
+    patch(kind, "num_processes", property(places))
 
 
 def _survive_exits() -> None:
@@ -305,7 +306,7 @@ def _survive_exits() -> None:
     gevent raises it in the main one, which is Celery's loop: the worker would end
     by what a task has spawned.
     """
-    gevent.get_hub().SYSTEM_ERROR = ()
+    patch(gevent.get_hub(), "SYSTEM_ERROR", ())
 
 
 def _described(error: Exception) -> Any:

@@ -12,6 +12,7 @@ from weakref import WeakKeyDictionary
 import gevent
 
 from task_server.worker.database.pool import helped
+from task_server.worker.patches import patch
 
 logger = logging.getLogger(__name__)
 
@@ -90,7 +91,7 @@ def install(
         greenlet_of: Returns the greenlet that runs a loop, if one does.
     """
     executor = LoopExecutor(tell)
-    sync.SyncToAsync.single_thread_executor = executor
+    patch(sync.SyncToAsync, "single_thread_executor", executor)
     current: Any = sync.CurrentThreadExecutor
     run_until_future = current.run_until_future
 
@@ -111,7 +112,7 @@ def install(
                     greenlet.kill(block=False)
             raise
 
-    current.run_until_future = run_or_cancel
+    patch(current, "run_until_future", run_or_cancel)
     return executor.end
 
 

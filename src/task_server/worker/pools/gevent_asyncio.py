@@ -28,6 +28,8 @@ import greenlet
 from gevent import getcurrent, monkey
 from gevent.event import Event
 
+from task_server.worker.patches import patch
+
 logger = logging.getLogger(__name__)
 
 #: Seconds that a coroutine which was cancelled has for its `finally` blocks.
@@ -57,7 +59,8 @@ class RunningLoops:
 
     def install(self) -> None:
         """Take the place of asyncio's own note of what runs."""
-        module._set_running_loop = package._set_running_loop = self.set  # noqa: SLF001
+        patch(module, "_set_running_loop", self.set)
+        patch(package, "_set_running_loop", self.set)
 
     def set(self, loop: Any) -> None:
         """Take note that *loop* runs in this greenlet; None, that none does any more."""
@@ -186,8 +189,8 @@ def install() -> None:
                 thrown[self] = error
             raise
 
-    base._check_running = _check_running  # noqa: SLF001
-    base.run_until_complete = run_and_cancel
+    patch(base, "_check_running", _check_running)
+    patch(base, "run_until_complete", run_and_cancel)
     _install_in_asgiref(loops)
 
 

@@ -13,6 +13,7 @@ from gevent.util import print_run_info
 from kombu.utils.eventio import READ
 
 from task_server.worker.broker.suspects import Apart
+from task_server.worker.patches import patch
 from task_server.worker.shutdown.drain import Drain
 from task_server.worker.shutdown.signals import WakePipe
 
@@ -69,7 +70,7 @@ def wake_when_done(connection: Any, drain: Drain) -> None:
     """
     cycle = getattr(connection.transport, "cycle", None)
     if cycle is not None and hasattr(cycle, "poller"):
-        cycle.poller = WakeablePoller(cycle.poller, drain.done)
+        patch(cycle, "poller", WakeablePoller(cycle.poller, drain.done))
 
 
 class Keeper:

@@ -10,6 +10,8 @@ from typing import Any
 from billiard import pool as billiard_pool
 from celery import signals
 
+from task_server.worker.patches import patch
+
 logger = logging.getLogger(__name__)
 
 pool: Any = billiard_pool
@@ -150,9 +152,9 @@ def count_own() -> None:
         def own() -> int:
             return (held[0].bytes(limit) if held else known() << 10) >> 10
 
-        pool.mem_rss = own
+        patch(pool, "mem_rss", own)
         return workloop(self, *args, **kwargs)
 
-    pool.Worker.workloop = workloop_with_limit
-    pool.MAXMEM_USED_FMT = Replaced(pool.MAXMEM_USED_FMT)
+    patch(pool.Worker, "workloop", workloop_with_limit)
+    patch(pool, "MAXMEM_USED_FMT", Replaced(pool.MAXMEM_USED_FMT))
     signals.worker_process_init.connect(begin, weak=False)

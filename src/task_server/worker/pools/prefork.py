@@ -11,6 +11,7 @@ from typing import Any
 from billiard.pool import WorkersJoined
 
 from task_server.worker.foreign_requests import ForeignJobs, request_of
+from task_server.worker.patches import patch
 
 
 class PreforkTasks:
@@ -34,7 +35,7 @@ class PreforkTasks:
                 return apply_async(*args, **options)
             return foreign.start(apply_async, foreign.job_for(args), args, options)
 
-        controller.pool.apply_async = apply
+        patch(controller.pool, "apply_async", apply)
 
     def running(self, requests: Iterable[Any]) -> list[Any]:
         """Return those of *requests* that a child has got and not ended."""
@@ -138,7 +139,7 @@ def _remember_running_jobs(task_pool: Any) -> None:
             if process is not None and process._is_alive():  # noqa: SLF001
                 pool._busy_workers.add(process.inqW_fd)  # noqa: SLF001
 
-    task_pool.flush = flush_others
+    patch(task_pool, "flush", flush_others)
 
 
 def _job(request: Any) -> Any | None:

@@ -20,6 +20,7 @@ from celery.worker import state as worker_state
 from task_server.launch import early_stop
 from task_server.launch import restart as again
 from task_server.launch.timing import Timing
+from task_server.worker.patches import patch
 from task_server.worker.requests import InHand, cancel_scheduled
 from task_server.worker.shutdown.requeue import give_back, requeue
 from task_server.worker.shutdown.signals import WakePipe, restarts
@@ -204,8 +205,8 @@ class Drain:
 
     def _stop_fetching(self, consumer: Any, tasks: Tasks) -> None:
         """Take no new message, and give back those that no task runs for."""
-        consumer.on_task_request = self._refuse
-        consumer.task_consumer.on_message = self._return
+        patch(consumer, "on_task_request", self._refuse)
+        patch(consumer.task_consumer, "on_message", self._return)
         consumer.task_consumer.cancel()
         self._heart.beat()
         waiting = tasks.withdraw(self.in_hand)

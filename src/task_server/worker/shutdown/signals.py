@@ -17,6 +17,7 @@ from celery.apps import worker as celery_worker
 
 from task_server.launch import early_stop
 from task_server.launch import restart as again
+from task_server.worker.patches import patch
 
 
 class WakePipe:
@@ -77,11 +78,11 @@ def instead_of_celerys(install_ours: Callable[[Any], None]) -> None:
     another program than the one that was started. SIGUSR1 and SIGUSR2 stay Celery's.
     """
     celerys: Any = celery_worker
-    celerys.install_worker_term_handler = install_ours
-    celerys.install_worker_term_hard_handler = _leave_it
-    celerys.install_worker_int_handler = _leave_it
+    patch(celerys, "install_worker_term_handler", install_ours)
+    patch(celerys, "install_worker_term_hard_handler", _leave_it)
+    patch(celerys, "install_worker_int_handler", _leave_it)
     if again.possible():
-        celerys.install_worker_restart_handler = _leave_it
+        patch(celerys, "install_worker_restart_handler", _leave_it)
 
 
 def _leave_it(*_: Any, **__: Any) -> None:

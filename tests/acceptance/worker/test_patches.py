@@ -1,0 +1,138 @@
+"""What a worker replaces in the packages below it is what the table says, and nothing else."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+import pytest
+from celery import Celery
+
+from task_server.worker.patches import PATCHES
+from tests.acceptance.worker.worker_child import POOLS, PROJECT, Broker, Worker, eventually
+
+#: Packages whose values are compared too. A function or a class of ours is found in all.
+PACKAGES = re.compile(
+    "(asgiref|asyncio|billiard|celery|django|gevent|greenlet|kombu|psycopg|redis)"
+)
+
+#: What differs from worker to worker: caches, and what a process learns while it runs.
+STATE = (
+    "billiard.process:_current_process",
+    "celery.concurrency.prefork:_process_hostname",
+    "celery.utils.dispatch.signal:NONE_ID",
+    "celery.utils.nodenames:*",
+    "celery.worker.state:*",
+    "celery.worker.consumer.consumer:*requests*",
+    "django.dispatch.dispatcher:NONE_ID",
+    "gevent._gevent_clocal:local.__slots__",
+    "gevent.hub:MAIN_THREAD_IDENT",
+    "gevent.subprocess:name",
+    "gevent.threading:_DummyThread.*",
+    # Kombu's, of the transport that it has found by TRANSPORT_ALIASES.
+    "kombu.transport:_transport_cache*",
+    "kombu.asynchronous.hub:_current_loop",
+    "kombu.common:_node_id",
+    "kombu.transport.redis:Channel._fanout_queues*",
+    "redis.*.__slotnames__",
+    "redis.lock:Lock.lua_*",
+    "redis.observability.providers:_observability_instance",
+    # A greenlet keeps there what it was spawned for.
+    "gevent.*:Greenlet._run *",
+)
+
+
+def rows_of(name: str) -> set[str]:
+    """Return the rows of the table that *name* belongs to."""
+    escaped = {target: re.sub(r"([\[\]?])", r"[\1]", target) for target in PATCHES}
+    return {target for target, pattern in escaped.items() if fnmatchcase(name, pattern)}
+
+
+def differing(ours: dict[str, Any], plain: dict[str, Any]) -> set[str]:
+    """Return the names at which *ours*, a worker's file, has something else than Celery's."""
+    there = plain["names"]
+    found = {
+        name
+        for name, value in ours["names"].items()
+        if value.startswith("task_server")
+        or (PACKAGES.match(name) and name in there and value != there[name])
+    }
+    found |= {
+        next((each for each in places.split() if rows_of(each)), places)
+        for places in ours["shadowed"]
+    }
+    return {name for name in found if not any(fnmatchcase(name, state) for state in STATE)}
+
+
+@pytest.fixture
+def plain(folder: Path, broker: Broker) -> Iterator[Callable[[str, str], Path]]:
+    """Start a worker of plain Celery with a pool; return the file that it will write."""
+    processes = []
+
+    def start(pool: str, django: str) -> Path:
+        command = [sys.executable, "-m", "celery", "-A", "patched", "-b", broker.url, "worker"]
+        environ = {"PYTHONPATH": str(PROJECT), "PATCHED_FILE": str(folder / "plain")}
+        processes.append(
+            subprocess.Popen(
+                # Of a queue of its own, so that it runs no task of the other worker.
+                [*command, "--pool", pool, "--concurrency", "2", "--queues", "plain"],
+                env={**os.environ, **environ, "PATCHED_DJANGO": django},
+                stderr=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+            )
+        )
+        return folder / "plain.ready"
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.wait(10)
+
+
+@pytest.mark.parametrize("django", ["", "django"], ids=["alone", "django"])
+@pytest.mark.parametrize("pool", POOLS)
+def test_a_worker_replaces_what_the_table_says(
+    start: Callable[..., Worker],
+    plain: Callable[[str, str], Path],
+    app: Celery,
+    pool: str,
+    django: str,
+) -> None:
+    """
+    Nothing else differs from a worker of plain Celery: ready, in a task, and at its end.
+    """
+    settings: dict[str, Any] = {"time_limit": 60}
+    if pool == "gevent":
+        settings["asyncio"] = "per-task"
+    celerys = plain(pool, django)
+    folder = celerys.parent
+    environ = {"PATCHED_FILE": str(folder / "ours"), "PATCHED_DJANGO": django}
+    worker = start(pool, app="patched", environ=environ, **settings)
+    eventually((folder / "ours.ready").exists, 30)
+    app.send_task("patched.look")
+    eventually((folder / "ours.task").exists, 30)
+    worker.process.send_signal(signal.SIGTERM)
+    worker.process.wait(30)
+    eventually(celerys.exists, 30)
+
+    unlisted: set[str] = set()
+    used: set[str] = set()
+    theirs = json.loads(celerys.read_text())
+    for what in ("ready", "task", "end"):
+        ours = json.loads((folder / f"ours.{what}").read_text())
+        names = differing(ours, theirs) | set(ours["applied"])
+        unlisted |= {name for name in names if not rows_of(name)}
+        used |= {row for name in names for row in rows_of(name)}
+
+    assert set() == unlisted
+    assert set() == {row for row in used if PATCHES[row].pool not in (pool, None)}
+    needed = {row for row, each in PATCHES.items() if each.pool in (pool, None)}
+    if not django:
+        needed -= {row for row in needed if PATCHES[row].package in ("asgiref", "django")}
+    assert set() == needed - used
