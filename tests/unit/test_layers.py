@@ -29,6 +29,7 @@ LAYERS = (
     {"worker.install", "worker"},
     {"local.supervisor"},
     {"local.servers"},
+    {"local.discovery"},
     {"local"},
     {"checks"},
     {"app"},

@@ -20,8 +20,8 @@ from task_server.errors import TaskServerError
 from task_server.launch import requirements
 from task_server.launch.folders import MEDIA_VARIABLE
 from task_server.local import State, Supervisor
-from task_server.local.asking import Asking
-from task_server.local.needs import Answer, Needs, needs_of, to_migrate
+from task_server.local.discovery.discover import Asking
+from task_server.local.discovery.plan import Answer, Needs, needs_of, to_migrate
 from task_server.local.system import System, database_of
 from task_server.project.import_errors import TRACEBACK_VARIABLE
 

@@ -12,7 +12,7 @@ from task_server.errors import ConfigError, Problem
 from task_server.launch.command import Command, flower_command, project_environ, worker_command
 from task_server.launch.machine import this_machine
 from task_server.launch.profiles import profile_of
-from task_server.local.needs import POSTGRES_VARIABLES, Needs
+from task_server.local.discovery.plan import POSTGRES_VARIABLES, Needs
 from task_server.local.servers import cluster, postgres, redis
 from task_server.local.servers.ports import check_free, free_port
 from task_server.local.servers.server import Server

@@ -1,7 +1,7 @@
 """
 What a project names of its servers -> which of ours it needs, and what is said; pure.
 
-The answer comes from `task_server.local.named`, which asks the project in a process
+The answer comes from `task_server.local.discovery.project`, which asks the project in a process
 of its own.
 """
 

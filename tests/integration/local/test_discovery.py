@@ -13,8 +13,8 @@ import pytest
 from task_server import local
 from task_server.config.model import Config
 from task_server.errors import ConfigError, LocalServerError, PeerError
-from task_server.local.asking import Asking
-from task_server.local.needs import Answer, needs_of
+from task_server.local.discovery.discover import Asking
+from task_server.local.discovery.plan import Answer, needs_of
 from task_server.local.servers import cluster
 
 CELERY = """

@@ -10,7 +10,7 @@ from task_server.config.model import Config
 from task_server.errors import ConfigError, PeerError, TaskServerError
 from task_server.launch.command import project_environ
 from task_server.launch.folders import MEDIA_VARIABLE
-from task_server.local.needs import (
+from task_server.local.discovery.plan import (
     POSTGRES_GIVEN,
     POSTGRES_VARIABLES,
     REDIS_VARIABLES,
@@ -136,7 +136,12 @@ class Asking:
         said: list[str] = []
         job = Child(
             name="project",
-            argv=[sys.executable, "-m", "task_server.local.named", json.dumps(question)],
+            argv=[
+                sys.executable,
+                "-m",
+                "task_server.local.discovery.project",
+                json.dumps(question),
+            ],
             environ={**self._environ, **ours},
             job=True,
             on_stdout=said.append,

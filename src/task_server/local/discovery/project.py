@@ -1,5 +1,5 @@
 """
-What a project names of its servers: `python -m task_server.local.named QUESTION`.
+What a project names of its servers: `python -m task_server.local.discovery.project QUESTION`.
 
 `task-server up` runs it with our variables (REDIS_URL, DATABASE_URL …) set to
 servers that need not run yet, and imports the project as a worker does. Where
@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 from task_server.errors import TaskServerError
-from task_server.local.needs import Answer, Database, Peer, Trouble
+from task_server.local.discovery.plan import Answer, Database, Peer, Trouble
 from task_server.peers.deadline import run_with_timeout
 from task_server.peers.postgres import explain_postgres_error
 from task_server.peers.redis import explain_redis_error

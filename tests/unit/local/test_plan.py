@@ -4,7 +4,15 @@ import json
 
 import pytest
 
-from task_server.local.needs import Answer, Database, Needs, Peer, Trouble, needs_of, to_migrate
+from task_server.local.discovery.plan import (
+    Answer,
+    Database,
+    Needs,
+    Peer,
+    Trouble,
+    needs_of,
+    to_migrate,
+)
 
 OURS = ("DATABASE_URL",)
 
