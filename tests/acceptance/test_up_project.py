@@ -154,9 +154,9 @@ def test_a_database_that_the_settings_name_is_not_migrated(
     assert 0 == migrations(production)
     assert "sum 5" == result(program)
     text = "\n".join(output.seen)
-    assert f"broker: {redis_server.url}, named by CELERY_BROKER_URL" in text
-    assert f"results: {redis_server.url}, named by CELERY_RESULT_BACKEND" in text
-    assert f"database default: {name}, named by the project" in text
+    assert f"broker: {redis_server.url}, set by CELERY_BROKER_URL" in text
+    assert f"results: {redis_server.url}, set by CELERY_RESULT_BACKEND" in text
+    assert f"database default: {name}, set by the project" in text
     assert f"not migrated: {name} (default; --migrate does)" in text
     assert {} == exports(output)
     kept = {path.name for path in (program.folder / ".task-server").iterdir()}
@@ -211,7 +211,7 @@ def test_a_project_without_a_database_and_without_a_broker(program: Program) -> 
     output.until("Up: prefork")
 
     text = "\n".join(output.seen)
-    assert "broker: the project names none; ours, by CELERY_BROKER_URL" in text
+    assert "broker: not set by the project; using ours through CELERY_BROKER_URL" in text
     assert {"CELERY_BROKER_URL"} == set(exports(output))
     assert "migrat" not in text
     assert not (program.folder / ".task-server" / "postgres").exists()

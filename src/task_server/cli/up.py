@@ -20,8 +20,9 @@ from task_server.errors import TaskServerError
 from task_server.launch import requirements
 from task_server.launch.folders import MEDIA_VARIABLE
 from task_server.local import State, Supervisor
-from task_server.local.discovery.discover import Asking
-from task_server.local.discovery.plan import Answer, Needs, needs_of, to_migrate
+from task_server.local.discovery.discover import Discovery
+from task_server.local.discovery.plan import ServerPlan, databases_to_migrate, plan_servers
+from task_server.local.discovery.protocol import Answer
 from task_server.local.system import System, database_of
 from task_server.project.import_errors import TRACEBACK_VARIABLE
 
@@ -97,17 +98,17 @@ def command(
         claim = stack.enter_context(folder.claim({"app": config.app}))
         supervisor = stack.enter_context(Supervisor(environ=os.environ))
         database = database_of(config)
-        click.echo(f"project: asking {config.app} for the servers that it names", err=True)
+        click.echo(f"project: reading which servers {config.app} uses", err=True)
         environ = {**os.environ, TRACEBACK_VARIABLE: "1"} if show_traceback else os.environ
-        answer = Asking(config, folder, environ, database=database).ask(supervisor)
-        needs = needs_of(answer)
-        system = System.find(config, folder, os.environ, needs)
-        for line in (*needs.lines, *system.lines()):
+        answer = Discovery(config, folder, environ, database=database).run(supervisor)
+        plan = plan_servers(answer)
+        system = System.find(config, folder, os.environ, plan)
+        for line in (*plan.lines, *system.lines()):
             click.echo(line)
         supervisor.start_all(system.servers())
-        system.make_databases(needs.databases)
+        system.make_databases(plan.databases)
         _migrate(supervisor, system, answer, wanted=migrate)
-        _print_variables(system, needs, answer)
+        _print_variables(system, plan, answer)
         children = [system.worker(name) for name in names]
         flower = system.flower() if requirements.has_flower() else None
         watched = "no Flower (it is in the extra task-server[flower])"
@@ -127,7 +128,7 @@ def _migrate(
     supervisor: Supervisor, system: System, answer: Answer, *, wanted: bool | None
 ) -> None:
     """Run the migrations, and say of which databases, by name."""
-    chosen = to_migrate(answer, wanted=wanted)
+    chosen = databases_to_migrate(answer, wanted=wanted)
     for database in answer.databases:
         if database not in chosen:
             reason = f"the same as {database.same_as}" if database.same_as else "--migrate does"
@@ -140,9 +141,9 @@ def _migrate(
             raise TaskServerError("The migrations failed; see above, or use --no-migrate.")
 
 
-def _print_variables(system: System, needs: Needs, answer: Answer) -> None:
+def _print_variables(system: System, plan: ServerPlan, answer: Answer) -> None:
     """Print what the project's other processes need, to use the same servers."""
-    names = [*needs.variables, *(name for name in (MEDIA_VARIABLE,) if name in answer.read)]
+    names = [*plan.variables, *(name for name in (MEDIA_VARIABLE,) if name in answer.read)]
     missing = [name for name in names if name not in os.environ and name in system.environ]
     if not missing:
         return

@@ -12,7 +12,8 @@ from task_server.errors import ConfigError, Problem
 from task_server.launch.command import Command, flower_command, project_environ, worker_command
 from task_server.launch.machine import this_machine
 from task_server.launch.profiles import profile_of
-from task_server.local.discovery.plan import POSTGRES_VARIABLES, Needs
+from task_server.local.discovery.plan import ServerPlan
+from task_server.local.discovery.protocol import POSTGRES_VARIABLES
 from task_server.local.servers import cluster, postgres, redis
 from task_server.local.servers.ports import check_free, free_port
 from task_server.local.servers.server import Server
@@ -20,8 +21,8 @@ from task_server.local.servers.state import State
 from task_server.local.supervisor.child import NOTIFY, Child, Notify
 from task_server.local.supervisor.supervisor import Supervisor
 
-#: What a project takes that takes all from our variables, as the reference project does.
-EVERYTHING = Needs(
+#: A project that reads all its servers from our variables, as the reference project does.
+EVERYTHING = ServerPlan(
     redis=True,
     postgres=True,
     variables=("REDIS_URL", "REDIS_CLIENT_URL", *POSTGRES_VARIABLES),
@@ -52,7 +53,7 @@ class System:
         config: Config,
         state: State,
         environ: Mapping[str, str],
-        needs: Needs = EVERYTHING,
+        plan: ServerPlan = EVERYTHING,
     ) -> "System":
         """
         Find the servers that the project of *config* needs.
@@ -62,15 +63,15 @@ class System:
             LocalServerError: When there is no server to be had.
         """
         database = database_of(config)
-        broker = redis.find(state, environ) if needs.redis else None
-        data = postgres.find(state, environ, database=database) if needs.postgres else None
+        broker = redis.find(state, environ) if plan.redis else None
+        data = postgres.find(state, environ, database=database) if plan.postgres else None
         ours: dict[str, str] = {}
         if broker is not None:
             ours = dict.fromkeys(("CELERY_BROKER_URL", "CELERY_RESULT_BACKEND"), broker.url)
             ours |= broker.environ
         if data is not None:
             ours |= data.environ
-        taken = {name: ours[name] for name in needs.variables if name in ours}
+        taken = {name: ours[name] for name in plan.variables if name in ours}
         shared = {**environ, **taken}
         shared.setdefault("DJANGO_MEDIA_ROOT", str(state.folder("media")))
         shared["TASK_SERVER_STATE"] = str(state.path)

@@ -1,4 +1,4 @@
-"""What a project names of its servers, asked as `up` asks it; real servers, made-up projects."""
+"""The servers that a project's settings name; real servers, made-up projects."""
 
 import io
 import os
@@ -13,8 +13,9 @@ import pytest
 from task_server import local
 from task_server.config.model import Config
 from task_server.errors import ConfigError, LocalServerError, PeerError
-from task_server.local.discovery.discover import Asking
-from task_server.local.discovery.plan import Answer, needs_of
+from task_server.local.discovery.discover import Discovery
+from task_server.local.discovery.plan import plan_servers
+from task_server.local.discovery.protocol import Answer
 from task_server.local.servers import cluster
 
 CELERY = """
@@ -65,8 +66,8 @@ def ask(tmp_path: Path, state: local.State, supervisor: local.Supervisor) -> Cal
         (package / "settings.py").write_text(SETTINGS + settings)
         (package / "tasks.py").write_text(tasks)
         config = Config(app="site1", code=str(package.parent), import_seconds=20)
-        asking = Asking(config, state, {**ENVIRON, **environ}, database="site1")
-        return asking.ask(supervisor)
+        discovery = Discovery(config, state, {**ENVIRON, **environ}, database="site1")
+        return discovery.run(supervisor)
 
     return ask_project
 
@@ -112,8 +113,8 @@ def test_what_is_named_and_answers_needs_nothing_of_ours(
         + f"CELERY_BROKER_URL = CELERY_RESULT_BACKEND = {redis_server.url!r}\n"
     )
 
-    needs = needs_of(answer)
-    assert (False, False, ()) == (needs.redis, needs.postgres, needs.variables)
+    plan = plan_servers(answer)
+    assert (False, False, ()) == (plan.redis, plan.postgres, plan.variables)
     assert [redis_server.url] == [one.url for one in answer.brokers]
     assert answer.results is not None
     assert redis_server.url == answer.results.url
@@ -191,10 +192,10 @@ def test_what_is_taken_from_the_environment_is_ours(
         f"import dj_database_url\n{settings}\nCELERY_BROKER_URL = os.environ[{broker!r}]\n"
     )
 
-    needs = needs_of(answer)
-    assert (True, True) == (needs.redis, needs.postgres)
-    assert {broker, *variables.split()} == set(needs.variables)
-    assert ("other" if "other" in settings else "site1",) == needs.databases
+    plan = plan_servers(answer)
+    assert (True, True) == (plan.redis, plan.postgres)
+    assert {broker, *variables.split()} == set(plan.variables)
+    assert ("other" if "other" in settings else "site1",) == plan.databases
 
 
 def test_a_database_that_happens_to_be_called_like_the_project_is_its_own(
@@ -232,7 +233,7 @@ def test_sqlite_and_no_database_need_no_postgres(
     """
     answer = ask(f"{settings}\nCELERY_BROKER_URL = os.environ.get('REDIS_URL', 'redis://db/0')\n")
 
-    assert [False, lines] == [needs_of(answer).postgres, [str(one) for one in answer.databases]]
+    assert [False, lines] == [plan_servers(answer).postgres, [str(one) for one in answer.databases]]
     assert not Path("absent.db").exists()
 
 
@@ -303,7 +304,7 @@ def test_a_redis_url_that_is_given_is_the_broker_that_nobody_names(
     assert [("REDIS_URL", "CELERY_BROKER_URL")] == [
         (one.setting, one.variable) for one in answer.brokers
     ]
-    assert ("CELERY_BROKER_URL",) == needs_of(answer).variables
+    assert ("CELERY_BROKER_URL",) == plan_servers(answer).variables
 
 
 def test_a_redis_url_that_is_given_is_what_celerys_own_variables_stand_for(
@@ -321,7 +322,7 @@ def test_a_redis_url_that_is_given_is_what_celerys_own_variables_stand_for(
 
     both = ("CELERY_BROKER_URL", "CELERY_RESULT_BACKEND")
     assert [redis_server.url] == [one.url for one in answer.brokers]
-    assert both == needs_of(answer).variables
+    assert both == plan_servers(answer).variables
     with pytest.raises(PeerError, match="2 servers"):
         ask(settings, REDIS_URL=f"redis://127.0.0.1:{closed}/0")
 
@@ -349,7 +350,7 @@ def test_an_import_that_needs_our_redis_is_helped_to_it(
         "import os, redis\nredis.Redis.from_url(os.environ['REDIS_CLIENT_URL']).ping()\n",
     )
 
-    assert ("REDIS_URL", "REDIS_CLIENT_URL") == needs_of(answer).variables
+    assert ("REDIS_URL", "REDIS_CLIENT_URL") == plan_servers(answer).variables
     assert not (state.path / "postgres").exists()
 
 
@@ -366,7 +367,7 @@ def test_settings_that_our_socket_breaks_are_asked_without_it(
         f"CELERY_BROKER_URL = {redis_server.url!r}\n"
     )
 
-    assert (False, ()) == (needs_of(answer).redis, needs_of(answer).variables)
+    assert (False, ()) == (plan_servers(answer).redis, plan_servers(answer).variables)
 
 
 #: Ways to read a file .env, in which the environment wins: django-environ's, and python-dotenv's.
@@ -393,7 +394,7 @@ def test_what_the_projects_own_file_of_variables_names_is_named(
     )
 
     assert [redis_server.url] == [one.url for one in answer.brokers]
-    assert ("CELERY_RESULT_BACKEND",) == needs_of(answer).variables
+    assert ("CELERY_RESULT_BACKEND",) == plan_servers(answer).variables
 
 
 def test_who_copies_the_environment_takes_nothing_from_it(
@@ -406,7 +407,7 @@ def test_who_copies_the_environment_takes_nothing_from_it(
         f"KEPT = dict(os.environ), os.environ.copy()\nCELERY_BROKER_URL = {redis_server.url!r}\n"
     )
 
-    assert () == needs_of(answer).variables
+    assert () == plan_servers(answer).variables
 
 
 @pytest.mark.parametrize(
@@ -415,7 +416,10 @@ def test_who_copies_the_environment_takes_nothing_from_it(
         ("os.environ['ABSENT']", "set the variable ABSENT"),
         ("import absent_library", "install absent_library"),
         ("raise SystemExit(3)", "sys.exit(3)"),
-        ("import os\nos._exit(7)", "could not be asked for its servers (exit 7)"),
+        (
+            "import os\nos._exit(7)",
+            "its import ended the process (exit 7)",
+        ),
     ],
 )
 def test_a_project_that_cannot_be_imported_is_told_as_by_a_worker(
@@ -451,10 +455,10 @@ def test_a_project_without_django(
     (tmp_path / "proj.py").write_text("from celery import Celery\napp = Celery('proj')\n")
     config = Config(app="proj", code=str(tmp_path))
 
-    answer = Asking(config, state, ENVIRON, database="proj").ask(supervisor)
+    answer = Discovery(config, state, ENVIRON, database="proj").run(supervisor)
 
     assert (False, (), ()) == (answer.django, answer.brokers, answer.databases)
-    assert ("CELERY_BROKER_URL",) == needs_of(answer).variables
+    assert ("CELERY_BROKER_URL",) == plan_servers(answer).variables
 
 
 def test_a_database_is_made_with_the_driver_that_the_project_has(
