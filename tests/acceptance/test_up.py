@@ -52,7 +52,7 @@ def test_a_second_up_says_that_the_first_is_up(program: Program) -> None:
     second = program("up", "--flower-port", "0")
 
     assert 1 == second.returncode
-    assert "is up already" in second.stderr
+    assert "is already running" in second.stderr
     assert flower in second.stderr
 
 

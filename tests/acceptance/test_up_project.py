@@ -157,7 +157,7 @@ def test_a_database_that_the_settings_name_is_not_migrated(
     assert f"broker: {redis_server.url}, set by CELERY_BROKER_URL" in text
     assert f"results: {redis_server.url}, set by CELERY_RESULT_BACKEND" in text
     assert f"database default: {name}, set by the project" in text
-    assert f"not migrated: {name} (default; --migrate does)" in text
+    assert f"not migrated: {name} (default; use --migrate)" in text
     assert {} == exports(output)
     kept = {path.name for path in (program.folder / ".task-server").iterdir()}
     assert set() == kept & {"redis", "postgres"}
@@ -191,7 +191,7 @@ def test_sqlite_needs_no_postgres_and_the_web_process_finds_the_redis(
     assert {"CELERY_BROKER_URL", "CELERY_RESULT_BACKEND"} == set(exports(output))
     assert "sum 5" == result(program, **exports(output))
     text = "\n".join(output.seen)
-    assert "not migrated: SQLite db.sqlite3 (default; --migrate does)" in text
+    assert "not migrated: SQLite db.sqlite3 (default; use --migrate)" in text
     assert "postgres:" not in text
     assert not (program.folder / "db.sqlite3").exists()
     stop(process)

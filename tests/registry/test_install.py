@@ -175,4 +175,4 @@ def test_up_does_without_flower(bare: Path, tmp_path: Path, redis_server: Server
                 up.send_signal(signal.SIGINT)
 
     assert up.returncode == 0, "".join(lines)
-    assert "Up: prefork; no Flower (it is in the extra task-server[flower])" in "".join(lines)
+    assert "Up: prefork; no Flower (install task-server[flower])" in "".join(lines)

@@ -35,7 +35,7 @@ class Servers:
 def local_state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[local.State]:
     """Return the state folder of the session's servers."""
     state = local.State.open(tmp_path_factory.mktemp("state"))
-    with state.claim({"app": "tests"}):
+    with state.lock({"app": "tests"}):
         yield state
 
 

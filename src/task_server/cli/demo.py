@@ -23,7 +23,7 @@ from task_server.local.system import System
 APP = "docket"
 WORKERS = ("prefork", "gevent")
 
-#: Variables of another project, which the demo must neither migrate nor take tasks from.
+#: Variables of another project, whose database and queues the demo must not touch.
 FOREIGN = frozenset(
     {
         "REDIS_URL",
@@ -72,7 +72,7 @@ Examples:
     is_flag=True,
     envvar="TASK_SERVER_KEEP",
     show_envvar=True,
-    help="Stay up afterwards, with Flower, until Ctrl-C.",
+    help="Keep running afterwards, with Flower, until Ctrl-C.",
 )
 @click.option(
     "--given",
@@ -86,14 +86,14 @@ def command(
     sources: tuple[str, ...], state: Path, *, repeat: int, as_json: bool, keep: bool, given: bool
 ) -> None:
     """
-    Fetch and read court documents with both workers, and show what came out.
+    Fetch and read court documents with both workers, and print the results.
 
     SOURCE is a PDF file, a folder of them, or an http(s) URL. Each document is
     fetched by the gevent worker (queue io_bound), then read by the prefork
-    worker (queue celery). What a document lacks is said in the table.
+    worker (queue celery). The table has the reason where one cannot be read.
 
-    It has servers of its own: what the shell or a file here says of another
-    project's is not used.
+    The demo starts servers of its own: variables and files here that configure
+    another project are ignored.
     """
     missing = [source for source in sources if "://" not in source and not Path(source).exists()]
     if missing:
@@ -106,35 +106,35 @@ def command(
         )
     console = Console(stderr=as_json)
     folder = State.open(state)
-    owner = folder.owner()
-    # Beside an `up`, its environment is meant.
-    environ = dict(os.environ) if owner is not None or given else own_environ(os.environ)
+    holder = folder.lock_holder()
+    # An `up` that is running has the environment of its servers.
+    environ = dict(os.environ) if holder is not None or given else own_environ(os.environ)
     config = resolve(None, environ_with(environ, app=APP)).config
     with ExitStack() as stack:
-        if owner is None:
-            claim = stack.enter_context(folder.claim({"app": APP}))
-        elif owner.get("app") != APP:
+        if holder is None:
+            lock = stack.enter_context(folder.lock({"app": APP}))
+        elif holder.get("app") != APP:
             raise TaskServerError(
-                f"{folder.path} belongs to the project {owner.get('app', '?')}, which is up "
-                f"(pid {owner.get('pid', '?')}); choose another --state."
+                f"{folder.path} is in use by the project {holder.get('app', '?')} "
+                f"(pid {holder.get('pid', '?')}); choose another --state."
             )
         supervisor = stack.enter_context(Supervisor(sys.stderr, environ=environ))
         report = stack.enter_context(Report(console))
         system = System.find(config, folder, environ)
         report.say("\n".join(system.lines()))
-        flower_url = owner.get("flower") if owner else None
-        if owner is None:
+        flower_url = holder.get("flower") if holder else None
+        if holder is None:
             supervisor.start_all(system.servers(quiet=True))
             _migrate(supervisor, system)
             children = [system.worker(name, quiet=True) for name in WORKERS]
             if keep:
                 flower, flower_url = system.flower(quiet=True)
                 children.append(flower)
-                claim.update(flower=flower_url)
+                lock.update(flower=flower_url)
             report.say(f"workers: {', '.join(WORKERS)}")
             supervisor.start_all(children)
         else:
-            report.say(f"workers: those of the task-server that is up (pid {owner.get('pid')})")
+            report.say(f"workers: those of the running task-server (pid {holder.get('pid')})")
         result = _ingest(supervisor, system, report, sources, repeat)
         report.close()
         if as_json:
@@ -142,14 +142,14 @@ def command(
         else:
             report.show(result)
         if result["ended"] != result["jobs"]:
-            raise TaskServerError(f"{result['jobs'] - result['ended']} jobs did not end.")
-        if keep and owner is None:
+            raise TaskServerError(f"{result['jobs'] - result['ended']} jobs did not finish.")
+        if keep and holder is None:
             report.say(f"Flower is at {flower_url}; press Ctrl-C to stop.")
             supervisor.run()
 
 
 def own_environ(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return *environ* without what leads to another project, its database or its queues."""
+    """Return *environ* without what leads to another project's database or queues."""
     return {
         name: value
         for name, value in environ.items()
@@ -172,7 +172,7 @@ def _ingest(
     sources: tuple[str, ...],
     repeat: int,
 ) -> dict[str, Any]:
-    """Run docket's `ingest` to its end, and return its last event: what came out."""
+    """Run docket's `ingest` to its end, and return its last event, the results."""
     given = sources or ("--sample", f"--sample-dir={system.state.folder('samples')}")
     end: dict[str, Any] = {}
 

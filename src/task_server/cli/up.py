@@ -26,7 +26,7 @@ from task_server.local.discovery.protocol import Answer
 from task_server.local.system import System, database_of
 from task_server.project.import_errors import TRACEBACK_VARIABLE
 
-#: The workers of `up`; `all` would take from the same queues.
+#: The default; the worker `all` consumes the queues of both.
 WORKERS = ("prefork", "gevent")
 
 
@@ -56,8 +56,8 @@ Examples:
     default=None,
     envvar="TASK_SERVER_MIGRATE",
     show_envvar=True,
-    help="Run the project's migrations first, on all databases that it names; or on none.  "
-    "[default: on those alone that are started here]",
+    help="Run the migrations first, on all databases in the project's settings; or on none.  "
+    "[default: on those started here]",
 )
 @click.option(
     "--flower-port",
@@ -78,11 +78,11 @@ def command(
     show_traceback: bool,
 ) -> None:
     """
-    Start the workers and Flower, with the servers they need, and show what they say.
+    Start the workers and Flower, with the servers they need, and print their output.
 
-    The project is asked first: what its settings name is used, if it answers. A Redis
-    or PostgreSQL is started for what they take from REDIS_URL, CELERY_BROKER_URL or
-    DATABASE_URL where nobody sets those, and for a broker that nobody names. Ctrl-C
+    The servers that the project's settings name are used, and must answer. A Redis or
+    PostgreSQL is started where the settings read REDIS_URL, CELERY_BROKER_URL or
+    DATABASE_URL and the variable is not set, or where they name no broker. Ctrl-C
     stops the workers, then the servers.
     """
     config = resolved(path, app=app, flower_port=flower_port).config
@@ -92,10 +92,10 @@ def command(
         raise click.BadParameter(unknown_worker(config, unknown[0]), param_hint="--worker")
     folder = State.open(state)
     with ExitStack() as stack:
-        owner = folder.owner()
-        if owner is not None:
-            raise TaskServerError(already_up(folder, owner))
-        claim = stack.enter_context(folder.claim({"app": config.app}))
+        holder = folder.lock_holder()
+        if holder is not None:
+            raise TaskServerError(already_running(folder, holder))
+        lock = stack.enter_context(folder.lock({"app": config.app}))
         supervisor = stack.enter_context(Supervisor(environ=os.environ))
         database = database_of(config)
         click.echo(f"project: reading which servers {config.app} uses", err=True)
@@ -106,19 +106,19 @@ def command(
         for line in (*plan.lines, *system.lines()):
             click.echo(line)
         supervisor.start_all(system.servers())
-        system.make_databases(plan.databases)
+        system.create_databases(plan.databases)
         _migrate(supervisor, system, answer, wanted=migrate)
         _print_variables(system, plan, answer)
         children = [system.worker(name) for name in names]
         flower = system.flower() if requirements.has_flower() else None
-        watched = "no Flower (it is in the extra task-server[flower])"
+        flower_line = "no Flower (install task-server[flower])"
         if flower is not None:
             children.append(flower[0])
-            watched = f"Flower is at {flower[1]}"
+            flower_line = f"Flower is at {flower[1]}"
         supervisor.start_all(children)
         if flower is not None:
-            claim.update(flower=flower[1])
-        click.echo(f"\nUp: {', '.join(names)}; {watched} (Ctrl-C stops everything)\n")
+            lock.update(flower=flower[1])
+        click.echo(f"\nUp: {', '.join(names)}; {flower_line} (Ctrl-C stops everything)\n")
         number = supervisor.run()
     if number not in (signal.SIGINT, signal.SIGTERM, 0):
         raise SystemExit(128 + number)
@@ -127,11 +127,11 @@ def command(
 def _migrate(
     supervisor: Supervisor, system: System, answer: Answer, *, wanted: bool | None
 ) -> None:
-    """Run the migrations, and say of which databases, by name."""
+    """Run the migrations, and print the databases by name."""
     chosen = databases_to_migrate(answer, wanted=wanted)
     for database in answer.databases:
         if database not in chosen:
-            reason = f"the same as {database.same_as}" if database.same_as else "--migrate does"
+            reason = f"the same as {database.same_as}" if database.same_as else "use --migrate"
             click.echo(f"not migrated: {database} ({database.alias}; {reason})")
     for database in chosen:
         click.echo(f"migrations: {database} ({database.alias})")
@@ -142,23 +142,23 @@ def _migrate(
 
 
 def _print_variables(system: System, plan: ServerPlan, answer: Answer) -> None:
-    """Print what the project's other processes need, to use the same servers."""
+    """Print the variables that lead the project's other processes to the same servers."""
     names = [*plan.variables, *(name for name in (MEDIA_VARIABLE,) if name in answer.read)]
     missing = [name for name in names if name not in os.environ and name in system.environ]
     if not missing:
         return
     click.echo("\nThe project's other processes, such as its web server, need:")
     for name in missing:
-        # What has been given to us may hold a password, and is known to who gave it.
-        given = system.environ[name] == os.environ.get("REDIS_URL")
-        value = '"$REDIS_URL"' if given else shlex.quote(system.environ[name])
+        # The user's own REDIS_URL may have a password, and need not be printed.
+        is_users = system.environ[name] == os.environ.get("REDIS_URL")
+        value = '"$REDIS_URL"' if is_users else shlex.quote(system.environ[name])
         click.echo(f"  export {name}={value}")
 
 
-def already_up(folder: State, owner: dict[str, object]) -> str:
-    """Tell that *owner* runs in *folder* already."""
-    flower = f"; Flower is at {owner['flower']}" if "flower" in owner else ""
+def already_running(folder: State, holder: dict[str, object]) -> str:
+    """Return the message that *holder* is running in *folder*."""
+    flower = f"; Flower is at {holder['flower']}" if "flower" in holder else ""
     return (
-        f"task-server is up already in {folder.path} (pid {owner.get('pid', '?')}, project "
-        f"{owner.get('app', '?')}){flower}. Stop it with Ctrl-C, or choose another --state."
+        f"task-server is already running in {folder.path} (pid {holder.get('pid', '?')}, project "
+        f"{holder.get('app', '?')}){flower}. Stop it with Ctrl-C, or choose another --state."
     )

@@ -4,7 +4,7 @@ runs them together with the workers.
 
     state = State.open(path)
     servers = [redis.find(state, environ), postgres.find(state, environ)]
-    with state.claim(), Supervisor() as supervisor:
+    with state.lock(), Supervisor() as supervisor:
         supervisor.start_all([server.child for server in servers if server.child])
         supervisor.start_all(workers)
         supervisor.run()
@@ -12,14 +12,14 @@ runs them together with the workers.
 
 from task_server.local.servers import postgres, redis
 from task_server.local.servers.server import Server
-from task_server.local.servers.state import Claim, State
+from task_server.local.servers.state import Lock, State
 from task_server.local.supervisor.child import NOTIFY, Child
 from task_server.local.supervisor.supervisor import Supervisor
 
 __all__ = [
     "NOTIFY",
     "Child",
-    "Claim",
+    "Lock",
     "Server",
     "State",
     "Supervisor",

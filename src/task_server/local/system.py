@@ -60,7 +60,7 @@ class System:
 
         Raises:
             ConfigError: When there is no such project.
-            LocalServerError: When there is no server to be had.
+            LocalServerError: When a server can be neither found nor started.
         """
         database = database_of(config)
         broker = redis.find(state, environ) if plan.redis else None
@@ -79,24 +79,24 @@ class System:
         return cls(config, state, broker, data, shared)
 
     def lines(self) -> list[str]:
-        """Return, a line each, what its servers are."""
+        """Return a line for each server, with where it comes from."""
         found = (self.redis, self.postgres)
         return [f"{server.name}: {server.where}" for server in found if server is not None]
 
     def servers(self, *, quiet: bool = False) -> list[Child]:
-        """Return the servers that must be started; those that run already are not among them."""
+        """Return the servers to start, without those that run already."""
         return [
             replace(server.child, quiet=quiet)
             for server in (self.redis, self.postgres)
             if server is not None and server.child is not None
         ]
 
-    def make_databases(self, names: Sequence[str]) -> None:
+    def create_databases(self, names: Sequence[str]) -> None:
         """
-        Make those databases *names* that our PostgreSQL, which runs, does not have.
+        Create the databases *names* that our running PostgreSQL does not have.
 
         Raises:
-            LocalServerError: The server does not let us in.
+            LocalServerError: The server refuses us.
         """
         if self.postgres is not None and "PGHOST" in self.postgres.environ:
             for name in names:
@@ -110,12 +110,12 @@ class System:
         *,
         quiet: bool = False,
     ) -> Child:
-        """Return the job *name* that runs a management command of the project."""
+        """Return the oneshot *name*, a management command of the project."""
         return Child(
             name=name,
             argv=[sys.executable, "-m", "task_server.manage", *arguments],
             environ=self.environ,
-            job=True,
+            oneshot=True,
             on_stdout=on_stdout,
             quiet=quiet,
         )
@@ -140,7 +140,7 @@ class System:
 
     def flower(self, *, quiet: bool = False) -> tuple[Child, str]:
         """
-        Return Flower, and the URL of its first page.
+        Return Flower and its URL.
 
         Raises:
             LocalServerError: When its port is in use.
@@ -174,14 +174,13 @@ class System:
 
 def database_of(config: Config) -> str:
     """
-    Return the name of the database that ours has for the project of *config*.
+    Return the name that the database of the project of *config* has on our server.
 
     Raises:
         ConfigError: When there is no such project.
     """
     package = config.app.partition(":")[0].partition(".")[0]
-    # Celery looks in the working folder, too; better told now than by the
-    # last lines of a child, with the servers up already.
+    # Celery searches the working folder, too. Checked before any server is started.
     places = [*([config.code] if config.code else []), str(Path.cwd()), *sys.path]
     if PathFinder.find_spec(package, places) is None:
         message = f"there is no module {package!r}; set `code` to the folder it lies in"
@@ -194,17 +193,17 @@ def running(config: Config, path: Path, environ: Mapping[str, str]) -> Iterator[
     """
     Yield the environment of the servers of the state folder *path*.
 
-    Those that do not run are started, and stopped at the end; so a command of
-    a minute and a whole `up` find the same data.
+    Those that do not run are started, and stopped at the end; so a short command and
+    `up` use the same data.
 
     Raises:
         LocalServerError: When a server cannot be started.
     """
     state = State.open(path)
     with ExitStack() as stack:
-        if state.owner() is None:
-            stack.enter_context(state.claim({"app": config.app}))
-        # Ctrl-C belongs to the command that runs inside.
+        if state.lock_holder() is None:
+            stack.enter_context(state.lock({"app": config.app}))
+        # The command that runs inside handles Ctrl-C.
         supervisor = stack.enter_context(Supervisor(sys.stderr, environ, signals=False))
         system = System.find(config, state, environ)
         supervisor.start_all(system.servers(quiet=True))

@@ -34,7 +34,7 @@ def start_redis(require, tmp_path: Path) -> Iterator[StartRedis]:
     """Return what starts a Redis of this test alone."""
     with ExitStack() as stack:
         state = local.State.open(tmp_path / "redis-state")
-        stack.enter_context(state.claim({"app": "tests"}))
+        stack.enter_context(state.lock({"app": "tests"}))
         supervisor = stack.enter_context(local.Supervisor(io.StringIO(), signals=False))
 
         def start(*options: str) -> int:

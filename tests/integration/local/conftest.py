@@ -29,7 +29,7 @@ servers = [
 environ = dict(os.environ)
 for server in servers:
     environ.update(server.environ)
-with state.claim(), local.Supervisor(environ=environ) as supervisor:
+with state.lock(), local.Supervisor(environ=environ) as supervisor:
     children = [server.child for server in servers if server.child]
     supervisor.start_all(children)
     more = [local.Child(environ=environ, **options) for options in json.loads(sys.argv[2])]

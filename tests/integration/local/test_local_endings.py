@@ -54,7 +54,7 @@ def workers(tmp_path: Path) -> list[dict[str, object]]:
     giver = [sys.executable, "-c", give]
     # The workers are ready, for this test, when each has its task.
     return [
-        {"name": "giver", "argv": giver, "cwd": str(tmp_path), "job": True},
+        {"name": "giver", "argv": giver, "cwd": str(tmp_path), "oneshot": True},
         worker("prefork", "sleeping", "a"),
         worker("gevent", "sleeping", "b"),
     ]
@@ -200,7 +200,7 @@ def test_an_ordinary_user_has_it_all(run, ordinary, uid: int) -> None:
 
 def test_a_folder_of_somebody_else_is_refused(tmp_path: Path, ordinary) -> None:
     """
-    A user who may not write the state folder is told its path and what to do.
+    The error for a state folder that may not be written has its path and the repair.
     """
     open_to_others(tmp_path)
     program = "import sys; from task_server.local import State; State.open(sys.argv[1])"

@@ -196,7 +196,7 @@ def test_another_major_version_is_named(copy) -> None:
     """
     (copy.path / "postgres" / "PG_VERSION").write_text("11\n")
 
-    with pytest.raises(LocalServerError, match=r"is of PostgreSQL 11, and here is only .*\d"):
+    with pytest.raises(LocalServerError, match=r"is from PostgreSQL 11, but only .*\d"):
         local.postgres.find(copy, os.environ)
 
 

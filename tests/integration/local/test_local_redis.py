@@ -25,7 +25,7 @@ def connect(server: local.Server) -> redis_client.Redis:
 
 def test_it_is_set_up_as_a_broker(redis_server: local.Server) -> None:
     """
-    It keeps what it is told, drops nothing for want of memory, and has no TCP port.
+    It keeps what it acknowledged, evicts nothing, and has no TCP port.
     """
     with connect(redis_server) as client:
         settings = {
@@ -61,7 +61,7 @@ def test_its_url_is_one_that_celery_takes(redis_server: local.Server) -> None:
 
 def test_a_second_start_finds_the_first(local_state, redis_server: local.Server) -> None:
     """
-    Who asks again gets the running server, with nothing to start, and is told its pid.
+    A second find returns the running server, nothing to start, and its pid.
     """
     again = local.redis.find(local_state, os.environ)
     with connect(redis_server) as client:
@@ -125,7 +125,7 @@ def test_a_port_makes_one_url_for_all(state, supervisor) -> None:
 
 def test_a_socket_of_something_else_is_named(state) -> None:
     """
-    A socket on which somebody else listens is an error that names it.
+    A socket on which another program listens is an error that names it.
     """
     path = state.socket_folder() / "redis.sock"
     with closing(socket.socket(socket.AF_UNIX)) as other:
@@ -135,7 +135,7 @@ def test_a_socket_of_something_else_is_named(state) -> None:
         # Nobody accepts, so the answer to PING does not come in time.
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(local.redis, "_ANSWER_SECONDS", 0.2)
-            with pytest.raises(LocalServerError, match="does not answer as Redis") as caught:
+            with pytest.raises(LocalServerError, match="by a program other than Redis") as caught:
                 local.redis.find(state, os.environ)
 
     assert str(path) in str(caught.value)

@@ -185,7 +185,7 @@ def test_the_end_of_a_job_is_no_death(supervisor) -> None:
     """
     wait returns the exit code of a job, also of one that ended while others started.
     """
-    job = child("exit(7)", "job", job=True)
+    job = child("exit(7)", "job", oneshot=True)
     supervisor.start(job)
     supervisor.start(waiting("other"))
 
@@ -196,7 +196,7 @@ def test_a_job_does_not_hide_the_death_of_another(supervisor) -> None:
     """
     A child that dies while a job is waited for ends the waiting.
     """
-    frail, job = waiting("frail"), child(WAITING, "job", job=True)
+    frail, job = waiting("frail"), child(WAITING, "job", oneshot=True)
     supervisor.start_all([frail, job])
     os.kill(supervisor.pid(frail), signal.SIGKILL)
 
@@ -208,7 +208,7 @@ def test_a_job_has_a_deadline(supervisor) -> None:
     """
     A job that does not end in the seconds it was given is an error.
     """
-    job = child(WAITING, "job", job=True)
+    job = child(WAITING, "job", oneshot=True)
     supervisor.start(job)
 
     with pytest.raises(LocalServerError, match=r"job did not end in 0\.2 s"):
@@ -221,7 +221,7 @@ def test_standard_output_can_be_taken(supervisor, out) -> None:
     """
     lines: list[str] = []
     program = "import sys; print('{}'); print('progress', file=sys.stderr)"
-    job = child(program, "job", job=True, on_stdout=lines.append)
+    job = child(program, "job", oneshot=True, on_stdout=lines.append)
     supervisor.start(job)
     supervisor.wait(job)
 
@@ -233,7 +233,7 @@ def test_bytes_that_are_no_text_survive(supervisor, out) -> None:
     """
     Invalid UTF-8 is shown escaped.
     """
-    job = child(r"import os; os.write(1, b'a\xffb\n')", "job", job=True)
+    job = child(r"import os; os.write(1, b'a\xffb\n')", "job", oneshot=True)
     supervisor.start(job)
     supervisor.wait(job)
 
@@ -246,7 +246,7 @@ def test_a_very_long_line_survives(supervisor) -> None:
     """
     pieces: list[str] = []
     size = 20 * MAX_LINE + 7
-    job = child(f"print('x' * {size})", "job", job=True, on_stdout=pieces.append)
+    job = child(f"print('x' * {size})", "job", oneshot=True, on_stdout=pieces.append)
     supervisor.start(job)
     supervisor.wait(job)
 
@@ -296,7 +296,10 @@ def test_what_a_dead_child_left_is_killed(supervisor) -> None:
         "left.stdout.readline(); print(left.pid, flush=True)"
     )
     job = child(
-        program, "job", job=True, on_stdout=lambda line: handles.append(os.pidfd_open(int(line)))
+        program,
+        "job",
+        oneshot=True,
+        on_stdout=lambda line: handles.append(os.pidfd_open(int(line))),
     )
     supervisor.start(job)
     supervisor.wait(job)
@@ -351,7 +354,7 @@ def test_a_second_signal_hurries(out) -> None:
     with Supervisor(out, width=6) as supervisor:
         supervisor.start(waiting("server", POLITE))
         busy = waiting(
-            "worker", BUSY, hurry_signal=signal.SIGQUIT, stop_seconds=60, on_stdout=interrupt
+            "worker", BUSY, force_signal=signal.SIGQUIT, stop_seconds=60, on_stdout=interrupt
         )
         supervisor.start(busy)
 

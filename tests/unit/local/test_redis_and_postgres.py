@@ -83,7 +83,7 @@ def test_postgres_needs_initdb_beside_it(no_wheels: None, tmp_path: Path) -> Non
     ("make", "expected"),
     [
         ({"note.txt": "mine"}, "PG_VERSION cannot be read"),
-        ({"PG_VERSION": "garbage\n"}, "PG_VERSION holds 'garbage', not a version"),
+        ({"PG_VERSION": "garbage\n"}, "PG_VERSION has 'garbage', not a version"),
         ({"PG_VERSION": "18\n"}, "global/pg_control is missing"),
     ],
 )
@@ -114,7 +114,7 @@ def test_data_of_another_major_version_names_both(no_wheels: None, tmp_path: Pat
     (data / "global" / "pg_control").write_text("")
     (data / "PG_VERSION").write_text("12\n")
 
-    with pytest.raises(LocalServerError, match=r"PostgreSQL 12, and here is only .* 17\.6"):
+    with pytest.raises(LocalServerError, match=r"PostgreSQL 12, but only .* 17\.6"):
         postgres.find(State.open(tmp_path / "state"), {"PATH": str(tmp_path / "bin")})
 
 

@@ -58,7 +58,7 @@ def test_nobody_owns_a_new_folder(tmp_path: Path) -> None:
     """
     A folder that no supervisor holds has no owner.
     """
-    assert State.open(tmp_path).owner() is None
+    assert State.open(tmp_path).lock_holder() is None
 
 
 def test_the_owner_tells_what_it_is(tmp_path: Path) -> None:
@@ -67,14 +67,14 @@ def test_the_owner_tells_what_it_is(tmp_path: Path) -> None:
     """
     state = State.open(tmp_path)
 
-    with state.claim({"app": "docket"}) as claim:
-        first = State.open(tmp_path).owner()
-        claim.update(flower="http://127.0.0.1:5555")
-        second = State.open(tmp_path).owner()
+    with state.lock({"app": "docket"}) as lock:
+        first = State.open(tmp_path).lock_holder()
+        lock.update(flower="http://127.0.0.1:5555")
+        second = State.open(tmp_path).lock_holder()
 
     assert {"app": "docket", "pid": os.getpid()} == first
     assert {"app": "docket", "pid": os.getpid(), "flower": "http://127.0.0.1:5555"} == second
-    assert state.owner() is None
+    assert state.lock_holder() is None
 
 
 def test_a_second_claim_names_the_first(tmp_path: Path) -> None:
@@ -84,29 +84,29 @@ def test_a_second_claim_names_the_first(tmp_path: Path) -> None:
     state = State.open(tmp_path)
 
     with (
-        state.claim(),
+        state.lock(),
         pytest.raises(LocalServerError, match=f"Another task-server .pid {os.getpid()}."),
-        State.open(tmp_path).claim(),
+        State.open(tmp_path).lock(),
     ):
         pass
 
 
 def test_a_claim_ends_with_its_process(tmp_path: Path) -> None:
     """
-    A killed owner owns nothing: the next claim succeeds, and nothing it said is believed.
+    A killed supervisor holds no lock, and what it published is ignored.
     """
     program = (
         "import os, signal; from task_server.local.servers.state import State\n"
-        f"with State.open({str(tmp_path)!r}).claim({{'app': 'old'}}):\n"
+        f"with State.open({str(tmp_path)!r}).lock({{'app': 'old'}}):\n"
         "    os.kill(os.getpid(), signal.SIGKILL)"
     )
     subprocess.run([sys.executable, "-c", program], check=False)
     state = State.open(tmp_path)
 
     assert (tmp_path / "owner.json").exists()
-    assert state.owner() is None
-    with state.claim({"app": "new"}):
-        assert {"app": "new", "pid": os.getpid()} == state.owner()
+    assert state.lock_holder() is None
+    with state.lock({"app": "new"}):
+        assert {"app": "new", "pid": os.getpid()} == state.lock_holder()
 
 
 @pytest.mark.parametrize("name", ["with-Capitals", "x" * MAX_SOCKET_FOLDER, "with space"])
@@ -132,7 +132,7 @@ def test_a_socket_folder_open_to_others_is_refused(tmp_path: Path) -> None:
     folder = state.socket_folder()
     folder.chmod(0o755)
     try:
-        with pytest.raises(LocalServerError, match="not a private folder"):
+        with pytest.raises(LocalServerError, match="not a folder that only this user"):
             state.socket_folder()
     finally:
         folder.rmdir()
@@ -148,7 +148,7 @@ def test_a_link_in_place_of_the_socket_folder_is_refused(tmp_path: Path) -> None
     (tmp_path / "target").mkdir(mode=0o700)
     folder.symlink_to(tmp_path / "target")
     try:
-        with pytest.raises(LocalServerError, match="not a private folder"):
+        with pytest.raises(LocalServerError, match="not a folder that only this user"):
             state.socket_folder()
     finally:
         folder.unlink()

@@ -87,7 +87,7 @@ class Discovery:
 
     def _variables(self) -> dict[str, str]:
         """Return our variables, without those that the user has set."""
-        path = redis.address(self._state)
+        path = redis.socket_path(self._state)
         variables = {"REDIS_CLIENT_URL": f"unix://{path}?db=0"}
         for name, number in REDIS_DATABASES.items():
             variables[name] = f"redis+socket://{path}?virtual_host={number}"
@@ -107,7 +107,7 @@ class Discovery:
             app=self._config.app,
             seconds=self._config.import_seconds,
             ours=tuple(ours),
-            redis_socket=redis.address(self._state),
+            redis_socket=redis.socket_path(self._state),
             redis_url=self._environ.get("REDIS_URL", ""),
             postgres_sockets=str(self._state.socket_folder()),
             database=self._database,
@@ -118,7 +118,7 @@ class Discovery:
             name="project",
             argv=[sys.executable, "-m", program, question.to_json()],
             environ={**self._environ, **ours},
-            job=True,
+            oneshot=True,
             on_stdout=output.append,
             quiet=not self._environ.get(TRACEBACK_VARIABLE),
         )

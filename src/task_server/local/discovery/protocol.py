@@ -35,7 +35,7 @@ ENGINES: Mapping[str, str] = {
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
     """
-    Which project, and what its environment holds for the time of discovery.
+    Which project, and what is in its environment during discovery.
 
     Attributes:
         seconds: How long its import may take.

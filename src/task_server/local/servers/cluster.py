@@ -1,6 +1,6 @@
 """
-A PostgreSQL cluster on the disk: whether it is whole, whether a server runs on
-it, and what a server that did not start on it says.
+A PostgreSQL cluster on disk: whether it is complete, whether a server runs on it, and
+what the last lines of a server that did not start mean.
 """
 
 import os
@@ -35,10 +35,10 @@ class Running:
 
 def exists(data: Path) -> bool:
     """
-    Tell whether there is a whole cluster in *data*.
+    Return whether there is a cluster in *data*.
 
     Raises:
-        LocalServerError: There is something else, or a damaged one.
+        LocalServerError: It is damaged, or something else.
     """
     if not data.exists() or (data.is_dir() and not any(data.iterdir())):
         return False
@@ -53,20 +53,20 @@ def version(data: Path) -> str:
     Return the major version of the cluster in *data*, such as "18".
 
     Raises:
-        LocalServerError: PG_VERSION is missing or is not one.
+        LocalServerError: PG_VERSION is missing or has no version.
     """
     try:
         text = (data / "PG_VERSION").read_text(encoding="ascii", errors="replace").strip()
     except OSError as error:
         raise _damaged(data, f"PG_VERSION cannot be read ({error.strerror})") from error
     if not re.fullmatch(r"\d+(\.\d+)?", text):
-        raise _damaged(data, f"PG_VERSION holds {text[:20]!r}, not a version")
+        raise _damaged(data, f"PG_VERSION has {text[:20]!r}, not a version")
     return text
 
 
 def _damaged(data: Path, what: str) -> LocalServerError:
     return LocalServerError(
-        f"{data} is not a whole PostgreSQL cluster: {what}. "
+        f"{data} is not a complete PostgreSQL cluster: {what}. "
         "Restore it from a backup, or move it away to start empty."
     )
 
@@ -81,7 +81,7 @@ def _postmaster(data: Path) -> list[str]:
 
 
 def _is_server_of(pid: int, data: Path) -> bool:
-    """Tell whether the process *pid* lives and may be the server of *data*."""
+    """Return whether the process *pid* lives and may be the server of *data*."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -90,16 +90,16 @@ def _is_server_of(pid: int, data: Path) -> bool:
         pass
     if not Path("/proc/self").exists():
         return True
-    # A server works in its data folder; any other process has got the number
-    # of one that died. (A process we may not look at is not one of ours.)
+    # A server's working folder is its data folder; another process has been given
+    # the pid of a dead one. (Ours can always be read.)
     try:
         return Path(f"/proc/{pid}/cwd").samefile(data)
     except OSError:
         return False
 
 
-def _ends(pid: int, seconds: float) -> bool:
-    """Wait up to *seconds* for the end of the process *pid*, which need not be ours."""
+def _wait_for_end(pid: int, seconds: float) -> bool:
+    """Wait up to *seconds* for the end of the process *pid*, which need not be our child."""
     if sys.platform != "linux":
         return False
     try:
@@ -118,11 +118,10 @@ def running(data: Path) -> Running | None:
     """
     Return the server that runs on *data*; None when there is none.
 
-    One that is stopping, because its supervisor was killed a moment ago, is
-    waited for.
+    Waits for the end of one that is stopping, as after the death of its supervisor.
 
     Raises:
-        LocalServerError: It is just starting, or does not finish stopping.
+        LocalServerError: It is still starting, or does not finish stopping.
     """
     lines = _postmaster(data)
     if not lines or not lines[_PID].isdigit():
@@ -132,7 +131,7 @@ def running(data: Path) -> Running | None:
         return None
     if lines[_STATUS] == "ready":
         return Running(pid, int(lines[_PORT]))
-    if lines[_STATUS] == "stopping" and _ends(pid, _STOP_SECONDS):
+    if lines[_STATUS] == "stopping" and _wait_for_end(pid, _STOP_SECONDS):
         return None
     raise LocalServerError(
         f"The PostgreSQL in {data} (pid {pid}) is {lines[_STATUS] or 'starting'}; "
@@ -142,10 +141,10 @@ def running(data: Path) -> Running | None:
 
 def clear_stale(data: Path, sockets: Path, port: int) -> None:
     """
-    Remove the lock files of a server of *data* that is not there any more.
+    Remove the lock files of a server of *data* that is gone.
 
-    PostgreSQL does so itself, unless another process has got the number by now;
-    then it would refuse to start.
+    PostgreSQL does so itself, unless another process has been given its pid; then it
+    refuses to start.
     """
     lines = _postmaster(data)
     if lines and lines[_PID].isdigit() and _is_server_of(int(lines[_PID]), data):
@@ -160,7 +159,7 @@ def ensure_database(variables: Mapping[str, str], database: str) -> None:
     Create *database* unless the server has it.
 
     Raises:
-        LocalServerError: The server does not let us in.
+        LocalServerError: The server refuses us.
     """
     driver, sql = _driver()
     parameters = {
@@ -183,7 +182,7 @@ def ensure_database(variables: Mapping[str, str], database: str) -> None:
     except driver.Error as error:
         raise LocalServerError(
             f"PostgreSQL on {variables['PGHOST']} runs, but the database {database} "
-            f"could not be made: {str(error).strip()}"
+            f"could not be created: {str(error).strip()}"
         ) from error
 
 
@@ -191,7 +190,7 @@ def _driver() -> tuple[Any, Any]:
     """
     Return the driver that the project has, psycopg2 or psycopg 3, and its module `sql`.
 
-    Only who starts servers needs one, so nobody else pays for its import.
+    Imported here, since only `ensure_database` needs one.
     """
     for name in ("psycopg2", "psycopg"):
         try:
@@ -200,13 +199,12 @@ def _driver() -> tuple[Any, Any]:
             continue
         return modules[0], modules[1]
     raise LocalServerError(
-        "A database cannot be made on PostgreSQL: neither psycopg2 nor psycopg is installed. "
+        "Cannot create a database on PostgreSQL: neither psycopg2 nor psycopg is installed. "
         "Install the one that the project uses."
     )
 
 
-#: What PostgreSQL says when it does not start, and what that means; the first
-#: that is found counts.
+#: What PostgreSQL prints when it does not start, and what that means; the first match counts.
 _MEANINGS = (
     (
         "No space left on device",
@@ -218,11 +216,11 @@ _MEANINGS = (
     ),
     (
         "Address already in use|could not bind",
-        "PostgreSQL cannot listen: its port is in use; choose another or stop who uses it.",
+        "PostgreSQL cannot listen: its port is in use; free it, or choose another.",
     ),
     (
         "lock file .* already exists",
-        "Another PostgreSQL uses {data}; stop it or choose another folder for the state.",
+        "Another PostgreSQL is using {data}; stop it or choose another folder for the state.",
     ),
     (
         (
@@ -238,7 +236,7 @@ _MEANINGS = (
 
 
 def explain(lines: Sequence[str], data: Path) -> str | None:
-    """Say what the last *lines* of a PostgreSQL that did not start mean."""
+    """Return what the last *lines* of a PostgreSQL that did not start mean."""
     text = "\n".join(lines)
     for pattern, meaning in _MEANINGS:
         if re.search(pattern, text):

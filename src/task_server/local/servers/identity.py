@@ -1,10 +1,10 @@
 """
-Who PostgreSQL runs as. It refuses root, and initdb wants a user with a name.
+The user that PostgreSQL runs as. It refuses root, and initdb refuses a user without a name.
 
-An ordinary user stays who it is. Root, and a user without a name, seem to be
-`nobody` inside a user namespace, where the files stay root's. Where such a
-namespace is not allowed, root really becomes `nobody`, which keeps only the
-capability to pass closed folders; then the cluster's files are nobody's.
+An ordinary user is fine. Root, and a user without a name, become `nobody` inside a
+user namespace; outside it the files stay theirs. Where such a namespace is not
+allowed, root becomes `nobody` itself and keeps the capability to pass closed folders;
+then the files of the cluster belong to nobody.
 """
 
 import os
@@ -20,19 +20,19 @@ from task_server.local.supervisor.process import SPAWN
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """*shim* is what `spawn.py` takes; *uid* and *gid* own the files, outside."""
+    """*spec* is an argument of `spawn.py`; *uid* and *gid* own the files."""
 
-    shim: str
+    spec: str
     uid: int
     gid: int
 
 
-def choose(*, as_nobody: bool = False) -> Identity:
+def choose_user(*, as_nobody: bool = False) -> Identity:
     """
-    Choose who PostgreSQL can run as here.
+    Choose the user that PostgreSQL can run as here.
 
     Raises:
-        LocalServerError: There is no way; says what to do.
+        LocalServerError: There is none.
     """
     uid, gid = os.getuid(), os.getgid()
     if uid != 0 and _has_name(uid):
@@ -46,13 +46,13 @@ def choose(*, as_nobody: bool = False) -> Identity:
         if uid == 0 and _works(f"drop:{numbers}"):
             return Identity(f"drop:{numbers}", nobody.pw_uid, nobody.pw_gid)
     raise LocalServerError(
-        f"PostgreSQL does not run as {who}, and neither a user namespace nor a change of user "
+        f"PostgreSQL refuses to run as {who}, and neither a user namespace nor a change of user "
         "is allowed here. Run as an ordinary user with a name, or set DATABASE_URL."
     )
 
 
-def own(path: Path, who: Identity) -> None:
-    """Give the tree at *path*, which is of our state folder, to *who* if it is not theirs."""
+def chown_tree(path: Path, who: Identity) -> None:
+    """Give the tree at *path*, a part of our state folder, to *who*."""
     there = path.lstat()
     if there.st_uid == who.uid or os.getuid() != 0:
         return
@@ -70,13 +70,13 @@ def _has_name(uid: int) -> bool:
 
 
 def _nobody() -> pwd.struct_passwd | None:
-    """Return the user nobody, or else any that is not root."""
+    """Return the user nobody, or else the first that is not root."""
     users = [user for user in pwd.getpwall() if user.pw_uid != 0]
     return next((user for user in users if user.pw_name == "nobody"), next(iter(users), None))
 
 
-def _works(identity: str) -> bool:
-    """Tell whether `spawn.py` can take *identity* here, by letting it try."""
-    command = [sys.executable, "-I", "-S", SPAWN, str(os.getpid()), "0", identity, "-"]
+def _works(spec: str) -> bool:
+    """Return whether `spawn.py` can become *spec* here; it tries."""
+    command = [sys.executable, "-I", "-S", SPAWN, str(os.getpid()), "0", spec, "-"]
     tried = subprocess.run(command, capture_output=True, check=False, stdin=subprocess.DEVNULL)
     return tried.returncode == 0

@@ -14,19 +14,19 @@ def check_free(port: int, who: str, address: str = "127.0.0.1") -> None:
     """
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with socket.socket(family) as probe:
-        # As servers do; else a connection that has just ended counts as use.
+        # As servers do; otherwise connections in TIME_WAIT would count.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((address, port))
         except OSError as error:
             raise LocalServerError(
                 f"{who} cannot listen on {address}:{port}: {error.strerror or error}; "
-                "stop who uses the port, or choose another."
+                "stop the program that uses the port, or choose another."
             ) from error
 
 
 def free_port(address: str = "127.0.0.1") -> int:
-    """Return a port of *address* that nobody uses just now."""
+    """Return a port of *address* that is free at this moment."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with socket.socket(family) as probe:
         probe.bind((address, 0))

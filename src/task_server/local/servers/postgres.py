@@ -1,8 +1,8 @@
 """
 PostgreSQL for development: on a Unix socket in the state folder.
 
-Authentication is `trust`: the socket lies in a folder that only its owner can
-enter. (`peer` would do as little, and fails across a user namespace.)
+Authentication is `trust`: only the owner can enter the folder of the socket.
+(`peer` would add nothing, and fails across a user namespace.)
 """
 
 import shutil
@@ -16,7 +16,7 @@ from task_server.errors import LocalServerError
 from task_server.local.servers import binaries, cluster, identity
 from task_server.local.servers.ports import check_free
 from task_server.local.servers.server import Server
-from task_server.local.servers.state import State, because
+from task_server.local.servers.state import State, explain
 from task_server.local.supervisor.child import Child, RunJob
 
 #: The superuser of the cluster; there is no other.
@@ -40,15 +40,15 @@ def find(
     as_nobody: bool = False,
 ) -> Server:
     """
-    Find a PostgreSQL: DATABASE_URL, one that runs in *state*, or programs.
+    Find a PostgreSQL: DATABASE_URL, the one that runs in *state*, or programs to start.
 
     The environment gets DATABASE_URL, whose host is the quoted folder of the
     socket (Django through dj-database-url, and libpq, take it), and PGHOST,
     PGPORT, PGUSER and PGDATABASE. With *port* it listens on 127.0.0.1, too.
     *database* is created if there is none; in a running server at once.
 
-    *as_nobody* makes root use the way without a user namespace, as it is used
-    where those are not allowed.
+    *as_nobody* makes root become nobody without a user namespace, as where those are
+    not allowed.
 
     Raises:
         LocalServerError: No program, *port* or the socket is taken, or the data
@@ -74,7 +74,7 @@ def find(
     if port is not None:
         check_free(port, "PostgreSQL")
     binary = _choose(data, environ)
-    who = identity.choose(as_nobody=as_nobody)
+    who = identity.choose_user(as_nobody=as_nobody)
     start = _Start(state, sockets, data, binary, who, database, port, environ)
     return _server(_variables(sockets, port or DEFAULT_PORT, database), str(binary), start.child())
 
@@ -107,7 +107,7 @@ def _choose(data: Path, environ: Mapping[str, str]) -> binaries.Binary:
     Choose the first PostgreSQL that can run the cluster in *data*.
 
     Raises:
-        LocalServerError: There is none, or only of other major versions.
+        LocalServerError: There is none, or only other major versions.
     """
     found = binaries.postgres(environ)
     if not found:
@@ -123,14 +123,14 @@ def _choose(data: Path, environ: Mapping[str, str]) -> binaries.Binary:
             return binary
     have = ", ".join(dict.fromkeys(str(binary) for binary in found))
     raise LocalServerError(
-        f"The data in {data} is of PostgreSQL {version}, and here is only {have}. "
+        f"The data in {data} is from PostgreSQL {version}, but only {have} is installed. "
         f"Install PostgreSQL {version}, or move {data} away to start empty."
     )
 
 
 @dataclass(frozen=True)
 class _Start:
-    """Everything that is needed to start one cluster."""
+    """How one cluster is started."""
 
     state: State
     sockets: Path
@@ -142,19 +142,19 @@ class _Start:
     environ: Mapping[str, str]
 
     def child(self) -> Child:
-        """Return the child that is the server."""
+        """Return the server as a child."""
         return Child(
             name="postgres",
             argv=[str(self.binary.path), "-D", str(self.data), *self._options()],
             environ=self._environ(),
-            # Its working folder must be one that it may enter as whoever it is.
+            # Any user may enter this one.
             cwd="/",
             ready="database system is ready to accept connections",
             stop_signal=signal.SIGINT,
-            hurry_signal=signal.SIGQUIT,
+            force_signal=signal.SIGQUIT,
             death_signal=signal.SIGQUIT,
             stop_seconds=20.0,
-            identity=self.who.shim,
+            run_as=self.who.spec,
             before=self._before,
             after=self._after,
             explain=self._explain,
@@ -167,7 +167,7 @@ class _Start:
             "unix_socket_directories": str(self.sockets),
             "unix_socket_permissions": "0700",
             "max_connections": str(MAX_CONNECTIONS),
-            # The supervisor reads the readiness in English.
+            # The supervisor waits for an English line.
             "lc_messages": "C",
             "logging_collector": "off",
             "log_destination": "stderr",
@@ -176,7 +176,7 @@ class _Start:
         return [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
 
     def _environ(self) -> dict[str, str]:
-        """Return our environment, less what libpq and initdb would take from it."""
+        """Return our environment without what libpq and initdb would read."""
         return {
             name: value
             for name, value in self.environ.items()
@@ -184,23 +184,23 @@ class _Start:
         }
 
     def _before(self, run_job: RunJob) -> None:
-        """Make the cluster if there is none, and see to what is in the way."""
+        """Create the cluster if there is none, and remove what a killed server left."""
         if not cluster.exists(self.data):
-            self.state.need_room()
+            self.state.require_space()
             self._initialise(run_job)
         cluster.clear_stale(self.data, self.sockets, self.port or DEFAULT_PORT)
-        identity.own(self.data, self.who)
-        identity.own(self.sockets, self.who)
+        identity.chown_tree(self.data, self.who)
+        identity.chown_tree(self.sockets, self.who)
 
     def _initialise(self, run_job: RunJob) -> None:
-        """Run initdb beside the data, so that a half-made cluster is never taken for one."""
+        """Run initdb in a draft folder, so that an incomplete cluster is never used."""
         draft = self.data.with_name("postgres.new")
         try:
             shutil.rmtree(draft, ignore_errors=True)
             draft.mkdir(mode=0o700)
-            identity.own(draft, self.who)
+            identity.chown_tree(draft, self.who)
         except OSError as error:
-            raise because(error, draft) from error
+            raise explain(error, draft) from error
         locale = ["--locale=C"]
         if self.binary.major >= _BUILTIN_LOCALES_SINCE:
             locale += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
@@ -214,9 +214,9 @@ class _Start:
             environ=self._environ(),
             cwd="/",
             quiet=True,
-            job=True,
+            oneshot=True,
             start_seconds=120.0,
-            identity=self.who.shim,
+            run_as=self.who.spec,
             explain=self._explain,
         )
         run_job(initdb)

@@ -1,7 +1,6 @@
 """
-Redis, or Valkey, for development: on a Unix socket in the state folder, with
-an append-only file, and refusing writes rather than dropping messages when
-memory is full.
+Redis, or Valkey, for development: on a Unix socket in the state folder, with an
+append-only file; when memory is full it refuses writes and evicts nothing.
 """
 
 import re
@@ -17,13 +16,13 @@ from task_server.local.servers.server import Server
 from task_server.local.servers.state import State
 from task_server.local.supervisor.child import Child
 
-#: Seconds for connecting to, and an answer from, a server on this machine.
+#: Seconds that a server on this machine has to accept a connection, and to answer.
 _ANSWER_SECONDS = 5.0
 
 
 def find(state: State, environ: Mapping[str, str], port: int | None = None) -> Server:
     """
-    Find a Redis: REDIS_URL, one that runs in *state*, or programs to start one.
+    Find a Redis: REDIS_URL, the one that runs in *state*, or a program to start.
 
     For a socket the environment gets ``REDIS_URL=redis+socket:///…``, which is
     what Celery takes for its broker and its result backend, and Flower, too.
@@ -43,9 +42,9 @@ def find(state: State, environ: Mapping[str, str], port: int | None = None) -> S
             name="redis", url=given, client_url=given, environ=variables, where="REDIS_URL"
         )
     path = state.socket_folder() / "redis.sock"
-    running = _running(path)
+    running = _ask(path)
     if running is not None:
-        return _server(path, _port_of(running), _tell_running(running), None)
+        return _server(path, _port_of(running), _describe(running), None)
     if port is not None:
         check_free(port, "Redis")
     binary = binaries.redis(environ)
@@ -55,17 +54,17 @@ def find(state: State, environ: Mapping[str, str], port: int | None = None) -> S
         argv=[str(binary.path), *_options(path, data, port)],
         environ=environ,
         ready=r"[Rr]eady to accept connections",
-        # What is written lies with the kernel before it is answered, so that a
-        # killed server loses nothing and, unlike a stopping one, is gone at once.
+        # A write reaches the kernel before its answer, so a killed server loses nothing
+        # and, unlike one that is asked to stop, is gone at once.
         death_signal=signal.SIGKILL,
-        hurry_signal=signal.SIGTERM,
+        force_signal=signal.SIGTERM,
         explain=lambda lines: _explain(lines, data, binary),
     )
     return _server(path, port, str(binary), child)
 
 
-def address(state: State) -> str:
-    """Return the socket of the Redis of *state*, which need not run, nor be installed."""
+def socket_path(state: State) -> str:
+    """Return the path of the socket of the Redis of *state*, which need not run or be installed."""
     return str(state.socket_folder() / "redis.sock")
 
 
@@ -92,8 +91,8 @@ def _options(path: Path, data: Path, port: int | None) -> list[str]:
         "logfile": "",
         "appendonly": "yes",
         "appendfsync": "everysec",
-        # The append-only file holds everything; a snapshot beside it is only
-        # a second copy, and stops writes when it fails.
+        # The append-only file has everything; a snapshot is a second copy, and
+        # stops writes when it fails.
         "save": "",
         # A broker that evicts keys loses messages.
         "maxmemory-policy": "noeviction",
@@ -101,9 +100,9 @@ def _options(path: Path, data: Path, port: int | None) -> list[str]:
     return [word for name, value in options.items() for word in (f"--{name}", value)]
 
 
-def _running(path: Path) -> dict[str, str] | None:
+def _ask(path: Path) -> dict[str, str] | None:
     """
-    Ask who answers on the socket *path*; None when nobody does.
+    Return the INFO of the server on the socket *path*; None when none listens.
 
     Raises:
         LocalServerError: It is not Redis, or not ready.
@@ -125,15 +124,13 @@ def _running(path: Path) -> dict[str, str] | None:
             while chunk := peer.recv(65536):
                 answer += chunk
         except OSError:
-            # Whatever it is, it does not answer as Redis does.
+            # The answer, or the lack of one, is judged below.
             pass
     if answer.startswith(b"-LOADING"):
-        raise LocalServerError(
-            f"The Redis on {path} still loads its data; try again when it has finished."
-        )
+        raise LocalServerError(f"Redis on {path} is still loading its data; try again in a moment.")
     if not answer.startswith(b"+PONG"):
         raise LocalServerError(
-            f"The socket {path} is in use by something that does not answer as Redis; "
+            f"The socket {path} is in use by a program other than Redis; "
             "stop it or choose another folder for the state."
         )
     return dict(re.findall(r"^(\w+):(.*?)\r?$", answer.decode("utf-8", "replace"), re.MULTILINE))
@@ -143,7 +140,7 @@ def _port_of(running: Mapping[str, str]) -> int | None:
     return int(running.get("tcp_port", "0")) or None
 
 
-def _tell_running(running: Mapping[str, str]) -> str:
+def _describe(running: Mapping[str, str]) -> str:
     valkey = running.get("valkey_version")
     product = f"Valkey {valkey}" if valkey else f"Redis {running.get('redis_version', '?')}"
     since = int(running.get("uptime_in_seconds", "0"))
@@ -151,7 +148,7 @@ def _tell_running(running: Mapping[str, str]) -> str:
 
 
 def _explain(lines: Sequence[str], data: Path, binary: binaries.Binary) -> str | None:
-    """Say what the last *lines* of a Redis that did not start mean."""
+    """Return what the last *lines* of a Redis that did not start mean."""
     text = "\n".join(lines)
     folder = data / "appendonlydir"
     if "No space left on device" in text:
@@ -159,17 +156,17 @@ def _explain(lines: Sequence[str], data: Path, binary: binaries.Binary) -> str |
     if "Read-only file system" in text:
         return f"Redis cannot write to {data}: the disk is read-only; choose another folder."
     if "Address already in use" in text:
-        return "Redis cannot listen: its port is in use; choose another or stop who uses it."
+        return "Redis cannot listen: its port is in use; free it, or choose another."
     if "Bad file format reading the append only file" in text or "AOF" in text:
         check = binary.path.with_name(binary.path.name.replace("-server", "-check-aof"))
         repair = f"`{check} --fix` on its manifest" if check.exists() else "redis-check-aof --fix"
         return (
             f"Redis cannot read its append-only files in {folder}. Repair them with {repair} "
-            f"(what follows the damage is lost), or move {data} away to start empty."
+            f"(everything after the damage is lost), or move {data} away to start empty."
         )
     if "Can't handle RDB format version" in text:
         return (
-            f"The data in {data} is of a newer Redis than {binary}; "
-            f"use that one, or move {data} away to start empty."
+            f"The data in {data} was written by a newer Redis than {binary}; "
+            f"install that version, or move {data} away to start empty."
         )
     return None

@@ -13,8 +13,8 @@ class Server:
 
     *url* is what Celery (Redis) or Django (PostgreSQL) is given, *client_url*
     what redis-py or libpq is given; they differ for a Unix socket. *environ*
-    is what clients need in their environment. *where* tells a person in one
-    line what was found. *child* is None when there is nothing to start.
+    is what clients need in their environment. *where* describes in
+    one line what was found. *child* is None when there is nothing to start.
     """
 
     name: str

@@ -1,13 +1,13 @@
 """
 The state folder: the data of the local servers, their sockets, and the lock
-that says whose they are just now.
+that says which supervisor uses them.
 
     STATE/
       redis/         append-only files
       postgres/      the cluster
       run/           sockets (or a private folder in /tmp, see `socket_folder`)
-      lock           held (flock) by the supervisor that owns the folder
-      owner.json     what that supervisor says of itself
+      lock           locked (flock) by the supervisor that uses the folder
+      owner.json     its pid, its project, the address of its Flower
 """
 
 import contextlib
@@ -20,7 +20,7 @@ import re
 import stat
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,31 +30,31 @@ from task_server.errors import LocalServerError
 #: Linux, 103 on macOS, less "/.s.PGSQL.65535" and a little room.
 MAX_SOCKET_FOLDER = 80
 
-#: The host part of a URL is lower-cased by urllib, also when it is a quoted
-#: path; so a folder that is to stand in DATABASE_URL must be of these only.
+#: urllib lower-cases the host of a URL, even if it is a quoted path; so a folder
+#: in DATABASE_URL may have these characters only.
 _FITS_A_URL = re.compile(r"[a-z0-9/._-]+")
 
-#: Space that initdb, its write-ahead log and an append-only file need at first.
-ROOM_FOR_DATA = 120 * 1024 * 1024
+#: What initdb, its write-ahead log and an append-only file need at first. Bytes.
+REQUIRED_SPACE = 120 * 1024 * 1024
 
 
-def because(error: OSError, path: Path) -> LocalServerError:
-    """Tell what *error* on *path* means and what to do about it."""
+def explain(error: OSError, path: Path) -> LocalServerError:
+    """Return what *error* on *path* means and how to repair it."""
     choose = "or choose another folder for the state"
     hints = {
         errno.EROFS: f"the disk is read-only; make it writable {choose}",
         errno.ENOSPC: f"the disk is full; free some space {choose}",
         errno.EDQUOT: f"the disk quota is used up; free some space {choose}",
-        errno.EACCES: f"this user may not write there; change the owner {choose}",
-        errno.EPERM: f"this user may not write there; change the owner {choose}",
+        errno.EACCES: f"this user may not write there; change its owner {choose}",
+        errno.EPERM: f"this user may not write there; change its owner {choose}",
         errno.ENOTDIR: f"a part of the path is a file; remove it {choose}",
         errno.EEXIST: f"it is a file; remove it {choose}",
     }
-    hint = hints.get(error.errno or 0, f"{error.strerror or error}; mend it {choose}")
+    hint = hints.get(error.errno or 0, f"{error.strerror or error}; fix it {choose}")
     return LocalServerError(f"Cannot keep state in {path}: {hint}.")
 
 
-def _locked(handle: int, kind: int) -> bool:
+def _try_lock(handle: int, kind: int) -> bool:
     """Try to lock the open file *handle*, without waiting."""
     try:
         fcntl.flock(handle, kind | fcntl.LOCK_NB)
@@ -64,14 +64,14 @@ def _locked(handle: int, kind: int) -> bool:
 
 
 @dataclass
-class Claim:
-    """The lock on a state folder, held; `update` changes what others read."""
+class Lock:
+    """The lock on a state folder while it is held; `update` changes what others read."""
 
     _path: Path
     info: dict[str, Any]
 
     def update(self, **info: object) -> None:
-        """Add *info* to what `State.owner` tells others."""
+        """Add *info* to what `State.lock_holder` returns to other processes."""
         self.info.update(info)
         draft = self._path.with_suffix(".new")
         draft.write_text(json.dumps(self.info), encoding="utf-8")
@@ -83,15 +83,14 @@ class State:
     """One state folder; `path` is absolute, with links resolved."""
 
     path: Path
-    _claims: list[Claim] = field(default_factory=list, repr=False, compare=False)
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> "State":
         """
-        Create the folder at *path* if needed, and see that it can be written.
+        Create the folder at *path* if needed, and check that it can be written.
 
         Raises:
-            LocalServerError: Not to be created or written, or full.
+            LocalServerError: It cannot be created or written, or the disk is full.
         """
         folder = Path(path).expanduser().absolute()
         try:
@@ -99,16 +98,16 @@ class State:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             folder = folder.resolve()
             if new:
-                # It often lies in a project's work tree, and is nothing to commit.
+                # It often lies in a project's work tree, and must not be committed.
                 (folder / ".gitignore").write_text("*\n", encoding="ascii")
-            # mkdir succeeds on a full disk, and on one that was remounted
-            # read-only when the folder is there; writing a block does not.
+            # mkdir succeeds on a full disk, and with an existing folder on one that
+            # was remounted read-only; writing a block does not.
             with tempfile.TemporaryFile(dir=folder) as probe:
                 probe.write(b"\0" * 8192)
                 probe.flush()
                 os.fsync(probe.fileno())
         except OSError as error:
-            raise because(error, folder) from error
+            raise explain(error, folder) from error
         return cls(folder)
 
     def folder(self, name: str) -> Path:
@@ -117,22 +116,22 @@ class State:
         try:
             path.mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
-            raise because(error, path) from error
+            raise explain(error, path) from error
         return path
 
-    def need_room(self) -> None:
+    def require_space(self) -> None:
         """
-        Raise unless a new cluster fits.
+        Check that a new cluster fits on the disk.
 
         Raises:
-            LocalServerError: Less than `ROOM_FOR_DATA` bytes are free.
+            LocalServerError: Less than `REQUIRED_SPACE` bytes are free.
         """
         there = os.statvfs(self.path)
         free = there.f_bavail * there.f_frsize
-        if free < ROOM_FOR_DATA:
+        if free < REQUIRED_SPACE:
             raise LocalServerError(
                 f"Cannot keep state in {self.path}: the disk is full "
-                f"({free // 2**20} MiB free, new data needs {ROOM_FOR_DATA // 2**20}); "
+                f"({free // 2**20} MiB free, new data needs {REQUIRED_SPACE // 2**20}); "
                 "free some space or choose another folder for the state."
             )
 
@@ -144,7 +143,7 @@ class State:
         socket or cannot stand in a URL, one in /tmp named by a hash of it.
 
         Raises:
-            LocalServerError: The folder in /tmp belongs to somebody else.
+            LocalServerError: The folder in /tmp belongs to another user.
         """
         inside = self.path / "run"
         text = str(inside)
@@ -157,62 +156,61 @@ class State:
                 outside.mkdir(mode=0o700)
             there = outside.lstat()
         except OSError as error:
-            raise because(error, outside) from error
-        # Anybody may make folders in /tmp, so ours must be ours and closed.
-        # PostgreSQL that was started as nobody owns it in root's stead.
+            raise explain(error, outside) from error
+        # Any user may have made it: it must be ours, and closed to others.
+        # For root, the user nobody may own it: PostgreSQL ran as that user.
         ours = there.st_uid == os.getuid() or os.getuid() == 0
         if not stat.S_ISDIR(there.st_mode) or not ours or there.st_mode & 0o077:
             raise LocalServerError(
-                f"The socket folder {outside} is not a private folder of this user; "
+                f"The socket folder {outside} is not a folder that only this user can enter; "
                 "remove it, or choose a shorter path for the state."
             )
         return outside
 
     @contextlib.contextmanager
-    def claim(self, info: Mapping[str, Any] | None = None) -> Iterator[Claim]:
+    def lock(self, info: Mapping[str, Any] | None = None) -> Iterator[Lock]:
         """
-        Own the folder until the context ends, and tell others *info*.
+        Lock the folder until the context ends, and publish *info* and the pid.
 
-        The kernel drops the lock with the process, however it ends. The pid is
-        added to *info*; `Claim.update` adds more later.
+        The kernel drops the lock with the process, however it ends. `Lock.update` adds
+        to *info* later.
 
         Raises:
-            LocalServerError: Another supervisor owns it.
+            LocalServerError: Another supervisor has locked it.
         """
         handle = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            while not _locked(handle, fcntl.LOCK_EX):
-                # It may have been `owner` of another process, looking.
-                owner = self.owner()
-                if owner is None:
+            while not _try_lock(handle, fcntl.LOCK_EX):
+                # `lock_holder` in another process locks it for a moment, too.
+                holder = self.lock_holder()
+                if holder is None:
                     continue
-                pid = f" (pid {owner['pid']})" if "pid" in owner else ""
+                pid = f" (pid {holder['pid']})" if "pid" in holder else ""
                 raise LocalServerError(
-                    f"Another task-server{pid} runs in {self.path}; "
+                    f"Another task-server{pid} is running in {self.path}; "
                     "stop it or choose another folder for the state."
                 )
-            claim = Claim(self.path / "owner.json", {**(info or {}), "pid": os.getpid()})
+            lock = Lock(self.path / "owner.json", {**(info or {}), "pid": os.getpid()})
             try:
-                claim.update()
-                yield claim
+                lock.update()
+                yield lock
             finally:
                 (self.path / "owner.json").unlink(missing_ok=True)
         finally:
             os.close(handle)
 
-    def owner(self) -> dict[str, Any] | None:
+    def lock_holder(self) -> dict[str, Any] | None:
         """
-        Return what the supervisor that owns the folder says of itself.
+        Return what the supervisor that has locked the folder publishes; None without one.
 
-        None means that there is none. The dictionary is empty in the moment
-        between the lock and the first word.
+        The dictionary is empty between the lock and the first write.
         """
         try:
             handle = os.open(self.path / "lock", os.O_RDWR | os.O_CLOEXEC)
         except FileNotFoundError:
             return None
         try:
-            if _locked(handle, fcntl.LOCK_SH):
+            if _try_lock(handle, fcntl.LOCK_SH):
                 return None
         finally:
             os.close(handle)
@@ -220,7 +218,7 @@ class State:
             info = json.loads((self.path / "owner.json").read_text(encoding="utf-8"))
             os.kill(info["pid"], 0)
         except (FileNotFoundError, ProcessLookupError, ValueError):
-            # owner.json may be of one that was killed before the present one.
+            # A supervisor that was killed leaves its owner.json behind.
             return {}
         except PermissionError:
             pass

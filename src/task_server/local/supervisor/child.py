@@ -9,7 +9,7 @@ from typing import Final
 
 
 class Notify(enum.Enum):
-    """The child tells its readiness itself (sd_notify)."""
+    """The child reports its readiness (sd_notify)."""
 
     NOTIFY = enum.auto()
 
@@ -35,24 +35,24 @@ class Child:
     #: A regular expression on its output, NOTIFY, or None: ready at once.
     ready: str | re.Pattern[str] | Notify | None = None
     start_seconds: float = 60.0
-    #: Its end is expected, and `Supervisor.wait` returns its exit code.
-    job: bool = False
+    #: It ends by design, as with systemd's Type=oneshot; `Supervisor.wait` returns its exit code.
+    oneshot: bool = False
     stop_signal: signal.Signals = signal.SIGTERM
     stop_seconds: float = 10.0
-    #: Sent when the user asks a second time; SIGKILL of the group follows.
-    hurry_signal: signal.Signals = signal.SIGKILL
+    #: Sent at the user's second signal; SIGKILL to the group follows.
+    force_signal: signal.Signals = signal.SIGKILL
     #: Sent by the kernel when the supervisor dies (Linux).
     death_signal: signal.Signals = signal.SIGKILL
-    #: See `spawn.py`; "same" stays who we are.
-    identity: str = "same"
-    #: Take the lines of a stream instead of logging them.
+    #: The user it becomes, in the forms of `spawn.py`; "same" changes nothing.
+    run_as: str = "same"
+    #: Receive the lines of a stream; it is not logged then.
     on_stdout: Callable[[str], None] | None = None
     on_stderr: Callable[[str], None] | None = None
-    #: Keep only the last lines, for reports of errors.
+    #: Log nothing; the last lines are kept for error messages.
     quiet: bool = False
     #: Called before the start (initdb) and when ready (create the database), with
     #: what runs another child to its end (`Supervisor.run_job`).
     before: Callable[[RunJob], None] | None = None
     after: Callable[[RunJob], None] | None = None
-    #: Turns the last lines of a failed start into a better message, or None.
+    #: Turns the last lines of a failed start into a message, or None.
     explain: Callable[[Sequence[str]], str | None] | None = None

@@ -1,4 +1,4 @@
-"""What is said of a child that did not start, or whose job failed, with its last lines."""
+"""The messages for a child that was not ready in time or a job that failed."""
 
 import os
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from task_server.local.supervisor.process import Process
 
 
 def not_ready(process: Process) -> str:
-    """Return the message for a *process* whose time to start is over."""
+    """Return the message for a *process* that exceeded its start_seconds."""
     child = process.child
     return with_lines(
         f"{child.name} (pid {process.pid}) was not ready after {child.start_seconds:g} s.",

@@ -10,7 +10,7 @@ _COLOURS = (36, 33, 35, 32, 34, 31)
 
 
 def wants_colour(out: TextIO, environ: Mapping[str, str]) -> bool:
-    """Tell whether *out* gets colour: a terminal, NO_COLOR and FORCE_COLOR honoured."""
+    """Return whether *out* gets colour: it is a terminal; NO_COLOR and FORCE_COLOR override."""
     if environ.get("NO_COLOR"):
         return False
     return bool(environ.get("FORCE_COLOR")) or out.isatty()
@@ -20,8 +20,7 @@ class Log:
     """
     Writes ``name | line`` to *out*, the names padded to *width*.
 
-    A reader that went away (a closed pipe) ends the writing, not the caller;
-    `broken` tells.
+    When its reader is gone (a closed pipe) it stops writing and sets `broken`.
     """
 
     def __init__(self, out: TextIO, *, colour: bool, width: int = 10) -> None:

@@ -1,6 +1,6 @@
 """
-One running child: its process, and the threads that turn what it does into
-events for the supervisor.
+One running child: its process, and the threads that turn its output and its end
+into events for the supervisor.
 """
 
 import contextlib
@@ -21,23 +21,22 @@ from typing import IO
 
 from task_server.local.supervisor.child import NOTIFY, Child
 
-#: A line longer than this goes on as a second one. Bytes.
+#: Longer lines are split. Bytes.
 MAX_LINE = 64 * 1024
 
-#: Lines kept for the report of an error.
+#: Lines kept for error messages.
 LAST_LINES = 20
 
-#: How long a dead child's output may stay open in a process it left. Seconds.
+#: How long processes that a dead child leaves may keep its output open. Seconds.
 _OUTPUT_GRACE = 0.5
 
 SPAWN = str(Path(__file__).with_name("spawn.py"))
 
 
-def wrapped(child: Child) -> list[str]:
+def spawn_command(child: Child) -> list[str]:
     """Return the command line that starts *child* through `spawn.py`."""
     parent, death = str(os.getpid()), str(int(child.death_signal))
-    shim = [sys.executable, "-I", "-S", SPAWN, parent, death, child.identity]
-    return [*shim, *child.argv]
+    return [sys.executable, "-I", "-S", SPAWN, parent, death, child.run_as, *child.argv]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +57,14 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class Exited:
-    """*process* ended, and all its lines came before this event."""
+    """*process* ended; the events of its lines came before."""
 
     process: "Process"
 
 
 @dataclass(frozen=True, slots=True)
 class Signalled:
-    """The supervisor itself got the signal *number*."""
+    """The supervisor received the signal *number*."""
 
     number: int
 
@@ -78,8 +77,8 @@ class Process:
     """
     A started child, in a process group of its own.
 
-    Start it from a thread that lives as long as the supervisor: the kernel
-    takes the end of the thread for the end of the parent.
+    Start it from a thread that lives as long as the supervisor: to the kernel,
+    the parent ends with the thread that forked.
     """
 
     def __init__(self, child: Child, events: Events) -> None:
@@ -94,15 +93,15 @@ class Process:
         environ.pop("NOTIFY_SOCKET", None)
         if child.ready is NOTIFY:
             self._notify, environ["NOTIFY_SOCKET"] = _notify_socket()
-        apart = child.on_stdout is not None or child.on_stderr is not None
+        separate = child.on_stdout is not None or child.on_stderr is not None
         try:
             self._popen = subprocess.Popen(
-                wrapped(child),
+                spawn_command(child),
                 env=environ,
                 cwd=child.cwd,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE if apart else subprocess.STDOUT,
+                stderr=subprocess.PIPE if separate else subprocess.STDOUT,
                 process_group=0,
             )
         except OSError:
@@ -120,7 +119,7 @@ class Process:
 
     @property
     def alive(self) -> bool:
-        """Whether its end has not been seen yet."""
+        """Whether it runs, as far as the supervisor has seen."""
         return self.returncode is None
 
     def _thread(self, target: Callable[..., None], *args: object) -> threading.Thread:
@@ -129,14 +128,14 @@ class Process:
         return thread
 
     def _read(self, pipe: IO[bytes], stream: str) -> None:
-        """Turn the bytes of *pipe* into lines until nobody holds its other end."""
+        """Turn the bytes of *pipe* into lines, until all its writers have closed it."""
         with pipe:
             while raw := pipe.readline(MAX_LINE):
                 text = raw.decode("utf-8", "backslashreplace").rstrip("\r\n")
                 self._events.put(Line(self, stream, text))
 
     def _listen(self, notify: socket.socket) -> None:
-        """Wait for READY=1; an empty datagram, ours, ends the waiting."""
+        """Wait for READY=1, or for the empty datagram of `_end_notify`."""
         with notify:
             while datagram := notify.recv(4096):
                 if b"READY=1" in datagram.split(b"\n"):
@@ -150,32 +149,32 @@ class Process:
         self._notify = None
 
     def _wait(self) -> None:
-        """Tell the end of the process, after its last lines."""
+        """Report the end of the process, after its last lines."""
         self._popen.wait()
         for reader in self._readers:
             reader.join(_OUTPUT_GRACE)
         self._end_notify()
         self._events.put(Exited(self))
 
-    def saw(self, line: Line) -> None:
-        """Keep *line*, and see whether it tells readiness."""
+    def record(self, line: Line) -> None:
+        """Keep *line*; the process is ready if it matches the pattern."""
         self.last_lines.append(line.text)
         pattern = self._pattern
         if not self.ready and isinstance(pattern, re.Pattern) and pattern.search(line.text):
             self.ready = True
 
-    def ended(self) -> int:
-        """Take note of the end; returns the exit code, negative for a signal."""
+    def reap(self) -> int:
+        """Record the end; returns the exit code, negative for a signal."""
         self.returncode = self._popen.wait()
         return self.returncode
 
     def send(self, number: signal.Signals) -> None:
-        """Send the signal *number* to the process itself, not to its children."""
+        """Send the signal *number* to the process alone, not to its group."""
         if self.alive:
             self._popen.send_signal(number)
 
     def kill_group(self) -> None:
-        """Kill the process and everything that it left in its group."""
+        """Kill the process and all that is left of its group."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
 
@@ -185,7 +184,7 @@ def _notify_socket() -> tuple[socket.socket, str]:
     Return a new datagram socket, and its address as NOTIFY_SOCKET has it.
 
     On Linux it has an abstract address, which leaves nothing on the disk when
-    the supervisor is killed; nobody guesses it.
+    the supervisor is killed; its name cannot be guessed.
     """
     notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     token = f"task-server-{os.getpid()}-{secrets.token_hex(8)}"

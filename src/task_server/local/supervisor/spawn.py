@@ -1,23 +1,23 @@
 """
 The child's side of a start: what must happen between fork and exec.
 
-Run as ``python -I -S spawn.py PARENT SIGNAL IDENTITY PROGRAM [ARGUMENT …]``.
-It changes the identity, asks the kernel to end the process when the
+Run as ``python -I -S spawn.py PARENT SIGNAL USER PROGRAM [ARGUMENT …]``.
+It changes the user, asks the kernel to end the process when the
 supervisor dies, and becomes PROGRAM; so the process keeps its pid. A
 ``preexec_fn`` would do this after a fork of a process with threads, which may
 deadlock; a fresh interpreter cannot, and costs about 20 ms.
 
 PARENT is the pid of the supervisor, SIGNAL the number of the signal sent when
-it dies (0: none), IDENTITY one of
+it dies (0: none), USER one of
 
-``same``                 stay who we are;
+``same``                 change nothing;
 ``namespace:UID:GID``    seem to be UID inside a new user namespace, while files
                          are made and read as who we really are (Linux);
 ``drop:UID:GID``         really become UID, and keep only the capability to pass
                          closed folders, because the data lies wherever the
                          user works, /root for example (Linux).
 
-PROGRAM ``-`` ends with 0 instead: it tells whether IDENTITY works here.
+PROGRAM ``-`` ends with 0 instead: it shows whether USER works here.
 
 Everything in this file is of the standard library and of this file, because
 ``-I -S`` leaves nothing else to import.
@@ -30,9 +30,9 @@ import signal
 import sys
 from pathlib import Path
 
-#: Exit code when the identity could not be taken, and when PROGRAM could not
+#: Exit code when USER is not possible, and when PROGRAM could not
 #: be executed, as a shell has it.
-NO_IDENTITY = 126
+NO_USER = 126
 NO_PROGRAM = 127
 
 # linux/prctl.h, linux/sched.h and linux/capability.h
@@ -82,7 +82,7 @@ def drop_to(uid: int, gid: int) -> None:
     Become *uid* and *gid*, and keep CAP_DAC_OVERRIDE as our only capability.
 
     Raises:
-        OSError: Where we may not change identity or do not have it.
+        OSError: Where we may not change user, or lack the capability.
     """
     libc = _libc()
     os.setgroups([])
@@ -100,9 +100,9 @@ def drop_to(uid: int, gid: int) -> None:
     )
 
 
-def take_identity(identity: str) -> None:
-    """Become who *identity* says; see the top of the file for its forms."""
-    kind, *numbers = identity.split(":")
+def switch_user(user: str) -> None:
+    """Become *user*, in one of the forms at the top of the file."""
+    kind, *numbers = user.split(":")
     if kind == "namespace":
         enter_namespace(*map(int, numbers))
     elif kind == "drop":
@@ -110,21 +110,21 @@ def take_identity(identity: str) -> None:
 
 
 def main(argv: list[str]) -> int:
-    """Do what the top of the file says; returns only when it failed."""
-    parent, death_signal, identity, program, *arguments = argv
+    """Run the program as described at the top of the file; return only on failure."""
+    parent, death_signal, user, program, *arguments = argv
     try:
-        take_identity(identity)
+        switch_user(user)
     except OSError as error:
-        sys.stderr.write(f"cannot take identity {identity}: {error}\n")
-        return NO_IDENTITY
+        sys.stderr.write(f"cannot become user {user}: {error}\n")
+        return NO_USER
     if program == "-":
         return 0
     if sys.platform == "linux" and death_signal != "0":
-        # After the identity: a change of credentials clears it.
+        # After the change of user, which clears it.
         _libc().prctl(_PR_SET_PDEATHSIG, int(death_signal), 0, 0, 0)
     if os.getppid() != int(parent):
-        # It died before we asked, so nobody would ever tell us.
-        return NO_IDENTITY
+        # It died before the signal was set, which will never come now.
+        return NO_USER
     # The interpreter ignores these, and what is ignored stays so over exec.
     for name in ("SIGPIPE", "SIGXFSZ", "SIGXFZ"):
         number = getattr(signal, name, None)

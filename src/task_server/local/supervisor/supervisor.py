@@ -1,10 +1,10 @@
 """
-The supervisor for development: starts children in order, each when those it
-needs are ready, shows their output, and stops them in reverse.
+The supervisor for development: starts children in stages, each when the one before
+is ready, prints their output, and stops them in reverse.
 
 Everything that happens (a line, a readiness, an end, a signal) is an event in
-one queue, and the main thread blocks on it; nothing polls. Children die with
-the supervisor, also when it is killed: see `spawn.py`.
+one queue, on which the main thread blocks; nothing polls. Children die with the
+supervisor, even if it is killed: see `spawn.py`.
 """
 
 import contextlib
@@ -31,7 +31,7 @@ from task_server.local.supervisor.process import (
 )
 from task_server.local.supervisor.signals import StopSignals
 
-#: How long a child may take to die of SIGKILL, or of a hurried stop. Seconds.
+#: How long a child may take to die of SIGKILL or of its force_signal. Seconds.
 _KILL_SECONDS = 5.0
 
 
@@ -39,18 +39,18 @@ class Supervisor:
     """
     Runs children until the context ends; then stops them in reverse order.
 
-    In the main thread it takes SIGINT, SIGTERM and SIGHUP over. The first one
-    ends `run`, and makes `start` and `wait` raise KeyboardInterrupt (SIGINT)
-    or SystemExit (128 + number); further ones hurry the stop.
+    In the main thread it handles SIGINT, SIGTERM and SIGHUP. The first one ends
+    `run`, and makes `start` and `wait` raise KeyboardInterrupt (SIGINT) or
+    SystemExit (128 + number); a further one forces the stop.
 
     Args:
-        out: Where the lines go.
+        out: Where the lines are written.
 
-        environ: Decides about colour (NO_COLOR, FORCE_COLOR).
+        environ: Has NO_COLOR and FORCE_COLOR.
 
         width: Columns for the names of the children.
 
-        signals: Whether to take signals over.
+        signals: Whether to handle signals.
     """
 
     def __init__(
@@ -90,19 +90,19 @@ class Supervisor:
 
     def start(self, child: Child) -> None:
         """
-        Start *child*; returns when it is ready.
+        Start *child* and wait until it is ready.
 
         Raises:
             ChildDiedError: It, or another child, ended meanwhile.
-            LocalServerError: It cannot be started, says why, or takes too long.
+            LocalServerError: It cannot be started, explains its end, or takes too long.
         """
         self.start_all([child])
 
     def start_all(self, children: Sequence[Child]) -> None:
-        """Start *children* at once, as `start`; they are stopped at once, too."""
+        """Start *children* as one stage, which is stopped together, too."""
         stage: list[Process] = []
         for child in children:
-            # Its own jobs (initdb) may be started in here, before the stage.
+            # A job of its own (initdb) makes an earlier stage.
             if child.before is not None:
                 child.before(self.run_job)
         self._stages.append(stage)
@@ -127,7 +127,7 @@ class Supervisor:
                 child.after(self.run_job)
 
     def _explain(self, stage: list[Process], error: ChildDiedError) -> None:
-        """Raise a better error for a start that failed, if the child has one."""
+        """Raise the explanation of a child whose start failed, if it has one."""
         for process in stage:
             explain = process.child.explain
             if process.alive or explain is None:
@@ -140,7 +140,7 @@ class Supervisor:
 
     def wait(self, child: Child, seconds: float | None = None) -> int:
         """
-        Wait for the end of the job *child*; returns its exit code.
+        Wait for the end of *child*, a oneshot; returns its exit code.
 
         Raises:
             ChildDiedError: Another child ended meanwhile.
@@ -157,10 +157,10 @@ class Supervisor:
 
     def run_job(self, child: Child) -> None:
         """
-        Start the job *child* and wait for its end.
+        Run *child*, a oneshot, to its end.
 
         Raises:
-            LocalServerError: It failed, with what it says about it.
+            LocalServerError: It failed; has its explanation or its last lines.
         """
         self.start(child)
         returncode = self.wait(child, child.start_seconds)
@@ -169,7 +169,7 @@ class Supervisor:
 
     def run(self) -> int:
         """
-        Show the children's lines until a signal; returns its number.
+        Print the children's lines until a signal; returns its number.
 
         Raises:
             ChildDiedError: A child ended.
@@ -187,7 +187,7 @@ class Supervisor:
         return self._processes[child].returncode
 
     def pid(self, child: Child) -> int:
-        """Return the pid of *child*, which is its process group's number, too."""
+        """Return the pid of *child*, which is the id of its process group."""
         return self._processes[child].pid
 
     # The loop
@@ -195,11 +195,11 @@ class Supervisor:
     def _pump(self, done: Callable[[], bool], deadline: float | None) -> None:
         """Handle events until *done*, or until *deadline* (monotonic seconds)."""
         while not done():
-            patience = None if deadline is None else deadline - time.monotonic()
-            if patience is not None and patience <= 0:
+            remaining = None if deadline is None else deadline - time.monotonic()
+            if remaining is not None and remaining <= 0:
                 return
             try:
-                event = self._events.get(timeout=patience)
+                event = self._events.get(timeout=remaining)
             except queue.Empty:
                 return
             self._handle(event)
@@ -221,29 +221,29 @@ class Supervisor:
 
     def _line(self, event: Line) -> None:
         process, child = event.process, event.process.child
-        process.saw(event)
-        taker = child.on_stdout if event.stream == "stdout" else child.on_stderr
-        if taker is not None:
-            taker(event.text)
+        process.record(event)
+        receive = child.on_stdout if event.stream == "stdout" else child.on_stderr
+        if receive is not None:
+            receive(event.text)
         elif not child.quiet:
             self.log.write(child.name, event.text)
             if self.log.broken and not self._stopping:
-                # Nobody reads us any more, as a program in a pipe learns by SIGPIPE.
+                # Our reader is gone; end as SIGPIPE would end us.
                 self._number = signal.SIGPIPE
                 raise SystemExit(128 + signal.SIGPIPE)
 
     def _exited(self, process: Process) -> None:
-        returncode = process.ended()
-        # What a killed main process leaves must not go on without it.
+        returncode = process.reap()
+        # A dead main process must not leave children running.
         process.kill_group()
-        if self._stopping or (process.child.job and process.ready):
+        if self._stopping or (process.child.oneshot and process.ready):
             return
         raise ChildDiedError(process.child.name, returncode, tuple(process.last_lines))
 
     # Stopping
 
     def stop(self) -> None:
-        """Stop all children, the last started first; leaving the context calls it."""
+        """Stop all children, the last stage first; leaving the context calls this."""
         self._stopping = True
         for stage in reversed(self._stages):
             self._stop_stage([process for process in stage if process.alive])
@@ -251,32 +251,32 @@ class Supervisor:
 
     def _stop_stage(self, stage: list[Process]) -> None:
         """
-        Send each of *stage* its signal, wait for its patience, and kill what is left.
+        Send each of *stage* its signal, wait for its stop_seconds, and kill what is left.
 
-        Who asks again hurries this stage; the servers that come after busy
-        workers still get their own time, which is short.
+        A further signal of the user forces this stage alone: the servers, which stop
+        after the workers, keep their own time, which is short.
         """
         self._requests = 0
         for process in stage:
             process.send(process.child.stop_signal)
-        begun = time.monotonic()
+        started = time.monotonic()
         for process in sorted(stage, key=lambda process: process.child.stop_seconds):
-            self._await_end(process, begun + process.child.stop_seconds)
+            self._await_end(process, started + process.child.stop_seconds)
         alive = [process for process in stage if process.alive]
-        if self._asked_again():
+        if self._is_forced():
             for process in alive:
-                process.send(process.child.hurry_signal)
+                process.send(process.child.force_signal)
             self._await_ends(alive)
         for process in alive:
             process.kill_group()
-        # What survives SIGKILL is in the hands of the kernel; go on.
+        # A process that survives SIGKILL hangs in the kernel; go on without it.
         self._await_ends(alive)
 
-    def _asked_again(self) -> bool:
+    def _is_forced(self) -> bool:
         return self._requests > 0
 
     def _await_end(self, process: Process, deadline: float) -> None:
-        self._pump(lambda: not process.alive or self._asked_again(), deadline)
+        self._pump(lambda: not process.alive or self._is_forced(), deadline)
 
     def _await_ends(self, processes: Sequence[Process]) -> None:
         deadline = time.monotonic() + _KILL_SECONDS
