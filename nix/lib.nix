@@ -54,15 +54,17 @@ rec {
     `pkgs` to one.
 
     `buildSystems`: what a package without a wheel is built with, by name:
-    `{ courts-db = [ "setuptools" ]; }`.
+    `{ courts-db = [ "setuptools" ]; }`. A name that uv.lock does not have is an
+    error.
 
     `overrides`: overlay over the Python packages, for what `buildSystems`
     does not say (native libraries, patches). `final.pkgs` is nixpkgs.
 
     `sourcePreference`: `"wheel"` or `"sdist"`.
 
-    `code`: folder with the project's code that is put into the images; null
-    where the code is mounted at /opt/celery.
+    `code`: folder with the project's code that is put into the images, and the
+    default of `services.task-server.code`; null where the code is mounted at
+    /opt/celery.
 
     `settings`: defaults of `services.task-server.settings` in the module.
 
@@ -188,6 +190,8 @@ rec {
           lib
           pkgs
           name
+          impliedApp
+          code
           images
           ;
       };
@@ -199,6 +203,7 @@ rec {
           name
           impliedApp
           workspace
+          workspaceRoot
           pythonSet
           ;
         dependencies = dependencies developmentGroups;
@@ -211,6 +216,7 @@ rec {
           pkgs
           name
           app
+          code
           impliedApp
           settings
           workspace

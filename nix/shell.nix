@@ -6,6 +6,7 @@
   name,
   impliedApp,
   workspace,
+  workspaceRoot,
   pythonSet,
   # What the environment is made of, development groups included.
   dependencies,
@@ -16,6 +17,13 @@ let
     # The checkout, not its copy in the store.
     root = "$REPO_ROOT";
   };
+
+  # The folder of the workspace below the top of the checkout, empty where it is that.
+  subfolder =
+    let
+      inStore = builtins.match "${builtins.storeDir}/[^/]+(/.*)?" (toString workspaceRoot);
+    in
+    if inStore == null || inStore == [ null ] then "" else lib.head inStore;
 
   # Hatchling needs `editables` to build an editable package, and asks for it
   # only then; build systems that do not need it are not hurt.
@@ -55,8 +63,8 @@ pkgs.mkShell {
   shellHook = ''
     # Packages of another shell would win over the locked ones.
     unset PYTHONPATH
-    REPO_ROOT=$(git rev-parse --show-toplevel 2>/dev/null || pwd)
-    export REPO_ROOT
+    workspace_subfolder=${lib.escapeShellArg subfolder}
+    ${lib.readFile ./repo-root.sh}
     cat <<'COMMANDS'
 
       task-server up              Redis, PostgreSQL, both workers and Flower

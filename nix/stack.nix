@@ -4,6 +4,8 @@
   lib,
   pkgs,
   name,
+  impliedApp,
+  code,
   images,
 }:
 let
@@ -11,11 +13,14 @@ let
     inherit (images) preforkWorkerImage geventWorkerImage flowerImage;
   };
 
-  # What stack.yml says where nobody pins anything, and what takes its place.
-  names = {
-    "task-server-prefork:latest" = pinned.preforkWorkerImage;
-    "task-server-gevent:latest" = pinned.geventWorkerImage;
-    "task-server-flower:latest" = pinned.flowerImage;
+  text = import ./stack-text.nix {
+    images = lib.mapAttrs (_: image: "${image.imageName}:${image.imageTag}") {
+      "task-server-prefork:latest" = pinned.preforkWorkerImage;
+      "task-server-gevent:latest" = pinned.geventWorkerImage;
+      "task-server-flower:latest" = pinned.flowerImage;
+    };
+    app = impliedApp;
+    codeInImage = code != null;
   };
 
   loadImages = import ./load-images.nix {
@@ -26,9 +31,7 @@ in
 pkgs.writeTextFile {
   name = "${name}-stack";
   destination = "/stack.yml";
-  text = lib.replaceStrings (lib.attrNames names) (lib.mapAttrsToList (
-    _: image: "${image.imageName}:${image.imageTag}"
-  ) names) (lib.readFile ../deploy/swarm/stack.yml);
-  derivationArgs.passthru = { inherit loadImages pinned; };
+  inherit text;
+  derivationArgs.passthru = { inherit loadImages pinned text; };
   meta.description = "The Swarm stack of ${name}; `.loadImages` loads what it runs";
 }

@@ -25,6 +25,7 @@
           package = lib.mkDefault ours.environment;
           flower.package = lib.mkDefault ours.flowerEnvironment;
           app = lib.mkDefault ours.app;
+          code = lib.mkIf (ours.code != null) (lib.mkDefault ours.code);
           programs = lib.mkDefault ours.programs;
           settings = lib.mapAttrs (_: lib.mkDefault) ours.settings;
         };

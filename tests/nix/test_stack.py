@@ -11,6 +11,7 @@ import yaml
 from task_server.config.loader import load
 from task_server.config.model import BUILT_IN_WORKERS, WorkerConfig
 from task_server.launch.timing import Timing
+from tests.nix.conftest import Evaluate
 
 #: The image of each service that the stack shares with image.json.
 IMAGES = ("prefork", "gevent", "flower")
@@ -117,3 +118,59 @@ def test_a_worker_that_ends_at_once_does_not_spin(services: dict[str, Any]) -> N
 
     assert seconds(policy["delay"]) >= 5
     assert policy["max_attempts"] * (seconds(policy["delay"]) + 3) < seconds(policy["window"])
+
+
+def test_flower_writes_no_media(services: dict[str, Any]) -> None:
+    """
+    Beside that, it has the mounts of a worker: it loads the project's app.
+    """
+    worker, flower = (
+        {mount["target"]: mount for mount in services[name]["volumes"]}
+        for name in ("prefork", "flower")
+    )
+
+    assert flower["/sata"]["read_only"] is True
+    assert "read_only" not in worker["/sata"]
+    assert worker == flower | {"/sata": worker["/sata"]}
+
+
+def test_the_stack_of_a_project_deploys_that_project(
+    services: dict[str, Any], evaluate: Evaluate
+) -> None:
+    """
+    Its app by default, its images, and the code in them instead of a mount over it.
+    """
+    text = evaluate(
+        """import ./nix/stack-text.nix {
+          app = "library";
+          codeInImage = true;
+          images."task-server-gevent:latest" = "library-gevent:abc";
+        }"""
+    )
+    stack = yaml.safe_load(text)
+
+    assert "CL_CODE_DIR" not in text
+    assert "${TASK_SERVER_GEVENT_IMAGE:-library-gevent:abc}" == stack["services"]["gevent"]["image"]
+    for name, service in stack["services"].items():
+        assert "${TASK_SERVER_APP:-library}" == service["environment"]["TASK_SERVER_APP"]
+        mounts = [mount["target"] for mount in services[name]["volumes"]]
+        mounts.remove("/opt/celery")
+        assert mounts == [mount["target"] for mount in service["volumes"]]
+
+
+def test_the_stack_of_no_project_is_the_file(root: Path, evaluate: Evaluate) -> None:
+    """
+    Our own flake pins images and changes nothing else.
+    """
+    text = evaluate("import ./nix/stack-text.nix { }")
+
+    assert (root / "deploy" / "swarm" / "stack.yml").read_text() == text
+
+
+def test_a_line_that_the_stack_no_longer_has_is_an_error(evaluate: Evaluate) -> None:
+    """
+    Whoever changes stack.yml is told, and no stack deploys what nobody pinned.
+    """
+    gone = 'import ./nix/stack-text.nix { images."gone:latest" = "other:1"; }'
+
+    assert evaluate(f"(builtins.tryEval ({gone})).success") is False
