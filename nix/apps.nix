@@ -5,7 +5,6 @@
   name,
   app,
   impliedApp,
-  environment,
   flowerEnvironment,
   images,
   isLinux,

@@ -42,13 +42,21 @@ let
 
   python = project.shell.testEnvironment;
 
-  foreign = import (tests + "/foreign") {
-    inherit lib system;
-    inherit (self.lib) mkTaskServer;
-  };
+  mkForeign =
+    other:
+    import (tests + "/foreign") {
+      inherit lib system other;
+      inherit (self.lib) mkTaskServer;
+    };
+  foreign = mkForeign { };
 
   cases = import (tests + "/cases.nix") {
-    inherit lib foreign project;
+    inherit
+      lib
+      foreign
+      mkForeign
+      project
+      ;
     machine =
       module:
       inputs.nixpkgs.lib.nixosSystem {
@@ -91,12 +99,23 @@ in
     mypy
   '';
 
+  nix-lint =
+    check "nix-lint"
+      [
+        pkgs.deadnix
+        pkgs.statix
+      ]
+      ''
+        deadnix --fail .
+        statix check .
+      '';
+
   format = check "format" [ pkgs.nixfmt ] ''
     find flake.nix nix templates tests -name '*.nix' -exec nixfmt --check {} +
   '';
 
   foreign = foreign.environment;
-  shell = project.shell;
+  inherit (project) shell;
 }
 // lib.optionalAttrs project.isLinux {
   # The environment starts, and finds what it is made of.

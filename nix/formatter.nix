@@ -2,7 +2,7 @@
 # shell, CI and this agree.
 { project }:
 let
-  inherit (project) lib pkgs shell;
+  inherit (project) pkgs shell;
   script = pkgs.writeShellApplication {
     name = "format";
     runtimeInputs = [

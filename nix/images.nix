@@ -49,6 +49,16 @@ let
     extraGroupLines = [ "${user.group}:x:${toString user.gid}:" ];
   };
 
+  # Compiled once and not at every start: nothing may write beside the code. A
+  # file that no Python of ours reads (a template, say) is left as it is. Who
+  # changes a file in an image of their own gets that file: Python compares.
+  compiledCode = pkgs.runCommand "${name}-code" { } ''
+    cp -r ${code} $out
+    chmod -R u+w $out
+    PYTHONHASHSEED=0 ${environment}/bin/python -m compileall -q \
+      --invalidation-mode checked-hash -s $out -p ${description.config.WorkingDir} $out || true
+  '';
+
   # Links from the places that image.json names to the store.
   places =
     environment:
@@ -100,7 +110,7 @@ let
       fakeRootCommands =
         folders
         + lib.optionalString (code != null) ''
-          cp -r ${code}/. .${description.config.WorkingDir}/
+          cp -r ${compiledCode}/. .${description.config.WorkingDir}/
         '';
       config =
         removeAttrs description.config [

@@ -19,7 +19,7 @@
   ];
   revision = self.rev or self.dirtyRev or "dirty";
   created = self.lastModifiedDate or "19700101000001";
-  overrides = final: prev: {
+  overrides = _final: prev: {
     task-server = prev.task-server.overrideAttrs (old: {
       # Only what the wheel is made of: a change of a test, of the flake or of
       # a document then rebuilds nothing.

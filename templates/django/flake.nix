@@ -9,11 +9,20 @@
   outputs =
     { self, task-server, ... }:
     let
+      inherit (task-server.inputs.nixpkgs) lib;
+
       project = task-server.lib.mkFlake {
         workspaceRoot = ./.;
         app = "library";
-        # In the images; without it they expect the code at /opt/celery.
-        code = ./.;
+        # What workers import, and no more: it is in the images, and on the machine.
+        # Without it they expect the code at /opt/celery.
+        code = lib.fileset.toSource {
+          root = ./.;
+          fileset = lib.fileset.unions [
+            ./library
+            ./manage.py
+          ];
+        };
         revision = self.rev or "dirty";
         created = self.lastModifiedDate or "19700101000001";
         # What tasks call beside Python: pkgs: [ pkgs.poppler-utils ]
@@ -23,7 +32,7 @@
     project
     // {
       # A machine that runs everything: broker, database, workers, Flower.
-      nixosConfigurations.library = task-server.inputs.nixpkgs.lib.nixosSystem {
+      nixosConfigurations.library = lib.nixosSystem {
         system = "x86_64-linux";
         modules = [
           project.nixosModules.default

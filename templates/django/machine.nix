@@ -5,7 +5,6 @@
 
   services.task-server = {
     enable = true;
-    code = "${./.}";
     database.createLocally = true;
     flower.enable = true;
     workers = {

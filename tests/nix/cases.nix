@@ -5,6 +5,8 @@
   machine,
   # A project whose lock does not know task-server.
   foreign,
+  # The same, with arguments that differ.
+  mkForeign,
   # This repository as a project.
   project,
 }:
@@ -49,6 +51,7 @@ let
       lib
       machine
       foreign
+      mkForeign
       project
       evaluated
       services

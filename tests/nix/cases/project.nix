@@ -1,7 +1,10 @@
 # Projects through mkTaskServer: this one, and a foreign one.
 {
   lib,
+  fails,
   foreign,
+  machine,
+  mkForeign,
   project,
   ...
 }:
@@ -46,13 +49,72 @@
   };
 
   testNoWorkerCarriesFlower = {
-    expr = map (one: one.flowerEnvironment.drvPath == one.environment.drvPath) [
+    expr =
+      let
+        carries =
+          name: environment: lib.any (lib.hasInfix "-${name}-") (lib.splitString ":" environment.NIX_PYPROJECT_DEPS);
+        have =
+          environment:
+          lib.filter (name: carries name environment) [
+            "celery"
+            "flower"
+            "tornado"
+          ];
+      in
+      lib.concatMap (one: [
+        (have one.environment)
+        (have one.flowerEnvironment)
+      ]) [
+        project
+        foreign
+      ];
+    expected = lib.concatLists (
+      lib.genList (_: [
+        [ "celery" ]
+        [
+          "celery"
+          "flower"
+          "tornado"
+        ]
+      ]) 2
+    );
+  };
+
+  testTheStackIsTheProjects = {
+    expr = map (one: lib.hasInfix "\${TASK_SERVER_APP:-parish}" one.stack.text) [
       project
       foreign
     ];
     expected = [
       false
-      false
+      true
     ];
+  };
+
+  testABuildSystemOfAPackageThatTheLockLacksIsAnError = {
+    expr = fails (mkForeign { buildSystems.docpot = [ "setuptools" ]; }).environment.drvPath;
+    expected = true;
+  };
+
+  testTheCodeOfTheImagesIsTheMachinesToo = {
+    expr =
+      let
+        withCode = mkForeign { code = ../foreign/parish; };
+        inherit
+          (machine {
+            imports = [ withCode.nixosModule ];
+            services.task-server.enable = true;
+          })
+          config
+          ;
+      in
+      {
+        mounted = lib.hasInfix "CL_CODE_DIR" withCode.stack.text;
+        named = config.services.task-server.code != null;
+      };
+    expected = {
+      mounted = false;
+      named = true;
+    };
   };
 }

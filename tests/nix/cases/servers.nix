@@ -172,7 +172,7 @@
       {
         flower = config.systemd.services ? task-server-flower;
         inherit (job) job_name metrics_path;
-        targets = (lib.head job.static_configs).targets;
+        inherit (lib.head job.static_configs) targets;
       };
     expected = {
       flower = true;
