@@ -16,9 +16,9 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from task_server.transport.failover import leaving
 from task_server.transport.fetcher import WAIT, Fetcher, Sent
 from task_server.transport.kombu_redis import redis
-from task_server.transport.problems import Problems
 from task_server.transport.store import dead_letters as dead
 from task_server.transport.store import rights, unreadable
+from task_server.transport.store.problems import Problems
 from task_server.transport.unacked.pending import Late
 from task_server.transport.unacked.qos import QoS
 

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from task_server.transport.started.report import Told
+from task_server.transport.started.tasks import Told
 from task_server.transport.store import dead_letters as dead
 from task_server.transport.store import owner as holder
 

@@ -8,7 +8,7 @@ import kombu
 import pytest
 
 from task_server import transport
-from task_server.transport.store.redeliver import redeliver
+from task_server.transport.unacked.redeliver import redeliver
 from tests.integration.transport.peers import until
 
 

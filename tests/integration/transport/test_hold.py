@@ -10,7 +10,7 @@ from threading import Event, Thread
 import pytest
 
 from task_server.transport import fetcher
-from task_server.transport.store import redeliver
+from task_server.transport.unacked import redeliver
 from tests.integration.transport.peers import Started, until
 
 

@@ -6,7 +6,7 @@ import signal
 import pytest
 
 from task_server.transport.started import crashes as blame
-from task_server.transport.started import started as begun
+from task_server.transport.started import reporter as begun
 from task_server.transport.store import owner as holder
 from tests.integration.transport.peers import until, user
 

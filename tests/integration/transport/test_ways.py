@@ -11,7 +11,7 @@ import kombu
 import pytest
 import redis
 
-from task_server.transport.started.started import key_of
+from task_server.transport.started.reporter import key_of
 from task_server.transport.store.owner import RUN
 from tests.integration.transport.peers import Started, until, user
 

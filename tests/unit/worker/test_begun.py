@@ -9,7 +9,7 @@ from typing import Any
 import gevent
 from celery.concurrency.gevent import TaskPool
 
-from task_server.transport.started.report import Told
+from task_server.transport.started.tasks import Told
 from task_server.worker.broker import started as begun
 from task_server.worker.broker.suspects import Apart
 

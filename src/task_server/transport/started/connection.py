@@ -9,7 +9,7 @@ from typing import Any, Final
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 
-from task_server.transport.started.report import Command
+from task_server.transport.started.tasks import Command
 
 #: Bytes that may wait for room in the system's buffer; beyond it the connection is given up.
 MOST_WAITING: Final = 65536

@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from task_server.transport.store.scripts import Script
 
-TAKE: Final = Script("dead.lua")
+TAKE: Final = Script("redrive.lua")
 
 #: Why a message is put aside: so many workers died of it; no code registers its task.
 CRASHED: Final = "crashed"

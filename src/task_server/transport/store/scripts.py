@@ -62,12 +62,12 @@ def is_denied(error: ResponseError, command: str) -> bool:
     return "permission" in str(error) and f"'{command}'" in str(error)
 
 
-DUE: Final = Script("due.lua")
+DUE: Final = Script("expired.lua")
 FETCH: Final = Script("fetch.lua")
-HOLD: Final = Script("hold.lua")
-GIVE_BACK: Final = Script("give_back.lua")
-RENEW: Final = Script("renew.lua")
+HOLD: Final = Script("renew.lua")
+GIVE_BACK: Final = Script("requeue.lua")
+RENEW: Final = Script("renew_own.lua")
 RESTORE: Final = Script("restore.lua")
 RUNS: Final = Script("runs.lua")
-UNREAD: Final = Script("unread.lua")
+UNREAD: Final = Script("orphaned.lua")
 UNREADABLE: Final = Script("unreadable.lua")

@@ -4,7 +4,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Final
 
-from task_server.transport.started.report import Told
+from task_server.transport.started.tasks import Told
 from task_server.transport.unacked.leases import Lease
 
 #: Acknowledgements, and messages to deliver again, that wait for a connection.

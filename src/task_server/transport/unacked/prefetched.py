@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from kombu.utils.encoding import bytes_to_str
 from kombu.utils.json import loads
 
+from task_server.transport.store import previous_owner as again
 from task_server.transport.store.scripts import GIVE_BACK
-from task_server.transport.unacked import redelivered as again
 from task_server.transport.unacked.leases import clock
 
 if TYPE_CHECKING:

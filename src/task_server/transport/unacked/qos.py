@@ -11,13 +11,14 @@ from kombu.transport import virtual
 from kombu.utils.encoding import bytes_to_str
 
 from task_server.transport.kombu_redis import redis
-from task_server.transport.started.started import Telling
+from task_server.transport.started.reporter import Telling
 from task_server.transport.store import owner as holder
-from task_server.transport.store import unreadable, unregistered
+from task_server.transport.store import unreadable
 from task_server.transport.store.dead_letters import Dead
-from task_server.transport.store.redeliver import CHILD_DIED, NO_SIGN_OF_LIFE, redeliver
 from task_server.transport.store.scripts import DUE, HOLD, RUNS, UNREAD
+from task_server.transport.unacked import unregistered
 from task_server.transport.unacked.leases import copied
+from task_server.transport.unacked.redeliver import CHILD_DIED, NO_SIGN_OF_LIFE, redeliver
 
 if TYPE_CHECKING:
     from task_server.transport.channel import Channel

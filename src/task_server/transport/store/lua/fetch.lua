@@ -32,7 +32,7 @@ local watchers, baton, unreadable, reasons = ARGV[8], ARGV[9], ARGV[10], ARGV[11
 local MOST_BYTES, MOST_REASONS = 8388608, 10000
 local clock = redis.call('TIME')
 local now = clock[1] .. '.' .. string.format('%06d', clock[2])
--- The time of a message with a lease is a whole number of 1024ths: due.lua then
+-- The time of a message with a lease is a whole number of 1024ths: expired.lua then
 -- knows of which entries to read how long it is.
 local taken = now
 if ARGV[6]:find('"lease": ', 1, true) then

@@ -10,7 +10,7 @@ local reply = {0}
 local first = tonumber(ARGV[1])
 local found = redis.call('ZRANGE', KEYS[2], first, first + tonumber(ARGV[2]) - 1, 'WITHSCORES')
 for i = 1, #found, 2 do
-  -- That of a message with a lease is a whole number of 1024ths; see due.lua.
+  -- That of a message with a lease is a whole number of 1024ths; see expired.lua.
   if tonumber(found[i + 1]) * 1024 % 1 == 0 then
     local entry = redis.call('HGET', KEYS[1], found[i]) or ''
     bytes = bytes - #entry

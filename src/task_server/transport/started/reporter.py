@@ -24,7 +24,7 @@ from kombu.utils.encoding import bytes_to_str
 
 from task_server.transport.started.connection import Teller
 from task_server.transport.started.crashes import CERTAIN, ON_CPU, Blame, blame
-from task_server.transport.started.report import Command, Told
+from task_server.transport.started.tasks import Command, Told
 from task_server.transport.store import owner as holder
 
 logger: Final = logging.getLogger(__name__)

@@ -11,14 +11,14 @@ from typing import Any, Final
 from kombu.utils.encoding import bytes_to_str
 from kombu.utils.json import dumps, loads
 
-from task_server.transport.started import started as begun
+from task_server.transport.started import reporter as begun
 from task_server.transport.started.crashes import CERTAIN, history, is_enough
+from task_server.transport.store import previous_owner as again
 from task_server.transport.store import unreadable
 from task_server.transport.store.dead_letters import Dead, record_of
 from task_server.transport.store.entry import TAKEN_FROM, taken
 from task_server.transport.store.owner import MARK
 from task_server.transport.store.scripts import RESTORE
-from task_server.transport.unacked import redelivered as again
 
 logger: Final = logging.getLogger(__name__)
 

@@ -15,11 +15,11 @@ from typing import Any, Final
 from kombu.utils.encoding import bytes_to_str
 from kombu.utils.json import loads
 
-from task_server.transport.started.started import Inquest
+from task_server.transport.started.reporter import Inquest
 from task_server.transport.store import dead_letters as dead
 from task_server.transport.store.entry import taken
-from task_server.transport.store.redeliver import destinations
 from task_server.transport.store.scripts import RESTORE
+from task_server.transport.unacked.redeliver import destinations
 
 #: Dead letters that one call looks at, and calls of one look.
 BATCH: Final = 100
