@@ -8,10 +8,8 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from socket import gethostname
 from typing import Any
 
-from task_server import transport
 from task_server.errors import ConfigError, Problem, TaskServerError
 from task_server.launch.machine import this_machine
 from task_server.launch.precedence import NUMBERS, settled
@@ -49,10 +47,6 @@ def prepared(environ: Mapping[str, str]) -> Any:
         project.reach(app, broker=broker if "broker_url" in decided.said else None)
         project.look_at_urls(app)
         decision = settled(decided, project.own(app, (*NUMBERS, "worker_pool")), this_machine())
-    if decision.worker.transport == "atomic":
-        # Before the first connection; with a Kombu that it does not know, it
-        # warns and leaves Kombu's own.
-        transport.install(f"{decision.worker.name}@{gethostname()}")
     backend = app.conf.result_backend
     shared = project.shares_results(backend)
     project.apply(app, worker_defaults(decision, backend, shared=shared))

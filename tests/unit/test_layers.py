@@ -15,6 +15,17 @@ SOURCE = Path(task_server.__file__).parent
 #: import what stands in a lower row, and what has its own name in its row.
 LAYERS = (
     {"errors"},
+    {"transport.versions", "transport.timing", "transport.failover"},
+    {"transport.notifications", "transport.kombu_redis", "transport.started.crashes"},
+    {"transport.store"},
+    {"transport.started", "transport.hooks"},
+    {"transport.unacked"},
+    {"transport.wire", "transport.link"},
+    {"transport.idle"},
+    {"transport.fetcher"},
+    {"transport.channel"},
+    {"transport.poller"},
+    {"transport.transport"},
     {"transport", "config", "settings", "health.private_folder"},
     {"peers"},
     {"launch", "health", "project.import_errors"},

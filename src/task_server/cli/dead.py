@@ -15,7 +15,9 @@ from task_server.config.model import Config
 from task_server.errors import ConfigError, PeerError, Problem, TaskServerError
 from task_server.peers.redis import address, explain_redis_error
 from task_server.project.load import imported
-from task_server.transport.store import dead_letters as dead
+from task_server.transport.store import dead_letters
+from task_server.transport.store.dead_letters import DeadLetter
+from task_server.transport.store.keys import Keys
 
 #: Names in one line that are shown.
 MOST_NAMES = 20
@@ -106,7 +108,7 @@ def show(ids: tuple[str, ...], app: str | None, path: Path | None, *, as_json: b
     _say(found, as_json=as_json, whole=True)
 
 
-def _say(found: list[dead.Dead], *, as_json: bool, whole: bool = False) -> None:
+def _say(found: list[DeadLetter], *, as_json: bool, whole: bool = False) -> None:
     if as_json:
         click.echo(json.dumps([described(one) for one in found]))
         return
@@ -134,7 +136,9 @@ def retry(
     ids: tuple[str, ...], app: str | None, path: Path | None, queue: str | None, *, every: bool
 ) -> None:
     """Put tasks back to their queues, with no death counted; ID is the task's."""
-    _each(app, path, ids, queue=queue, every=every, step=dead.retry, done="back in the queue")
+    _each(
+        app, path, ids, queue=queue, every=every, step=dead_letters.retry, done="back in the queue"
+    )
 
 
 @command.command(
@@ -154,7 +158,7 @@ def drop(
     ids: tuple[str, ...], app: str | None, path: Path | None, queue: str | None, *, every: bool
 ) -> None:
     """Forget tasks for good; ID is the task's."""
-    _each(app, path, ids, queue=queue, every=every, step=dead.drop, done="dropped")
+    _each(app, path, ids, queue=queue, every=every, step=dead_letters.drop, done="dropped")
 
 
 @dataclass(frozen=True)
@@ -164,9 +168,9 @@ class Store:
     client: Any
     key: str
 
-    def of(self, queue: str | None) -> list[dead.Dead]:
+    def of(self, queue: str | None) -> list[DeadLetter]:
         """Return those of *queue*; None is any."""
-        found = dead.listed(self.client, self.key)
+        found = dead_letters.all_of(self.client, self.key)
         return [one for one in found if queue in (None, one.queue)]
 
 
@@ -177,7 +181,7 @@ def _each(
     *,
     queue: str | None,
     every: bool,
-    step: Callable[[Any, str, Iterable[dead.Dead]], int],
+    step: Callable[[Any, str, Iterable[DeadLetter]], int],
     done: str,
 ) -> None:
     if bool(ids) == every:
@@ -186,7 +190,7 @@ def _each(
         found = store.of(queue)
         if ids:
             found = _named(found, ids)
-        broken = [one for one in found if step is dead.retry and not one.is_whole]
+        broken = [one for one in found if step is dead_letters.retry and not one.is_whole]
         count = step(store.client, store.key, [one for one in found if one not in broken])
     click.echo(f"{count} {'task' if count == 1 else 'tasks'} {done}")
     if broken:
@@ -197,7 +201,7 @@ def _each(
         )
 
 
-def _named(found: list[dead.Dead], ids: tuple[str, ...]) -> list[dead.Dead]:
+def _named(found: list[DeadLetter], ids: tuple[str, ...]) -> list[DeadLetter]:
     """
     Return those of *found* with one of *ids*, of tasks or of deliveries.
 
@@ -238,7 +242,7 @@ def _store(app: str | None, path: Path | None) -> Iterator[Store]:
             # The keys are complete; the channel's own client prefixes some commands.
             yield Store(
                 Redis(connection_pool=channel.pool),
-                dead.key_of(f"{channel.global_keyprefix}{channel.unacked_key}"),
+                Keys.of(channel).dead_letters,
             )
         except (exceptions.RedisError, OSError) as error:
             raise _trouble(url, error) from error

@@ -5,14 +5,14 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
-from task_server.transport.store import dead_letters as dead
+from task_server.transport.store.dead_letters import LAST, DeadLetter, body_of
 
-#: Characters of one value, and deaths of one task, that a list shows.
+#: Characters of one value, and crashes of one task, that a list shows.
 MOST_SHOWN = 200
-MOST_DEATHS = 20
+MAX_CRASHES = 20
 
 
-def described(one: dead.Dead) -> dict[str, Any]:
+def described(one: DeadLetter) -> dict[str, Any]:
     """Return all that is known of *one*, for JSON; times are seconds since 1970."""
     payload = _payload(one)
     args, kwargs = arguments(payload)
@@ -26,7 +26,7 @@ def described(one: dead.Dead) -> dict[str, Any]:
         "kwargs": kwargs,
         "headers": _object(payload.get("headers")),
         "content_type": payload.get("content-type"),
-        "deaths": list(one.deaths),
+        "deaths": list(one.crashes),
         "delivery_tag": one.tag,
         "lists": list(one.lists),
         "message": one.text,
@@ -40,7 +40,7 @@ def arguments(payload: dict[str, Any]) -> tuple[Any, Any]:
     None for those of which neither is there, such as pickled ones of protocol 1.
     """
     headers = _object(payload.get("headers"))
-    body = dead.body_of(payload)
+    body = body_of(payload)
     if isinstance(body, list) and len(body) > 1:
         found = body[0], body[1]
     elif isinstance(body, dict):
@@ -51,7 +51,7 @@ def arguments(payload: dict[str, Any]) -> tuple[Any, Any]:
     return args or found[0], kwargs or found[1]
 
 
-def lines(one: dead.Dead, most: int | None = MOST_SHOWN) -> Iterator[str]:
+def lines(one: DeadLetter, most: int | None = MOST_SHOWN) -> Iterator[str]:
     """Yield what a terminal shows of *one*; of each value *most* characters, None is all."""
     payload = _payload(one)
     yield f"{shown(one.id or one.tag, None)}  {shown(one.task, None)}"
@@ -59,24 +59,24 @@ def lines(one: dead.Dead, most: int | None = MOST_SHOWN) -> Iterator[str]:
     yield f"  put aside  {when(one.at)} from the queue {queue}: {reason}"
     for name, value in zip(("args", "kwargs"), arguments(payload), strict=True):
         yield f"  {name:9}  {shown(value, most)}"
-    for death in one.deaths[: None if most is None else MOST_DEATHS]:
-        yield f"  death      {_death(death)}"
+    for crash in one.crashes[: None if most is None else MAX_CRASHES]:
+        yield f"  death      {_crash(crash)}"
     if most is None:
         for name, value in _object(payload.get("headers")).items():
             yield f"  header     {shown(name, None)}: {shown(value, None)}"
         yield f"  goes to    {', '.join(shown(name, None) for name in one.lists) or '?'}"
 
 
-def _death(death: Any) -> str:
-    suspects = death.get("suspects")
-    if death.get("certain"):
+def _crash(crash: Any) -> str:
+    suspects = crash.get("suspects")
+    if crash.get("certain"):
         among = ", certainly of it"
     elif isinstance(suspects, int) and suspects > 1:
         among = f", of it or {suspects - 1} others"
     else:
         among = ""
-    node, pid, reason = (shown(death.get(name)) for name in ("node", "pid", "reason"))
-    return f"{when(death.get('at'))} {node} (pid {pid}): {reason}{among}"
+    node, pid, reason = (shown(crash.get(name)) for name in ("node", "pid", "reason"))
+    return f"{when(crash.get('at'))} {node} (pid {pid}): {reason}{among}"
 
 
 def shown(value: Any, most: int | None = MOST_SHOWN) -> str:
@@ -89,12 +89,12 @@ def shown(value: Any, most: int | None = MOST_SHOWN) -> str:
 
 def when(seconds: Any) -> str:
     """Return the time *seconds* after 1970; '?' if it is none."""
-    if not isinstance(seconds, int | float) or not 0 <= seconds < dead.LAST:
+    if not isinstance(seconds, int | float) or not 0 <= seconds < LAST:
         return "?"
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%SZ}"
 
 
-def _payload(one: dead.Dead) -> dict[str, Any]:
+def _payload(one: DeadLetter) -> dict[str, Any]:
     try:
         return _object(json.loads(one.text))
     except (ValueError, RecursionError):

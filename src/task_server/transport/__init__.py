@@ -12,10 +12,12 @@ import warnings
 from collections.abc import Mapping
 from typing import Any, Final
 
-from task_server.transport.store import owner as holder
+from task_server.transport import hooks as _hooks
+from task_server.transport.hooks import Hooks
+from task_server.transport.store.owner import set_node_name
 from task_server.transport.versions import problem
 
-__all__ = ["TransportWarning", "install", "installed", "problem", "uninstall"]
+__all__ = ["Hooks", "TransportWarning", "install", "installed", "problem", "uninstall"]
 
 #: The schemes of a broker URL, Kombu's class for each, and ours.
 ALIASES: Final = {
@@ -24,6 +26,9 @@ ALIASES: Final = {
     "sentinel": "task_server.transport.transport:SentinelTransport",
 }
 
+#: A process without a worker.
+NO_HOOKS: Final = Hooks()
+
 _kombu: dict[str, str] = {}
 
 
@@ -31,7 +36,7 @@ class TransportWarning(UserWarning):
     """Warns that Kombu's own transport is used though ours was asked for."""
 
 
-def install(node: str = "") -> bool:
+def install(node: str = "", hooks: Hooks = NO_HOOKS) -> bool:
     """
     Use this transport in this process for broker URLs of Redis.
 
@@ -41,8 +46,10 @@ def install(node: str = "") -> bool:
     Args:
         node: The worker's name in the history of its messages, 'NAME@HOST'.
 
+        hooks: What the worker does for the transport.
+
     Returns:
-        Whether it is used. With a Kombu whose insides nobody has looked at it
+        Whether it is used. With a Kombu whose private methods are unknown it
         is not, and a TransportWarning says so.
     """
     reason = problem()
@@ -59,7 +66,8 @@ def install(node: str = "") -> bool:
     for scheme in ALIASES:
         _kombu.setdefault(scheme, TRANSPORT_ALIASES[scheme])
     _replace(ALIASES)
-    holder.call(node)
+    set_node_name(node)
+    _hooks.give(hooks)
     return True
 
 
@@ -72,10 +80,11 @@ def uninstall() -> None:
     """Undo `install` for connections to come."""
     _replace(_kombu)
     _kombu.clear()
+    _hooks.give(NO_HOOKS)
 
 
 def _replace(classes: Mapping[str, str]) -> None:
-    """Let Kombu find *classes*, by scheme, and forget those that it has found before."""
+    """Let Kombu find *classes*, by scheme, instead of those that it has found before."""
     from kombu import transport as _transport  # noqa: PLC0415 - the launcher imports no Kombu
 
     transport: Any = _transport

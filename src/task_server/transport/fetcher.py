@@ -1,403 +1,290 @@
 """
-One channel's way to its messages: ask, wait, hand on.
+One channel's way to its messages: fetch, wait, deliver.
 
-    asking --reply with messages--> holding --all handed on--> asking
-    asking --reply without: 'watch'--> arming --nothing there--> watching
-    asking --reply without: 'wait'---> waiting (for the baton)
-    watching --told of a change, or the time is over--> asking
-    waiting  --got the baton, or the time is over-----> asking
+    fetching --reply with messages--> prefetched --all delivered--> fetching
+    fetching --reply without: 'watch'--> tracking --nothing there--> watching
+    fetching --reply without: 'wait'---> waiting (for the wakeup token)
+    watching --notification, or the time is over--> fetching
+    waiting  --got the token, or the time is over-> fetching
 
-Asking, arming and waiting have a command on the way on the connection that
+Fetching, tracking and waiting have a command on the way on the connection that
 Kombu uses for BRPOP; the others have none.
 """
 
-# ruff: noqa: SLF001 - Kombu's transports are made of private methods
-
 import logging
-from collections.abc import Callable, Sequence
-from enum import Enum
+from collections.abc import Callable
 from itertools import islice
 from queue import Empty
 from time import monotonic, time
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 from uuid import uuid4
 
 from kombu.utils.encoding import bytes_to_str
 from redis.exceptions import NoScriptError, ResponseError
 
-from task_server.transport.failover import DemotedError
-from task_server.transport.notifications import REMEMBER, Wake, refused
-from task_server.transport.store.keys import Plan, Plans
-from task_server.transport.store.owner import described, written
+from task_server.transport.failover import FailoverError
+from task_server.transport.idle import UNTRACKED_POLL, Idle
+from task_server.transport.store import unreadable
+from task_server.transport.store.keys import FetchKeys
+from task_server.transport.store.owner import owner_json, owner_marker
 from task_server.transport.store.scripts import FETCH, is_denied
-from task_server.transport.store.unreadable import told
-from task_server.transport.unacked.leases import clock
-from task_server.transport.unacked.prefetched import Held, Message
-
-if TYPE_CHECKING:
-    from task_server.transport.channel import Channel
+from task_server.transport.unacked.delivery import Delivery
+from task_server.transport.unacked.native import clock
+from task_server.transport.unacked.prefetched import Message
+from task_server.transport.unacked.unacked import Unacked
+from task_server.transport.wire import Sent, Wire
 
 logger: Final = logging.getLogger(__name__)
 
-#: Seconds after which an idle worker asks without being told. It bounds the
-#: delay of a message if the watching worker dies or hangs. Asking costs more
-#: than Kombu's BRPOP of one second, so that it is asked the less often.
-WAIT: Final = 4.0
-
-#: The same where the server tells nothing of changed keys.
-WAIT_UNTOLD: Final = 0.1
-
-#: Seconds after which a silent watcher is one no longer.
-LEASE: Final = 10
+#: Seconds after which a watcher without a sign of life no longer counts.
+WATCH_LEASE: Final = 10
 
 #: Seconds before the next try after the server refused the script.
 REFUSED_WAIT: Final = 1.0
 
-#: Seconds for which a worker asks by itself that cannot wait for another to wake it.
-POLL_SECONDS: Final = 60.0
-
-#: Seconds for which to look for what an unanswered fetch has moved.
-UNREAD_SECONDS: Final = 60.0
-
-#: Acknowledgements that one call carries at most; Lua's stack holds some 8000.
-ACKS_A_CALL: Final = 1000
-
-
-class Sent(Enum):
-    """The command whose reply is awaited."""
-
-    NOTHING = "nothing"
-    FETCH = "fetch"
-    ARM = "arm"
-    BATON = "baton"
+#: Seconds for which to search for what an unanswered fetch has moved.
+ORPHAN_SECONDS: Final = 60.0
 
 
 class Fetcher:
     """
     Fetches for one channel.
 
+    Args:
+        credit: Returns how many messages to fetch.
+
+        can_consume: Whether a consumer has room for one more.
+
     Attributes:
-        held: What it has brought and not handed on yet.
+        idle: How it waits.
 
         refusal: Why the server hands out no messages at all; None if it does.
-
-        busy: Whether the next step will be to ask again at once, so that an
-            acknowledgement can travel with it.
     """
 
-    def __init__(self, channel: "Channel") -> None:
-        self.channel = channel
-        self.held = Held(channel)
-        self.busy = True
+    def __init__(
+        self,
+        wire: Wire,
+        unacked: Unacked,
+        delivery: Delivery,
+        credit: Callable[[], int],
+        can_consume: Callable[[], bool],
+    ) -> None:
+        self.wire = wire
+        self.idle = Idle(wire, unacked.store.problems)
         self.refusal: str | None = None
-        self.sent = Sent.NOTHING
-        self.wake: Wake | None = None
-        self._told = True
-        self._changed = False
-        self._known = False
+        self._unacked = unacked
+        self._delivery = delivery
+        self._credit = credit
+        self._can_consume = can_consume
+        self._reports = unacked.hooks.reports_started
+        self._lease = unacked.timing.lease
+        self._is_known = False
         self._tries = True
-        self._poll_until = 0.0
-        self._rest_until = 0.0
-        self._limit = 0
-        self._at = self._asked = 0.0
-        self._plan = Plan()
-        self._plans = Plans(channel)
+        self._fetched_at = self._sent_at = 0.0
+        self._keys = FetchKeys()
         self._acks: list[str] = []
         self._name = str(uuid4())
 
     @property
-    def used(self) -> bool:
-        """Whether it has ever asked."""
-        return bool(self._plan.queues)
+    def has_consumed(self) -> bool:
+        """Whether it has ever fetched."""
+        return bool(self._keys.queues)
 
-    # Ask
+    # Send
 
     def start(self) -> None:
         """Send the next command, if there is one to send."""
-        if self.sent is not Sent.NOTHING:
+        unacked = self._unacked
+        if self.wire.sent is not Sent.NOTHING:
             # The connection was lost with its reply.
             self._lost()
-            self.sent, self.busy = Sent.NOTHING, True
-        if self.held or (not self.busy and monotonic() < self._rest_until):
+            self.wire.sent, self.idle.fetch_due = Sent.NOTHING, True
+        if unacked.prefetched or not self.idle.is_over:
             return
-        channel = self.channel
         # Before: what was lost and is fetched again would be here twice.
-        if not channel.settle():
+        if not unacked.ownership.settle():
             return
-        queues = channel._queue_cycle.consume(len(channel.active_queues))
+        queues = self.wire.next_queues()
         if not queues:
             return
-        self._plan = self._plans.of(tuple(queues))
-        self._limit = channel.free_credit()
-        self._acks = channel.qos.take_acks(ACKS_A_CALL)
-        self._at, self._asked = time(), clock()
+        self._keys = unacked.store.keys.for_queues(queues)
+        limit = self._credit()
+        self._acks = unacked.acks.take()
+        self._fetched_at, self._sent_at = time(), clock()
         arguments = [
-            *(self._limit, len(queues)),
-            *("1" if channel.cycle_rotates else "0", self._name, LEASE),
-            *(self._holder(described), "1" if self._tries else "0"),
-            *(*self._plan.others, *self._acks),
+            *(limit, len(queues)),
+            *("1" if self.wire.rotates else "0", self._name, WATCH_LEASE),
+            owner_json(self._fetched_at, reports=self._reports, lease=self._lease),
+            "1" if self._tries else "0",
+            *(*self._keys.optional, *self._acks),
         ]
         try:
-            known = self._known and not FETCH.text_only
-            self._send(Sent.FETCH, *FETCH.command(self._plan.keys, arguments, known=known))
+            is_known = self._is_known and not FETCH.text_only
+            command = FETCH.command(self._keys.required, arguments, known=is_known)
+            self.wire.send(Sent.FETCH, *command)
         except BaseException:
-            self._keep_acks()
+            self._put_acks_back()
             raise
-
-    def _holder(self, how: Callable[..., str]) -> str:
-        channel = self.channel
-        return how(self._at, tells=channel.qos.tells, lease=channel.lease_length)
-
-    def _send(self, what: Sent, *command: Any, after: Sequence[Any] = ()) -> None:
-        connection = self.channel.client.connection
-        if after:
-            # In one, so that both replies are there at once.
-            connection.send_packed_command(connection.pack_commands([after, command]))
-        else:
-            connection.send_command(*command)
-        self.channel._in_poll = connection
-        self.channel._brpop_sent_at = monotonic()
-        self.sent = what
 
     # Read
 
     def read(self) -> bool:
         """
-        Read the reply that is due, and hand on what it brought.
+        Read the reply that is due, and deliver what it brought.
 
         Raises:
-            Empty: Nothing was handed on.
+            Empty: Nothing was delivered.
         """
-        sent, self.busy = self.sent, True
+        sent, self.idle.fetch_due = self.wire.sent, True
         try:
             reply = self._reply()
         finally:
-            self.channel._in_poll = None
-            self.sent = Sent.NOTHING
+            self.wire.done()
         if sent is Sent.FETCH and reply:
-            self._fetched(reply)
-        elif sent is Sent.ARM and reply == 0 and not self._changed:
-            self._rest(WAIT)
-        if not self.held.hand_on():
+            self._received(reply)
+        elif sent is Sent.TRACK:
+            self.idle.tracks(reply)
+        if not self._delivery.deliver():
             raise Empty
         return True
 
     def _reply(self) -> Any:
-        """Return the reply; None if the server refused, which is then said or retried."""
-        client, sent = self.channel.client, self.sent
+        """Return the reply; None if the server refused, which is then logged or retried."""
+        sent = self.wire.sent
         try:
-            if sent is Sent.ARM:
-                # The reply to the command that goes before.
-                client.connection.read_response()
-            reply = client.parse_response(client.connection, sent.name)
+            reply = self.wire.receive()
         except NoScriptError:
             # A server that was restarted, or whose scripts were flushed.
-            self._known = False
-            self._keep_acks()
+            self._is_known = False
+            self._put_acks_back()
             return None
-        except DemotedError:
-            # It has moved nothing: there is no reply to look for.
-            self._keep_acks()
+        except FailoverError:
+            # It has moved nothing: there is no reply to search for.
+            self._put_acks_back()
             raise
         except ResponseError as error:
-            self._keep_acks()
-            self._refuse(error)
+            self._put_acks_back()
+            if sent is Sent.FETCH:
+                self._refused(error)
+            else:
+                self.idle.refused(sent, error, self._keys)
             return None
         except BaseException:
             self._lost()
-            client.connection.disconnect()
+            self.wire.disconnect()
             raise
         if sent is Sent.FETCH:
-            self._known = True
+            self._is_known = True
             self._tries = False
-            self.channel.qos.acks_arrived(self._acks)
+            self._unacked.acks.arrived(self._acks)
             self._acks = []
             self.refusal = None
         return reply
 
-    def _refuse(self, error: ResponseError) -> None:
-        """Take note that the server refused what was sent, and do without if that can be done."""
-        sent, client = self.sent, self.channel.client
-        if sent is Sent.ARM:
-            # Two replies were due.
-            client.connection.disconnect()
-            self._told = False
-            refused(error)
-        elif sent is Sent.BATON:
-            # Whoever took messages cannot wake this worker.
-            self._poll_until = monotonic() + POLL_SECONDS
-            self.channel.problems.optional(self._plan.baton, str(error))
-            self._rest(WAIT_UNTOLD)
-        elif self._known and not FETCH.text_only and is_denied(error, "evalsha"):
+    def _refused(self, error: ResponseError) -> None:
+        """Send the text of the script, if its name was refused; else try again later."""
+        if self._is_known and not FETCH.text_only and is_denied(error, "evalsha"):
             FETCH.text_only = True
-        else:
-            self._tries = True
-            self._rest(REFUSED_WAIT)
-            level = logging.DEBUG if self.refusal else logging.ERROR
-            logger.log(level, "Redis refuses to hand out messages, tried each second: %s", error)
-            self.refusal = f"Redis refuses to hand out messages: {error}"
+            return
+        self._tries = True
+        self.idle.rest(REFUSED_WAIT)
+        level = logging.DEBUG if self.refusal else logging.ERROR
+        logger.log(level, "Redis refuses to hand out messages, tried each second: %s", error)
+        self.refusal = f"Redis refuses to hand out messages: {error}"
 
     def _lost(self) -> None:
-        """Take note that the reply will not come."""
-        self._keep_acks()
+        """Search later for what was fetched: the reply will not come."""
+        self._put_acks_back()
         self._tries = True
-        if self.sent is Sent.FETCH:
-            unread = (self._at, monotonic() + UNREAD_SECONDS)
-            if unread[0] not in (at for at, _ in self.channel.late.fetches):
-                self.channel.late.fetches.append(unread)
+        if self.wire.sent is Sent.FETCH:
+            fetches = self._unacked.pending.orphaned_fetches
+            if self._fetched_at not in (at for at, _ in fetches):
+                fetches.append((self._fetched_at, monotonic() + ORPHAN_SECONDS))
 
-    def _keep_acks(self) -> None:
-        self.channel.qos.keep_acks(self._acks)
+    def _put_acks_back(self) -> None:
+        self._unacked.acks.put_back(self._acks)
         self._acks = []
 
-    def _fetched(self, reply: Any) -> None:
+    def _received(self, reply: Any) -> None:
         state, problems, fields = reply
-        plan = self._plan
-        holder = self._holder(written)
+        keys, unacked = self._keys, self._unacked
+        marker = owner_marker(self._fetched_at, reports=self._reports, lease=self._lease)
         columns = [islice(fields, first, None, 4) for first in range(4)]
         for number, tag, text, reason in zip(*columns, strict=True):
-            queue = plan.queues[number % len(plan.queues)]
-            self.channel._queue_cycle.rotate(queue)
+            queue = keys.queues[number % len(keys.queues)]
+            self.wire.rotate(queue)
             if reason:
-                self._put_aside(queue, bytes_to_str(tag), text, bytes_to_str(reason))
+                # The tag is the field that keeps it; '' if it is in the list.
+                unacked.pending.unreadable += bool(tag)
+                unreadable.log_found(
+                    unacked.store.keys, queue, bytes_to_str(tag), text, bytes_to_str(reason)
+                )
             else:
-                key = plan.lists[number]
-                self.held.append(Message(queue, bytes_to_str(tag), text, key, holder))
-        self.held.check_lease(self._asked)
+                key = keys.lists[number]
+                message = Message(queue, bytes_to_str(tag), text, key, marker)
+                unacked.prefetched.append(message)
+        unacked.ownership.check_fetched(self._sent_at)
         if problems:
-            self.refusal = self.channel.problems.of_fetch(problems, plan.lists)
+            self.refusal = unacked.store.problems.of_fetch(problems, keys.lists)
             if state in (b"watch", b"wait") and self.refusal:
-                # A queue that cannot be read may have messages for ever.
-                self._rest(REFUSED_WAIT)
+                # A queue that cannot be read may have messages all the time.
+                self.idle.rest(REFUSED_WAIT)
                 return
+        self._wait(state)
+
+    def _wait(self, state: bytes) -> None:
+        """Wait as the script says, if there was nothing; acknowledgements then go at once."""
+        if state in (b"watch", b"wait", b"poll"):
+            self.idle.fetch_due = False
+            self._unacked.acks.flush()
         if state == b"watch":
-            self._watch()
+            self.idle.watch(self._keys)
         elif state == b"wait":
-            self._wait_for_baton()
+            self.idle.wait(self._keys)
         elif state == b"poll":
-            self.channel.qos.flush_acks()
-            self._rest(WAIT_UNTOLD)
+            self.idle.rest(UNTRACKED_POLL)
 
-    def _put_aside(self, queue: str, field: str, text: bytes, reason: str) -> None:
-        """Tell of a message that the script could not read."""
-        if field:
-            self.channel.late.unreadable += 1
-        where = (
-            f"the hash {self.channel.unacked_keys()[0]}, field {field}, since the list "
-            f"{self.channel.unreadable_key} cannot be used"
-            if field
-            else f"the list {self.channel.unreadable_key}"
-        )
-        logger.error(
-            "a message of the queue %s cannot be read and is kept in %s: %s: %s",
-            *(told(queue), where, told(reason), told(text)),
-        )
-
-    # Idle
-
-    def _rest(self, seconds: float) -> None:
-        self.busy = False
-        self._rest_until = monotonic() + seconds
-
-    def _watch(self) -> None:
-        """Wait to be told of a change; from now on acknowledgements go at once."""
-        self.busy = False
-        self.channel.qos.flush_acks()
-        if not self._told or not self._prepared():
-            self._wait_for_baton()
-            return
-        # It counts the keys that exist and asks to be told of all. If there is
-        # a message already the answer says so, so that none falls between.
-        self._changed = False
-        self._send(Sent.ARM, "EXISTS", *self._plan.lists, after=REMEMBER)
-
-    def _prepared(self) -> bool:
-        """Return whether the server will tell of changes."""
-        try:
-            try:
-                self._prepare()
-            except ResponseError:
-                if self.wake is None:
-                    raise
-                # Only one of the two connections may have come to a server that
-                # took over, or the server has closed the other one just now.
-                self.wake.close()
-                self.wake = None
-                self._prepare()
-        except ResponseError as error:
-            self._told = False
-            refused(error)
-        return self._told
-
-    def _prepare(self) -> None:
-        channel = self.channel
-        cycle = channel.connection.cycle
-        if self.wake is None:
-            self.wake = Wake(channel._create_client(asynchronous=True))
-        if not cycle._client_registered(channel, self.wake.client, "WAKE"):
-            cycle._register(channel, self.wake.client, "WAKE")
-        self.wake.prepare(channel.client.connection)
-
-    def _wait_for_baton(self) -> None:
-        self.busy = False
-        self.channel.qos.flush_acks()
-        if monotonic() < self._poll_until:
-            self._rest(WAIT_UNTOLD)
-            return
-        wait = WAIT if self._told else WAIT_UNTOLD
-        self._send(Sent.BATON, "BRPOP", self._plan.baton, wait)
-
-    def woken(self) -> None:
-        """Read from the wake connection: a queue has changed."""
-        if self.wake is not None and not self.wake.drain():
-            connection = self.wake.client.connection
-            if connection is not None:
-                connection.disconnect()
-        # The news may overtake the reply of the command that asked for it.
-        self._changed = True
-        if self.sent is Sent.NOTHING:
-            self.busy = True
-            if self.channel.qos.can_consume():
-                # Now and not before the next poll: the server works meanwhile.
-                self.channel.connection.cycle._register_BRPOP(self.channel)
+    def on_notification(self) -> None:
+        """Fetch, after a notification that a queue has changed."""
+        self.idle.on_notification()
+        if self.wire.sent is Sent.NOTHING:
+            self.idle.fetch_due = True
+            if self._can_consume():
+                self.wire.fetch_now()
         raise Empty
 
     # Stop
 
-    def collect(self) -> None:
+    def finish(self) -> None:
         """
         End what is on the way.
 
-        Of a fetch the messages are registered already: read them, so that
-        they can be given back, and another worker has them now and not after
-        the visibility time-out.
+        The messages of a fetch are registered already: read them, so that they
+        can be requeued, and another worker has them now and not after the
+        visibility timeout.
         """
-        connection = self.channel._in_poll
+        was_awaited = self.wire.is_awaited
         try:
-            if self.sent is Sent.FETCH and connection:
+            if self.wire.sent is Sent.FETCH and was_awaited:
                 reply = self._reply()
                 if reply:
-                    self._fetched([b"", *reply[1:]])
-            elif self.sent is not Sent.NOTHING and connection:
-                # Its reply would be taken for that of the next command.
-                connection.disconnect()
+                    self._received([b"", *reply[1:]])
+            elif self.wire.sent is not Sent.NOTHING:
+                self.wire.drop()
         finally:
-            if self.sent is not Sent.NOTHING:
+            if self.wire.sent is not Sent.NOTHING:
                 # Else it is Kombu's own BRPOP, which Kombu reads.
-                self.channel._in_poll = None
-                if not connection:
+                if not was_awaited:
                     self._lost()
-                self.sent = Sent.NOTHING
-        self.busy = True
+                self.wire.done()
+        self.idle.fetch_due = True
 
     def close(self) -> None:
-        """Let go of the wake connection, and let another worker watch."""
-        if self.wake is not None:
-            self.wake.close()
-            self.wake = None
-        if self.used:
-            baton = self._plan.baton
-            with self.channel.bare_client().pipeline() as pipe:
-                pipe.zrem(self._plan.watchers, self._name).lpush(baton, "1")
-                # Another worker looks by itself within seconds if this fails.
-                pipe.ltrim(baton, 0, 0).expire(baton, 60).execute(raise_on_error=False)
+        """Close the connection for notifications, and let another worker watch."""
+        self.idle.close()
+        if self.has_consumed:
+            token = self._keys.wakeup_token
+            with self._unacked.store.client.pipeline() as pipe:
+                pipe.zrem(self._keys.watchers, self._name).lpush(token, "1")
+                # Another worker fetches within seconds anyway if this fails.
+                pipe.ltrim(token, 0, 0).expire(token, 60).execute(raise_on_error=False)

@@ -1,14 +1,14 @@
 """
-How an idle worker learns that a queue has a message, without taking it.
+How an idle worker is notified that a queue has a message, without taking it.
 
-Redis has no blocking command that looks at several lists and takes nothing:
+Redis has no blocking command that waits on several lists and takes nothing:
 BRPOP takes, and a taken message is lost with a killed worker; BLMOVE keeps it,
 but waits on one list only, so on four connections a queue (one a priority).
 CLIENT TRACKING does: the server remembers which keys a connection has read and
-tells a second connection, once, when one of them changes.
+notifies a second connection, once, when one of them changes.
 
-Of which reads, the first connection says (OPTIN): the scripts read besides what
-all workers of a queue write, and each of those writes would wake all others.
+The first connection names the reads that count (OPTIN): the scripts also read
+what all workers of a queue write, and each of those writes would wake all others.
 """
 
 # ruff: noqa: SLF001 - Kombu's transports are made of private methods
@@ -20,17 +20,17 @@ from redis.exceptions import ResponseError
 
 logger: Final = logging.getLogger(__name__)
 
-#: The channel on which a server tells of changed keys under RESP2.
+#: The channel on which a server announces changed keys under RESP2.
 INVALIDATION: Final = "__redis__:invalidate"
 
-#: Said before a command whose keys are to be remembered; answered by itself.
-REMEMBER: Final = ("CLIENT", "CACHING", "YES")
+#: Sent before a command whose keys are to be tracked; it has a reply of its own.
+CACHING_YES: Final = ("CLIENT", "CACHING", "YES")
 
 #: Bytes that are read at a time.
 READ_SIZE: Final = 65536
 
 
-class Wake:
+class InvalidationListener:
     """
     The second connection: whatever arrives on it means that a queue changed.
 
@@ -44,9 +44,9 @@ class Wake:
         self._tracked: object = None
         self._socket: object = None
 
-    def prepare(self, reader: Any) -> None:
+    def subscribe(self, reader: Any) -> None:
         """
-        Let the server tell this connection of the keys that *reader* reads.
+        Let the server notify this connection of changes of the keys that *reader* reads.
 
         Raises:
             ResponseError: The server, or a proxy, does not offer it, or the
@@ -67,16 +67,16 @@ class Wake:
             how = ("REDIRECT", self._target, "OPTIN", "NOLOOP")
             reader.send_command("CLIENT", "TRACKING", "ON", *how)
             reader.read_response()
-            # It may be denied by itself, of which nobody should hear later.
-            reader.send_command(*REMEMBER)
+            # An ACL can deny this subcommand alone; find out now.
+            reader.send_command(*CACHING_YES)
             reader.read_response()
             self._tracked = reader._sock
 
-    def drain(self) -> bool:
+    def discard(self) -> bool:
         """
-        Take what has arrived; return False if the connection is closed.
+        Read and discard what has arrived; return False if the connection is closed.
 
-        What it says is of no interest, so that half a message does no harm.
+        The content does not matter, so that half a message does no harm.
         """
         sock = self.client.connection._sock
         if sock is None:
@@ -85,13 +85,13 @@ class Wake:
         sock.settimeout(0)
         try:
             while data := sock.recv(READ_SIZE):
-                # What a TLS socket has decrypted already no poll tells of.
+                # A poll does not show what a TLS socket has decrypted already.
                 if len(data) < READ_SIZE and not hasattr(sock, "pending"):
                     return True
         except (BlockingIOError, TimeoutError):
             return True
         except OSError as error:
-            # A TLS socket says in its own way that there is no more to read.
+            # A TLS socket has its own error for having no more to read.
             return "Want" in type(error).__name__
         finally:
             sock.settimeout(before)
@@ -101,15 +101,15 @@ class Wake:
         """Close the connection."""
         connection, self._target = self.client.connection, None
         if connection is not None:
-            # While it is the client's: Kombu then knows what it polls no longer.
+            # While it is the client's: Kombu then stops polling it.
             connection.disconnect()
         self.client.connection = None
 
 
-def refused(error: ResponseError) -> None:
-    """Say once that the server tells nothing of changed keys."""
+def warn_untracked(error: ResponseError) -> None:
+    """Log once that the server does not announce changed keys."""
     logger.warning(
-        "Redis does not tell this worker of new messages (CLIENT TRACKING: %s); "
-        "an idle worker asks ten times a second instead",
+        "Redis does not notify this worker of new messages (CLIENT TRACKING: %s); "
+        "an idle worker polls ten times a second instead",
         error,
     )

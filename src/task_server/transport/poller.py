@@ -1,4 +1,4 @@
-"""The poller: Kombu's, and what both of its loops must do besides."""
+"""The poller: Kombu's, with the maintenance that both of its loops owe."""
 
 import logging
 import socket
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 logger: Final = logging.getLogger(__name__)
 
-#: Seconds between two looks for unreadable messages that another worker could
-#: not put into their list: all unacked messages are gone through.
+#: Seconds between two scans for unreadable messages that another worker could
+#: not put into their list: they read the fields of all unacked messages.
 GATHER_SECONDS: Final = 300.0
 
-#: Seconds until the first one.
+#: Seconds until the first scan.
 GATHER_FIRST: Final = 30.0
 
 
@@ -44,29 +44,29 @@ class MultiChannelPoller(redis.MultiChannelPoller):  # type: ignore[misc]
         self.owner: int | None = None
         self._loop: Any = None
         self._timer: Any = None
-        self._bell: tuple[socket.socket, socket.socket] | None = None
-        self._rung = False
-        self._next_turn = 0.0
+        self._wakeup: tuple[socket.socket, socket.socket] | None = None
+        self._is_woken = False
+        self._next_tick = 0.0
         self._next_restore = 0.0
         # Not at once: many workers may start together.
         self._next_gather = monotonic() + GATHER_FIRST
-        self._next_hold = 0.0
+        self._next_renewal = 0.0
         self._refused = False
 
     def join(self, loop: Any, interval: float) -> None:
-        """Take a turn every *interval* seconds of Kombu's event loop."""
+        """Tick every *interval* seconds of Kombu's event loop."""
         if self._timer is not None:
             # Of an earlier connection, else each reconnection adds one.
             self._timer.cancel()
         self._loop = loop
-        self._timer = loop.call_repeatedly(interval, self.take_turn)
+        self._timer = loop.call_repeatedly(interval, self.tick)
         if not hasattr(self, "_paused_brpop"):
             # Up to Kombu 5.6 a connection that is closed, whichever it was, ends
             # the polling of all others: the worker lives on and takes nothing.
             self._on_connection_disconnect = self._forget
 
     def _forget(self, connection: Any) -> None:
-        """Poll a closed *connection* no longer, until it is connected again; as Kombu 5.7."""
+        """Stop polling a closed *connection* until it is connected again; as Kombu 5.7."""
         closed = set()
         for known in tuple(self._chan_to_sock):
             channel, client, kind = known
@@ -84,158 +84,160 @@ class MultiChannelPoller(redis.MultiChannelPoller):  # type: ignore[misc]
         """End the poll of the loop, from any thread or greenlet."""
         if self._loop is not None:
             self._loop.call_soon(_nothing)
-        elif self._bell is not None and not self._rung:
-            self._rung = True
+        elif self._wakeup is not None and not self._is_woken:
+            self._is_woken = True
             try:
-                self._bell[1].send(b"\0")
+                self._wakeup[1].send(b"\0")
             except OSError:
-                self._rung = False  # closed meanwhile: there is no poll to end
+                self._is_woken = False  # closed meanwhile: there is no poll to end
 
-    def _hang_bell(self) -> None:
-        if self._bell is None:
-            self._bell = socket.socketpair()
-            for end in self._bell:
+    def _open_wakeup(self) -> None:
+        if self._wakeup is None:
+            self._wakeup = socket.socketpair()
+            for end in self._wakeup:
                 end.setblocking(False)
-            self.poller.register(self._bell[0].fileno(), READ)
+            self.poller.register(self._wakeup[0].fileno(), READ)
 
     @property
     def fds(self) -> dict[int, Any]:
-        """What is polled: the connections, and the bell. Without any Kombu 5.7 only sleeps."""
+        """What is polled: the connections, and the wakeup. Without any Kombu 5.7 only sleeps."""
         watched: dict[int, Any] = super().fds
-        if self._bell is not None:
-            watched = {**watched, self._bell[0].fileno(): (None, "BELL")}
+        if self._wakeup is not None:
+            watched = {**watched, self._wakeup[0].fileno(): (None, "WAKEUP")}
         return watched
 
     def handle_event(self, fileno: int, event: int) -> Any:
-        """Read, or find out what is wrong; the bell belongs to no channel."""
-        if self._bell is not None and fileno == self._bell[0].fileno():
-            self._rung = False
-            self._bell[0].recv(4096)
+        """Read, or find out what is wrong; the wakeup belongs to no channel."""
+        if self._wakeup is not None and fileno == self._wakeup[0].fileno():
+            self._is_woken = False
+            self._wakeup[0].recv(4096)
             raise Empty
         return super().handle_event(fileno, event)
 
     def on_readable(self, fileno: int) -> Any:
-        """Read; the news of a changed queue without credit too, or no poll would wait again."""
+        """Read; a notification without credit too, or no poll would wait again."""
         channel, kind = self._fd_to_chan.get(fileno, (None, None))
         if kind == "WAKE":
-            return channel.fetcher.woken()
+            return channel.fetcher.on_notification()
         return super().on_readable(fileno)
 
     # The loops
 
     def on_poll_init(self, poller: Any) -> None:
-        """Begin to poll, and restore; Redis may refuse that, which `keep` then says."""
+        """Begin to poll, and restore; if Redis refuses that, `maintain` logs it."""
         try:
             super().on_poll_init(poller)
         except ResponseError as error:
-            logger.debug("what dead workers left is not looked for yet: %s", error)
+            logger.debug("the messages of dead workers are not restored yet: %s", error)
 
     def on_poll_start(self) -> None:
-        """Before each poll: hand on, send acknowledgements, ask."""
+        """Before each poll: deliver, send acknowledgements, fetch."""
         self.owner = get_ident()
         for channel in self._fetching():
             if not self._in_protected_read:
-                channel.fetcher.held.hand_on()
+                channel.delivery.deliver()
                 channel.flush_idle_acks()
         super().on_poll_start()
 
     def get(self, callback: Any, timeout: float | None = None) -> None:
         """Wait for one event, without an event loop."""
         self.owner = get_ident()
-        self.take_turn()
-        if self._hand_one_on():
+        self.tick()
+        if self._deliver_one():
             return
         for channel in self._fetching():
             # Here and not in on_poll_start, which Kombu 5.6 does not call.
             channel.flush_idle_acks()
         if any(not channel.qos.can_consume() for channel in self._fetching()):
-            # Only another greenlet or thread can free a place now, and rings.
-            # Kombu bounds this wait by a second, for whoever changes the limit.
-            self._hang_bell()
+            # Only another greenlet or thread can make room now, and wakes this one.
+            # Kombu bounds this wait by a second, since the limit may change.
+            self._open_wakeup()
             timeout = 1.0 if timeout is None else min(timeout, 1.0)
         super().get(callback, self._bounded(timeout))
 
     def _bounded(self, timeout: float | None) -> float | None:
-        """Return how long to poll, no longer than to the next sign of life of held messages."""
-        if not any(channel.qos.holds for channel in self._fetching()):
+        """Return how long to poll, no longer than to the next sign of life for messages."""
+        if not any(channel.qos.has_unacked for channel in self._fetching()):
             return timeout
-        left = max(0.05, self._next_hold - monotonic())
+        left = max(0.05, self._next_renewal - monotonic())
         return left if timeout is None else min(timeout, left)
 
-    def _hand_one_on(self) -> bool:
-        """Hand on one message that an earlier call fetched; return whether there was one."""
+    def _deliver_one(self) -> bool:
+        """Deliver one message that an earlier call fetched; return whether there was one."""
         # What a consumer cancels in its callback waits until it is over.
         self._in_protected_read = True
         try:
-            return any(channel.fetcher.held.hand_on() for channel in self._fetching())
+            return any(channel.delivery.deliver() for channel in self._fetching())
         finally:
             self._in_protected_read = False
             while self.after_read:
                 self.after_read.pop()()
 
-    def take_turn(self) -> None:
-        """Do what is due: drop a dead connection, then as `keep`."""
+    def tick(self) -> None:
+        """Do what is due: drop a dead connection, then as `maintain`."""
         now = monotonic()
-        if now < self._next_turn:
+        if now < self._next_tick:
             return
-        for channel in self._holding():
-            self._next_turn = now + channel.turn_interval
+        for channel in self._with_messages():
+            self._next_tick = now + channel.unacked.timing.tick_interval
             channel.drop_stale_connection()
-        self.keep()
+        self.maintain()
 
-    def keep(self) -> None:
+    def maintain(self) -> None:
         """
-        Keep what is held, and restore what others left, when either is due.
+        Renew our messages, and restore those of dead workers, when either is due.
 
         Another greenlet may call it while the loop's own waits in a consumer.
         The acknowledgements that the next fetch was to take along go at once
-        then: it may be long in coming, and nobody holds an ended task's message.
+        then: it may take long, and no sign of life is given for an ended task.
         """
-        channels = list(self._holding())
+        channels = list(self._with_messages())
         if not channels:
             return
         now, first = monotonic(), channels[0]
+        timing, restore = first.unacked.timing, first.unacked.restore
         try:
             for channel in channels:
-                channel.qos.flush_acks()
-            # Before a look: after an outage of Redis all that is held looks
-            # forsaken, what this worker holds included.
-            if now >= self._next_hold:
-                self._next_hold = now + first.hold_interval
+                channel.unacked.acks.flush()
+            # Before a scan: after an outage of Redis every in-flight message looks
+            # abandoned, our own too.
+            if now >= self._next_renewal:
+                self._next_renewal = now + timing.renew_interval
                 for channel in channels:
-                    channel.qos.hold()
-                first.qos.restore_late()
+                    channel.qos.renew()
+                restore.pending()
             if now >= self._next_restore and first.active_queues:
-                self._next_restore = now + first.restore_interval
+                self._next_restore = now + timing.scan_interval
                 # By the clock: Kombu counts calls, of which its loops make
                 # very different numbers, and without an event loop it makes
                 # none while the worker is idle. Any channel restores for all.
                 first.qos.restore_visible(
-                    num=first.unacked_restore_limit, interval=1, grace=first.restore_grace
+                    num=first.unacked_restore_limit, interval=1, grace=timing.recovery_grace
                 )
-                first.qos.restore_registered()
+                restore.registered()
                 self._gather(first, now)
-                if first.grace_left:
-                    self._next_restore = now + min(first.grace_left, first.restore_interval)
+                if left := restore.grace_remaining:
+                    self._next_restore = now + min(left, timing.scan_interval)
         except first.connection_errors:
-            logger.debug("Redis did not answer; the loop will notice by itself", exc_info=True)
+            logger.debug("Redis did not answer; the loop will notice", exc_info=True)
         except first.ResponseError as error:
-            # A full worker fetches nothing, so that nothing else would say it.
+            # A full worker fetches nothing, so that nothing else would log it.
             level = logging.DEBUG if self._refused else logging.WARNING
-            logger.log(level, "Redis refuses this worker's signs of life: %s", error)
+            logger.log(level, "Redis rejected the lease renewal: %s", error)
             self._refused = True
         else:
             self._refused = False
 
     def _gather(self, channel: "Channel", now: float) -> None:
-        """Move unreadable messages to their list: own ones soon, those of others now and then."""
-        if channel.late.unreadable or now >= self._next_gather:
+        """Move unreadable messages to their list: our own soon, those of others now and then."""
+        if channel.pending.unreadable or now >= self._next_gather:
             self._next_gather = now + GATHER_SECONDS
-            unreadable.gather(channel)
+            if unreadable.gather(channel.unacked.store):
+                channel.pending.unreadable = 0
 
     def maybe_restore_messages(self) -> Any:
         """
-        Leave it to `keep`, which looks by the clock, and spares the living after an outage.
+        Leave it to `maintain`, which scans by the clock, and spares the living after an outage.
 
         Kombu calls this after each empty poll of `get`, and by a timer of the loop.
         """
@@ -244,24 +246,24 @@ class MultiChannelPoller(redis.MultiChannelPoller):  # type: ignore[misc]
         return super().maybe_restore_messages()
 
     def _fetching(self) -> "Iterator[Channel]":
-        return (c for c in tuple(self._channels) if c.active_queues and not c.stock_mode)
+        return (c for c in tuple(self._channels) if c.active_queues and not c.passthrough)
 
-    def _holding(self) -> "Iterator[Channel]":
-        """Those that fetch, and those that do no longer, as in a drain, and hold messages."""
+    def _with_messages(self) -> "Iterator[Channel]":
+        """Return the channels that fetch, and those that only have messages, as in a drain."""
         yield from self._fetching()
         for channel in tuple(self._channels):
-            if not (channel.active_queues or channel.stock_mode) and channel.qos.holds:
+            if not (channel.active_queues or channel.passthrough) and channel.qos.has_unacked:
                 yield channel
 
     def close(self) -> None:
-        """Let go of everything, the bell included."""
+        """Close everything, the wakeup included."""
         super().close()
-        bell, self._bell = self._bell, None
-        if bell is not None:
+        wakeup, self._wakeup = self._wakeup, None
+        if wakeup is not None:
             # The poller may be closed already.
             with suppress(KeyError, ValueError, OSError, AttributeError):
-                self.poller.unregister(bell[0].fileno())
-            for end in bell:
+                self.poller.unregister(wakeup[0].fileno())
+            for end in wakeup:
                 end.close()
 
 

@@ -3,7 +3,7 @@
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
-#: The first version that works, and the first one that nobody has looked at.
+#: The first version that works, and the first one that has not been reviewed.
 FIRST: Final = (5, 6, 2)
 BEFORE: Final = (5, 8)
 

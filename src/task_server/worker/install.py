@@ -5,10 +5,12 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from socket import gethostname
 from typing import Any
 
 from celery import signals
 
+from task_server import transport
 from task_server.config.model import EventLoops, WorkerConfig
 from task_server.config.values import ALL_QUEUES
 from task_server.errors import ConfigError, Problem
@@ -16,16 +18,10 @@ from task_server.launch import early_stop
 from task_server.launch.spec import APP_VARIABLE
 from task_server.launch.timing import Timing
 from task_server.project import queues
+from task_server.transport import Hooks
 from task_server.worker import logs
 from task_server.worker import worker_lost as lost
-from task_server.worker.broker import (
-    cancelled,
-    connections,
-    unregistered,
-)
-from task_server.worker.broker import (
-    dead_letters as put_aside,
-)
+from task_server.worker.broker import cancelled, connections, dead_letters
 from task_server.worker.broker.leases import Leases
 from task_server.worker.broker.reconnect import Debts
 from task_server.worker.broker.run_file import RunFile
@@ -53,6 +49,7 @@ def install(app: Any, worker: WorkerConfig, runtime_dir: Path, timing: Timing) -
     """
     # A pool child that was not forked but started imports the app once more.
     if os.environ.get("FORKED_BY_MULTIPROCESSING"):
+        _install_transport(worker, Hooks())
         return
     heart = Heart(worker, runtime_dir, Notifier(os.environ), timing)
     drain = Drain(worker.drain_seconds, heart, green=worker.pool == "gevent", timing=timing)
@@ -68,10 +65,18 @@ def install(app: Any, worker: WorkerConfig, runtime_dir: Path, timing: Timing) -
     connections.install(worker.pool)
     lost.install()
     cancelled.install(debts, lambda: drain.tasks)
-    put_aside.install(app)
-    unregistered.install(app)
+    leases = Leases(drain.in_hand)
+    hooks = Hooks(
+        running=drain.running_tags,
+        registered_tasks=lambda: app.tasks,
+        on_lost_leases=leases.on_lost,
+        on_dead_letter=dead_letters.failing(app),
+        # Both pools report what may crash them, see `steps`.
+        reports_started=True,
+    )
+    _install_transport(worker, hooks)
     run_file = RunFile(runtime_dir, worker.name).locked()
-    shared = {"drain": drain, "heart": heart, "leases": Leases(drain.in_hand).installed()}
+    shared = {"drain": drain, "heart": heart, "leases": leases}
     limit = worker.memory_limit if worker.pool == "gevent" else None
     foreign = ForeignJobs(drain.in_hand)
     own = {"foreign": foreign, "memory_limit": limit, "timing": timing}
@@ -105,6 +110,12 @@ def install(app: Any, worker: WorkerConfig, runtime_dir: Path, timing: Timing) -
     signals.task_received.connect(received, weak=False)
     signals.worker_ready.connect(ready, weak=False)
     signals.worker_shutdown.connect(ended, weak=False)
+
+
+def _install_transport(worker: WorkerConfig, hooks: Hooks) -> None:
+    """Use the atomic transport, if *worker* does, with a Kombu that it knows."""
+    if worker.transport == "atomic":
+        transport.install(f"{worker.name}@{gethostname()}", hooks)
 
 
 def _prepare_processes(pool: str) -> None:

@@ -58,7 +58,10 @@ def test_a_task_that_kills_its_child_is_put_aside(
     assert {worker.process.pid} == {death["pid"] for death in told["deaths"]}
     assert told["deaths"][0]["node"].startswith("w@")
     assert 2 == table.count("child died")
-    assert "proj.die[poison] of the queue celery is put aside: 2 workers died" in worker.output()
+    assert (
+        "proj.die[poison] of the queue celery moved to dead letters: 2 workers crashed"
+        in worker.output()
+    )
 
     assert "1 task back in the queue" in dead(folder, "retry", "poison")
     eventually(lambda: worker.starts()[1] == 4, 40)

@@ -17,7 +17,7 @@ import pytest
 from task_server import transport
 from task_server.errors import LocalServerError
 from task_server.local.servers import binaries
-from task_server.transport.channel import _LATE
+from task_server.transport.unacked import pending
 from tests.integration.transport.peers import Started, Worker, free_port, relay, until
 
 
@@ -79,8 +79,8 @@ def atomic() -> Iterator[None]:
     assert transport.install()
     yield
     transport.uninstall()
-    # What this process has told, or owes, is of a server that gets emptied.
-    _LATE.clear()
+    # What this process has reported, or has pending, is of a server that gets emptied.
+    pending.forget_all()
 
 
 @pytest.fixture

@@ -129,7 +129,7 @@ class Worker:
 
     def idle(self) -> None:
         """Run the loop until nothing is left to be asked."""
-        self.run(lambda: not self.channel.fetcher.busy, "the worker to be idle")
+        self.run(lambda: not self.channel.fetcher.idle.fetch_due, "the worker to be idle")
 
     def close(self) -> None:
         if self.hub is not None:

@@ -49,10 +49,10 @@ def replace(module: Any) -> None:
 
 
 def pytest_runtest_teardown() -> None:
-    """Let no test find what the broken connections of another one left: it is another broker."""
-    module = sys.modules.get("task_server.transport.channel")
+    """Forget what broken connections of another test left: it is another broker."""
+    module = sys.modules.get("task_server.transport.unacked.pending")
     if module is not None:
-        module._LATE.clear()  # type: ignore[attr-defined]
+        module.forget_all()
 
 
 sys.meta_path.insert(0, Finder())

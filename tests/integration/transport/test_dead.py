@@ -6,15 +6,17 @@ import time
 
 import pytest
 
-from task_server.transport.started.tasks import Told
-from task_server.transport.store import dead_letters as dead
-from task_server.transport.store import owner as holder
+from task_server import transport
+from task_server.transport import Hooks
+from task_server.transport.started.reported import ReportedTasks
+from task_server.transport.store import dead_letters, owner
+from task_server.transport.store.dead_letters import DeadLetter
 
 FAST = {"visibility_timeout": 1, "unacked_restore_interval": 0.5}
 
 
-def dead_in(server) -> list[dead.Dead]:
-    return dead.listed(server.client(), "unacked.dead")
+def dead_in(server) -> list[DeadLetter]:
+    return dead_letters.all_of(server.client(), "unacked.dead")
 
 
 def let_die(worker, rounds: int, **options) -> None:
@@ -30,11 +32,13 @@ def telling(worker, monkeypatch):
     """Make workers, each as in a process of its own, that tell which tasks have begun."""
 
     def make(name: str, **options):
-        monkeypatch.setattr(holder, "RUN", name)
+        monkeypatch.setattr(owner, "RUN_ID", name)
+        running: set[str] = set()
+        transport.install(hooks=Hooks(running=lambda: running, reports_started=True))
         one = worker(**FAST, **options)
         one.acknowledges = False
-        one.channel.late.told = Told()
-        monkeypatch.setattr(one.channel.qos, "tells", True)
+        one.running = running
+        one.channel.qos.reporter.reported = ReportedTasks()
         return one
 
     return make
@@ -59,9 +63,9 @@ def test_a_message_that_workers_die_of_is_put_aside(worker, publish, server, cap
     assert [] == last.bodies
     assert (0, 0) == (server.client().hlen("unacked"), server.client().llen("q"))
     assert ("q", ["q"]) == (one.queue, one.lists)
-    assert ["no sign of life"] * 2 == [death["reason"] for death in one.deaths]
-    assert began < one.deaths[0]["taken"] < one.deaths[0]["at"] <= one.deaths[1]["taken"]
-    assert "is put aside: 2 workers died while they had it" in caplog.text
+    assert ["no sign of life"] * 2 == [death["reason"] for death in one.crashes]
+    assert began < one.crashes[0]["taken"] < one.crashes[0]["at"] <= one.crashes[1]["taken"]
+    assert "moved to dead letters: 2 workers crashed while they had it" in caplog.text
 
 
 def let_tell(telling, name: str, bodies: list[str], **options):
@@ -81,7 +85,7 @@ def test_only_what_had_begun_is_what_a_worker_died_of(telling, publish, server) 
         publish(body)
     let_tell(telling, "first", bodies, poison_limit=2)
     second = let_tell(telling, "second", bodies, poison_limit=2)
-    second.channel.qos.telling.begin(tag_of(second, "runs"))
+    second.channel.qos.reporter.start(tag_of(second, "runs"))
     last = telling("last", poison_limit=2)
     last.run(lambda: len(last.bodies) == 2)
     last.run(lambda: dead_in(server), "the message to be put aside")
@@ -92,8 +96,8 @@ def test_only_what_had_begun_is_what_a_worker_died_of(telling, publish, server) 
     assert [[0], [0]] == [
         [death["suspects"] for death in message._raw["deaths"]] for message in last.messages
     ]
-    assert [0, 1] == [death["suspects"] for death in one.deaths]
-    assert "run" not in one.deaths[0]
+    assert [0, 1] == [death["suspects"] for death in one.crashes]
+    assert "run" not in one.crashes[0]
 
 
 def test_a_task_that_has_ended_is_not_what_a_worker_died_of(telling, publish, server) -> None:
@@ -106,8 +110,8 @@ def test_a_task_that_has_ended_is_not_what_a_worker_died_of(telling, publish, se
     let_tell(telling, "first", bodies, poison_limit=2)
     second = let_tell(telling, "second", bodies, poison_limit=2)
     for body in bodies:
-        second.channel.qos.telling.begin(tag_of(second, body))
-    second.channel.qos.telling.end(tag_of(second, "ended"))
+        second.channel.qos.reporter.start(tag_of(second, body))
+    second.channel.qos.reporter.end(tag_of(second, "ended"))
     last = telling("last", poison_limit=2)
     last.run(lambda: last.bodies and dead_in(server), "both messages")
 
@@ -125,7 +129,7 @@ def test_what_ran_together_is_not_put_aside_for_one_death_more(telling, publish,
     for number in range(4):
         last = let_tell(telling, f"w{number}", bodies, poison_limit=2)
         for body in bodies:
-            last.channel.qos.telling.begin(tag_of(last, body))
+            last.channel.qos.reporter.start(tag_of(last, body))
     last = let_tell(telling, "last", bodies, poison_limit=2)
 
     assert [] == dead_in(server)
@@ -144,8 +148,8 @@ def test_the_one_that_had_the_processor_is_what_a_worker_died_of(telling, publis
     let_tell(telling, "first", bodies, poison_limit=2)
     second = let_tell(telling, "second", bodies, poison_limit=2)
     for body in bodies:
-        second.channel.qos.telling.begin(tag_of(second, body), on_cpu=True)
-        second.channel.qos.telling.on_cpu(tag_of(second, "waits"), on=False)
+        second.channel.qos.reporter.start(tag_of(second, body), on_cpu=True)
+        second.channel.qos.reporter.on_cpu(tag_of(second, "waits"), on=False)
     last = telling("last", poison_limit=2)
     last.run(lambda: last.bodies and dead_in(server), "both messages")
     (one,) = dead_in(server)
@@ -153,7 +157,7 @@ def test_the_one_that_had_the_processor_is_what_a_worker_died_of(telling, publis
     assert ["waits"] == last.bodies
     assert tag_of(second, "crashes") == one.tag
     assert [(0, False), (1, True)] == [
-        (death["suspects"], death.get("certain", False)) for death in one.deaths
+        (death["suspects"], death.get("certain", False)) for death in one.crashes
     ]
 
 
@@ -165,8 +169,8 @@ def test_a_message_that_is_not_marked_is_told_beside_one_that_is(telling, publis
     let_tell(telling, "first", ["suspect"], poison_limit=2)
     publish("new")
     second = let_tell(telling, "second", ["suspect", "new"], poison_limit=2)
-    second.channel.qos.running = lambda: {tag_of(second, "new")}
-    second.channel.qos.telling.begin(tag_of(second, "suspect"))
+    second.running.add(tag_of(second, "new"))
+    second.channel.qos.reporter.start(tag_of(second, "suspect"))
     members = server.client().smembers("unacked.begun:second")
     # What is told is not answered.
     second.run(lambda: server.client().scard("unacked.begun:second") == 3, "what is told")
@@ -192,7 +196,7 @@ def test_a_worker_that_dies_before_it_tells_may_have_died_of_any(telling, publis
         deaths = [len(message._raw.get("deaths", ())) for message in one.messages]
         assert [name == "second"] * 2 == deaths
         if name == "second":
-            one.channel.qos.telling.begin(tag_of(one, "poison"))
+            one.channel.qos.reporter.start(tag_of(one, "poison"))
     third = telling("third", poison_limit=2)
     third.run(lambda: third.bodies and dead_in(server), "both messages")
     fourth = telling("fourth", poison_limit=2)
@@ -212,12 +216,12 @@ def test_a_dead_message_is_delivered_again_with_no_death_counted(worker, publish
     last = worker(**FAST, poison_limit=1)
     last.run(lambda: dead_in(server), "the message to be put aside")
     found = dead_in(server)
-    count = dead.retry(server.client(), "unacked.dead", found)
+    count = dead_letters.retry(server.client(), "unacked.dead", found)
     last.run(lambda: last.bodies)
 
     assert (1, []) == (count, dead_in(server))
     assert "deaths" not in last.messages[0]._raw
-    assert 0 == dead.retry(server.client(), "unacked.dead", found)
+    assert 0 == dead_letters.retry(server.client(), "unacked.dead", found)
 
 
 def test_a_dead_message_is_dropped_once(worker, publish, server) -> None:
@@ -229,7 +233,7 @@ def test_a_dead_message_is_dropped_once(worker, publish, server) -> None:
     worker(**FAST, poison_limit=1).run(lambda: dead_in(server), "the message to be put aside")
     found = dead_in(server)
 
-    assert [1, 0] == [dead.drop(server.client(), "unacked.dead", found) for _ in range(2)]
+    assert [1, 0] == [dead_letters.drop(server.client(), "unacked.dead", found) for _ in range(2)]
     assert ([], 0) == (dead_in(server), server.client().llen("q"))
 
 
@@ -264,7 +268,7 @@ def test_a_lost_child_counts(worker, publish, server) -> None:
     assert not consumer.channel.qos.lost
 
     (one,) = dead_in(server)
-    assert ["child died"] * 2 == [death["reason"] for death in one.deaths]
+    assert ["child died"] * 2 == [death["reason"] for death in one.crashes]
     assert 0 == server.client().hlen("unacked")
 
 
@@ -331,8 +335,8 @@ def test_what_an_unread_reply_has_moved_comes_back(worker, publish, server) -> N
     consumer.idle()
     for number in range(3):
         publish(number)
-    consumer.channel.fetcher.busy = True
-    consumer.channel.fetcher.sent = consumer.channel.fetcher.sent.NOTHING
+    consumer.channel.fetcher.idle.fetch_due = True
+    consumer.channel.fetcher.wire.sent = consumer.channel.fetcher.wire.sent.NOTHING
     consumer.channel.client.connection.disconnect()
     consumer.channel.client.connection.connect()
     consumer.channel.fetcher.start()
@@ -341,7 +345,7 @@ def test_what_an_unread_reply_has_moved_comes_back(worker, publish, server) -> N
         assert time.monotonic() < until_taken
     consumer.channel.client.connection.disconnect()
     consumer.channel._in_poll = None
-    consumer.connection.transport.cycle._next_hold = 0
+    consumer.connection.transport.cycle._next_renewal = 0
     consumer.run(lambda: len(consumer.bodies) == 3)
 
     assert [0, 1, 2] == sorted(consumer.bodies)
@@ -358,7 +362,7 @@ def test_forged_deaths_keep_no_message_back(telling, publish, server, forged) ->
     (text,) = server.client().lrange("q", 0, -1)
     server.client().lset("q", 0, json.dumps(json.loads(text) | {"deaths": forged}))
     first = let_tell(telling, "first", ["fine"], poison_limit=3)
-    first.channel.qos.telling.begin(tag_of(first, "fine"))
+    first.channel.qos.reporter.start(tag_of(first, "fine"))
     last = let_tell(telling, "last", ["fine"], poison_limit=3)
 
     assert [1] == [death["suspects"] for death in last.messages[0]._raw["deaths"][-1:]]

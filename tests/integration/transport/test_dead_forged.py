@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import redis
 
-from task_server.transport.store import dead_letters as dead
+from task_server.transport.store.dead_letters import LAST, DeadLetter
 
 FORGED = {
     "none": b"",
@@ -123,8 +123,8 @@ def test_a_forged_record_is_read_as_far_as_it_goes(tag: str, record: bytes) -> N
     """
     Whatever it is, it has a time that can be shown and deaths that are tables.
     """
-    one = dead.Dead.read(tag, record)
+    one = DeadLetter.read(tag, record)
 
-    assert 0 <= one.at < dead.LAST
-    assert all(isinstance(death, dict) for death in one.deaths)
+    assert 0 <= one.at < LAST
+    assert all(isinstance(death, dict) for death in one.crashes)
     assert not one.is_whole

@@ -7,6 +7,7 @@ import pytest
 import redis
 
 from task_server.transport.store import unreadable
+from task_server.transport.store.keys import Keys
 from tests.integration.transport.peers import user
 
 KINDS = {
@@ -232,18 +233,18 @@ def test_what_cannot_be_read_waits_for_its_list(worker, publish, server, caplog,
         publish("good")
         consumer.run(lambda: consumer.bodies)
         consumer.run(lambda: f"without the key {key}:" in caplog.text)
-        waiting = unreadable.count(client, key)
+        waiting = unreadable.count(client, Keys())
 
         client.delete(key)
         client.execute_command("ACL", "SETUSER", "limited", "~*", "+@all")
         consumer.run(lambda: client.llen(key) == 4)
-        consumer.run(lambda: consumer.channel.late.unreadable == 0)
+        consumer.run(lambda: consumer.channel.pending.unreadable == 0)
         consumer.close()
 
-    assert 4 == waiting == unreadable.count(client, key)
+    assert 4 == waiting == unreadable.count(client, Keys())
     assert {*odd_ones, b"{old"} == {*client.lrange(key, 0, -1)}
     assert 0 == client.hlen("unacked")
-    told = {one.text: one for one in unreadable.listed(client, key)}
+    told = {one.text: one for one in unreadable.newest(client, Keys())}
     assert all("not JSON" in told[text].reason for text in odd_ones[:2])
     assert {"q"} == {told[text].list for text in odd_ones}
     assert told[b"{old"].reason

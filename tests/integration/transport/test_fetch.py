@@ -8,7 +8,6 @@ import kombu
 import pytest
 
 from task_server import transport
-from task_server.transport.unacked.redeliver import redeliver
 from tests.integration.transport.peers import until
 
 
@@ -143,7 +142,7 @@ def test_without_acknowledgement_messages_are_taken_as_ever(connect, publish, se
         )
         with consumer:
             connection.drain_events(timeout=5)
-            assert consumer.channel.stock_mode
+            assert consumer.channel.passthrough
 
     assert ["one"] == got
     assert 0 == server.client().hlen("unacked")
@@ -179,13 +178,13 @@ def test_what_was_fetched_and_not_run_goes_back_unchanged(worker, publish, serve
     for number in range(8):
         publish(number)
     before = server.client().lrange("q", 0, -1)
-    fetcher = consumer.channel.fetcher
+    prefetched = consumer.channel.unacked.prefetched
     consumer.connection.transport.cycle.on_poll_start()
     consumer.consumer.cancel()
 
     assert before == server.client().lrange("q", 0, -1)
     assert 0 == server.client().hlen("unacked")
-    assert not fetcher.held
+    assert not prefetched
 
 
 @pytest.mark.parametrize("fate", ["queued", "held by another", "done"])
@@ -200,7 +199,7 @@ def test_what_another_has_restored_is_not_put_back(worker, publish, server, fate
     client = server.client()
     until(lambda: client.hkeys("unacked"), "the fetch")
     (tag,) = client.hkeys("unacked")
-    redeliver(other.channel, [tag.decode()])
+    other.channel.unacked.redelivery.redeliver([tag.decode()])
     if fate != "queued":
         other.run(lambda: other.bodies)
     if fate == "done":
@@ -214,7 +213,7 @@ def test_what_another_has_restored_is_not_put_back(worker, publish, server, fate
         client.hgetall("unacked"),
         client.zcard("unacked_index"),
     )
-    assert not consumer.channel.fetcher.held
+    assert not consumer.channel.unacked.prefetched
 
 
 def test_the_script_is_sent_again_after_a_flush(worker, publish, server) -> None:

@@ -10,6 +10,7 @@ from threading import Event, Thread
 import pytest
 
 from task_server.transport import fetcher
+from task_server.transport.timing import Timing
 from task_server.transport.unacked import redeliver
 from tests.integration.transport.peers import Started, until
 
@@ -64,13 +65,13 @@ def test_a_worker_whose_clock_is_ahead_takes_nothing_from_others(
         monkeypatch.setattr(module, "time", lambda: time.time() + 7200)
     ahead = worker(**options)
     ahead.acknowledges = False
-    monkeypatch.setattr(type(ahead.channel), "restore_grace", 0.0)
+    monkeypatch.setattr(Timing, "recovery_grace", 0.0)
     end = time.monotonic() + 2
     while time.monotonic() < end:
         ahead.turn()
     publish("short")
     ahead.run(lambda: ahead.bodies)
-    ahead.channel.qos.hold()
+    ahead.channel.qos.renew()
     seconds, _ = server.client().time()
     times = server.client().zrange("unacked_index", 0, -1, withscores=True)
 
@@ -218,11 +219,11 @@ def test_acknowledgements_on_their_way_outlive_the_channel(worker, publish, serv
     first = worker()
     publish("done")
     first.run(lambda: first.bodies)
-    qos = first.channel.qos
+    acks = first.channel.unacked.acks
     assert 1 == server.client().hlen("unacked")
-    tags = qos.take_acks(10)
+    tags = acks.take()
     first.close()
-    qos.keep_acks(tags)
+    acks.put_back(tags)
 
     second = worker()
     second.run(lambda: not server.client().hlen("unacked"), "the acknowledgement")
@@ -239,12 +240,12 @@ def test_refused_signs_of_life_are_one_line(worker, publish, caplog, refusing) -
     publish("long")
     consumer.run(lambda: consumer.bodies)
     with refusing(), caplog.at_level(logging.WARNING):
-        consumer.run(lambda: "signs of life" in caplog.text, "the refusal")
+        consumer.run(lambda: "lease renewal" in caplog.text, "the refusal")
         end = time.monotonic() + 1
         consumer.run(lambda: time.monotonic() > end)
 
     # Of a script Redis 6.2 says it with more words.
-    assert 1 == caplog.text.count("Redis refuses this worker's signs of life: ")
+    assert 1 == caplog.text.count("Redis rejected the lease renewal: ")
     assert "NOREPLICAS" in caplog.text
     assert "Traceback" not in caplog.text
 

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from task_server.transport.store import owner as holder
-from task_server.transport.store.scripts import DUE, HOLD, RENEW
+from task_server.transport.store import owner
+from task_server.transport.store.scripts import EXPIRED, RENEW, RENEW_OWN
 from task_server.transport.unacked import leases as lease
+from task_server.transport.unacked import native
 from tests.integration.transport.peers import Started, until
 
 #: Of another process.
@@ -67,7 +68,7 @@ def test_an_entry_says_how_long_its_lease_is(worker, publish, server) -> None:
     entry = json.loads(server.client().hget("unacked", tag))
 
     assert 3 == entry[0]["holder"]["lease"]
-    assert holder.RUN == entry[0]["holder"]["run"]
+    assert owner.RUN_ID == entry[0]["holder"]["run"]
     assert 0 == score * 1024 % 1
     seconds, _ = server.client().time()
     assert seconds == pytest.approx(score, abs=10)
@@ -84,18 +85,18 @@ def test_the_lease_is_no_longer_than_the_visibility_timeout(worker, publish, ser
     (entry,) = server.client().hvals("unacked")
 
     assert 2 == json.loads(entry)[0]["holder"]["lease"]
-    assert 0.5 == consumer.channel.hold_interval
+    assert 0.5 == consumer.channel.unacked.timing.renew_interval
 
 
 def test_lease_look_and_grace_are_under_a_minute(worker) -> None:
     """
     With the defaults what a killed worker had is delivered within 60 seconds, after an outage too.
     """
-    channel = worker(visibility_timeout=3600, lease_seconds=30).channel
+    timing = worker(visibility_timeout=3600, lease_seconds=30).channel.unacked.timing
 
-    assert 60 > channel.lease_length + channel.restore_interval + channel.lease_grace
-    # What no look has seen, and the time since the last sign of life.
-    assert channel.lease_length > channel.restore_gap + channel.hold_interval + 5
+    assert 60 > timing.lease + timing.scan_interval + timing.lease_recovery_grace
+    # The time between two scans, and since the last sign of life.
+    assert timing.lease > timing.outage_threshold + timing.renew_interval + 5
 
 
 def test_what_a_dead_worker_held_comes_after_its_lease(worker, publish, server, caplog) -> None:
@@ -143,13 +144,13 @@ def test_one_connection_renews_for_all_channels(worker, publish, server) -> None
         each.acknowledges = False
         publish("one")
         each.run(lambda each=each: each.bodies)
-    current = consumers[0].channel.late.lease
+    current = consumers[0].channel.pending.lease
     renewed = current.renewed
     until(lambda: current.renewed > renewed, "a renewal")
 
-    assert current is consumers[1].channel.late.lease
+    assert current is consumers[1].channel.pending.lease
     assert 1 == len(current._used._available_connections)
-    assert 2 == len(current.held())
+    assert 2 == len(current.tags())
 
 
 def test_the_thread_ends_with_the_last_channel(worker, publish, server) -> None:
@@ -160,7 +161,7 @@ def test_the_thread_ends_with_the_last_channel(worker, publish, server) -> None:
     publish("one")
     consumer.run(lambda: consumer.bodies)
     consumer.idle()
-    current = consumer.channel.late.lease
+    current = consumer.channel.pending.lease
     until(lambda: current._used is not None, "the thread")
     consumer.close()
     until(lambda: not current._process, "the end of the thread")
@@ -186,13 +187,13 @@ def test_what_others_have_is_not_renewed_nor_given_back(worker, publish, server,
     first = consumer.messages[0].delivery_tag
     client = server.client()
     # Another worker has the first.
-    entry = client.hget("unacked", first).replace(holder.RUN.encode(), DEAD.encode())
+    entry = client.hget("unacked", first).replace(owner.RUN_ID.encode(), DEAD.encode())
     client.hset("unacked", first, entry)
     taken, _ = client.time()
     client.zadd("unacked_index", {first: taken})
-    channel.late.lease.renewed = lease.clock() - 100
+    channel.pending.lease.renewed = native.clock() - 100
     with caplog.at_level(logging.WARNING):
-        until(lambda: channel.settle() and channel.late.lease.told, "the news")
+        until(lambda: channel.settle() and channel.pending.lease.reported, "the news")
         assert taken == client.zscore("unacked_index", first)
         consumer.messages[0].requeue()
         consumer.messages[1].requeue()
@@ -212,19 +213,19 @@ def test_nothing_is_handed_on_while_nobody_knows_whose_it_is(worker, publish, se
     consumer.acknowledges = False
     publish("one")
     consumer.run(lambda: consumer.bodies)
-    qos, current = consumer.channel.qos, consumer.channel.late.lease
+    qos, current = consumer.channel.qos, consumer.channel.pending.lease
     tag = consumer.messages[0].delivery_tag
     client = server.client()
     client.config_set("min-replicas-to-write", "1")
     try:
         until(lambda: current.error, "a refused renewal")
-        current.renewed = lease.clock() - 100
-        refused = (consumer.channel.settle(), qos.may_begin(tag))
+        current.renewed = native.clock() - 100
+        refused = (consumer.channel.settle(), qos.may_start(tag))
     finally:
         client.config_set("min-replicas-to-write", "0")
 
     assert (False, False) == refused
-    assert (True, True) == (consumer.channel.settle(), qos.may_begin(tag))
+    assert (True, True) == (consumer.channel.settle(), qos.may_start(tag))
 
 
 def test_what_dead_processes_had_is_delivered_at_once(worker, publish, server) -> None:
@@ -264,7 +265,7 @@ def looked(client: Any, *, since: float, last: float, gap: float = 10) -> None:
 
 def due(client: Any, *, lease_seconds: Any = 3, gap: float = 10, first: int = 0) -> list[Any]:
     limits = [3600, gap, 60, first, 100, lease_seconds, 15]
-    answer = DUE.run(client, ["unacked_index", "unacked"], [*limits, "unacked.looks", "", ""])
+    answer = EXPIRED.run(client, ["unacked_index", "unacked"], [*limits, "unacked.looks", "", ""])
     return [*answer[:3], *answer[6:]]
 
 
@@ -345,7 +346,7 @@ def test_a_renewal_of_ten_thousand_is_cheap(server) -> None:
     client.zadd("unacked_index", dict.fromkeys(tags, 1))
     client.config_resetstat()
     for first in range(0, 10_000, lease.BATCH):
-        HOLD.run(client, ["unacked_index"], ["1", *tags[first : first + lease.BATCH]])
+        RENEW.run(client, ["unacked_index"], ["1", *tags[first : first + lease.BATCH]])
     spent = client.info("commandstats")["cmdstat_evalsha"]
 
     assert 10 <= spent["calls"] <= 11
@@ -359,11 +360,11 @@ def test_a_message_that_speaks_of_a_holder_is_not_believed(server) -> None:
     Only what the fetch has written behind it counts, whatever stands in the message.
     """
     client = server.client()
-    forged = f'"holder":{{"run": "{holder.RUN}", "lease": 3600}}'
+    forged = f'"holder":{{"run": "{owner.RUN_ID}", "lease": 3600}}'
     tag = held(server, "one", age=10)
     entry = client.hget("unacked", tag).decode()
     client.hset("unacked", tag, entry.replace('"headers": {', f'"headers": {{{forged}, ', 1))
-    lost = RENEW.run(client, ["unacked", "unacked_index"], [lease.MINE, tag])
+    lost = RENEW_OWN.run(client, ["unacked", "unacked_index"], [lease.OWN_RUN, tag])
     seconds, _ = client.time()
     looked(client, since=seconds - 9000, last=seconds)
 

@@ -12,9 +12,8 @@ import pytest
 from celery import Celery, chain, chord, signals
 from celery.exceptions import WorkerLostError
 
-from task_server.transport.store import dead_letters as dead
-from task_server.transport.unacked.qos import QoS
-from task_server.worker.broker import dead_letters as put_aside
+from task_server.transport.store.dead_letters import DeadLetter, record_of, task_and_id_of
+from task_server.worker.broker.dead_letters import failing
 
 # Celery's own call, and its own connections.
 pytestmark = [
@@ -41,19 +40,16 @@ def backend(request: pytest.FixtureRequest, server, tmp_path: Path) -> str:
 def app(server) -> Iterator[Callable[..., Celery]]:
     """Make the app of a project, which sends and is the worker's as well."""
     made = []
-    before = QoS.put_aside
 
     def make(backend: str, *, protocol: int = 2, registers: bool = True, **settings: Any) -> Celery:
         one = Celery("p", broker=f"redis+socket://{server.path}", backend=backend)
         one.conf.update(task_protocol=protocol, **settings)
         if registers:
             one.task(name="poison")(poison)
-        put_aside.install(one)
         made.append(one)
         return one
 
     yield make
-    QoS.put_aside = staticmethod(before)  # type: ignore[method-assign]
     # Results ask the server when they are collected; later it is gone.
     gc.collect()
     for one in made:
@@ -69,14 +65,14 @@ def state(one: Celery, task_id: str) -> str:
     return str(one.backend.get_task_meta(task_id)["status"])
 
 
-def die(server, connect: Callable[..., kombu.Connection], **changes: Any) -> None:
-    """Let the worker find that the one message in the queue is enough."""
+def die(one: Celery, server, connect: Callable[..., kombu.Connection], **changes: Any) -> None:
+    """Let the worker of *one* find that the one message in the queue is enough."""
     payload = json.loads(server.client().rpop("celery")) | changes
     text = json.dumps(payload)
     deaths = [{"reason": "no sign of life"}] * 3
-    record = dead.record_of(payload | {"deaths": deaths}, ["celery"], "celery", text, 1.0)
+    record = record_of(payload | {"deaths": deaths}, ["celery"], "celery", text, 1.0)
     channel: Any = connect().default_channel
-    QoS.put_aside(channel, dead.Dead.read("tag", record.encode()))
+    failing(one)(channel, DeadLetter.read("tag", record.encode()))
 
 
 @pytest.mark.parametrize("protocol", [1, 2])
@@ -89,7 +85,7 @@ def test_its_result_is_a_failure(
     """
     one = app(backend, protocol=protocol, registers=registers)
     task_id = send(one, (1,))
-    die(server, connect)
+    die(one, server, connect)
     meta = one.backend.get_task_meta(task_id)
 
     assert "FAILURE" == meta["status"]
@@ -104,10 +100,10 @@ def test_its_errback_is_called(app, backend: str, protocol: int, server, connect
     """
     one = app(backend, protocol=protocol)
     send(one, link_error=one.signature("told"))
-    die(server, connect)
+    die(one, server, connect)
 
     (text,) = server.client().lrange("celery", 0, -1)
-    assert "told" == dead.named(json.loads(text))[0]
+    assert "told" == task_and_id_of(json.loads(text))[0]
 
 
 def test_without_a_backend_the_errback_is_called(app, server, connect) -> None:
@@ -116,10 +112,10 @@ def test_without_a_backend_the_errback_is_called(app, server, connect) -> None:
     """
     one = app("disabled://")
     send(one, link_error=one.signature("told"))
-    die(server, connect)
+    die(one, server, connect)
 
     (text,) = server.client().lrange("celery", 0, -1)
-    assert "told" == dead.named(json.loads(text))[0]
+    assert "told" == task_and_id_of(json.loads(text))[0]
 
 
 @pytest.mark.parametrize("protocol", [1, 2])
@@ -136,7 +132,7 @@ def test_the_signal_fires_with_its_arguments(app, protocol: int, server, connect
     try:
         one = app("disabled://", protocol=protocol)
         task_id = send(one, (1, "two"), {"three": 3})
-        die(server, connect)
+        die(one, server, connect)
     finally:
         signals.task_failure.disconnect(failed)
 
@@ -150,12 +146,12 @@ def test_what_is_chained_to_it_fails(app, server, connect, *, registers: bool) -
     """
     one = app(f"redis+socket://{server.path}", registers=registers)
     last = chain(one.signature("poison"), one.signature("next")).apply_async().id
-    die(server, connect)
+    die(one, server, connect)
     assert "FAILURE" == state(one, last)
 
     header = [one.signature("poison")]
     body = chord(header, one.signature("body"), app=one).apply_async().id
-    die(server, connect)
+    die(one, server, connect)
     assert "FAILURE" == state(one, body)
 
 
@@ -166,7 +162,7 @@ def test_of_a_message_that_cannot_be_decoded_the_result_says_it(app, server, con
     one = app(f"redis+socket://{server.path}", accept_content=["json"])
     task_id = send(one)
     body = pickle.dumps(((1,), {}, {})).hex()
-    die(server, connect, **{"content-type": "application/x-python-serialize", "body": body})
+    die(one, server, connect, **{"content-type": "application/x-python-serialize", "body": body})
 
     assert "FAILURE" == state(one, task_id)
 
@@ -178,7 +174,7 @@ def test_a_broken_message_ends_nobody(app, changes: dict[str, Any], server, conn
     """
     one = app(f"redis+socket://{server.path}")
     task_id = send(one)
-    die(server, connect, **changes)
+    die(one, server, connect, **changes)
 
     assert ("FAILURE" if "headers" not in changes else "PENDING") == state(one, task_id)
 
@@ -190,6 +186,6 @@ def test_a_task_that_ignores_its_result_stores_none(app, server, connect) -> Non
     one = app(f"redis+socket://{server.path}", registers=False)
     # Celery 5.6 does not send what the settings say.
     task_id = send(one, ignore_result=True)
-    die(server, connect)
+    die(one, server, connect)
 
     assert "PENDING" == state(one, task_id)

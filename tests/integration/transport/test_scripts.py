@@ -15,18 +15,19 @@ from typing import NamedTuple
 import pytest
 import redis
 
-from task_server.transport.store import dead_letters as dead
 from task_server.transport.store import rights
+from task_server.transport.store.keys import Keys
 from task_server.transport.store.rights import RIGHTS
 from task_server.transport.store.scripts import (
-    DUE,
+    EXPIRED,
     FETCH,
-    GIVE_BACK,
-    HOLD,
+    ORPHANED,
+    REDRIVE,
     RENEW,
+    RENEW_OWN,
+    REQUEUE,
     RESTORE,
     RUNS,
-    UNREAD,
     UNREADABLE,
     Argument,
     Script,
@@ -35,7 +36,7 @@ from tests.integration.transport.peers import Started, user
 
 UNACKED, TIMES = "unacked", "unacked_index"
 RUN = '"run": "r"'
-HELD = f'"holder":{{"node": "n", "pid": 1, "taken": 1.5, {RUN}, "lease": 30}}'
+OWNER = f'"holder":{{"node": "n", "pid": 1, "taken": 1.5, {RUN}, "lease": 30}}'
 
 #: How a key of each type is made.
 TYPES: dict[str, tuple[str, ...]] = {
@@ -59,7 +60,7 @@ def message(number: int) -> bytes:
 
 def entry(number: int) -> bytes:
     """Return the entry of the same message when it is held."""
-    return b"[" + message(number)[:-1] + b', "taken_from":"q", ' + HELD.encode() + b'}, "", "q"]'
+    return b"[" + message(number)[:-1] + b', "taken_from":"q", ' + OWNER.encode() + b'}, "", "q"]'
 
 
 def sha(text: bytes) -> str:
@@ -86,7 +87,7 @@ FETCHED = (
     "1",
     "me",
     10,
-    HELD.partition("{")[2],
+    OWNER.partition("{")[2],
     "1",
     "watch",
     "baton",
@@ -120,9 +121,14 @@ CALLS: dict[str, Call] = {
         {"unacked": "hash", "unacked_index": "zset", "q": "list", "q2": "list"},
         4,
     ),
-    "give back": Call(
-        GIVE_BACK,
-        (UNACKED, TIMES, *("tag-10", "q", message(10), HELD), *("tag-11", "q2", message(11), HELD)),
+    "requeue": Call(
+        REQUEUE,
+        (
+            UNACKED,
+            TIMES,
+            *("tag-10", "q", message(10), OWNER),
+            *("tag-11", "q2", message(11), OWNER),
+        ),
         {"unacked": "hash", "unacked_index": "zset", "q": "list", "q2": "list"},
     ),
     "restore": Call(
@@ -154,28 +160,30 @@ CALLS: dict[str, Call] = {
         ),
         {"unacked": "hash", "unacked_index": "zset", "bad": "list", "bad.reasons": "hash"},
     ),
-    "retry dead": Call(
-        dead.TAKE,
+    "redrive": Call(
+        REDRIVE,
         ("dead", *("tag-20", sha(RECORD), "q", message(20)), *("tag-21", sha(RECORD), "", "")),
         {"dead": "hash", "q": "list"},
         1,
     ),
-    "unread": Call(UNREAD, (UNACKED, TIMES, HELD), {"unacked": "hash", "unacked_index": "zset"}),
-    "due": Call(
-        DUE,
+    "orphaned": Call(
+        ORPHANED, (UNACKED, TIMES, OWNER), {"unacked": "hash", "unacked_index": "zset"}
+    ),
+    "expired": Call(
+        EXPIRED,
         (TIMES, UNACKED, *DUES),
         {"unacked_index": "zset", "unacked": "hash", "looks": "hash"},
     ),
-    "hold": Call(HOLD, (TIMES, "1", "tag-10", "tag-12"), {"unacked_index": "zset"}, 1),
-    "renew": Call(
-        RENEW,
+    "renew": Call(RENEW, (TIMES, "1", "tag-10", "tag-12"), {"unacked_index": "zset"}, 1),
+    "renew own": Call(
+        RENEW_OWN,
         (UNACKED, TIMES, RUN, "tag-10", "tag-11", "tag-12"),
         {"unacked": "hash", "unacked_index": "zset"},
     ),
     "runs": Call(RUNS, (UNACKED, TIMES, 0, 10, RUN), {"unacked": "hash", "unacked_index": "zset"}),
 }
 
-#: Each script; `dead.TAKE` is one too.
+#: Each script, and each prefix.
 SCRIPTS = sorted(
     path.name
     for path in files("task_server.transport.store").joinpath("lua").iterdir()
@@ -187,7 +195,7 @@ def test_every_script_is_in_the_matrix() -> None:
     """
     Add a call to `CALLS` for each new script.
     """
-    assert SCRIPTS == sorted({call.script.name for call in CALLS.values()})
+    assert SCRIPTS == sorted({name for call in CALLS.values() for name in call.script.files})
 
 
 def looked(now: int) -> dict[str, int]:
@@ -386,8 +394,8 @@ def test_what_is_due_is_named_without_the_looks(server: Started, kind: str) -> N
     client = server.client()
     fill(client, *(() if kind == "forbidden" else ("looks", kind)))
     now = client.time()[0]
-    call = CALLS["due"]
-    rules = allowed("due", "looks") if kind == "forbidden" else ["~*", "+@all"]
+    call = CALLS["expired"]
+    rules = allowed("expired", "looks") if kind == "forbidden" else ["~*", "+@all"]
     with user(server, *rules) as url, redis.Redis.from_url(url) as limited:
         first = run(limited, call)
         own = (*call.arguments[:-2], now - 100, now)
@@ -463,7 +471,7 @@ def test_a_missing_right_is_found(denying, server: Started, command: str) -> Non
     Each right is found missing when it is denied, with no right to read ACLs; nothing is changed.
     """
     client = denying(command.lower().replace(" ", "|"), "acl")
-    found = rights.missing(client, UNACKED, TIMES, ["q"], 0)
+    found = rights.missing(client, Keys(), ["q"], 0)
 
     assert command in [one.right.command for one in found]
     assert command == "MULTI" or 1 == len(found)
@@ -475,4 +483,4 @@ def test_a_user_with_the_rules_lacks_nothing(server: Started) -> None:
     The rules that are written down are those that are tried.
     """
     with user(server, *rights.rules(["q"]).split()) as url, redis.Redis.from_url(url) as client:
-        assert [] == rights.missing(client, UNACKED, TIMES, ["q"], 0)
+        assert [] == rights.missing(client, Keys(), ["q"], 0)

@@ -5,16 +5,16 @@ import signal
 
 import pytest
 
-from task_server.transport.started import crashes as blame
-from task_server.transport.started import reporter as begun
-from task_server.transport.store import owner as holder
+from task_server.transport.started import crashes, reporter
+from task_server.transport.store import owner
+from task_server.transport.store.keys import Keys
 from tests.integration.transport.peers import until, user
 
 
 def told(server) -> set[bytes]:
     """Return the delivery tags of which the server has heard."""
-    members: set[bytes] = server.client().smembers(begun.key_of("unacked", holder.RUN))
-    return members - {blame.COMPLETE.encode()}
+    members: set[bytes] = server.client().smembers(Keys().started(owner.RUN_ID))
+    return members - {crashes.COMPLETE.encode()}
 
 
 def test_it_hears_of_each(worker, server) -> None:
@@ -25,10 +25,10 @@ def test_it_hears_of_each(worker, server) -> None:
     consumer.idle()
     before = len(server.client().client_list())
     for number in range(200):
-        consumer.channel.qos.telling.begin(str(number))
+        consumer.channel.qos.reporter.start(str(number))
     until(lambda: len(told(server)) == 200, "all begins")
     assert before + 1 == len(server.client().client_list())
-    assert server.client().ttl(begun.key_of("unacked", holder.RUN)) > begun.KEPT - 60
+    assert server.client().ttl(Keys().started(owner.RUN_ID)) > reporter.KEPT_SECONDS - 60
     consumer.close()
     until(lambda: len(server.client().client_list()) < before, "the end of the connections")
 
@@ -38,13 +38,13 @@ def test_after_a_lost_connection_it_hears_of_the_next(worker, server) -> None:
     A connection that the server has cut is made again.
     """
     consumer = worker()
-    consumer.channel.qos.telling.begin("first")
+    consumer.channel.qos.reporter.start("first")
     until(lambda: told(server) == {b"first"}, "the first")
     server.client().execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
 
     def heard() -> bool:
         # What is sent before this side has seen the end is lost.
-        consumer.channel.qos.telling.begin("second")
+        consumer.channel.qos.reporter.start("second")
         return b"second" in told(server)
 
     until(heard, "the second")
@@ -57,7 +57,7 @@ def test_where_silence_is_denied_it_is_waited_for(worker, server) -> None:
     with user(server, "~*", "&*", "+@all", "-client|reply") as url:
         consumer = worker(url=url)
         for tag in ("one", "two"):
-            consumer.channel.qos.telling.begin(tag)
+            consumer.channel.qos.reporter.start(tag)
         assert {b"one", b"two"} == told(server)
         consumer.close()
 
@@ -71,7 +71,7 @@ def test_it_hears_of_a_process_that_dies_at_once(times: int, worker, server) -> 
     if pid == 0:
         consumer = worker()
         for number in range(times):
-            consumer.channel.qos.telling.begin(str(number))
+            consumer.channel.qos.reporter.start(str(number))
         os.kill(os.getpid(), signal.SIGKILL)
     os.waitpid(pid, 0)
     until(lambda: len(told(server)) == times, "the begins")

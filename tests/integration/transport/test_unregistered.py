@@ -3,13 +3,22 @@
 import json
 import threading
 
-from task_server.transport.store import dead_letters as dead
+from task_server import transport
+from task_server.transport import Hooks
+from task_server.transport.store import dead_letters
+from task_server.transport.store.dead_letters import DeadLetter
 
 FAST = {"visibility_timeout": 1, "unacked_restore_interval": 0.5}
 
 
-def dead_in(server) -> list[dead.Dead]:
-    return dead.listed(server.client(), "unacked.dead")
+def dead_in(server) -> list[DeadLetter]:
+    return dead_letters.all_of(server.client(), "unacked.dead")
+
+
+def registering(worker, *tasks: str, queue: str = "q"):
+    """Make a worker that registers *tasks*."""
+    transport.install(hooks=Hooks(registered_tasks=lambda: set(tasks)))
+    return worker(queue, **FAST)
 
 
 def put_aside(worker, publish, server, priority: int = 0) -> bytes:
@@ -20,7 +29,7 @@ def put_aside(worker, publish, server, priority: int = 0) -> bytes:
     (key,) = server.client().keys("q*")
     text = server.client().lindex(key, 0)
     consumer.run(lambda: consumer.bodies)
-    consumer.channel.qos.put_unregistered(consumer.messages[0].delivery_tag, "t.new", "id")
+    consumer.channel.qos.refuse_unregistered(consumer.messages[0].delivery_tag, "t.new", "id")
     consumer.close()
     return text
 
@@ -33,11 +42,11 @@ def test_it_is_kept_as_it_was_with_the_reason(worker, publish, server) -> None:
     (one,) = dead_in(server)
 
     assert ("not registered", "t.new", "id") == (one.reason, one.task, one.id)
-    assert ("q", [], text.decode()) == (one.queue, list(one.deaths), one.text)
+    assert ("q", [], text.decode()) == (one.queue, list(one.crashes), one.text)
     assert [] == [key for key in server.client().keys("*") if key.startswith(b"q")]
     assert 0 == server.client().hlen("unacked")
-    assert {"not registered": 1} == dead.counts(server.client(), "unacked.dead")
-    dead.retry(server.client(), "unacked.dead", [one])
+    assert {"not registered": 1} == dead_letters.counts(server.client(), "unacked.dead")
+    dead_letters.retry(server.client(), "unacked.dead", [one])
     assert [text] == server.client().lrange(one.lists[0], 0, -1)
 
 
@@ -46,16 +55,14 @@ def test_a_worker_that_registers_it_gets_it_once(worker, publish, server) -> Non
     However many look at the same time; of other tasks it gets none.
     """
     put_aside(worker, publish, server)
-    others = worker(**FAST)
-    others.channel.qos.tasks = lambda: {"t.old"}
-    others.channel.qos.restore_registered()
+    others = registering(worker, "t.old")
+    others.channel.unacked.restore.registered()
     assert 1 == len(dead_in(server))
 
-    workers = [worker(**FAST) for _ in range(3)]
-    for one in workers:
-        one.channel.qos.tasks = lambda: {"t.old", "t.new"}
+    workers = [registering(worker, "t.old", "t.new") for _ in range(3)]
     threads = [
-        threading.Thread(target=one.channel.qos.restore_registered, daemon=True) for one in workers
+        threading.Thread(target=one.channel.unacked.restore.registered, daemon=True)
+        for one in workers
     ]
     for thread in threads:
         thread.start()
@@ -69,8 +76,7 @@ def test_a_worker_looks_by_itself(worker, publish, server) -> None:
     At its start, and from time to time: its code may have come meanwhile.
     """
     put_aside(worker, publish, server)
-    consumer = worker(**FAST)
-    consumer.channel.qos.tasks = lambda: {"t.new"}
+    consumer = registering(worker, "t.new")
     consumer.run(lambda: consumer.bodies)
 
     assert (["it"], []) == (consumer.bodies, dead_in(server))
@@ -81,9 +87,8 @@ def test_a_worker_of_other_queues_leaves_it(worker, publish, server) -> None:
     It would go to the queue that nobody who registers it consumes, and come back.
     """
     put_aside(worker, publish, server)
-    consumer = worker("other", **FAST)
-    consumer.channel.qos.tasks = lambda: {"t.new"}
-    consumer.channel.qos.restore_registered()
+    consumer = registering(worker, "t.new", queue="other")
+    consumer.channel.unacked.restore.registered()
 
     assert (1, 0) == (len(dead_in(server)), server.client().llen("q"))
 
@@ -100,12 +105,11 @@ def test_what_has_crashed_or_is_forged_stays(worker, publish, server) -> None:
     client.hset("unacked.dead", "old", json.dumps(record | {"reason": None}))
     client.hset("unacked.dead", "partly", json.dumps(record | {"lists": ["q", "elsewhere"]}))
     client.hset("unacked.dead", "forged", b"\xff{")
-    consumer = worker(**FAST)
-    consumer.channel.qos.tasks = lambda: {"t.new"}
-    consumer.channel.qos.restore_registered()
+    consumer = registering(worker, "t.new")
+    consumer.channel.unacked.restore.registered()
 
     assert {b"crashed", b"old", b"partly", b"forged"} == set(client.hkeys("unacked.dead"))
-    assert {"crashed": 3, "not registered": 1} == dead.counts(client, "unacked.dead")
+    assert {"crashed": 3, "not registered": 1} == dead_letters.counts(client, "unacked.dead")
 
 
 def test_many_dead_letters_are_looked_at_in_parts(worker, publish, server) -> None:
@@ -116,11 +120,10 @@ def test_many_dead_letters_are_looked_at_in_parts(worker, publish, server) -> No
     client = server.client()
     filler = json.dumps({"reason": "crashed", "text": "x" * 100})
     client.hset("unacked.dead", mapping={str(number): filler for number in range(3000)})
-    consumer = worker(**FAST)
-    consumer.channel.qos.tasks = lambda: {"t.new"}
+    consumer = registering(worker, "t.new")
     looks = 0
     while not client.llen("q"):
-        consumer.channel.qos.restore_registered()
+        consumer.channel.unacked.restore.registered()
         looks += 1
         assert looks < 30
 
@@ -132,10 +135,9 @@ def test_a_dead_key_of_the_wrong_type_stops_nothing(worker, publish, server, cap
     It is named in the log, once.
     """
     server.client().set("unacked.dead", "something else")
-    consumer = worker(**FAST)
-    consumer.channel.qos.tasks = lambda: {"t.new"}
+    consumer = registering(worker, "t.new")
     for _ in range(2):
-        consumer.channel.qos.restore_registered()
+        consumer.channel.unacked.restore.registered()
     publish("fine")
     consumer.run(lambda: consumer.bodies)
 

@@ -6,8 +6,8 @@ from threading import Thread
 
 import pytest
 
-from task_server.transport import fetcher
-from task_server.transport.fetcher import Sent
+from task_server.transport import idle
+from task_server.transport.wire import Sent
 from tests.integration.transport.peers import until, user
 
 
@@ -31,7 +31,7 @@ def test_an_idle_worker_is_told_of_a_message(worker, publish) -> None:
         delays.append(time.time() - consumer.bodies[-1])
         thread.join()
 
-    assert sorted(delays)[2] < fetcher.WAIT / 2
+    assert sorted(delays)[2] < idle.IDLE_POLL / 2
 
 
 def test_a_message_of_any_priority_and_queue_wakes(worker, publish) -> None:
@@ -44,7 +44,7 @@ def test_a_message_of_any_priority_and_queue_wakes(worker, publish) -> None:
         began = time.monotonic()
         publish(number, queue, priority)
         consumer.run(lambda number=number: len(consumer.bodies) == number)
-        assert time.monotonic() - began < fetcher.WAIT / 2
+        assert time.monotonic() - began < idle.IDLE_POLL / 2
 
     assert [1, 2, 3, 4] == consumer.bodies
 
@@ -58,7 +58,7 @@ def test_one_message_wakes_one_or_two_of_many_workers(worker, publish, server) -
         each.idle()
     before = calls(server, "evalsha", "eval")
     publish("one")
-    end = time.monotonic() + fetcher.WAIT / 4
+    end = time.monotonic() + idle.IDLE_POLL / 4
     while time.monotonic() < end:
         for each in workers:
             if each.readable():
@@ -79,7 +79,7 @@ def test_a_busy_watcher_hands_over(worker, publish) -> None:
     first.idle()
     second.idle()
     first.acknowledges = False
-    assert Sent.BATON is second.channel.fetcher.sent
+    assert Sent.TOKEN is second.channel.fetcher.wire.sent
 
     publish(1)
     began = time.monotonic()
@@ -88,7 +88,7 @@ def test_a_busy_watcher_hands_over(worker, publish) -> None:
     second.run(lambda: second.bodies)
 
     assert ([1], [2]) == (first.bodies, second.bodies)
-    assert time.monotonic() - began < fetcher.WAIT / 2
+    assert time.monotonic() - began < idle.IDLE_POLL / 2
 
 
 def test_a_dead_watcher_delays_no_longer_than_the_next_look(worker, publish) -> None:
@@ -99,7 +99,7 @@ def test_a_dead_watcher_delays_no_longer_than_the_next_look(worker, publish) -> 
     first.idle()
     second.idle()
     publish("one")
-    second.run(lambda: second.bodies, "the message", fetcher.WAIT + 2)
+    second.run(lambda: second.bodies, "the message", idle.IDLE_POLL + 2)
 
     assert ["one"] == second.bodies
     assert [] == first.bodies
@@ -141,7 +141,7 @@ def test_workers_hear_of_their_queues_only(worker, server) -> None:
     """
     first, second = worker(), worker()
     for each in (first, second, first):
-        each.channel.fetcher.busy = True
+        each.channel.fetcher.idle.fetch_due = True
         each.idle()
 
     assert 4 == server.client().info("stats")["tracking_total_keys"]
@@ -153,20 +153,20 @@ def test_a_server_that_took_over_tells_as_well(worker, publish, server, caplog) 
     """
     consumer = worker()
     consumer.idle()
-    fetcher_of = consumer.channel.fetcher
+    waiting = consumer.channel.fetcher.idle
     # What one server calls the connection, another has never heard of.
-    fetcher_of.wake._target += 1000
-    fetcher_of.wake._tracked = None
-    fetcher_of.busy = True
+    waiting.listener._target += 1000
+    waiting.listener._tracked = None
+    waiting.fetch_due = True
     with caplog.at_level(logging.WARNING):
-        consumer.run(lambda: fetcher_of.wake._tracked is not None, "to be told again")
+        consumer.run(lambda: waiting.listener._tracked is not None, "to be told again")
         consumer.idle()
 
     assert "does not tell" not in caplog.text
     began = time.monotonic()
     publish("one")
     consumer.run(lambda: consumer.bodies)
-    assert time.monotonic() - began < fetcher.WAIT / 2
+    assert time.monotonic() - began < idle.IDLE_POLL / 2
 
 
 @pytest.mark.parametrize(

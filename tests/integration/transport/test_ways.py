@@ -11,8 +11,8 @@ import kombu
 import pytest
 import redis
 
-from task_server.transport.started.reporter import key_of
-from task_server.transport.store.owner import RUN
+from task_server.transport.store.keys import Keys
+from task_server.transport.store.owner import RUN_ID
 from tests.integration.transport.peers import Started, until, user
 
 
@@ -22,12 +22,12 @@ def renews(consumer: Any, publish: Callable[..., None], **options: Any) -> None:
     consumer.acknowledges = False
     publish("held", **options)
     consumer.run(lambda: len(consumer.bodies) > count)
-    lease = consumer.channel.late.lease
+    lease = consumer.channel.pending.lease
     for _ in range(2):
         renewed = lease.renewed
         until(lambda renewed=renewed: lease.renewed > renewed, "a renewal")
         assert lease.error is None
-    assert consumer.messages[-1].delivery_tag in lease.held()
+    assert consumer.messages[-1].delivery_tag in lease.tags()
     consumer.messages[-1].ack()
 
 
@@ -157,7 +157,7 @@ def test_tls_with_certificates_of_both_sides(worker, publish, tls_port, certific
         consumer.idle()
 
     assert [0, 1, 2] == consumer.bodies
-    assert isinstance(consumer.channel.fetcher.wake.client.connection._sock, ssl.SSLSocket)
+    assert isinstance(consumer.channel.fetcher.idle.listener.client.connection._sock, ssl.SSLSocket)
     renews(consumer, publish, url=url)
 
 
@@ -177,8 +177,8 @@ def test_sentinel(worker, publish, start_redis, tmp_path: Path) -> None:
     publish("one", url=url, master_name="main")
     consumer.run(lambda: consumer.bodies)
     consumer.idle()
-    consumer.channel.qos.telling.begin("one")
-    until(lambda: b"one" in own.client().smembers(key_of("unacked", RUN)), "the begin")
+    consumer.channel.qos.reporter.start("one")
+    until(lambda: b"one" in own.client().smembers(Keys().started(RUN_ID)), "the begin")
 
     assert ["one"] == consumer.bodies
     assert "SentinelChannel" == type(consumer.channel).__name__

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from task_server.cli.dead_shown import arguments, described, lines
-from task_server.transport.store import dead_letters as dead
+from task_server.transport.store.dead_letters import DeadLetter, record_of
 
 ID = "7c1e8a52-40a5-4a3a-8b9c-0f5f2e6c9d11"
 DEATH = {"reason": "no sign of life", "node": "w@host", "pid": 7, "taken": 1.0, "at": 2.0}
@@ -20,10 +20,10 @@ def payload(body: Any, encoding: str = "base64", **headers: Any) -> dict[str, An
     return {"headers": headers, "properties": {"body_encoding": encoding}, "body": text}
 
 
-def letter(of: dict[str, Any], **record: Any) -> dead.Dead:
+def letter(of: dict[str, Any], **record: Any) -> DeadLetter:
     deaths = [DEATH | {"suspects": 3}, DEATH | {"suspects": 1, "certain": True}]
-    text = dead.record_of(of | {"deaths": deaths}, ["celery"], "celery", json.dumps(of), 5.0)
-    return dead.Dead.read("tag", json.dumps(json.loads(text) | record).encode())
+    text = record_of(of | {"deaths": deaths}, ["celery"], "celery", json.dumps(of), 5.0)
+    return DeadLetter.read("tag", json.dumps(json.loads(text) | record).encode())
 
 
 @pytest.mark.parametrize(

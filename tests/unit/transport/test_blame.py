@@ -33,7 +33,9 @@ def test_the_one_that_had_the_processor_is_certain() -> None:
     """
     told = {COMPLETE, "a", "b", "c", f"{ON_CPU}b"}
 
-    assert [None, Blame(1, certain=True), None] == [blame(tag, told, marked=True) for tag in "abc"]
+    assert [None, Blame(1, certain=True), None] == [
+        blame(tag, told, seen_before=True) for tag in "abc"
+    ]
 
 
 def test_without_it_all_that_had_begun_share_the_death() -> None:
@@ -42,18 +44,18 @@ def test_without_it_all_that_had_begun_share_the_death() -> None:
     """
     told = {COMPLETE, "a", "b"}
 
-    assert Blame(2) == blame("a", told, marked=False)
-    assert [None, None] == [blame("c", told, marked=marked) for marked in (True, False)]
+    assert Blame(2) == blame("a", told, seen_before=False)
+    assert [None, None] == [blame("c", told, seen_before=marked) for marked in (True, False)]
 
 
 def test_where_not_all_is_told_what_was_not_marked_may_have_begun() -> None:
     """
     How many suspects there are is not known then, be it that one alone was told of.
     """
-    assert Blame(0) == blame("a", {"a"}, marked=True)
-    assert Blame(0) == blame("b", {"a"}, marked=False)
-    assert None is blame("b", {"a"}, marked=True)
-    assert Blame(0) == blame("b", set(), marked=False)
+    assert Blame(0) == blame("a", {"a"}, seen_before=True)
+    assert Blame(0) == blame("b", {"a"}, seen_before=False)
+    assert None is blame("b", {"a"}, seen_before=True)
+    assert Blame(0) == blame("b", set(), seen_before=False)
 
 
 @pytest.mark.parametrize(
@@ -199,7 +201,7 @@ class Trial:
         for one in waiting:
             if one.state != "waits":
                 continue
-            found = blame(one.name, told, marked=one.deaths is not None)
+            found = blame(one.name, told, seen_before=one.deaths is not None)
             one.deaths = one.deaths or []
             if found is not None:
                 one.deaths.append(found.described())

@@ -3,7 +3,7 @@
 import pytest
 from redis.exceptions import MasterDownError, ReadOnlyError, ResponseError
 
-from task_server.transport.failover import DemotedError, leaving
+from task_server.transport.failover import FailoverError, reconnecting
 
 
 class Told:
@@ -41,9 +41,9 @@ def test_a_replica_is_left(error: ResponseError) -> None:
     """
     Whatever its words, the connection is closed and counts as lost.
     """
-    connection = leaving(Told)(error)
+    connection = reconnecting(Told)(error)
 
-    with pytest.raises(DemotedError):
+    with pytest.raises(FailoverError):
         connection.read_response()
     assert not connection.connected
 
@@ -52,7 +52,7 @@ def test_another_refusal_is_one_of_the_command() -> None:
     """
     The connection stays with a server that refuses for want of memory.
     """
-    connection = leaving(Told)(ResponseError("OOM command not allowed"))
+    connection = reconnecting(Told)(ResponseError("OOM command not allowed"))
 
     with pytest.raises(ResponseError, match="OOM"):
         connection.read_response()

@@ -9,7 +9,7 @@ from typing import Any
 import gevent
 from celery.concurrency.gevent import TaskPool
 
-from task_server.transport.started.tasks import Told
+from task_server.transport.started.reported import ReportedTasks
 from task_server.worker.broker import started as begun
 from task_server.worker.broker.suspects import Apart
 
@@ -18,21 +18,21 @@ class Telling:
     """Notes what was told and what ran, in order; telling takes a turn of the loop."""
 
     def __init__(self) -> None:
-        self.told = Told()
+        self.reported = ReportedTasks()
         self.log: list[tuple[str, str]] = []
         self.on: set[str] = set()
 
-    def begin(self, tag: str, *, marked: bool, on_cpu: bool) -> None:
-        self.told.comes(tag, marked=marked)
+    def start(self, tag: str, *, marked: bool, on_cpu: bool) -> None:
+        self.reported.expect(tag, marked=marked)
         gevent.sleep(0)
         assert on_cpu
-        self.told.add(tag)
+        self.reported.add(tag)
         self.log.append(("told", tag))
         self.on = {tag}
 
     def end(self, tag: str) -> None:
-        if tag in self.told.begun:
-            self.told.remove(tag)
+        if tag in self.reported.started:
+            self.reported.remove(tag)
             self.on.discard(tag)
             self.log.append(("ended", tag))
 
@@ -45,7 +45,7 @@ class Request:
 
     def __init__(self, telling: Any, tag: str, *, marked: bool = True, late: bool = True) -> None:
         self.message = SimpleNamespace(
-            channel=SimpleNamespace(qos=SimpleNamespace(telling=telling)),
+            channel=SimpleNamespace(qos=SimpleNamespace(reporter=telling)),
             delivery_tag=tag,
             _raw={"deaths": []} if marked else {},
         )
@@ -105,7 +105,7 @@ def test_of_unmarked_ones_only_those_beside_a_marked_one_are_told() -> None:
     requests = [Request(telling, "late"), Request(telling, "beside", marked=False)]
     run_all(telling, requests, limit=3, work=lambda _: gevent.sleep(0.01))
     assert {"late", "beside"} == {name for kind, name in telling.log if kind == "told"}
-    assert (set(), set()) == (telling.told.begun, telling.told.marked)
+    assert (set(), set()) == (telling.reported.started, telling.reported.marked)
 
 
 def test_the_one_that_has_the_processor_is_known_at_each_moment() -> None:

@@ -16,8 +16,8 @@ from task_server.checks.facts import Case, listed
 from task_server.checks.rules.routing import cure, missing
 from task_server.errors import Finding
 from task_server.peers.deadline import run_with_timeout
-from task_server.transport.store import dead_letters as dead
 from task_server.transport.store import unreadable
+from task_server.transport.store.keys import Keys
 
 #: What Kombu puts between the parts of a binding, and before a queue's priority.
 SEPARATOR = "\x06\x16"
@@ -79,27 +79,18 @@ def _look(case: Case, app: Any, timeout: float) -> Content:
             # Complete keys: the channel's own client prefixes only some commands.
             client: Any = Redis(connection_pool=channel.pool)
             content = Content()
-            prefix = str(channel.global_keyprefix)
-            content.bound = set(_bound(client, prefix, end))
+            keys = Keys.of(channel)
+            content.bound = set(_bound(client, keys, end))
             for queue in list(_names(case, content))[:QUEUES]:
                 if time.monotonic() > end:
                     break
-                keys = [
-                    prefix + channel._q_for_pri(queue, step)  # noqa: SLF001 - Kombu's naming
-                    for step in channel.priority_steps
-                ]
-                _count(client, queue, keys, content)
-            unacked = f"{prefix}{channel.unacked_key}"
-            for what, count, key in (
-                ("dead letters", client.hlen, dead.key_of(unacked)),
-                (
-                    "unreadable messages",
-                    partial(unreadable.count, client),
-                    unreadable.key_of(unacked),
-                ),
+                _count(client, queue, keys.lists_of(queue), content)
+            for what, count in (
+                ("dead letters", partial(client.hlen, keys.dead_letters)),
+                ("unreadable messages", partial(unreadable.count, client, keys)),
             ):
                 try:
-                    content.aside[what] = int(count(key))
+                    content.aside[what] = int(count())
                 except exceptions.ResponseError as error:
                     content.aside[what] = str(error)
             return content
@@ -107,9 +98,9 @@ def _look(case: Case, app: Any, timeout: float) -> Content:
             channel.close()
 
 
-def _bound(client: Any, prefix: str, end: float) -> Iterator[str]:
+def _bound(client: Any, keys: Keys, end: float) -> Iterator[str]:
     """Return the queues of all bindings, remote control's and events' apart."""
-    start = f"{prefix}_kombu.binding."
+    start = keys.binding_of("")
     escaped = "".join(f"\\{one}" if one in "*?[]\\" else one for one in start)
     for number, key in enumerate(client.scan_iter(match=f"{escaped}*", count=1000)):
         exchange = key.decode(errors="replace")[len(start) :]
@@ -137,7 +128,7 @@ def _names(case: Case, content: Content) -> Iterable[str]:
     return found
 
 
-def _count(client: Any, queue: str, keys: list[str], content: Content) -> None:
+def _count(client: Any, queue: str, keys: tuple[str, ...], content: Content) -> None:
     """Count what waits in *queue*, whose lists are *keys*, and what tasks its next ones are."""
     for key in dict.fromkeys(keys):
         try:

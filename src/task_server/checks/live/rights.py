@@ -10,6 +10,7 @@ from task_server.config.values import ALL_QUEUES
 from task_server.errors import Finding
 from task_server.peers.deadline import run_with_timeout
 from task_server.transport.store import rights as known
+from task_server.transport.store.keys import Keys
 from task_server.transport.store.rights import Missing
 
 SETTING = "broker user"
@@ -55,12 +56,11 @@ def _ask(app: Any, queues: list[str], timeout: float) -> list[Missing]:
     with app.connection_for_write(transport_options=options) as connection:
         channel = connection.transport.create_channel(connection.transport)
         try:
-            prefix = str(channel.global_keyprefix)
             client: Any = Redis(connection_pool=channel.pool)
             return known.missing(
                 client,
-                *(f"{prefix}{channel.unacked_key}", f"{prefix}{channel.unacked_index_key}"),
-                [f"{prefix}{queue}" for queue in queues],
+                Keys.of(channel),
+                queues,
                 int(client.connection_pool.connection_kwargs.get("db") or 0),
             )
         finally:

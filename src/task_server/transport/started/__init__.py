@@ -1,1 +1,1 @@
-"""Which tasks have started, as Redis is told, and which messages may have crashed their worker."""
+"""Which tasks have started, as reported to Redis, and which messages may have crashed a worker."""

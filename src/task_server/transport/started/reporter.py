@@ -1,172 +1,148 @@
 """
-Which messages' tasks have begun: told to Redis for whoever finds their worker dead.
+Reports to Redis which messages' tasks have started, in case this process dies.
 
 A set of delivery tags for each process of a worker, beside the unacked messages.
 
-A message that nobody has died of is told of with the signs of life, if its task
-still runs then. That costs nothing, and is too late for a task that kills its
-worker at once. What a dead worker held comes back *marked*: its payload has
-`deaths`, even if it is an empty list. While a marked message runs, its worker
-tells of every begin before the task runs, and of every end, of messages that are
-not marked too; the member `*` says so. The tag whose task has the processor has
-`>` before it, where the pool knows that. Who died of what: see `blame`.
+A message that has not crashed any worker is reported with the signs of life, if
+its task still runs then. That costs nothing, and comes too late for a task that
+kills its worker at once. What a dead worker owned comes back *marked*: its payload
+has `deaths`, even if it is an empty list. While a marked message runs, its worker
+reports every start before the task runs, and every end, of messages that are not
+marked too; the member `*` says so. The tag whose task has the processor has `>`
+before it, where the pool knows that. What crashed the worker: see `crashes`.
 
-A begin waits until it is sent: if the connection is just being made, so long. If
-Redis is away tasks run all the same; the next word, or sign of life, then tells
-everything anew.
+A task waits until its start is sent, and for the connection if that is just being
+made. If Redis is away tasks run all the same; the next report, or sign of life,
+then replaces everything.
 """
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection
 from typing import Any, Final
 
-from kombu.utils.encoding import bytes_to_str
-
-from task_server.transport.started.connection import Teller
-from task_server.transport.started.crashes import CERTAIN, ON_CPU, Blame, blame
-from task_server.transport.started.tasks import Command, Told
-from task_server.transport.store import owner as holder
+from task_server.transport.started.connection import ReplyOffConnection
+from task_server.transport.started.crashes import ON_CPU
+from task_server.transport.started.reported import Command, ReportedTasks
+from task_server.transport.store import owner
+from task_server.transport.store.client import Store
 
 logger: Final = logging.getLogger(__name__)
 
-#: Seconds beyond the visibility time-out for which a dead worker's set is kept.
-KEPT: Final = 86400
+#: Seconds beyond the visibility timeout for which a dead worker's set is kept.
+KEPT_SECONDS: Final = 86400
 
 
-def key_of(unacked_key: str, run: str) -> str:
-    """Return the key of the process *run* beside the complete *unacked_key*."""
-    return f"{unacked_key}.begun:{run}"
-
-
-class Telling:
+class StartReporter:
     """
-    Tells of the tasks whose messages came by one channel.
+    Reports the tasks whose messages came by one channel.
 
     Args:
-        channel: The channel.
+        store: The channel's Redis.
+
+        reported: What this process has reported; a later connection continues it.
+
+        visibility_timeout: In seconds.
+
+        running: Returns the delivery tags of all tasks that run.
+
+        connections: Returns the pool whose connections this one is like; None
+            while the channel is not connected.
     """
 
-    def __init__(self, channel: Any) -> None:
-        self._channel = channel
-        self._teller: Teller | None = None
+    def __init__(
+        self,
+        store: Store,
+        reported: ReportedTasks,
+        visibility_timeout: float,
+        running: Callable[[], Collection[str]],
+        connections: Callable[[], Any],
+    ) -> None:
+        self.reported = reported
+        self._store = store
+        self._expiry = int(visibility_timeout) + KEPT_SECONDS
+        self._running = running
+        self._connections = connections
+        self._connection: ReplyOffConnection | None = None
 
-    @property
-    def told(self) -> Told:
-        """What this process has told; a later connection goes on with it."""
-        told: Told = self._channel.late.told
-        return told
-
-    def begin(self, tag: str, *, marked: bool = True, on_cpu: bool = False) -> None:
+    def start(self, tag: str, *, marked: bool = True, on_cpu: bool = False) -> None:
         """
-        Tell that the task of *tag* is about to begin; without a server it begins all the same.
+        Report that the task of *tag* is about to start; without a server it starts all the same.
 
         Args:
-            marked: Whether its message is marked; if not it is told only
+            marked: Whether its message is marked; if not it is reported only
                 because a marked one runs.
 
-            on_cpu: Whether it has the processor, and whoever calls tells when not.
+            on_cpu: Whether it has the processor; the caller then reports the changes.
         """
-        told = self.told
-        told.comes(tag, marked=marked)
+        reported = self.reported
+        reported.expect(tag, marked=marked)
 
         def commands(key: str) -> list[Command]:
-            found = told.begins(key, tag, self._running)
-            if on_cpu and self._teller is not None and self._teller.slips:
+            found = reported.start(key, tag, lambda: set(self._running()))
+            if on_cpu and self._connection is not None and self._connection.is_instant:
                 found.append(("SADD", key, ON_CPU + tag))
-            return [*found, self._expiry(key)] if found[0][0] == "DEL" else found
+            return [*found, self._expire(key)] if found[0][0] == "DEL" else found
 
-        self._say(commands)
-        told.add(tag)
+        self._report(commands)
+        reported.add(tag)
 
     def end(self, tag: str) -> None:
-        """Tell that the task of *tag* has ended, if its begin was told."""
-        told = self.told
-        if tag in told.begun:
-            told.remove(tag)
-            self._say(lambda key: told.ends(key, tag))
+        """Report that the task of *tag* has ended, if its start was reported."""
+        reported = self.reported
+        if tag in reported.started:
+            reported.remove(tag)
+            self._report(lambda key: reported.end(key, tag))
 
     def on_cpu(self, tag: str, *, on: bool) -> None:
-        """Tell whether the task of *tag* has the processor, without waiting for anything."""
-        if self._teller is not None and tag in self.told.begun:
-            self._teller.slip(("SADD" if on else "SREM", self._key(), ON_CPU + tag))
+        """Report whether the task of *tag* has the processor, without waiting for anything."""
+        if self._connection is not None and tag in self.reported.started:
+            self._connection.send_now(("SADD" if on else "SREM", self._key(), ON_CPU + tag))
 
-    def hold(self) -> None:
-        """Tell, with a sign of life, which tasks run."""
-        told = self.told
-        if not (told.begun or self._running()):
+    def sync(self) -> None:
+        """Report, with a sign of life, which tasks run."""
+        reported, running = self.reported, set(self._running())
+        if not (reported.started or running):
             return
-        if told.tells_all:
-            self._say(lambda key: [*told.look(key, self._running()), self._expiry(key)])
+        if reported.reports_all:
+            self._report(lambda key: [*reported.sync(key, set(self._running())), self._expire(key)])
         else:
             key = self._key()
-            self._answered([*told.look(key, self._running()), self._expiry(key)])
+            self._execute([*reported.sync(key, running), self._expire(key)])
 
     def close(self) -> None:
-        """Close the connection by which it is told."""
-        teller, self._teller = self._teller, None
-        if teller is not None:
-            teller.close()
-
-    def _running(self) -> set[str]:
-        return set(self._channel.qos.running())
+        """Close the connection of the reports."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
 
     def _key(self) -> str:
-        return key_of(self._channel.unacked_keys()[0], holder.RUN)
+        return self._store.keys.started(owner.RUN_ID)
 
-    def _expiry(self, key: str) -> Command:
-        return "EXPIRE", key, int(self._channel.qos.visibility_timeout) + KEPT
+    def _expire(self, key: str) -> Command:
+        return "EXPIRE", key, self._expiry
 
-    def _say(self, commands: Callable[[str], list[Command]]) -> None:
-        channel, told = self._channel, self.told
-        if channel.closed or channel.connection is None or channel.connection.client is None:
-            told.failed()
+    def _report(self, commands: Callable[[str], list[Command]]) -> None:
+        pool = self._connections()
+        if pool is None:
+            self.reported.invalidate()
             return
-        if self._teller is None:
-            self._teller = Teller(channel.client.connection_pool)
+        if self._connection is None:
+            self._connection = ReplyOffConnection(pool)
         key = self._key()
         try:
-            if not self._teller.tell(lambda: commands(key)):
-                self._answered(commands(key))
-        except (*channel.connection_errors, channel.ResponseError) as error:
-            told.failed()
-            logger.debug("Redis did not hear that a task begins or ends: %s", error)
+            if not self._connection.send(lambda: commands(key)):
+                self._execute(commands(key))
+        except self._store.errors as error:
+            self.reported.invalidate()
+            logger.debug("the start or end of a task was not reported: %s", error)
 
-    def _answered(self, commands: list[Command]) -> None:
+    def _execute(self, commands: list[Command]) -> None:
+        """Send *commands* on a connection whose replies are read."""
         try:
-            with self._channel.bare_client().pipeline(transaction=False) as pipe:
+            with self._store.client.pipeline(transaction=False) as pipe:
                 for command in commands:
                     pipe.execute_command(*command)
                 pipe.execute()
         except BaseException:
-            self.told.failed()
+            self.reported.invalidate()
             raise
-
-
-class Inquest:
-    """
-    Says which messages dead workers may have died of.
-
-    Args:
-        client: A Redis client that adds no prefix.
-
-        unacked_key: The complete key of the unacked messages.
-    """
-
-    def __init__(self, client: Any, unacked_key: str) -> None:
-        self._client = client
-        self._unacked_key = unacked_key
-        self._told: dict[str, set[str]] = {}
-
-    def blame(self, tag: str, held_by: Mapping[str, Any], *, marked: bool) -> Blame | None:
-        """
-        Return how far the message *tag* is to blame for the death of *held_by*; None if not.
-
-        A holder without `run` does not tell: each message that it held counts in full.
-        """
-        run = held_by.get("run")
-        if not run:
-            return CERTAIN
-        if run not in self._told:
-            members = self._client.smembers(key_of(self._unacked_key, run))
-            self._told[run] = {bytes_to_str(member) for member in members}
-        return blame(tag, self._told[run], marked=marked)

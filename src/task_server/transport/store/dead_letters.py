@@ -1,11 +1,12 @@
 """
-Dead letters: messages that are put aside, since the workers that ran them died, say.
+DeadLetter letters: messages that are no longer delivered, such as those that crashed their workers.
 
 A hash, by delivery tag, under the name of the unacked messages. Each record is
-JSON: `reason`, why it was put aside; `id`, `task` and `queue`; `lists` and
-`text`, to deliver it again; `deaths`, oldest first, each with `reason`, `node`,
-`pid`, `taken` and `at` (seconds since 1970), and what `blame` says of it; and
-`at`, when it was put aside. A record of version 0.1 has no `reason`: it crashed.
+JSON: `reason`, why it is a dead letter; `id`, `task` and `queue`; `lists` and
+`text`, to deliver it again; `deaths`, the crashes, oldest first, each with
+`reason`, `node`, `pid`, `taken` and `at` (seconds since 1970), and what `crashes`
+says of it; and `at`, when it was moved here. A record of version 0.1 has no
+`reason`: it crashed.
 """
 
 import base64
@@ -17,29 +18,19 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final
 
-from task_server.transport.store.scripts import Script
+from task_server.transport.store.scripts import BATCH, REDRIVE
 
-TAKE: Final = Script("redrive.lua")
-
-#: Why a message is put aside: so many workers died of it; no code registers its task.
+#: Why a message is a dead letter: it crashed so many workers; no code registers its task.
 CRASHED: Final = "crashed"
 NOT_REGISTERED: Final = "not registered"
 
 #: The end of year 9999, in seconds since 1970: later times cannot be shown.
 LAST: Final = 253_402_300_800
 
-#: Messages that one call delivers again or drops.
-BATCH: Final = 100
-
-
-def key_of(unacked_key: str) -> str:
-    """Return the key of the dead messages beside the complete *unacked_key*."""
-    return f"{unacked_key}.dead"
-
 
 @dataclass(frozen=True, slots=True)
-class Dead:
-    """One message that was put aside; see the module for the fields."""
+class DeadLetter:
+    """One dead letter; see the module for the fields."""
 
     tag: str
     id: str
@@ -47,13 +38,13 @@ class Dead:
     queue: str
     lists: Sequence[str]
     text: str
-    deaths: Sequence[Mapping[str, Any]]
+    crashes: Sequence[Mapping[str, Any]]
     at: float
     record: bytes
     reason: str = CRASHED
 
     @classmethod
-    def read(cls, tag: str, record: bytes) -> "Dead":
+    def read(cls, tag: str, record: bytes) -> "DeadLetter":
         """Return the message of *record*, or as much of it as is there: anybody can write one."""
         try:
             values = json.loads(record)
@@ -61,15 +52,15 @@ class Dead:
             values = None
         if not isinstance(values, dict):
             values = {}
-        deaths = values.get("deaths")
+        crashes = values.get("deaths")
         at = values.get("at")
         lists = values.get("lists")
         return cls(
             tag=tag,
             record=record,
             at=float(at) if isinstance(at, int | float) and 0 <= at < LAST else 0.0,
-            deaths=[one for one in deaths if isinstance(one, dict)]
-            if isinstance(deaths, list)
+            crashes=[one for one in crashes if isinstance(one, dict)]
+            if isinstance(crashes, list)
             else [],
             reason=str(values.get("reason") or CRASHED),
             lists=[str(one) for one in lists] if isinstance(lists, list) else [],
@@ -90,15 +81,15 @@ def record_of(
     now: float,
     *,
     reason: str = CRASHED,
-    called: tuple[str, str] | None = None,
+    task_and_id: tuple[str, str] | None = None,
 ) -> str:
     """
-    Return the record of a message that is put aside now.
+    Return the record of a message that becomes a dead letter now.
 
     Args:
-        called: Its task and its id, if they are known; else as the message says.
+        task_and_id: Its task and its id, if they are known; else as the message says.
     """
-    task, id_ = called or named(payload)
+    task, id_ = task_and_id or task_and_id_of(payload)
     return json.dumps(
         {
             "reason": reason,
@@ -113,8 +104,8 @@ def record_of(
     )
 
 
-def named(payload: Mapping[str, Any]) -> tuple[str, str]:
-    """Return the task of a message, and its id; of protocol 1 they stand in the body."""
+def task_and_id_of(payload: Mapping[str, Any]) -> tuple[str, str]:
+    """Return the task of a message, and its id; in protocol 1 they stand in the body."""
     found: Any = payload.get("headers")
     if not isinstance(found, dict) or not found.get("task"):
         found = body_of(payload)
@@ -135,38 +126,42 @@ def body_of(payload: Mapping[str, Any]) -> Any:
 
 
 def counts(client: Any, key: str, most: int = 10_000) -> dict[str, int]:
-    """Return how many messages of the complete *key* there are for each reason, of *most*."""
+    """Return how many of the first *most* letters of the complete *key* have each reason."""
     found: Counter[str] = Counter()
     for tag, record in islice(client.hscan_iter(key, count=100), most):
-        found[Dead.read(tag.decode(errors="replace"), record).reason] += 1
+        found[DeadLetter.read(tag.decode(errors="replace"), record).reason] += 1
     return dict(found)
 
 
-def listed(client: Any, key: str) -> list[Dead]:
+def all_of(client: Any, key: str) -> list[DeadLetter]:
     """
-    Return the dead messages of the complete *key*, the first one first.
+    Return the dead letters of the complete *key*, the oldest first.
 
     *client* is a Redis client that adds no prefix, here and below.
     """
     found = [
-        Dead.read(tag.decode(errors="replace"), record)
+        DeadLetter.read(tag.decode(errors="replace"), record)
         for tag, record in client.hscan_iter(key, count=1000)
     ]
     # A scan may name one twice.
     return sorted({one.tag: one for one in found}.values(), key=lambda one: one.at)
 
 
-def retry(client: Any, key: str, messages: Iterable[Dead]) -> int:
-    """Deliver *messages* again, as if no worker had died; return how many were still there."""
-    return _take(client, key, [(one, [(name, one.text) for name in one.lists]) for one in messages])
+def retry(client: Any, key: str, messages: Iterable[DeadLetter]) -> int:
+    """Deliver *messages* again, with no crash counted; return how many were still there."""
+    return _redrive(
+        client, key, [(one, [(name, one.text) for name in one.lists]) for one in messages]
+    )
 
 
-def drop(client: Any, key: str, messages: Iterable[Dead]) -> int:
-    """Forget *messages*; return how many were still there."""
-    return _take(client, key, [(one, [("", "")]) for one in messages])
+def drop(client: Any, key: str, messages: Iterable[DeadLetter]) -> int:
+    """Delete *messages*; return how many were still there."""
+    return _redrive(client, key, [(one, [("", "")]) for one in messages])
 
 
-def _take(client: Any, key: str, steps: Sequence[tuple[Dead, list[tuple[str, str]]]]) -> int:
+def _redrive(
+    client: Any, key: str, steps: Sequence[tuple[DeadLetter, list[tuple[str, str]]]]
+) -> int:
     count = 0
     for first in range(0, len(steps), BATCH):
         arguments: list[str] = []
@@ -174,5 +169,5 @@ def _take(client: Any, key: str, steps: Sequence[tuple[Dead, list[tuple[str, str
             sha = hashlib.sha1(one.record, usedforsecurity=False).hexdigest()
             for name, text in pushes:
                 arguments.extend((one.tag, sha, name, text))
-        count += len(TAKE.run(client, [key], arguments))
+        count += len(REDRIVE.run(client, [key], arguments))
     return count

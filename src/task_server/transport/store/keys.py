@@ -1,19 +1,13 @@
-"""The keys of a fetch: made once for each order of the queue cycle, for there are few."""
+"""Every name in Redis that the transport uses, in one place."""
 
-# ruff: noqa: SLF001 - Kombu's transports are made of private methods
-
-from typing import TYPE_CHECKING, Final, NamedTuple
-
-from task_server.transport.store import unreadable as unread
-
-if TYPE_CHECKING:
-    from task_server.transport.channel import Channel
-
-#: Orders whose keys are kept.
-MOST_PLANS: Final = 100
+from bisect import bisect
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, NamedTuple, Self
 
 
-class Plan(NamedTuple):
+class FetchKeys(NamedTuple):
     """
     The keys of a fetch.
 
@@ -22,49 +16,122 @@ class Plan(NamedTuple):
 
         lists: All queues of the first priority, then all of the second, and so on.
 
-        keys: All that the script must have.
+        required: All that the script must have.
 
-        others: Keys that it can do without.
+        optional: Keys that it can do without.
 
-        watchers, baton: See the script; of those who consume the same queues.
+        watchers, wakeup_token: See the script; of those who consume the same queues.
     """
 
     queues: tuple[str, ...] = ()
     lists: tuple[str, ...] = ()
-    keys: tuple[str, ...] = ()
-    others: tuple[str, ...] = ()
+    required: tuple[str, ...] = ()
+    optional: tuple[str, ...] = ()
     watchers: str = ""
-    baton: str = ""
+    wakeup_token: str = ""
 
 
-class Plans:
-    """The plans of one channel."""
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """
+    The keys of one broker, as the server knows them: with the prefix of all keys.
 
-    def __init__(self, channel: "Channel") -> None:
-        self._channel = channel
-        self._known: dict[tuple[str, ...], Plan] = {}
+    Our own stand under the name of the unacked messages: where access is
+    limited by patterns of keys, a worker may already use those.
 
-    def of(self, queues: tuple[str, ...]) -> Plan:
-        """Return the plan for *queues* in this order."""
-        plan = self._known.get(queues)
-        if plan is None:
-            if len(self._known) >= MOST_PLANS:
-                self._known.clear()
-            plan = self._known[queues] = self._made(queues)
-        return plan
+    Attributes:
+        unacked: The hash of unacked messages.
 
-    def _made(self, queues: tuple[str, ...]) -> Plan:
-        channel = self._channel
-        # Under the name of the unacked messages: where access is limited by
-        # patterns of keys, a worker may already use those.
-        own = f"{channel.unacked_keys()[0]}.idle:{','.join(sorted(queues))}"
-        watchers, baton = f"{own}:watchers", f"{own}:baton"
-        lists = tuple(
-            channel.prefixed(channel._q_for_pri(queue, priority))
-            for priority in channel.priority_steps
-            for queue in queues
+        times: The sorted set of their times.
+
+        prefix: What stands before each key.
+
+        separator: What stands between a queue and its priority.
+
+        priority_steps: The priorities that have lists of their own.
+
+        binding: The set of an exchange's queues, with %s for the exchange.
+    """
+
+    unacked: str = "unacked"
+    times: str = "unacked_index"
+    prefix: str = ""
+    separator: str = "\x06\x16"
+    priority_steps: tuple[int, ...] = (0, 3, 6, 9)
+    binding: str = "_kombu.binding.%s"
+
+    @classmethod
+    def of(cls, channel: Any) -> Self:
+        """Return the keys by the options of a *channel* of Redis, Kombu's own included."""
+        prefix = str(channel.global_keyprefix)
+        return cls(
+            unacked=f"{prefix}{channel.unacked_key}",
+            times=f"{prefix}{channel.unacked_index_key}",
+            prefix=prefix,
+            separator=channel.sep,
+            priority_steps=tuple(channel.priority_steps),
+            binding=f"{prefix}{channel.keyprefix_queue}",
         )
-        keys = (*channel.unacked_keys(), *lists)
-        unreadable = channel.unreadable_key
-        others = (watchers, baton, unreadable, unread.reasons_key_of(unreadable))
-        return Plan(queues, lists, keys, others, watchers, baton)
+
+    @property
+    def unacked_and_times(self) -> tuple[str, str]:
+        """The two keys that most scripts get."""
+        return self.unacked, self.times
+
+    @property
+    def dead_letters(self) -> str:
+        """The hash of dead letters, see `dead_letters`."""
+        return f"{self.unacked}.dead"
+
+    @property
+    def unreadable(self) -> str:
+        """The list of messages that cannot be read, see `unreadable`."""
+        return f"{self.unacked}.unreadable"
+
+    @property
+    def unreadable_reasons(self) -> str:
+        """The hash of the reasons of unreadable messages."""
+        return f"{self.unreadable}.reasons"
+
+    @property
+    def scans(self) -> str:
+        """The hash of the scans for messages of dead workers."""
+        return f"{self.unacked}.looks"
+
+    def started(self, run: str) -> str:
+        """Return the set of tasks that the process *run* has started, see `reporter`."""
+        return f"{self.unacked}.begun:{run}"
+
+    def binding_of(self, exchange: str) -> str:
+        """Return the set of the queues that are bound to *exchange*."""
+        return self.binding % exchange
+
+    def list_of(self, queue: str, priority: int) -> str:
+        """Return the list of *queue* for *priority*, as Kombu's `_q_for_pri`."""
+        steps = self.priority_steps
+        step = steps[bisect(steps, priority) - 1]
+        return f"{self.prefix}{queue}{self.separator}{step}" if step else f"{self.prefix}{queue}"
+
+    def lists_of(self, queue: str) -> tuple[str, ...]:
+        """Return the lists of *queue*, one for each priority."""
+        return tuple(self.list_of(queue, priority) for priority in self.priority_steps)
+
+    def queues_by_list(self, queues: Iterable[str]) -> dict[str, str]:
+        """Return the lists of *queues*, with the queue of each."""
+        return {name: queue for queue in queues for name in self.lists_of(queue)}
+
+    def for_queues(self, queues: tuple[str, ...]) -> FetchKeys:
+        """Return the keys of a fetch from *queues* in this order."""
+        return _for_queues(self, queues)
+
+
+@lru_cache(maxsize=100)  # There are few orders of the queue cycle.
+def _for_queues(keys: Keys, queues: tuple[str, ...]) -> FetchKeys:
+    own = f"{keys.unacked}.idle:{','.join(sorted(queues))}"
+    watchers, token = f"{own}:watchers", f"{own}:baton"
+    lists = tuple(
+        keys.list_of(queue, priority) for priority in keys.priority_steps for queue in queues
+    )
+    required = (*keys.unacked_and_times, *lists)
+    optional = (watchers, token, keys.unreadable, keys.unreadable_reasons)
+    return FetchKeys(queues, lists, required, optional, watchers, token)

@@ -1,5 +1,5 @@
 """
-Who holds a message: written into its entry among the unacked, by the fetch.
+The owner of a message: written into its entry among the unacked, by the fetch.
 
 Kombu reads an entry, and writes what it restores, as JSON; a key beside those
 that it knows does it no harm.
@@ -12,45 +12,50 @@ from socket import gethostname
 from typing import Final
 from uuid import uuid4
 
-#: What the fetch writes before the holder. Kombu's JSON has a space after the
-#: colon: an entry that Kombu wrote, of a message that was held here once, is
+#: What the fetch writes before the owner. Kombu's JSON has a space after the
+#: colon: an entry that Kombu wrote, of a message that was fetched here once, is
 #: not taken for one of ours, whose worker gives signs of life.
-MARK: Final = b'"holder":{'
+MARKER: Final = b'"holder":{'
 
 
-#: This process among all that ever held a message; pids of containers repeat.
-RUN: Final = uuid4().hex
+#: This process among all that ever owned a message; pids of containers repeat.
+RUN_ID: Final = uuid4().hex
 
 
 class _Node:
     name = ""
 
 
-def call(name: str) -> None:
+def set_node_name(name: str) -> None:
     """Let this process be known as the node *name*, such as 'prefork@host'."""
     _Node.name = name
 
 
-def node() -> str:
+def node_name() -> str:
     """Return the name of this process's node."""
-    return _Node.name or _nameless()
+    return _Node.name or _default_name()
 
 
 @cache
-def _nameless() -> str:
+def _default_name() -> str:
     return f"celery@{gethostname()}"
 
 
-def described(taken: float, *, tells: bool, lease: float = 0) -> str:
-    """
-    Return this process as a holder since *taken*, seconds: JSON, without its opening brace.
+def run_field(run: str) -> str:
+    """Return what the process *run* writes into each of its entries that has a lease."""
+    return f'"run": "{run}"'
 
-    Only one that *tells* which tasks have begun has a `run`, or one with a
-    *lease*, in seconds: who wants to know whether that is over looks for both.
+
+def owner_json(fetched_at: float, *, reports: bool, lease: float = 0) -> str:
     """
-    run = f', "run": "{RUN}"' if tells or lease else ""
+    Return this process as an owner since *fetched_at*, seconds: JSON, without its opening brace.
+
+    Only one that *reports* which tasks have started has a `run`, or one with a
+    *lease*, in seconds: a scan for expired leases needs both.
+    """
+    run = f", {run_field(RUN_ID)}" if reports or lease else ""
     until = f', "lease": {lease:g}' if lease else ""
-    return f'{_process(node(), os.getpid())}, "taken": {taken!r}{run}{until}}}'
+    return f'{_process(node_name(), os.getpid())}, "taken": {fetched_at!r}{run}{until}}}'
 
 
 @cache
@@ -58,6 +63,6 @@ def _process(name: str, pid: int) -> str:
     return f'"node": {json.dumps(name)}, "pid": {pid}'
 
 
-def written(taken: float, *, tells: bool, lease: float = 0) -> str:
-    """Return what the fetch that described this process so has written into entries."""
-    return f"{MARK.decode()}{described(taken, tells=tells, lease=lease)}"
+def owner_marker(fetched_at: float, *, reports: bool, lease: float = 0) -> str:
+    """Return what the fetch of this process has written into entries at *fetched_at*."""
+    return f"{MARKER.decode()}{owner_json(fetched_at, reports=reports, lease=lease)}"

@@ -1,5 +1,5 @@
 """
-A message that is delivered again says who had it: to whoever gets it, and to the log.
+A message that is delivered again names who had it before: to its next owner, and in the log.
 
 The payload of such a message has `last_held`: `node`, `pid`, and `until`, the
 last sign of life in seconds since 1970 by the server's clock.
@@ -10,29 +10,29 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from task_server.transport.store.unreadable import told
+from task_server.transport.store.excerpt import excerpt
 
 logger: Final = logging.getLogger(__name__)
 
-KEY: Final = "last_held"
+FIELD: Final = "last_held"
 
 
-def mark(payload: dict[str, Any], held_by: Mapping[str, Any], until: float) -> None:
-    """Write into *payload* that *held_by* had it, who gave the last sign of life at *until*."""
-    payload[KEY] = {"node": held_by.get("node"), "pid": held_by.get("pid"), "until": until}
+def add_to(payload: dict[str, Any], owner: Mapping[str, Any], until: float) -> None:
+    """Write into *payload* that *owner* had it, whose last sign of life was at *until*."""
+    payload[FIELD] = {"node": owner.get("node"), "pid": owner.get("pid"), "until": until}
 
 
-def tell(payload: dict[str, Any]) -> None:
-    """Say who had the message *payload* before, and take that out of it."""
-    last = payload.pop(KEY, None)
+def log_and_remove(payload: dict[str, Any]) -> None:
+    """Log who had the message *payload* before, and take that out of it."""
+    last = payload.pop(FIELD, None)
     if not isinstance(last, Mapping):
         return
     headers = payload.get("headers")
     name = headers if isinstance(headers, Mapping) else {}
     logger.info(
         "%s[%s] is delivered again, last held by %s (pid %s) until %s",
-        *(told(name.get("task")), told(name.get("id"))),
-        *(told(last.get("node")), told(last.get("pid")), _time(last.get("until"))),
+        *(excerpt(name.get("task")), excerpt(name.get("id"))),
+        *(excerpt(last.get("node")), excerpt(last.get("pid")), _time(last.get("until"))),
     )
 
 
@@ -40,4 +40,4 @@ def _time(seconds: Any) -> str:
     try:
         return datetime.fromtimestamp(float(seconds), UTC).isoformat(" ", "seconds")
     except (TypeError, ValueError, OverflowError, OSError):
-        return told(seconds)
+        return excerpt(seconds)

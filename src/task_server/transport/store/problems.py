@@ -1,4 +1,4 @@
-"""What a fetch could not do: said once in the log, with the key and the cure."""
+"""What could not be done in Redis: logged once, with the key and the repair."""
 
 import logging
 from collections.abc import Iterable, Sequence
@@ -10,52 +10,52 @@ from task_server.transport.store.rights import is_refusal
 
 logger: Final = logging.getLogger(__name__)
 
-#: Problems that are remembered as told.
-MOST_TOLD: Final = 1000
+#: Problems that are remembered as logged.
+MAX_LOGGED: Final = 1000
 
 
 class Problems:
-    """The problems of one channel; those that were told are not told again."""
+    """The problems of one channel, each logged once."""
 
     def __init__(self) -> None:
-        self._told: set[tuple[str, str]] = set()
+        self._logged: set[tuple[str, str]] = set()
 
     def of_fetch(self, problems: Sequence[bytes], lists: Iterable[str]) -> str | None:
         """
-        Tell of *problems*: key, error, key, error, and so on.
+        Log *problems*: key, error, key, error, and so on.
 
         Return the one of one of the *lists* of the queues, which gives no
-        message until it is mended. All other keys a worker can do without.
+        message until it is repaired. A worker can do without all other keys.
         """
         queues, found = set(lists), None
         for key, error in zip(problems[::2], problems[1::2], strict=True):
             name, text = bytes_to_str(key), bytes_to_str(error)
             if name in queues:
                 found = f"the queue {name} gives no messages: {text}"
-                self._say(logging.ERROR, "the queue %s gives no messages: %s; %s", name, text)
+                self._log(logging.ERROR, "the queue %s gives no messages: %s; %s", name, text)
             else:
                 self.optional(name, text)
         return found
 
     def of_restore(self, problems: Sequence[bytes]) -> None:
-        """Tell of *problems*, as above: messages that stay unacked as they cannot go there."""
+        """Log *problems*, as above: messages that stay unacked as they cannot go there."""
         for key, error in zip(problems[::2], problems[1::2], strict=True):
             name, text = bytes_to_str(key), bytes_to_str(error)
-            self._say(logging.ERROR, "unacked messages cannot go to %s: %s; %s", name, text)
+            self._log(logging.ERROR, "unacked messages cannot go to %s: %s; %s", name, text)
 
     def optional(self, key: str, error: str) -> None:
-        """Tell that this worker does without *key*."""
-        self._say(logging.WARNING, "this worker does without the key %s: %s; %s", key, error)
+        """Log that this worker does without *key*."""
+        self._log(logging.WARNING, "this worker does without the key %s: %s; %s", key, error)
 
-    def _say(self, level: int, words: str, key: str, error: str) -> None:
-        # A script's error, and that of a command, are the same problem.
+    def _log(self, level: int, words: str, key: str, error: str) -> None:
+        # The error of a script and that of a command are the same problem.
         problem = (key, error.removeprefix("ERR ").removeprefix("ACL failure in script: "))
-        if problem not in self._told and len(self._told) < MOST_TOLD:
-            self._told.add(problem)
-            logger.log(level, words, key, error, cure(key, error))
+        if problem not in self._logged and len(self._logged) < MAX_LOGGED:
+            self._logged.add(problem)
+            logger.log(level, words, key, error, repair(key, error))
 
 
-def cure(key: str, error: Any) -> str:
+def repair(key: str, error: Any) -> str:
     """Return what the operator can do about *error* of *key*."""
     text = str(error)
     if "WRONGTYPE" in text:

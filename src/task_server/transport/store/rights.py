@@ -2,13 +2,15 @@
 What the user of the broker URL must be allowed to do, for a worker with this transport.
 
 The one list: `task-server check --live` tries it, the README's example of a user
-is made of it, and tests hold it against the scripts.
+is made of it, and tests compare it with the scripts.
 """
 
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
 from redis.exceptions import ResponseError
+
+from task_server.transport.store.keys import Keys
 
 
 class Right(NamedTuple):
@@ -34,8 +36,8 @@ TIMES: Final = "{times}"
 QUEUE: Final = "{queue}"
 OWN: Final = "{unacked}.probe"
 
-_IDLE: Final = "it looks for messages ten times a second while it is idle"
-_BACK: Final = "what a stop, or a lost worker, leaves comes back late or not at all"
+_IDLE: Final = "it polls for messages ten times a second while it is idle"
+_BACK: Final = "messages of a stopped or lost worker are delivered again late, or not at all"
 _CONTROL: Final = "it hears no remote control (Flower, `celery inspect`)"
 
 RIGHTS: Final = (
@@ -72,7 +74,7 @@ RIGHTS: Final = (
     Right("RPUSH", (QUEUE, ""), _BACK),
     Right("LPUSH", (QUEUE, ""), "what cannot be read stays among the unacked messages"),
     Right("SREM", (OWN, ""), "neighbours of a task that kills its worker are suspected for longer"),
-    Right("HLEN", (OWN,), "the reason of a message that cannot be read is told by the log alone"),
+    Right("HLEN", (OWN,), "only the log has the reason why a message cannot be read"),
     Right("DEL", (OWN,), "reasons of messages that are long gone are kept"),
     Right("HSCAN", (OWN, "0"), "dead letters of tasks that it registers do not come back"),
     # To wait.
@@ -83,7 +85,7 @@ RIGHTS: Final = (
     Right("CLIENT TRACKING", ("OFF",), _IDLE),
     Right("CLIENT CACHING", ("YES",), _IDLE),
     Right("CLIENT ID", (), _IDLE),
-    Right("CLIENT REPLY", ("ON",), "tasks that may be poison wait for an answer before they begin"),
+    Right("CLIENT REPLY", ("ON",), "tasks that may be poison wait for a reply before they start"),
     Right("PUBLISH", ("/{db}.celery.pidbox", ""), _CONTROL),
     Right("PSUBSCRIBE", ("/{db}.celery.pidbox",), _CONTROL),
     Right("SUBSCRIBE", ("__redis__:invalidate",), _IDLE),
@@ -97,28 +99,28 @@ class Missing(NamedTuple):
     error: str
 
 
-def missing(
-    client: Any, unacked: str, times: str, queues: Sequence[str], database: int
-) -> list[Missing]:
+def missing(client: Any, keys: Keys, queues: Sequence[str], database: int) -> list[Missing]:
     """
     Return the rights that the user of *client* lacks; nothing is changed.
 
     Each is queued after MULTI, where Redis refuses what the user may not do, by
-    command and by key, and then dropped. So nobody needs a right to read ACLs.
+    command and by key, and then dropped. So no right to read ACLs is needed.
 
     Args:
-        client: A Redis client that adds no prefix; the keys are complete.
+        client: A Redis client that adds no prefix.
 
-        queues: At least one; of the others it is tried whether their keys may be used.
+        queues: At least one, without prefix; whether the keys of the others may be
+            used is tried too.
 
     Raises:
         RedisError: When Redis does not answer.
     """
-    names = {"unacked": unacked, "times": times, "queue": queues[0], "db": database}
+    lists = [f"{keys.prefix}{queue}" for queue in queues]
+    names = {"unacked": keys.unacked, "times": keys.times, "queue": lists[0], "db": database}
     with client.client() as single:
         found = _tried(single.connection, names)
         take = next(right for right in RIGHTS if right.command == "LINDEX")
-        for queue in queues[1:]:
+        for queue in lists[1:]:
             error = _refusal(single.connection, take.command, (queue, "-1"))
             if error and take not in [one.right for one in found]:
                 found.append(Missing(take, f"the queue {queue}: {error}"))

@@ -9,13 +9,19 @@ from redis.exceptions import NoScriptError, ResponseError
 
 Argument = str | bytes | int | float
 
+#: Messages that one call delivers again, or moves.
+BATCH: Final = 100
+
 
 class Script:
     """
     One Lua script of this package.
 
+    Args:
+        prefixes: Files with functions that it calls.
+
     Attributes:
-        name: Its file.
+        files: Its file, and the prefixes.
 
         text: The source that the server gets once.
 
@@ -26,9 +32,10 @@ class Script:
 
     text_only = False
 
-    def __init__(self, name: str) -> None:
-        self.name: Final = name
-        self.text: Final = files(__package__).joinpath("lua", name).read_text("utf-8")
+    def __init__(self, name: str, *prefixes: str) -> None:
+        self.files: Final = (*prefixes, name)
+        folder = files(__package__).joinpath("lua")
+        self.text: Final = "".join(folder.joinpath(each).read_text("utf-8") for each in self.files)
         self.sha: Final = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
 
     def command(
@@ -62,12 +69,13 @@ def is_denied(error: ResponseError, command: str) -> bool:
     return "permission" in str(error) and f"'{command}'" in str(error)
 
 
-DUE: Final = Script("expired.lua")
+EXPIRED: Final = Script("expired.lua", "entry.lua")
 FETCH: Final = Script("fetch.lua")
-HOLD: Final = Script("renew.lua")
-GIVE_BACK: Final = Script("requeue.lua")
-RENEW: Final = Script("renew_own.lua")
+ORPHANED: Final = Script("orphaned.lua")
+REDRIVE: Final = Script("redrive.lua")
+RENEW: Final = Script("renew.lua")
+RENEW_OWN: Final = Script("renew_own.lua", "entry.lua")
+REQUEUE: Final = Script("requeue.lua")
 RESTORE: Final = Script("restore.lua")
-RUNS: Final = Script("runs.lua")
-UNREAD: Final = Script("orphaned.lua")
+RUNS: Final = Script("runs.lua", "entry.lua")
 UNREADABLE: Final = Script("unreadable.lua")

@@ -4,30 +4,33 @@ The lease of a worker's messages: for how long they are its own after its last s
 It stands in each entry. A thread of the operating system renews it, with a
 connection of its own, so that it does so too while a task keeps the worker's
 loop from turning. A process that was stopped, or cut off, for longer than its
-lease may have lost what it has: it asks before it begins any of it.
+lease may have lost what it has: it asks before it starts any of it.
 """
 
-# ruff: noqa: SLF001 - Kombu's transports are made of private methods
-
 import os
-import sys
-import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from math import inf
 from time import clock_gettime
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, Protocol
 
 from redis import Redis
 
-from task_server.transport.store.owner import RUN
-from task_server.transport.store.scripts import HOLD, RENEW
-
-if TYPE_CHECKING:
-    from task_server.transport.channel import Channel
+from task_server.transport.store.keys import Keys
+from task_server.transport.store.owner import RUN_ID, run_field
+from task_server.transport.store.scripts import RENEW, RENEW_OWN
+from task_server.transport.timing import Timing
+from task_server.transport.unacked.native import (
+    CLOCK,
+    clock,
+    copied,
+    native_sleep,
+    new_lock,
+    start_thread,
+)
 
 #: What this process writes into each of its entries that has a lease.
-MINE: Final = f'"run": "{RUN}"'
+OWN_RUN: Final = run_field(RUN_ID)
 
 #: Messages that one call renews.
 BATCH: Final = 1000
@@ -35,28 +38,29 @@ BATCH: Final = 1000
 #: The same where each entry is read.
 BATCH_READ: Final = 50
 
-#: A clock that goes on while the machine is suspended.
-CLOCK: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
+class Member(Protocol):
+    """What one channel has, and the lease is on."""
 
-def clock() -> float:
-    """Return the seconds of a clock that nobody sets, and that no pause stops."""
-    return clock_gettime(CLOCK)
+    def tags(self) -> set[str]:
+        """Return the delivery tags; any thread may ask."""
+
+    def forget_lost(self, tags: set[str]) -> set[str]:
+        """Forget those of *tags* that are lost and have not started; return the others."""
 
 
 class Lease:
     """
-    The lease on all that the channels of one broker hold in this process.
+    The lease on all that the channels of one broker have in this process.
 
     Attributes:
-        seconds: How long it is; 0 is for ever, and nothing here does anything.
+        seconds: How long it is; 0 is unlimited, and nothing here does anything.
 
-        sure_until: The `clock` until which all that is held is certainly held.
+        sure_until: The `clock` until which all of it is certainly still owned.
 
-        lost: Delivery tags of messages that were held here and that others
-            have now.
+        lost: Delivery tags of messages that other workers own by now.
 
-        told: Those of the lost of which the worker has heard, and that it runs.
+        reported: Those of the lost that the worker was informed of, and that it runs.
 
         running: Delivery tags of tasks that have outlived their channel.
 
@@ -68,47 +72,47 @@ class Lease:
         self.sure_until = inf
         self.renewed = clock()
         self.lost: set[str] = set()
-        self.told: set[str] = set()
+        self.reported: set[str] = set()
         self.running: frozenset[str] = frozenset()
         self.error: Exception | None = None
-        self._channels: set[Channel] = set()
-        self._keys: tuple[str, str] = ("", "")
+        self._members: set[Member] = set()
+        self._keys = Keys()
         self._pool: Any = None
         self._used: Any = None
         self._interval = 0.0
         self._process = 0
-        self._guard = _lock()
+        self._guard = new_lock()
 
-    def join(self, channel: "Channel") -> None:
-        """Renew for *channel* as well, which is about to fetch, by a connection like its own."""
-        if channel in self._channels or not channel.lease_length:
+    def join(self, member: Member, keys: Keys, timing: Timing, new_pool: Callable[[], Any]) -> None:
+        """Renew for *member* as well, which is about to fetch, by a connection like its own."""
+        if member in self._members or not timing.lease:
             return
-        self.seconds, self._interval = channel.lease_length, channel.hold_interval
-        self._keys = channel.unacked_keys()
-        pool = channel._get_pool()
+        self.seconds, self._interval = timing.lease, timing.renew_interval
+        self._keys = keys
+        pool = new_pool()
         # Two tries within the lease, whatever the server does.
         for name in ("socket_timeout", "socket_connect_timeout"):
             if name in pool.connection_kwargs or not _is_local(pool):
                 pool.connection_kwargs[name] = max(1.0, self.seconds / 6)
         self._pool = pool
         if self._process not in (0, os.getpid()):
-            # A child has not its parent's thread, nor what that holds.
-            self._process, self._channels, self._used = 0, set(), None
-            self._guard = _lock()
+            # A child has neither its parent's thread nor what that locks.
+            self._process, self._members, self._used = 0, set(), None
+            self._guard = new_lock()
         with self._guard:
             if not self._process:
                 self._process, self.renewed = os.getpid(), clock()
-                _start_thread(self._run)
-            self._channels.add(channel)
+                start_thread(self._run)
+            self._members.add(member)
         self.renewed = self.renewed
 
-    def channels(self) -> "tuple[Channel, ...]":
-        """Return those that hold something here."""
-        return copied(self._channels)
+    def members(self) -> tuple[Member, ...]:
+        """Return those that have something here."""
+        return copied(self._members)
 
-    def leave(self, channel: "Channel") -> None:
-        """Renew nothing for *channel* any more, but what runs on without it."""
-        self._channels.discard(channel)
+    def leave(self, member: Member) -> None:
+        """Renew nothing for *member* any more, but what runs on without it."""
+        self._members.discard(member)
 
     @property
     def renewed(self) -> float:
@@ -123,92 +127,86 @@ class Lease:
 
     @property
     def is_sure(self) -> bool:
-        """Whether all that is held here, and not known as lost, is certainly still held."""
+        """Whether all that is here, and not known as lost, is certainly still owned."""
         return clock_gettime(CLOCK) < self.sure_until
 
     @property
     def is_settled(self) -> bool:
-        """Whether that is sure and nothing is known as lost; asked for each task."""
+        """Whether that is sure and nothing is known as lost; this is asked for each task."""
         return clock_gettime(CLOCK) < self.sure_until and not self.lost
 
     def make_sure(self, client: Any) -> None:
         """
-        Renew now, by *client*, if that is overdue; what others have is `lost` then.
+        Renew now, by *client*, if that is overdue; what others own is `lost` then.
 
         Raises:
-            One of the connection's errors; then nothing may begin.
+            One of the connection's errors; then nothing may start.
         """
         if not self.is_sure:
             self.renew(client)
 
-    def hold(self, channel: "Channel", running: Iterable[str]) -> None:
+    def renew_if_overdue(self, client: Any, running: Iterable[str]) -> None:
         """
-        Take note of what is *running*, and renew in the place of a thread that cannot.
+        Renew for what is *running* too, and in the place of a thread that cannot.
 
         Raises:
             One of the connection's errors.
         """
         self.running = frozenset(running)
         if clock() - self.renewed > 1.5 * self._interval:
-            self.renew(channel.bare_client())
+            self.renew(client)
 
     def renew(self, client: Any) -> None:
         """
-        Renew the lease of all that is held here.
+        Renew the lease of all that is owned here.
 
         Raises:
             One of the connection's errors.
         """
-        began = clock()
+        started = clock()
         sure = self.is_sure
-        tags = self.held()
+        tags = self.tags()
         if sure:
             for first in range(0, len(tags), BATCH):
-                HOLD.run(client, self._keys[1:], ["1", *tags[first : first + BATCH]])
+                RENEW.run(client, [self._keys.times], ["1", *tags[first : first + BATCH]])
         else:
             self.lost.update(self.lost_of(client, tags))
-        self.renewed = began
+        self.renewed = started
 
     def lost_of(self, client: Any, tags: list[str]) -> list[str]:
-        """Return which of *tags* others have, and renew the rest."""
+        """Return which of *tags* others own, and renew the rest."""
+        keys = self._keys.unacked_and_times
         lost: list[str] = []
         for first in range(0, len(tags), BATCH_READ):
-            found = RENEW.run(client, self._keys, [MINE, *tags[first : first + BATCH_READ]])
+            found = RENEW_OWN.run(client, keys, [OWN_RUN, *tags[first : first + BATCH_READ]])
             lost.extend(tag.decode() for tag in found)
         return lost
 
-    def held(self) -> list[str]:
-        """Return the delivery tags of what is held here and not lost; any thread may ask."""
+    def tags(self) -> list[str]:
+        """Return the delivery tags of what is owned here and not lost; any thread may ask."""
         tags = set(self.running)
-        for channel in self.channels():
-            qos = channel._qos
-            if qos is not None:
-                tags.update(copied(qos._delivered))
-                tags.difference_update(copied(qos._dirty))
-                tags.update(copied(qos.registered))
-                # Of tasks that have ended; the loop may not turn for long.
-                tags.update(qos.owed_acks)
-            tags.update(message.tag for message in copied(channel.fetcher.held))
+        for member in self.members():
+            tags |= member.tags()
         return list(tags - self.lost)
 
     def forget(self, tag: str) -> None:
-        """Take note that the task of a message that is lost has ended."""
+        """Forget a message that is lost, whose task has ended."""
         if self.lost:
             self.lost.discard(tag)
-            self.told.discard(tag)
+            self.reported.discard(tag)
 
     # The thread
 
     def _run(self) -> None:
-        wait = _waiter()
+        wait = native_sleep()
         while not self._is_over():
             wait(self._renew_or_retry())
         self._disconnect()
 
     def _is_over(self) -> bool:
-        """Return whether nothing is left to renew; the next channel starts another thread."""
+        """Return whether nothing is left to renew; the next member starts another thread."""
         with self._guard:
-            if self._channels or self.running:
+            if self._members or self.running:
                 return False
             self._process = 0
             return True
@@ -240,36 +238,3 @@ class Lease:
 def _is_local(pool: Any) -> bool:
     """Return whether the connections of *pool* are by a Unix socket."""
     return "path" in pool.connection_kwargs
-
-
-def copied(collection: Iterable[Any]) -> tuple[Any, ...]:
-    """Return what is in *collection*, which another thread may change meanwhile."""
-    while True:
-        try:
-            return tuple(collection)
-        except RuntimeError:
-            continue
-
-
-def _start_thread(run: Callable[[], None]) -> None:
-    """Let a thread of the operating system *run*, under gevent too; it ends with the process."""
-    _original("_thread", "start_new_thread")(run, ())
-
-
-def _lock() -> Any:
-    """Return a lock of the operating system's, that is held for some instructions at most."""
-    return _original("_thread", "allocate_lock")()
-
-
-def _waiter() -> Callable[[float], None]:
-    """Return a function that waits for some seconds, of the operating system's, not gevent's."""
-    sleep: Callable[[float], None] = _original("time", "sleep")
-    return sleep
-
-
-def _original(module: str, name: str) -> Any:
-    """Return *name* of *module* as it was before gevent patched it."""
-    monkey = sys.modules.get("gevent.monkey")
-    if monkey is not None:
-        return monkey.get_original(module, name)
-    return getattr(__import__(module), name)

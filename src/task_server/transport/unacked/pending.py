@@ -2,20 +2,20 @@
 
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
-from task_server.transport.started.tasks import Told
+from task_server.transport.started.reported import ReportedTasks
 from task_server.transport.unacked.leases import Lease
 
 #: Acknowledgements, and messages to deliver again, that wait for a connection.
-MOST_LATE: Final = 100_000
+MAX_PENDING: Final = 100_000
 
 #: Fetches whose reply is lost, at most.
-MOST_FETCHES: Final = 100
+MAX_FETCHES: Final = 100
 
 
 @dataclass
-class Late:
+class Pending:
     """
     What broken connections left for the next one of this process.
 
@@ -24,28 +24,44 @@ class Late:
             delivered again.
 
         restores: Messages to deliver again: delivery tag, and the last moment
-            (by the monotonic clock) at which it was certainly held here.
+            (by the monotonic clock) at which this process certainly owned it.
 
-        fetches: Fetches whose reply is lost, so that nobody knows what they
-            have moved: the time (seconds) at which they say that they took it,
-            and the one (by the monotonic clock) until which to look for it. A
-            server that hung may run a fetch after its connection.
+        orphaned_fetches: Fetches whose reply is lost, so that it is unknown what
+            they have moved: the time (seconds) that they wrote into entries, and
+            the one (by the monotonic clock) until which to search for it. A
+            server that hung may run a fetch after its connection was lost.
 
-        told: What Redis has heard of the tasks that have begun.
+        reported: The tasks whose start was reported to Redis.
 
-        lease: On all that is held here.
+        lease: On all that this process has.
 
-        looks: Since when, and when last, this process has looked for messages
-            of dead workers: by the server's clock, as its script says it.
+        scans: Since when, and when last, this process has scanned for messages of
+            dead workers: by the server's clock, as its script says it.
 
         unreadable: Messages that could not be put into the list of the
             unreadable ones, as far as this process knows.
     """
 
-    acks: deque[str] = field(default_factory=lambda: deque(maxlen=MOST_LATE))
-    restores: deque[tuple[str, float]] = field(default_factory=lambda: deque(maxlen=MOST_LATE))
-    fetches: deque[tuple[float, float]] = field(default_factory=lambda: deque(maxlen=MOST_FETCHES))
-    told: Told = field(default_factory=Told)
+    acks: deque[str] = field(default_factory=lambda: deque(maxlen=MAX_PENDING))
+    restores: deque[tuple[str, float]] = field(default_factory=lambda: deque(maxlen=MAX_PENDING))
+    orphaned_fetches: deque[tuple[float, float]] = field(
+        default_factory=lambda: deque(maxlen=MAX_FETCHES)
+    )
+    reported: ReportedTasks = field(default_factory=ReportedTasks)
     lease: Lease = field(default_factory=Lease)
-    looks: tuple[bytes, bytes] = (b"", b"")
+    scans: tuple[bytes, bytes] = (b"", b"")
     unreadable: int = 0
+
+
+#: By the broker and the keys of the unacked messages.
+_PENDING: Final[dict[tuple[Any, ...], Pending]] = {}
+
+
+def pending_of(broker: tuple[Any, ...]) -> Pending:
+    """Return what this process has pending for *broker*."""
+    return _PENDING.setdefault(broker, Pending())
+
+
+def forget_all() -> None:
+    """Forget what is pending for all brokers, as tests do between two servers."""
+    _PENDING.clear()

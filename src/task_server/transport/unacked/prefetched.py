@@ -1,97 +1,58 @@
-"""What a fetch has brought and no consumer has seen yet: hand it on, or give it back."""
-
-# ruff: noqa: SLF001 - Kombu's transports are made of private methods
+"""What a fetch has brought and no consumer has seen yet."""
 
 import logging
 from collections import deque
 from collections.abc import Collection
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from kombu.utils.encoding import bytes_to_str
 from kombu.utils.json import loads
 
-from task_server.transport.store import previous_owner as again
-from task_server.transport.store.scripts import GIVE_BACK
-from task_server.transport.unacked.leases import clock
-
-if TYPE_CHECKING:
-    from task_server.transport.channel import Channel
+from task_server.transport.store import previous_owner
+from task_server.transport.store.client import Store
+from task_server.transport.store.scripts import REQUEUE
+from task_server.transport.unacked.pending import Pending
 
 logger: Final = logging.getLogger(__name__)
 
 
 class Message(NamedTuple):
     """
-    A message that is registered as unacked and not handed on yet.
+    A message that is registered as unacked and not delivered yet.
 
     Attributes:
-        holder: What the fetch has written into its entry.
+        owner_marker: What the fetch has written into its entry.
     """
 
     queue: str
-    tag: str
-    text: bytes
-    key: str
-    holder: str
+    delivery_tag: str
+    payload: bytes
+    list_key: str
+    owner_marker: str
+
+    def decoded(self) -> Any:
+        """Return the payload with the delivery tag that it is registered by; log who had it."""
+        payload = loads(bytes_to_str(self.payload))
+        properties = payload["properties"]
+        if properties["delivery_tag"] != self.delivery_tag:
+            # A number, or one that another message has too.
+            properties["delivery_tag"] = self.delivery_tag
+        previous_owner.log_and_remove(payload)
+        return payload
 
 
-class Held(deque[Message]):
+class Prefetched(deque[Message]):
     """The messages of one channel, in the order in which they were fetched."""
 
-    def __init__(self, channel: "Channel") -> None:
+    def __init__(self, store: Store, pending: Pending) -> None:
         super().__init__()
-        self._channel = channel
-
-    def hand_on(self) -> bool:
-        """
-        Give messages to the consumer as far as its credit goes.
-
-        Under an event loop all of them; in `drain_events` one, which is what
-        its callers expect of one call. Return whether there was one.
-        """
-        channel = self._channel
-        if self and not channel.settle():
-            return False
-        alone = channel.connection.cycle._in_protected_read
-        count = 0
-        while self and channel.qos.can_consume() and not (alone and count):
-            message = self.popleft()
-            count += 1
-            channel.qos.registered.add(message.tag)
-            try:
-                channel.connection._deliver(_decoded(message), message.queue)
-            except (*channel.server_errors, channel.ResponseError):
-                # Whatever the consumer has done there: not the message's fault.
-                raise
-            except Exception as error:
-                channel.qos.refuse(message.tag, f"{type(error).__name__}: {error}")
-                logger.debug("it cannot be delivered", exc_info=error)
-            finally:
-                channel.qos.registered.discard(message.tag)
-        return bool(count)
-
-    def check_lease(self, since: float) -> None:
-        """
-        Drop what others have by now, if the fetch was sent long ago: *since*, by the lease's clock.
-
-        The loop did not turn, or the process was stopped, while its reply lay there.
-
-        Raises:
-            One of the connection's errors.
-        """
-        channel = self._channel
-        lease, seconds = channel.late.lease, channel.lease_length
-        if lease.lost:
-            for known in (lease.lost, lease.told):
-                known.difference_update(message.tag for message in self)
-        if seconds and clock() - since > seconds / 2:
-            tags = [message.tag for message in self]
-            self.drop(set(lease.lost_of(channel.bare_client(), tags)))
+        self._store = store
+        self._pending = pending
 
     def drop(self, tags: Collection[str]) -> None:
-        """Forget the messages of *tags*, which others have."""
-        kept = [message for message in self if message.tag not in tags]
+        """Forget the messages of *tags*, which others own."""
+        kept = [message for message in self if message.delivery_tag not in tags]
         if len(kept) < len(self):
             logger.warning(
                 "%d messages that this worker had fetched are others' now: it was stopped, or cut "
@@ -101,40 +62,28 @@ class Held(deque[Message]):
             self.clear()
             self.extend(kept)
 
-    def give_back(self) -> None:
+    def requeue(self) -> None:
         """
-        Put what was not handed on back to its queue, unchanged, if it is still held here.
+        Put all back to their queues, unchanged, if this process still owns them.
 
         Raises:
             One of the connection's errors; the next connection does it then.
         """
-        held = list(self)
-        if not held:
+        messages = list(self)
+        if not messages:
             return
         arguments = [
             field
-            for message in reversed(held)
-            for field in (message.tag, message.key, message.text, message.holder)
+            for one in reversed(messages)
+            for field in (one.delivery_tag, one.list_key, one.payload, one.owner_marker)
         ]
         self.clear()
         now = monotonic()
+        store = self._store
         try:
-            channel = self._channel
-            _, problems = GIVE_BACK.run(channel.bare_client(), channel.unacked_keys(), arguments)
+            _, problems = REQUEUE.run(store.client, store.keys.unacked_and_times, arguments)
             if problems:
-                channel.problems.of_restore(problems)
+                store.problems.of_restore(problems)
         except BaseException:
-            late = self._channel.late.restores
-            late.extend((message.tag, now) for message in reversed(held))
+            self._pending.restores.extend((one.delivery_tag, now) for one in reversed(messages))
             raise
-
-
-def _decoded(message: Message) -> Any:
-    """Return the payload of *message*, with the delivery tag that it is registered by."""
-    payload = loads(bytes_to_str(message.text))
-    properties = payload["properties"]
-    if properties["delivery_tag"] != message.tag:
-        # A number, or one that another message has too.
-        properties["delivery_tag"] = message.tag
-    again.tell(payload)
-    return payload

@@ -1,174 +1,212 @@
-"""Deliver messages again that were taken and not acknowledged, or put them aside."""
-
-# ruff: noqa: SLF001 - Kombu's transports are made of private methods
+"""Deliver messages again that were fetched and not acknowledged, or make them dead letters."""
 
 import hashlib
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from time import time
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from kombu.utils.encoding import bytes_to_str
 from kombu.utils.json import dumps, loads
 
-from task_server.transport.started import reporter as begun
-from task_server.transport.started.crashes import CERTAIN, history, is_enough
-from task_server.transport.store import previous_owner as again
-from task_server.transport.store import unreadable
-from task_server.transport.store.dead_letters import Dead, record_of
-from task_server.transport.store.entry import TAKEN_FROM, taken
-from task_server.transport.store.owner import MARK
+from task_server.transport.started.analysis import CrashAnalysis
+from task_server.transport.started.crashes import CERTAIN, Blame, history, is_enough
+from task_server.transport.store import previous_owner, unreadable
+from task_server.transport.store.client import Store
+from task_server.transport.store.dead_letters import DeadLetter, record_of
+from task_server.transport.store.entry import TAKEN_FROM, original_of
+from task_server.transport.store.owner import MARKER
 from task_server.transport.store.scripts import RESTORE
+from task_server.transport.unacked.routes import Routes
 
 logger: Final = logging.getLogger(__name__)
 
-#: What becomes of a message that cannot be delivered: it is put aside as unreadable.
+#: Why a message is delivered again, in its history.
+LEASE_EXPIRED: Final = "no sign of life"
+CHILD_LOST: Final = "child died"
+
+
+class Step(NamedTuple):
+    """
+    What becomes of a message, for the script.
+
+    Attributes:
+        action: 'push' to a list, or 'dead'; NOWHERE if it cannot be delivered.
+
+        text: The message, the record of the dead letter, or the reason.
+    """
+
+    action: str
+    list_key: str
+    text: Any
+
+
+#: The action for a message that cannot be delivered: it moves to the unreadable ones.
 NOWHERE: Final = "nowhere"
 
-#: Why a message is delivered again, in its history.
-NO_SIGN_OF_LIFE: Final = "no sign of life"
-CHILD_DIED: Final = "child died"
 
-
-def redeliver(
-    channel: Any,
-    tags: Sequence[str],
-    *,
-    latest: float | None = None,
-    leftmost: bool = False,
-    death: str | None = None,
-    unchanged: bool = False,
-    until: Mapping[str, float] | None = None,
-) -> int:
+class Redelivery:
     """
-    Deliver the messages of *tags* again; return how many it was.
+    Delivers messages of one Redis again.
 
     Args:
-        channel: The channel whose Redis has them.
+        poison_limit: A message that crashed so many workers becomes a dead letter;
+            0 is never.
 
-        latest: Only those without a sign of life since then, seconds by
-            the server's clock.
-
-        leftmost: Deliver them after all others.
-
-        death: Why whoever ran them must be dead; a message of which too
-            many have died is put aside.
-
-        until: When whoever held each of them gave the last sign of life, by the
-            server's clock; who gets it again says so.
+        on_dead_letter: Gets each message that has just become one.
     """
-    if not tags:
-        return 0
-    client = channel.bare_client()
-    keys = channel.unacked_keys()
-    inquest = begun.Inquest(client, keys[0])
-    arguments: list[str | bytes] = [
-        channel.dead_key,
-        "LPUSH" if leftmost else "RPUSH",
-        "" if latest is None else repr(latest),
-    ]
-    nowhere: list[tuple[str, str]] = []
-    for tag, entry in zip(tags, client.hmget(keys[0], tags), strict=True):
-        if entry is None:
-            arguments.extend((tag, "", "forget", "", ""))
-            continue
-        sha = hashlib.sha1(entry, usedforsecurity=False).hexdigest()
-        before = taken(entry) if unchanged else None
-        if before and before.list:
-            arguments.extend((tag, sha, "push", before.list, before.text))
-            continue
-        there = (until or {}).get(tag)
-        for step in destinations(channel, tag, entry, death, inquest, until=there):
-            if step[0] == NOWHERE:
-                nowhere.append((tag, step[2]))
+
+    def __init__(
+        self,
+        store: Store,
+        routes: Routes,
+        poison_limit: int,
+        on_dead_letter: Callable[[DeadLetter], None],
+    ) -> None:
+        self._store = store
+        self._routes = routes
+        self._poison_limit = poison_limit
+        self._on_dead_letter = on_dead_letter
+
+    def redeliver(
+        self,
+        tags: Sequence[str],
+        *,
+        latest: float | None = None,
+        leftmost: bool = False,
+        crash: str | None = None,
+        unchanged: bool = False,
+        until: Mapping[str, float] | None = None,
+    ) -> int:
+        """
+        Deliver the messages of *tags* again; return how many it was.
+
+        Args:
+            latest: Only those without a sign of life since then, seconds by
+                the server's clock.
+
+            leftmost: Deliver them after all others.
+
+            crash: Why their owner must be dead; a message with too many crashes
+                becomes a dead letter.
+
+            unchanged: Put them back as they were before they were fetched.
+
+            until: When the owner of each gave the last sign of life, by the server's
+                clock; the next owner logs it.
+        """
+        if not tags:
+            return 0
+        store, keys = self._store, self._store.keys
+        analysis = CrashAnalysis(store)
+        arguments: list[str | bytes] = [
+            keys.dead_letters,
+            "LPUSH" if leftmost else "RPUSH",
+            "" if latest is None else repr(latest),
+        ]
+        for tag, entry in zip(tags, store.client.hmget(keys.unacked, tags), strict=True):
+            if entry is None:
+                arguments.extend((tag, "", "forget", "", ""))
+                continue
+            sha = hashlib.sha1(entry, usedforsecurity=False).hexdigest()
+            before = original_of(entry) if unchanged else None
+            if before and before.list_key:
+                steps = [Step("push", before.list_key, before.payload)]
             else:
-                arguments.extend((tag, sha, *step))
-    # Of any other death somebody else may have them by now.
-    if latest is None or death == NO_SIGN_OF_LIFE:
-        _put_aside(channel, nowhere)
-    count, problems, dead = RESTORE.run(client, keys, arguments)
-    if problems:
-        channel.problems.of_restore(problems)
-    if dead:
-        _report(channel, client.hmget(channel.dead_key, dead))
-    return int(count) + len(dead)
+                when = until.get(tag) if until else None
+                steps = self.steps(tag, entry, crash, analysis, until=when)
+            for step in steps:
+                if step.action != NOWHERE:
+                    arguments.extend((tag, sha, *step))
+                elif latest is None or crash == LEASE_EXPIRED:
+                    # In any other case another worker may own it by now.
+                    unreadable.move(store, [tag], step.text)
+        count, problems, dead = RESTORE.run(store.client, keys.unacked_and_times, arguments)
+        if problems:
+            store.problems.of_restore(problems)
+        if dead:
+            self._report(store.client.hmget(keys.dead_letters, dead))
+        return int(count) + len(dead)
 
+    def _report(self, records: Iterable[bytes | None]) -> None:
+        """Log new dead letters, and give them to the worker."""
+        for record in records:
+            if record is not None:
+                one = DeadLetter.read("", record)
+                logger.error(
+                    "%s[%s] of the queue %s moved to dead letters: %d workers crashed while they "
+                    "had it, the last one %s (pid %s); see `task-server dead list`",
+                    *(one.task, one.id, one.queue, len(one.crashes)),
+                    *(one.crashes[-1]["node"], one.crashes[-1]["pid"]),
+                )
+                self._on_dead_letter(one)
 
-def _put_aside(channel: Any, messages: Iterable[tuple[str, str]]) -> None:
-    """Put *messages*, each a tag and the reason, to the unreadable ones."""
-    for tag, reason in messages:
-        unreadable.put_aside(channel, [tag], reason)
+    def steps(
+        self,
+        tag: str,
+        entry: bytes,
+        crash: str | None,
+        analysis: CrashAnalysis,
+        *,
+        until: float | None = None,
+    ) -> list[Step]:
+        """
+        Return what becomes of the message *entry*.
 
-
-def _report(channel: Any, records: Iterable[bytes | None]) -> None:
-    """Tell the operator, and the worker, of messages that were put aside."""
-    for record in records:
-        if record is not None:
-            one = Dead.read("", record)
+        Of a message that cannot be delivered NOWHERE and the reason, which Kombu
+        drops; and nothing if there is no queue for it: it stays where it is.
+        """
+        try:
+            payload, exchange, routing_key = loads(bytes_to_str(entry))
+            queues = self._routes.queues_of(exchange, routing_key)
+            _mark_redelivered(payload)
+            priority = self._routes.priority_of(payload)
+            owner, key = payload.pop("holder", None), payload.pop("taken_from", None)
+            payload.pop(previous_owner.FIELD, None)
+            if key and TAKEN_FROM in entry:
+                lists, queues = [key], queues or [key]
+            else:
+                lists = [self._store.keys.list_of(queue, priority) for queue in queues]
+            # Kombu's transport gives no sign of life, and is alive for all that.
+            if crash is not None and self._poison_limit and MARKER in entry and owner:
+                blame = (
+                    CERTAIN
+                    if crash == CHILD_LOST
+                    else analysis.blame(tag, owner, seen_before="deaths" in payload)
+                )
+                if self._adds_up(payload, owner, crash, blame) and queues:
+                    crashes = payload.pop("deaths")
+                    text = dumps(payload)
+                    payload["deaths"] = crashes
+                    record = record_of(payload, lists, queues[0], text, time())
+                    return [Step("dead", "", record)]
+            if until is not None and owner and MARKER in entry:
+                previous_owner.add_to(payload, owner, until)
+            text = dumps(payload)
+        except self._store.errors:
+            raise
+        except Exception as error:  # noqa: BLE001 - one message stops no other
+            reason = f"it cannot be delivered again: {type(error).__name__}: {error}"
+            return [Step(NOWHERE, "", reason)]
+        if not lists:
             logger.error(
-                "%s[%s] of the queue %s is put aside: %d workers died while they had it, the "
-                "last one %s (pid %s); see `task-server dead list`",
-                *(one.task, one.id, one.queue, len(one.deaths)),
-                *(one.deaths[-1]["node"], one.deaths[-1]["pid"]),
+                "no queue is bound to exchange %r, routing key %r, for the unacked message %s; "
+                "it is kept in %s",
+                *(exchange, routing_key, tag, self._store.keys.unacked),
             )
-            channel.qos.put_aside(channel, one)
+        return [Step("push", name, text) for name in lists]
 
-
-def destinations(
-    channel: Any,
-    tag: str,
-    entry: bytes,
-    death: str | None,
-    inquest: begun.Inquest,
-    *,
-    until: float | None = None,
-) -> list[tuple[str, str, str]]:
-    """
-    Return what becomes of the message: 'push' or 'dead', the list, the text.
-
-    Of a message that cannot be delivered NOWHERE, '' and the reason, which
-    Kombu drops; and nothing if there is no queue for it: it stays where it is.
-    """
-    try:
-        payload, exchange, routing_key = loads(bytes_to_str(entry))
-        queues = channel._lookup(exchange, routing_key)
-        _mark_redelivered(payload)
-        priority = channel._get_message_priority(payload, reverse=False)
-        held_by, key = payload.pop("holder", None), payload.pop("taken_from", None)
-        payload.pop(again.KEY, None)
-        if key and TAKEN_FROM in entry:
-            lists, queues = [key], queues or [key]
-        else:
-            lists = [channel.prefixed(channel._q_for_pri(queue, priority)) for queue in queues]
-        # Kombu's transport gives no sign of life, and is alive for all that.
-        if death is not None and channel.poison_limit and MARK in entry and held_by:
-            marked = "deaths" in payload
-            deaths = history(payload.get("deaths"), channel.poison_limit)
-            found = CERTAIN if death == CHILD_DIED else inquest.blame(tag, held_by, marked=marked)
-            if found is not None:
-                for field in ("run", "lease"):
-                    held_by.pop(field, None)
-                deaths.append({"reason": death, **held_by, "at": time(), **found.described()})
-            if queues and found is not None and is_enough(deaths, channel.poison_limit):
-                payload.pop("deaths", None)
-                text = dumps(payload)
-                payload["deaths"] = deaths
-                return [("dead", "", record_of(payload, lists, queues[0], text, time()))]
-            payload["deaths"] = deaths
-        if until is not None and held_by and MARK in entry:
-            again.mark(payload, held_by, until)
-        text = dumps(payload)
-    except (*channel.connection_errors, channel.ResponseError):
-        raise
-    except Exception as error:  # noqa: BLE001 - one message stops no other
-        return [(NOWHERE, "", f"it cannot be delivered again: {type(error).__name__}: {error}")]
-    if not lists:
-        logger.error(
-            "no queue is bound to exchange %r, routing key %r, for the unacked message %s; "
-            "it is kept in %s",
-            *(exchange, routing_key, tag, channel.unacked_key),
-        )
-    return [("push", name, text) for name in lists]
+    def _adds_up(
+        self, payload: dict[str, Any], owner: dict[str, Any], crash: str, blame: Blame | None
+    ) -> bool:
+        """Add a *crash* of *owner* to the history of *payload*; return whether it is enough."""
+        crashes = history(payload.get("deaths"), self._poison_limit)
+        if blame is not None:
+            for field in ("run", "lease"):
+                owner.pop(field, None)
+            crashes.append({"reason": crash, **owner, "at": time(), **blame.described()})
+        payload["deaths"] = crashes
+        return blame is not None and is_enough(crashes, self._poison_limit)
 
 
 def _mark_redelivered(payload: dict[str, Any]) -> None:

@@ -26,7 +26,7 @@ from redis import connection
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from task_server.config.model import Pool
-from task_server.transport.failover import leaving
+from task_server.transport.failover import reconnecting
 from task_server.worker.patches import patch
 
 #: Its types are not declared in every version.
@@ -46,7 +46,7 @@ def install(pool: Pool) -> None:
         patch(backend, "_get_pool", _new_pool)
         any_connection: Any = connection.AbstractConnection
         patch(any_connection, "can_read", _or_lost(any_connection.can_read))
-    patch(backend, "_get_pool", _leaving(backend._get_pool))  # noqa: SLF001
+    patch(backend, "_get_pool", _reconnecting(backend._get_pool))  # noqa: SLF001
 
 
 def _without_idle_connection(init: Any) -> Any:
@@ -77,10 +77,10 @@ def _new_pool(_: Any, **parameters: Any) -> Any:
     return WaitingPool(timeout=TURN, **parameters)
 
 
-def _leaving(get_pool: Any) -> Any:
+def _reconnecting(get_pool: Any) -> Any:
     def get_leaving_pool(self: Any, **parameters: Any) -> Any:
         kind = parameters.get("connection_class", connection.Connection)
-        return get_pool(self, **{**parameters, "connection_class": leaving(kind)})
+        return get_pool(self, **{**parameters, "connection_class": reconnecting(kind)})
 
     return get_leaving_pool
 

@@ -11,6 +11,7 @@ task, nor be able to decode the message; what it knows it tells all the same.
 import json
 import logging
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from billiard.einfo import ExceptionInfo
@@ -20,18 +21,15 @@ from celery.exceptions import WorkerLostError
 from celery.worker import strategy
 from kombu.serialization import prepare_accept_content
 
-from task_server import transport
+from task_server.transport.store.dead_letters import DeadLetter
 
 logger = logging.getLogger(__name__)
 
 
-def install(app: Any) -> None:
-    """Let the transport of this worker tell *app* what it puts aside."""
-    if not transport.installed():
-        return
-    from task_server.transport.unacked.qos import QoS  # noqa: PLC0415 - Kombu's insides
+def failing(app: Any) -> Callable[[Any, DeadLetter], None]:
+    """Return what stores the failure of the task of *app* whose message became a dead letter."""
 
-    def fail(channel: Any, one: Any) -> None:
+    def fail(channel: Any, one: DeadLetter) -> None:
         before = _open_databases()
         try:
             _fail(app, _context(app, channel, one), one)
@@ -44,14 +42,13 @@ def install(app: Any) -> None:
                 if connection not in before:
                     _close(connection)
 
-    atomic: Any = QoS
-    atomic.put_aside = staticmethod(fail)
+    return fail
 
 
 def _fail(app: Any, context: Any, one: Any) -> None:
     """Tell whoever waits for the task of *context*, a dead letter *one*, that it has failed."""
     lost = WorkerLostError(
-        f"{len(one.deaths)} workers died while they ran it; it is put aside, "
+        f"{len(one.crashes)} workers died while they ran it; it is put aside, "
         "see `task-server dead list`"
     )
     task = app.tasks.get(one.task)

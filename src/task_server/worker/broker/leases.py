@@ -10,14 +10,13 @@ its `lease`.
 import logging
 import time
 from collections.abc import Callable, Collection, Iterable
-from typing import Any, Self
+from typing import Any
 
 from celery.exceptions import TaskRevokedError
 from celery.worker import state as worker_state
 from kombu.transport import virtual
 from redis.exceptions import RedisError
 
-from task_server import transport
 from task_server.worker.patches import patch
 
 logger = logging.getLogger(__name__)
@@ -40,15 +39,6 @@ class Leases:
         self._in_hand = in_hand
         self._controller: Any = None
         self._channel: Any = None
-
-    def installed(self) -> Self:
-        """Let the atomic transport of this process tell what is lost."""
-        if transport.installed():
-            from task_server.transport.unacked.qos import QoS  # noqa: PLC0415 - Kombu's insides
-
-            atomic: Any = QoS
-            atomic.lost_lease = self._lost
-        return self
 
     def attach(self, channel: Any) -> None:
         """Ask *channel*, which is about to consume."""
@@ -126,8 +116,8 @@ class Leases:
             # Given back, or acknowledged early; the pool decides as ever.
             return not getattr(request, "is_forgotten", False)
         qos = getattr(request.message.channel, "qos", None)
-        may_begin = getattr(qos, "may_begin", None)
-        return may_begin is None or bool(may_begin(request.message.delivery_tag))
+        may_start = getattr(qos, "may_start", None)
+        return may_start is None or bool(may_start(request.message.delivery_tag))
 
     def _forget(self, request: Any) -> None:
         """Have Celery forget *request*, which does not begin; its message is left alone."""
@@ -142,7 +132,7 @@ class Leases:
             )
         state.task_ready(request)
 
-    def _lost(self, tags: Collection[str]) -> set[str]:
+    def on_lost(self, tags: Collection[str]) -> set[str]:
         """Deal with the messages of *tags*, which others have; return those that do not begin."""
         forgotten: set[str] = set()
         if not tags or self._controller is None:

@@ -28,7 +28,6 @@ from kombu.transport import redis, virtual
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
-from task_server import transport
 from task_server.worker.patches import patch
 
 logger = logging.getLogger(__name__)
@@ -81,11 +80,11 @@ class Debts:
         virtual.QoS.ack(message.channel.qos, tag)
         errors = (*message.channel.connection_errors, RedisError)
         if channel is None or not _is_open(channel) or not _restored(channel, tag, errors):
-            late = getattr(message.channel, "late", None)
-            if late is None:
+            pending = getattr(message.channel, "pending", None)
+            if pending is None:
                 self._restore.append(tag)
             else:
-                late.restores.append((tag, time.monotonic()))
+                pending.restores.append((tag, time.monotonic()))
         logger.info("%s[%s] was cancelled, and goes back to its queue", request.name, request.id)
 
     @property
@@ -97,15 +96,8 @@ class Debts:
         """
         Fasten this to Kombu's Redis transport, in place of three of its methods.
 
-        The atomic transport pays by itself, and asks only what runs.
+        The atomic transport does it without this, and asks only what runs.
         """
-        if transport.installed():
-            from task_server.transport.unacked.qos import QoS  # noqa: PLC0415 - Kombu's insides
-
-            atomic: Any = QoS
-            atomic.running = self._running
-            # Both pools tell of what may be poison, see `steps`.
-            atomic.tells = True
         channel: Any = redis.Channel
         qos: Any = redis.QoS
         patch(channel, "conn_or_acquire", _through_next(channel.conn_or_acquire, self))

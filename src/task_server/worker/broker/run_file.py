@@ -23,7 +23,7 @@ from typing import Any, Self
 from task_server import transport
 from task_server.health import heartbeat as probe
 from task_server.health import private_folder
-from task_server.transport.store import owner as holder
+from task_server.transport.store.owner import RUN_ID
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ class RunFile:
         run: As it stands in the messages that the process holds.
     """
 
-    def __init__(self, folder: Path, name: str, run: str = holder.RUN) -> None:
+    def __init__(self, folder: Path, name: str, run: str = RUN_ID) -> None:
         self._path = folder
         self._name = f"{name}.{run}.run"
         self._run = run

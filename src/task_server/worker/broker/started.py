@@ -1,7 +1,7 @@
 """
 Messages that a worker may have died of: Redis hears of their begin before their tasks run.
 
-What is told when is the transport's, see its `begun`. Here are the two pools, and
+What is told when is the transport's, see its `reporter`. Here are the two pools, and
 the way of a request through them: it may be kept back (see `apart`), its begin is
 told, it runs, its end is told.
 """
@@ -17,7 +17,7 @@ def request_of(accept: Any) -> Any | None:
     """Return the request whose method *accept* is, if its transport tells; else None."""
     request = getattr(accept, "__self__", None)
     message = getattr(request, "message", None)
-    if message is None or not hasattr(getattr(message.channel, "qos", None), "telling"):
+    if message is None or not hasattr(getattr(message.channel, "qos", None), "reporter"):
         return None
     return request
 
@@ -48,10 +48,10 @@ def tell_in_greenlets(pool: Any, apart: Apart) -> None:
             return apply_async(target, *args, accept_callback=accept_callback, **options)
         if apart.keeps_back(request):
             return None
-        telling = request.message.channel.qos.telling
+        telling = request.message.channel.qos.reporter
         tag = str(request.message.delivery_tag)
         marked = is_marked(request)
-        told = telling.told
+        told = telling.reported
 
         def tells(*args: Any, **options: Any) -> Any:
             if not (marked or told.marked):
@@ -59,9 +59,9 @@ def tell_in_greenlets(pool: Any, apart: Apart) -> None:
                     return target(*args, **options)
                 finally:
                     # Told of meanwhile, because a marked one has begun.
-                    if tag in told.begun:
+                    if tag in told.started:
                         telling.end(tag)
-            telling.begin(tag, marked=marked, on_cpu=True)
+            telling.start(tag, marked=marked, on_cpu=True)
             processor.enter(telling, tag)
             try:
                 return target(*args, **options)
@@ -88,13 +88,13 @@ def tell_before_children(pool: Any, apart: Apart) -> None:
         if request is not None:
             if apart.keeps_back(request):
                 return None
-            telling, marked = request.message.channel.qos.telling, is_marked(request)
-            if marked or telling.told.marked:
+            telling, marked = request.message.channel.qos.reporter, is_marked(request)
+            if marked or telling.reported.marked:
                 tag = str(request.message.delivery_tag)
                 for name in ("callback", "error_callback"):
                     if options.get(name) is not None:
                         options[name] = _AndEnd(options[name], telling, tag)
-                telling.begin(tag, marked=marked)
+                telling.start(tag, marked=marked)
         return apply_async(*args, accept_callback=accept_callback, **options)
 
     patch(pool, "apply_async", apply)

@@ -14,8 +14,7 @@ from typing import Any
 
 from celery import signals
 
-from task_server import transport
-from task_server.transport.store.unreadable import told
+from task_server.transport.store.excerpt import excerpt
 from task_server.worker.patches import patch
 
 logger = logging.getLogger(__name__)
@@ -27,22 +26,13 @@ SAY_AGAIN = 600.0
 MOST_NAMES = 1000
 
 
-def install(app: Any) -> None:
-    """Let the transport of this worker know the tasks of *app*."""
-    if transport.installed():
-        from task_server.transport.unacked.qos import QoS  # noqa: PLC0415 - Kombu's insides
-
-        atomic: Any = QoS
-        atomic.tasks = staticmethod(lambda: app.tasks)
-
-
 def install_in_consumer(consumer: Any) -> None:
     """Let *consumer*, which does not consume yet, put aside what it does not register."""
     said: dict[str, float] = {}
     on_unknown_task = consumer.on_unknown_task
 
     def unknown(body: Any, message: Any, error: Any) -> None:
-        put_aside = getattr(getattr(message.channel, "qos", None), "put_unregistered", None)
+        put_aside = getattr(getattr(message.channel, "qos", None), "refuse_unregistered", None)
         if put_aside is None:
             on_unknown_task(body, message, error)
             return
@@ -65,11 +55,11 @@ def _named(message: Any) -> tuple[str, str]:
 def _say(name: str, id_: str, said: dict[str, float]) -> None:
     now = monotonic()
     if now - said.get(name, -SAY_AGAIN) < SAY_AGAIN or len(said) > MOST_NAMES:
-        logger.debug("%s[%s] is not registered either", told(name), told(id_))
+        logger.debug("%s[%s] is not registered either", excerpt(name), excerpt(id_))
         return
     said[name] = now
     logger.error(
         "no code of this worker registers the task %s: its messages, %s is the first, wait as dead "
         "letters until a worker of their queue does; see `task-server dead list`",
-        *(told(name), told(id_)),
+        *(excerpt(name), excerpt(id_)),
     )

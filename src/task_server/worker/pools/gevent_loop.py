@@ -84,7 +84,7 @@ class Keeper:
 
     def __init__(self, connection: Any) -> None:
         cycle = getattr(connection.transport, "cycle", None)
-        self._keep = getattr(cycle, "keep", None)
+        self._keep = getattr(cycle, "maintain", None)
         if self._keep is not None:
             gevent.spawn(self._run)
 

@@ -63,8 +63,8 @@ def requeue(message: Any) -> None:
     if message.acknowledged:
         return
     qos = message.channel.qos
-    # The atomic transport gives back what it took, without Kombu's mark.
-    restore = getattr(qos, "give_back", None) or getattr(qos, "restore_by_tag", None)
+    # The atomic transport puts back what it fetched, without Kombu's mark.
+    restore = getattr(qos, "requeue_unchanged", None) or getattr(qos, "restore_by_tag", None)
     if restore is None:
         message.requeue()
         return

@@ -3,9 +3,12 @@
 import logging
 from typing import Any, Self
 
+from redis import Redis
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
+
+from task_server.transport.store.keys import Keys
 
 logger = logging.getLogger(__name__)
 
@@ -70,7 +73,8 @@ class Backlog:
         options["retry"] = Retry(NoBackoff(), 0)
         if "socket_connect_timeout" in options:
             options["socket_connect_timeout"] = TIMEOUT
-        self._client = channel.Client(connection_pool=self._pool)
+        self._client: Any = Redis(connection_pool=self._pool)
+        self._keys = Keys.of(channel)
         self.unreadable: int | None = None
 
     @classmethod
@@ -82,14 +86,12 @@ class Backlog:
     def lengths(self) -> dict[str, int] | None:
         """Return the messages in each queue that is consumed; None if Redis does not answer."""
         names = [queue.name for queue in self._consumer.task_consumer.queues]
-        steps = self._channel.priority_steps
         try:
             with self._client.pipeline(transaction=False) as pipe:
                 for name in names:
-                    for step in steps:
-                        pipe.llen(self._channel._q_for_pri(name, step))  # noqa: SLF001
-                # Its client adds the prefix of all keys.
-                pipe.llen(f"{self._channel.unacked_key}.unreadable")
+                    for key in self._keys.lists_of(name):
+                        pipe.llen(key)
+                pipe.llen(self._keys.unreadable)
                 # One that is no list, or that this user may not see, hides no other.
                 answers = pipe.execute(raise_on_error=False)
         except (RedisError, OSError) as error:
@@ -97,10 +99,10 @@ class Backlog:
             return None
         *counts, unreadable = (one if isinstance(one, int) else None for one in answers)
         # Those too that could not be put there.
-        late = getattr(self._channel, "late", None)
-        elsewhere = late.unreadable if late is not None else 0
+        pending = getattr(self._channel, "pending", None)
+        elsewhere = pending.unreadable if pending is not None else 0
         self.unreadable = (unreadable or 0) + elsewhere if elsewhere else unreadable
-        width = len(steps)
+        width = len(self._keys.priority_steps)
         return {
             name: sum(count or 0 for count in counts[index * width : (index + 1) * width])
             for index, name in enumerate(names)

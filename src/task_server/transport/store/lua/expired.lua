@@ -1,19 +1,19 @@
--- Name the unacked messages whose worker gave no sign of life for too long.
+-- Return the unacked messages whose lease, or visibility timeout, has expired.
 --
 -- KEYS  1 sorted set of the times of unacked messages   2 hash of unacked messages
 -- ARGV  1 seconds without a sign, of a message without a lease
---       2 seconds between two looks at most
---       3 seconds that must have been looked for   4 first   5 how many
---       6 the shortest lease to look for, in seconds; '' for none
+--       2 seconds between two scans at most
+--       3 seconds for which there must have been scans   4 first   5 how many
+--       6 the shortest lease to scan for, in seconds; '' for none
 --       7 as 3, of messages with a lease
---       8 hash of the looks of all workers; no KEY, since a server refuses the
+--       8 hash of the scans of all workers; no KEY, since a server refuses the
 --         whole script for one that the user may not use
---       9 since when, and 10 when last, this process looked, as an answer told
+--       9 since when, and 10 when last, this process scanned, as an answer said
 --         it; '' before the first. They count where the hash cannot be used
 --
--- While the server is down or hangs nobody can give a sign of life, and nobody
--- looks either: that time does not count. So a gap between two looks starts a
--- time of grace, in which those that live come back and say so.
+-- While the server is down or hangs no worker can give a sign of life, and none
+-- scans either: that time does not count. So a gap between two scans starts a
+-- time of grace, in which living workers come back and give one.
 --
 -- Each worker counts by its own ARGV[2], and keeps what it has seen apart from
 -- those of another: 0.1, or one with a longer lease, that is back first after
@@ -26,19 +26,19 @@
 -- Times are the server's: the clocks of two workers may differ.
 --
 -- Returns the seconds that are left of the grace; the latest time of a last sign
--- of life, as text; how many messages were looked at; 9 and 10 for the next call;
--- why the hash of the looks cannot be used, or ''; then delivery tags, each with
+-- of life, as text; how many messages were scanned; 9 and 10 for the next call;
+-- why the hash of the scans cannot be used, or ''; then delivery tags, each with
 -- the time of its last sign of life.
-local times, unacked, looks = KEYS[1], KEYS[2], ARGV[8]
+local times, unacked, scans = KEYS[1], KEYS[2], ARGV[8]
 local timeout, most = tonumber(ARGV[1]), tonumber(ARGV[5])
 local shortest = tonumber(ARGV[6])
 local clock = redis.call('TIME')
 local now = tonumber(clock[1]) + tonumber(clock[2]) / 1000000
--- They must be possible before anything is written: a look that is refused is none.
+-- They must be possible before anything is written: a scan that is refused is none.
 redis.call('ZRANGE', times, 0, 0)
 redis.call('HGET', unacked, 'unreadable:')
 
--- Returns since when there were looks, if the last one was at *last*.
+-- Returns since when there were scans, if the last one was at *last*.
 local function since_of(since, last)
   since, last = tonumber(since), tonumber(last)
   if not since or not last or last > now or now - last > tonumber(ARGV[2]) then
@@ -50,16 +50,16 @@ end
 local problem = ''
 local since = since_of(ARGV[9], ARGV[10])
 local by_gap = shortest and ' ' .. ARGV[2] or ''
-local seen = redis.pcall('HMGET', looks, 'since' .. by_gap, 'last' .. by_gap)
+local seen = redis.pcall('HMGET', scans, 'since' .. by_gap, 'last' .. by_gap)
 if not seen.err then
   local of_all = since_of(seen[1], seen[2])
   seen = redis.pcall(
-    'HSET', looks, 'since' .. by_gap, string.format('%.6f', of_all), 'last' .. by_gap, string.format('%.6f', now)
+    'HSET', scans, 'since' .. by_gap, string.format('%.6f', of_all), 'last' .. by_gap, string.format('%.6f', now)
   )
   if type(seen) == 'number' then
     since = of_all
     -- It does no harm where it stays.
-    redis.pcall('EXPIRE', looks, 86400)
+    redis.pcall('EXPIRE', scans, 86400)
   end
 end
 if type(seen) == 'table' and seen.err then
@@ -79,7 +79,7 @@ if left > 0 and left_of_lease > 0 then
   reply[1] = tostring(math.min(left, left_of_lease))
   return reply
 end
--- What is read a call: the others of this server wait meanwhile.
+-- Bytes that one call reads: the other clients wait meanwhile.
 local bytes = 4194304
 
 -- Returns the seconds of the lease of a message; nil if it has none.
@@ -89,12 +89,7 @@ local function lease_of(tag)
     return nil
   end
   bytes = bytes - #entry
-  local tail = entry:sub(-4096)
-  local _, mark = tail:find('.*"holder":{')
-  if not mark and #entry > 4096 then
-    tail = entry
-    _, mark = tail:find('.*"holder":{')
-  end
+  local tail, mark = owner_in(entry)
   return mark and tonumber(tail:match('"lease": ([%d.]+)}', mark))
 end
 

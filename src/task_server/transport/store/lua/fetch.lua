@@ -6,7 +6,7 @@
 -- ARGV  1 most messages to move   2 number of queues
 --       3 '1' if the queue cycle rotates            4 this worker
 --       5 seconds a worker may watch without a sign of life
---       6 who holds what is moved: JSON, without its opening brace
+--       6 the owner of what is moved: JSON, without its opening brace
 --       7 '1' to try first whether each command that is needed may be used
 --       8… keys that it can do without, and which are no KEYS since a server
 --          refuses the whole script for one that the user may not use:
@@ -22,18 +22,18 @@
 -- Returns {state, problems, messages}. Problems, two by two: key, error; of
 -- queues that gave nothing, and of keys that it can do without. Messages, four
 -- by four: list, counted from 0; tag; text; ''. Or of one that cannot be read:
--- list; '' if it was put aside, else the field among the unacked that keeps it;
+-- list; '' if it was moved to the unreadable ones, else the field among the unacked that keeps it;
 -- how it begins; the reason. States: 'more' (the limit was reached), 'some',
 -- and with no message at all 'watch', 'wait' or, if neither can be, 'poll'.
 local unacked, times, lists = KEYS[1], KEYS[2], #KEYS - 2
 local limit, queues, rotate = math.min(tonumber(ARGV[1]), 1000), tonumber(ARGV[2]), ARGV[3] == '1'
-local me, lease, holder = ARGV[4], tonumber(ARGV[5]), ARGV[6]
-local watchers, baton, unreadable, reasons = ARGV[8], ARGV[9], ARGV[10], ARGV[11]
+local me, lease, owner = ARGV[4], tonumber(ARGV[5]), ARGV[6]
+local watchers, token, unreadable, reasons = ARGV[8], ARGV[9], ARGV[10], ARGV[11]
 local MOST_BYTES, MOST_REASONS = 8388608, 10000
 local clock = redis.call('TIME')
 local now = clock[1] .. '.' .. string.format('%06d', clock[2])
 -- The time of a message with a lease is a whole number of 1024ths: expired.lua then
--- knows of which entries to read how long it is.
+-- knows which entries to read for its length.
 local taken = now
 if ARGV[6]:find('"lease": ', 1, true) then
   taken = string.format('%.10f', math.floor(tonumber(now) * 1024) / 1024)
@@ -85,8 +85,8 @@ if #ARGV > 11 then
   redis.call('HDEL', unacked, unpack(ARGV, 12))
 end
 
--- One idle worker watches the queues, the others wait for the baton: a message
--- wakes one worker, not all. A watcher without a sign of life is none, wherever
+-- One idle worker watches the queues, the others wait for the wakeup token: a
+-- message wakes one worker, not all. A watcher without a sign of life is none, wherever
 -- it still stands.
 local function idle()
   local watching = try('ZCOUNT', watchers, '(' .. now, '+inf')
@@ -109,7 +109,7 @@ if limit == 0 then
   return {'', problems, moved}
 end
 if #ARGV == 11 and redis.call('EXISTS', unpack(KEYS, 3)) == 0 then
-  -- One look for all lists, and nothing more of this: idle workers look often.
+  -- One command for all lists, and nothing more here: idle workers ask often.
   return idle()
 end
 
@@ -118,7 +118,7 @@ end
 -- cjson refuses half of a surrogate pair, which Python's json writes and
 -- reads. Only the delivery tag and the route are needed of the decoded message,
 -- so the second try goes without such characters. What cjson reads and Python
--- does not the worker puts aside.
+-- does not, the worker moves to the unreadable ones.
 local function decode(text)
   if text:find('\0', 1, true) then
     return nil, 'it is not JSON: there is a NUL in it'
@@ -154,12 +154,12 @@ local function name(value)
 end
 
 -- The entry that Kombu writes: a list of message, exchange, routing key; and in
--- the message, last, where it was and who holds it. Cut out it is the text again.
+-- the message, last, its list and its owner. Without that it is the text again.
 local marks = {}
 local function entry_of(text, list, exchange, routing_key)
   local mark = marks[list]
   if not mark then
-    mark = ', "taken_from":' .. cjson.encode(KEYS[2 + list]) .. ', "holder":{' .. holder .. '}'
+    mark = ', "taken_from":' .. cjson.encode(KEYS[2 + list]) .. ', "holder":{' .. owner .. '}'
     marks[list] = mark
   end
   local last = text:byte(-1) == 125 and #text or text:match('()}%s*$')
@@ -211,7 +211,7 @@ end
 -- Why one cannot be read, and who found it: JSON.
 local function about(one)
   local list = cjson.encode(KEYS[2 + one.list])
-  return '{"reason":' .. cjson.encode(one.reason) .. ', "list":' .. list .. ', "at":' .. now .. ', ' .. holder
+  return '{"reason":' .. cjson.encode(one.reason) .. ', "list":' .. list .. ', "at":' .. now .. ', ' .. owner
 end
 
 local function forget(those)
@@ -288,7 +288,7 @@ local function remove(key, count)
 end
 
 -- Kept in the list, newest first, with its reason beside it.
-local function put_aside(one)
+local function keep_unreadable(one)
   local count = try('LPUSH', unreadable, one.text)
   if not count then
     return one.tag
@@ -330,7 +330,7 @@ if #chosen > 0 then
       local at = #moved
       moved[at + 1] = one.list - 1
       if one.reason then
-        moved[at + 2] = put_aside(one)
+        moved[at + 2] = keep_unreadable(one)
         moved[at + 3] = one.text:sub(1, 200)
       else
         moved[at + 2] = one.tag
@@ -364,17 +364,17 @@ if #moved == 0 then
   return idle()
 end
 
--- Who took messages has work to do, so it stops to watch and wakes one that
--- waits, which looks for more and watches in its turn.
+-- A worker that got messages has work to do, so it stops watching and wakes one
+-- that waits, which fetches more and watches in its turn.
 local more = left == 0 or size >= MOST_BYTES
 local watching = try('ZCOUNT', watchers, '(' .. now, '+inf')
 if watching and watching > 0 and try('ZREM', watchers, me) == 1 then
   watching = try('ZCOUNT', watchers, '(' .. now, '+inf')
 end
 if more or watching == 0 then
-  local lying = try('LLEN', baton)
-  if lying == 0 and try('LPUSH', baton, '1') then
-    try('EXPIRE', baton, 60)
+  local lying = try('LLEN', token)
+  if lying == 0 and try('LPUSH', token, '1') then
+    try('EXPIRE', token, 60)
   end
 end
 return {more and 'more' or 'some', problems, moved}

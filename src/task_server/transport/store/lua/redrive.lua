@@ -1,6 +1,6 @@
--- Take messages from the dead, and deliver them again or drop them.
+-- Take messages from the dead letters, and deliver them again or drop them.
 --
--- KEYS  1 hash of dead messages
+-- KEYS  1 hash of dead letters
 -- ARGV  four by four: delivery tag, SHA-1 of its record, list, text; a message
 --       that goes to several lists comes several times in a row; list '' drops it
 --

@@ -1,7 +1,7 @@
 -- Deliver unacked messages again, each once however many workers try.
 --
 -- KEYS  1 hash of unacked messages   2 sorted set of their times
--- ARGV  1 hash of dead messages
+-- ARGV  1 hash of dead letters
 --       2 RPUSH (next to be taken) or LPUSH (last)
 --       3 only messages whose time is not after this, by the server's clock, in
 --          seconds; '' for any

@@ -1,9 +1,9 @@
--- Name the unacked messages that processes have which are known to be dead.
+-- Return the unacked messages of processes that are known to be dead.
 --
 -- KEYS  1 hash of unacked messages   2 sorted set of their times
 -- ARGV  1 first   2 how many   3… the processes: what each has written into entries
 --
--- Returns how many messages were looked at, then delivery tags, each with the
+-- Returns how many messages were scanned, then delivery tags, each with the
 -- time of its last sign of life.
 local bytes = 4194304
 local reply = {0}
@@ -14,12 +14,7 @@ for i = 1, #found, 2 do
   if tonumber(found[i + 1]) * 1024 % 1 == 0 then
     local entry = redis.call('HGET', KEYS[1], found[i]) or ''
     bytes = bytes - #entry
-    local tail = entry:sub(-4096)
-    local _, mark = tail:find('.*"holder":{')
-    if not mark and #entry > 4096 then
-      tail = entry
-      _, mark = tail:find('.*"holder":{')
-    end
+    local tail, mark = owner_in(entry)
     for run = 3, mark and #ARGV or 0 do
       if tail:find(ARGV[run], mark, true) then
         reply[#reply + 1] = found[i]

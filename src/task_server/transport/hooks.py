@@ -1,0 +1,68 @@
+"""What a worker does for the transport: handed in once, before the first connection."""
+
+import logging
+from collections.abc import Callable, Collection, Container
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from task_server.transport.store.dead_letters import DeadLetter
+
+logger: Final = logging.getLogger(__name__)
+
+
+def _nothing() -> tuple[()]:
+    return ()
+
+
+def _log_lost(delivery_tags: Collection[str]) -> tuple[()]:
+    if delivery_tags:
+        logger.warning("%d unacknowledged messages are others' now", len(delivery_tags))
+    return ()
+
+
+def _ignore(_channel: Any, _letter: "DeadLetter") -> None:
+    """Let a dead letter be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """
+    The functions of a worker that the transport calls.
+
+    Attributes:
+        running: Returns the delivery tags of the messages whose tasks go on
+            without their connection. The next one keeps them alive, and they
+            are not delivered again.
+
+        registered_tasks: Returns the names of the tasks that this process registers.
+
+        on_lost_leases: Gets delivery tags of messages that other workers have now;
+            returns those whose tasks will not start here.
+
+        on_dead_letter: Gets the channel, and a message that has just become a
+            dead letter.
+
+        reports_started: Whether Redis hears which tasks have started. If not, all
+            that a dead worker had may have crashed it.
+    """
+
+    running: Callable[[], Collection[str]] = _nothing
+    registered_tasks: Callable[[], Container[str]] = _nothing
+    on_lost_leases: Callable[[Collection[str]], Collection[str]] = _log_lost
+    on_dead_letter: Callable[[Any, "DeadLetter"], None] = _ignore
+    reports_started: bool = False
+
+
+class _Given:
+    hooks = Hooks()
+
+
+def give(hooks: Hooks) -> None:
+    """Let channels to come use *hooks*."""
+    _Given.hooks = hooks
+
+
+def given() -> Hooks:
+    """Return the hooks for a channel that is made now."""
+    return _Given.hooks

@@ -1,0 +1,142 @@
+"""
+How one channel waits while its queues are empty.
+
+One idle worker of a queue watches it: the server notifies it of a change. The
+others wait for a wakeup token, which a worker that got messages gives to one of
+them.
+"""
+
+import logging
+from time import monotonic
+from typing import Final
+
+from redis.exceptions import ResponseError
+
+from task_server.transport.notifications import (
+    CACHING_YES,
+    InvalidationListener,
+    warn_untracked,
+)
+from task_server.transport.store.keys import FetchKeys
+from task_server.transport.store.problems import Problems
+from task_server.transport.wire import Sent, Wire
+
+logger: Final = logging.getLogger(__name__)
+
+#: Seconds after which an idle worker fetches without a notification. It bounds the
+#: delay of a message if the watching worker dies or hangs. A fetch costs more than
+#: Kombu's BRPOP of one second, so it is made less often.
+IDLE_POLL: Final = 4.0
+
+#: The same where the server does not announce changed keys.
+UNTRACKED_POLL: Final = 0.1
+
+#: Seconds for which a worker polls that cannot wait for another to wake it.
+POLL_SECONDS: Final = 60.0
+
+
+class Idle:
+    """
+    The waiting of one channel.
+
+    Attributes:
+        fetch_due: Whether the next step will be a fetch, at once, so that an
+            acknowledgement can travel with it.
+
+        listener: The connection for notifications, once there was one.
+    """
+
+    def __init__(self, wire: Wire, problems: Problems) -> None:
+        self.fetch_due = True
+        self.listener: InvalidationListener | None = None
+        self._wire = wire
+        self._problems = problems
+        self._is_tracked = True
+        self._has_changed = False
+        self._poll_until = 0.0
+        self._until = 0.0
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it is time to fetch."""
+        return self.fetch_due or monotonic() >= self._until
+
+    def rest(self, seconds: float) -> None:
+        """Fetch nothing for so many *seconds*, but after a notification."""
+        self.fetch_due = False
+        self._until = monotonic() + seconds
+
+    def watch(self, keys: FetchKeys) -> None:
+        """Wait for a notification that a queue has changed."""
+        self.fetch_due = False
+        if not self._is_tracked or not self._is_subscribed():
+            self.wait(keys)
+            return
+        # It counts the keys that exist and asks for notifications of all. If there
+        # is a message already the reply says so, so that none falls between.
+        self._has_changed = False
+        self._wire.send(Sent.TRACK, "EXISTS", *keys.lists, before=CACHING_YES)
+
+    def wait(self, keys: FetchKeys) -> None:
+        """Wait for the wakeup token, while another worker watches."""
+        self.fetch_due = False
+        if monotonic() < self._poll_until:
+            self.rest(UNTRACKED_POLL)
+            return
+        seconds = IDLE_POLL if self._is_tracked else UNTRACKED_POLL
+        self._wire.send(Sent.TOKEN, "BRPOP", keys.wakeup_token, seconds)
+
+    def tracks(self, existing: int | None) -> None:
+        """Rest until a notification comes, if none of the tracked lists exists yet."""
+        if existing == 0 and not self._has_changed:
+            self.rest(IDLE_POLL)
+
+    def refused(self, sent: Sent, error: ResponseError, keys: FetchKeys) -> None:
+        """Do without notifications, or without the token: the server refused them."""
+        if sent is Sent.TRACK:
+            # Two replies were due.
+            self._wire.disconnect()
+            self._is_tracked = False
+            warn_untracked(error)
+        else:
+            # A worker that gets messages cannot wake this one.
+            self._poll_until = monotonic() + POLL_SECONDS
+            self._problems.optional(keys.wakeup_token, str(error))
+            self.rest(UNTRACKED_POLL)
+
+    def on_notification(self) -> None:
+        """Discard a notification, and connect again if it was the end of the connection."""
+        if self.listener is not None and not self.listener.discard():
+            connection = self.listener.client.connection
+            if connection is not None:
+                connection.disconnect()
+        # It may overtake the reply of the command that asked for it.
+        self._has_changed = True
+
+    def close(self) -> None:
+        """Close the connection for notifications."""
+        if self.listener is not None:
+            self.listener.close()
+            self.listener = None
+
+    def _is_subscribed(self) -> bool:
+        """Return whether the server will announce changes."""
+        try:
+            try:
+                self._subscribe()
+            except ResponseError:
+                if self.listener is None:
+                    raise
+                # Only one of the two connections may have come to a server that
+                # took over, or the server has closed the other one just now.
+                self.close()
+                self._subscribe()
+        except ResponseError as error:
+            self._is_tracked = False
+            warn_untracked(error)
+        return self._is_tracked
+
+    def _subscribe(self) -> None:
+        if self.listener is None:
+            self.listener = self._wire.new_listener()
+        self._wire.subscribe(self.listener)

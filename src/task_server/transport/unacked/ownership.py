@@ -1,0 +1,166 @@
+"""Whether what one channel has is still this process's own."""
+
+import logging
+from collections.abc import Callable
+from typing import Any, Final
+
+from redis.exceptions import ResponseError
+
+from task_server.transport.hooks import Hooks
+from task_server.transport.store.client import Store
+from task_server.transport.store.scripts import BATCH, RENEW
+from task_server.transport.timing import Timing
+from task_server.transport.unacked.acks import Acks
+from task_server.transport.unacked.delivered import Delivered
+from task_server.transport.unacked.leases import Lease
+from task_server.transport.unacked.native import clock, copied
+from task_server.transport.unacked.prefetched import Prefetched
+
+logger: Final = logging.getLogger(__name__)
+
+
+class Ownership:
+    """
+    What one channel has, and the signs of life for it; a member of the process's lease.
+
+    Args:
+        new_pool: Returns a new pool like the channel's.
+
+        is_polled: Whether the channel is open, and its connection polled.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        timing: Timing,
+        lease: Lease,
+        hooks: Hooks,
+        *,
+        delivered: Delivered,
+        prefetched: Prefetched,
+        acks: Acks,
+        new_pool: Callable[[], Any],
+        is_polled: Callable[[], bool],
+    ) -> None:
+        self.lease = lease
+        self._store = store
+        self._timing = timing
+        self._hooks = hooks
+        self._delivered = delivered
+        self._prefetched = prefetched
+        self._acks = acks
+        self._new_pool = new_pool
+        self._is_polled = is_polled
+        self._has_joined = False
+
+    @property
+    def has_unacked(self) -> bool:
+        """Whether there is anything that is not acknowledged."""
+        return bool(self._delivered or self._prefetched or self._hooks.running())
+
+    # Ask
+
+    def settle(self) -> bool:
+        """
+        Return whether all of it is certainly still owned, and may start; ask Redis if unsure.
+
+        What others own by then is forgotten, and the worker is informed.
+
+        Raises:
+            One of the connection's errors.
+        """
+        lease = self.lease
+        if not self._timing.lease or (self._has_joined and lease.is_settled):
+            return True
+        if not self._is_polled():
+            return lease.is_sure
+        lease.join(self, self._store.keys, self._timing, self._new_pool)
+        self._has_joined = True
+        try:
+            lease.make_sure(self._store.client)
+        except ResponseError as error:
+            logger.debug("Redis does not say what this worker owns: %s", error)
+            return False
+        if news := lease.lost - lease.reported:
+            running = [tag for member in lease.members() for tag in member.forget_lost(news)]
+            lease.reported.update(running)
+            lease.lost -= news.difference(running)
+        return True
+
+    def is_lost(self, tag: str) -> bool:
+        """Return whether another worker owns the message of *tag*; ask Redis if unsure."""
+        self.settle()
+        return tag in self.lease.lost
+
+    def tags(self) -> set[str]:
+        """Return the delivery tags of all that is not acknowledged; any thread may ask."""
+        tags = set(self._delivered.unacked())
+        tags.update(copied(self._delivered.registered))
+        # Of tasks that have ended; the loop may not turn for long.
+        tags.update(self._acks.unconfirmed)
+        tags.update(message.delivery_tag for message in copied(self._prefetched))
+        return tags
+
+    # Give signs of life
+
+    def renew(self) -> None:
+        """
+        Tell the server that this worker still has its messages.
+
+        Kombu counts the visibility timeout from the delivery, so that an ETA or a
+        task longer than it is run again and again. Counted from the last sign of
+        life, a message comes back when its worker is dead or its loop hangs, and
+        only then. What another restored is not taken back.
+
+        The messages of tasks that have outlived their connection are renewed as well.
+        """
+        running = self._hooks.running()
+        if self._timing.lease:
+            self.lease.renew_if_overdue(self._store.client, running)
+            self.settle()
+            return
+        tags = self._delivered.unacked()
+        tags.extend(message.delivery_tag for message in tuple(self._prefetched))
+        tags.extend(running)
+        for first in range(0, len(tags), BATCH * 10):
+            batch = tags[first : first + BATCH * 10]
+            RENEW.run(self._store.client, [self._store.keys.times], ["0", *batch])
+
+    def leave(self) -> None:
+        """Give no more signs of life: the channel closes."""
+        self.lease.leave(self)
+
+    # Forget
+
+    def check_fetched(self, since: float) -> None:
+        """
+        Drop what others own by now, if the fetch was sent long ago: *since*, by the lease's clock.
+
+        The loop did not turn, or the process was stopped, while its reply waited.
+
+        Raises:
+            One of the connection's errors.
+        """
+        lease, seconds = self.lease, self._timing.lease
+        if lease.lost:
+            for known in (lease.lost, lease.reported):
+                known.difference_update(message.delivery_tag for message in self._prefetched)
+        if seconds and clock() - since > seconds / 2:
+            tags = [message.delivery_tag for message in self._prefetched]
+            self._prefetched.drop(set(lease.lost_of(self._store.client, tags)))
+
+    def forget_lost(self, tags: set[str]) -> set[str]:
+        """
+        Inform the worker which of its messages others own; return those that it runs.
+
+        They stay lost: they are never requeued. An acknowledgement of one is sent
+        all the same: the task was done, and a second run that is killed need not
+        be followed by a third.
+        """
+        self._prefetched.drop(tags)
+        own = {tag for tag in tags if self._delivered.owns(tag)}
+        own.update(tags.intersection(self._hooks.running()))
+        forgotten = set(self._hooks.on_lost_leases(own))
+        for tag in forgotten:
+            self._delivered.forget(tag)
+        return own - forgotten

@@ -1,0 +1,193 @@
+"""Restoring: which messages are delivered again, and when."""
+
+import logging
+from collections import Counter
+from collections.abc import Collection, Sequence
+from time import monotonic
+from typing import Any, Final
+
+from kombu.utils.encoding import bytes_to_str
+from redis.exceptions import ResponseError
+
+from task_server.transport.hooks import Hooks
+from task_server.transport.store.client import Store
+from task_server.transport.store.owner import owner_marker, run_field
+from task_server.transport.store.scripts import BATCH, EXPIRED, ORPHANED, RUNS
+from task_server.transport.timing import Timing
+from task_server.transport.unacked.delivered import Delivered
+from task_server.transport.unacked.ownership import Ownership
+from task_server.transport.unacked.pending import Pending
+from task_server.transport.unacked.redeliver import LEASE_EXPIRED, Redelivery
+from task_server.transport.unacked.unregistered import Unregistered
+
+logger: Final = logging.getLogger(__name__)
+
+
+class Restore:
+    """
+    Restores what dead workers, lost connections and this channel leave.
+
+    Attributes:
+        grace_remaining: Seconds until the next scan is worthwhile, after Redis was
+            not there.
+    """
+
+    grace_remaining = 0.0
+
+    def __init__(
+        self,
+        store: Store,
+        timing: Timing,
+        hooks: Hooks,
+        pending: Pending,
+        *,
+        redelivery: Redelivery,
+        unregistered: Unregistered,
+        ownership: Ownership,
+    ) -> None:
+        self._store = store
+        self._timing = timing
+        self._hooks = hooks
+        self._pending = pending
+        self._redelivery = redelivery
+        self._unregistered = unregistered
+        self._ownership = ownership
+
+    def expired(self, first: int = 0, most: int | None = None, grace: float = 0.0) -> None:
+        """
+        Deliver messages again whose worker gave no sign of life for too long.
+
+        Kombu takes a lock of 300 s first, which a killed owner leaves behind, so
+        that no worker restores for that long; the script needs none.
+
+        Args:
+            grace: Seconds to wait after Redis was not there, for living workers to
+                come back and give a sign of life.
+        """
+        timing = self._timing
+        lease = (timing.lease or "", min(grace, timing.lease_recovery_grace))
+        while True:
+            limits = (timing.outage_threshold, grace, first, most or BATCH, *lease)
+            left, latest, seen, *found = self._scan(limits)
+            until = _times(found)
+            count = self._redelivery.redeliver(
+                list(until), latest=float(latest), crash=LEASE_EXPIRED, until=until
+            )
+            self.grace_remaining = float(left)
+            if most or not seen:
+                return
+            # Those that are not due, or cannot be delivered, stay, and must not
+            # hide the others.
+            first += int(seen) - count
+
+    def _scan(self, limits: Sequence[Any]) -> list[Any]:
+        """Return the answer of the script, without what is for its next call alone."""
+        store, keys, pending = self._store, self._store.keys, self._pending
+        arguments = (self._timing.visibility_timeout, *limits, keys.scans, *pending.scans)
+        answer = EXPIRED.run(store.client, (keys.times, keys.unacked), arguments)
+        *found, since, last, problem = answer[:6]
+        pending.scans = (since, last)
+        if problem:
+            store.problems.optional(keys.scans, bytes_to_str(problem))
+        return [*found, *answer[6:]]
+
+    def runs(self, runs: Collection[str]) -> None:
+        """Deliver again what the processes *runs* had, which are known to be dead."""
+        client, keys, count = self._store.client, self._store.keys, 0
+        fields = [run_field(run) for run in runs]
+        first = 0
+        while True:
+            seen, *found = RUNS.run(client, keys.unacked_and_times, [first, BATCH * 10, *fields])
+            until = _times(found)
+            tags, first = list(until), first + int(seen)
+            for start in range(0, len(tags), BATCH):
+                batch = tags[start : start + BATCH]
+                back = self._redelivery.redeliver(batch, crash=LEASE_EXPIRED, until=until)
+                count, first = count + back, first - back
+            if not seen:
+                break
+        if count:
+            logger.info(
+                "%d messages of %d workers that died on this host are delivered again",
+                *(count, len(runs)),
+            )
+
+    def registered(self) -> None:
+        """Deliver dead letters of tasks that no worker registered, and this one does."""
+        try:
+            back = self._unregistered.requeue()
+        except ResponseError as error:
+            self._store.problems.optional(self._store.keys.dead_letters, str(error))
+            return
+        for task, count in Counter(one.task for one in back).items():
+            logger.info("%d messages of %s, which this worker registers, are back", count, task)
+
+    def one(self, tag: str, *, leftmost: bool = False) -> None:
+        """
+        Deliver one message again, if it is not another worker's by now.
+
+        Kombu watches the whole hash of unacked messages and starts again each time
+        any worker changes it, under load without an end.
+        """
+        if not self._ownership.is_lost(tag):
+            self._redelivery.redeliver([tag], leftmost=leftmost)
+
+    def unacked(self, delivered: Delivered) -> None:
+        """
+        Deliver the messages of this channel again, a hundred a call.
+
+        Those of tasks that run on are left: they are acknowledged through the next
+        connection, which also gets what Redis does not take now.
+        """
+        running, lease = self._hooks.running(), self._ownership.lease
+        lease.running = frozenset(running)
+        tags = [tag for tag in delivered.take_all() if tag not in running and tag not in lease.lost]
+        # From the newest: the oldest is then the next to be fetched.
+        tags.reverse()
+        while tags:
+            now = monotonic()
+            try:
+                # It may have been stopped meanwhile, for longer than its lease.
+                tags = [tag for tag in tags if not self._ownership.is_lost(tag)]
+                self._redelivery.redeliver(tags[:BATCH], unchanged=True)
+            except BaseException:
+                self._pending.restores.extend((tag, now) for tag in tags)
+                raise
+            del tags[:BATCH]
+
+    def pending(self) -> None:
+        """Deliver again what earlier connections could not, unless another worker did."""
+        self._orphaned()
+        restores = self._pending.restores
+        while restores:
+            batch = [restores.popleft() for _ in range(min(BATCH, len(restores)))]
+            try:
+                # The server's clock then: what another has fetched since is its own.
+                seconds, micros = self._store.client.time()
+                age = monotonic() - max(moment for _, moment in batch)
+                latest = seconds + micros / 1e6 - age
+                tags = [tag for tag, _ in batch]
+                self._redelivery.redeliver(tags, latest=latest, unchanged=True)
+            except BaseException:
+                restores.extendleft(reversed(batch))
+                raise
+
+    def _orphaned(self) -> None:
+        """Deliver again what was fetched for this process in replies that it did not get."""
+        fetches, keys = self._pending.orphaned_fetches, self._store.keys
+        for fetched_at, until in tuple(fetches):
+            marker = owner_marker(
+                fetched_at, reports=self._hooks.reports_started, lease=self._timing.lease
+            )
+            if found := ORPHANED.run(self._store.client, keys.unacked_and_times, [marker]):
+                latest, *tags = found
+                those = [bytes_to_str(tag) for tag in tags]
+                self._redelivery.redeliver(those, latest=float(latest), unchanged=True)
+            if monotonic() > until and (fetched_at, until) in fetches:
+                fetches.remove((fetched_at, until))
+
+
+def _times(found: Sequence[bytes]) -> dict[str, float]:
+    """Return the time of each delivery tag of *found*, which has them in turn."""
+    pairs = zip(found[::2], found[1::2], strict=True)
+    return {bytes_to_str(tag): float(when) for tag, when in pairs}
