@@ -10,7 +10,7 @@ let
   inherit (project.pkgs.stdenv.hostPlatform) system;
   tests = ../tests/nix;
 
-  # What the checks read; documents and issues of the repository are no part.
+  # What the checks read.
   source = lib.fileset.toSource {
     root = ../.;
     fileset = lib.fileset.unions [
@@ -20,6 +20,10 @@ let
       ../uv.lock
       ../README.md
       ../CHANGELOG.md
+      ../CONTRIBUTING.md
+      ../docs
+      ../scripts
+      ../.ci
       ../LICENSE
       ../deploy
       ../nix

@@ -1,0 +1,92 @@
+"""The documents for those who carry on name what there is."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SOURCE = ROOT / "src" / "task_server"
+
+#: Documents whose paths are those of this repository, or below src/task_server.
+DOCUMENTS = (ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md")))
+
+#: In any text: a module or a script. In backticks: whatever has a slash.
+FILES = re.compile(r"(?<![\w/.-])((?:[\w.-]+/)*[\w-]+\.(?:py|lua))\b")
+QUOTED = re.compile(r"`([\w.-]*/[\w./-]*)`")
+LINKS = re.compile(r"\]\(([^)\s]+)\)")
+
+#: Stands for a name of the reader's own.
+PLACEHOLDER = re.compile(r"\bNAME\b")
+
+
+def name_of(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def headings(text: str) -> set[str]:
+    """Return the anchors of the headings of *text*, as GitHub makes them."""
+    found = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in found}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
+def test_the_files_that_a_document_names_exist(document: Path) -> None:
+    """
+    A file that is moved or renamed is moved or renamed in the documents, too.
+    """
+    text = document.read_text()
+    named = {*FILES.findall(text), *QUOTED.findall(text)}
+
+    absent = {
+        path
+        for path in named
+        if not PLACEHOLDER.search(path)
+        and not (ROOT / path).exists()
+        and not (SOURCE / path).exists()
+    }
+
+    assert set() == absent
+
+
+@pytest.mark.parametrize("document", [*DOCUMENTS, ROOT / "README.md"], ids=name_of)
+def test_the_links_of_a_document_lead_somewhere(document: Path) -> None:
+    """
+    A link within the repository has its file, and the heading there.
+    """
+    broken = []
+    for link in LINKS.findall(document.read_text()):
+        if "://" in link:
+            continue
+        path, _, anchor = link.partition("#")
+        target = document.parent / path if path else document
+        if not target.exists() or (anchor and anchor not in headings(target.read_text())):
+            broken.append(link)
+
+    assert [] == broken
+
+
+def test_the_readme_shows_every_room() -> None:
+    """
+    The tree in the README has each package and module at the root of task_server.
+    """
+    tree = (ROOT / "README.md").read_text().partition("## The tree")[2]
+    shown = set(re.findall(r"[\w.-]+(?:/|\.py)", tree))
+    rooms = {
+        f"{path.name}/" if path.is_dir() else path.name
+        for path in SOURCE.iterdir()
+        if not path.name.startswith("__") and path.name != "py.typed"
+    }
+
+    assert set() == rooms - shown
+
+
+def test_the_changelog_has_its_sections_once() -> None:
+    """
+    Each version has the sections of Keep a Changelog, in their order, none twice.
+    """
+    order = ["Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"]
+    versions = (ROOT / "CHANGELOG.md").read_text().split("\n## ")[1:]
+    sections = [re.findall(r"^### (.*)$", version, re.MULTILINE) for version in versions]
+
+    assert [[name for name in order if name in found] for found in sections] == sections
