@@ -1,7 +1,7 @@
 """
 What a task with one trivial query costs with and without used connections.
 
-    uv run python -m tests.benchmarks.green_database [TASKS]
+    uv run python -m tests.benchmarks.gevent_database [TASKS]
 
 And how many of 512 tasks fail when psycopg2 has a wait callback and no bound.
 """
@@ -14,7 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.integration.worker.green_server import (
+from tests.integration.database.database_server import (
     HERE,
     SOURCES,
     Server,
@@ -40,7 +40,7 @@ print(sum(not g.successful() for g in greenlets))
 def main() -> None:
     """Run each way three times, side by side."""
     tasks = int(sys.argv[1]) if len(sys.argv) > 1 else 2000
-    folder = Path(tempfile.mkdtemp(prefix="green-"))
+    folder = Path(tempfile.mkdtemp(prefix="postgres-"))
     server = Server(folder, postgresql_binaries())
     subprocess.run(
         [
@@ -56,7 +56,7 @@ def main() -> None:
     try:
         for _ in range(3):
             for reuse in (True, False):
-                program = str(HERE / "green_program.py")
+                program = str(HERE / "database_program.py")
                 options = {"host": str(folder), "tasks": tasks, "connections": 20, "reuse": reuse}
                 done = subprocess.run(
                     [

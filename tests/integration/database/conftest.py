@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.worker.green_server import (
+from tests.integration.database.database_server import (
     PSYCOPG3,
     REQUIRED,
     Launcher,
@@ -26,7 +26,7 @@ from tests.integration.worker.green_server import (
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
     # A unix socket's path may have 107 characters, which pytest's folders exceed.
-    folder = Path(tempfile.mkdtemp(prefix="green-"))
+    folder = Path(tempfile.mkdtemp(prefix="postgres-"))
     server = Server(folder, postgresql_binaries())
     subprocess.run(
         [

@@ -1,6 +1,6 @@
 # ruff: noqa: PLC0415, S608
 """
-Scenarios of `green_program`: COPY, and what else psycopg2 refuses under a wait callback.
+Scenarios of `database_program`: COPY, and what else psycopg2 refuses under a wait callback.
 """
 
 from typing import Any

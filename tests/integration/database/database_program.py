@@ -2,7 +2,7 @@
 """
 A stand-in for the worker: patched by gevent, Django set up, `install`, then tasks.
 
-    python green_program.py SCENARIO OPTIONS
+    python database_program.py SCENARIO OPTIONS
 
 OPTIONS is a JSON object. Each line of standard output is what a scenario
 found, as JSON; some wait for a line of standard input.
@@ -36,7 +36,7 @@ STDIN = FileObject(sys.stdin, "r")
 
 
 def database(**changes: Any) -> dict[str, Any]:
-    options = {"application_name": "green", **changes.pop("OPTIONS", {})}
+    options = {"application_name": "tasks", **changes.pop("OPTIONS", {})}
     return {
         "ENGINE": "django.db.backends.postgresql",
         "NAME": "postgres",
@@ -556,7 +556,7 @@ def trivial(pool: Any) -> None:
 def main() -> None:
     aliases = {
         "default": database(**OPTIONS.get("database", {})),
-        "other": database(OPTIONS={"application_name": "green"}),
+        "other": database(OPTIONS={"application_name": "tasks"}),
         "nowhere": database(HOST="/nonexistent"),
     }
     chosen = OPTIONS.get("aliases", ["default"])
@@ -581,7 +581,7 @@ def main() -> None:
         say(findings=[str(finding) for finding in installed.findings])
     else:
         scenario = globals().get(sys.argv[1]) or getattr(
-            importlib.import_module("green_copies"), sys.argv[1]
+            importlib.import_module("copy_scenarios"), sys.argv[1]
         )
         scenario(installed.pool)
 

@@ -109,7 +109,7 @@ def count(connection: Any, condition: str = "true") -> int:
     with connection.cursor() as cursor:
         sql = (
             "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' "
-            "AND application_name = 'green' AND "
+            "AND application_name = 'tasks' AND "
         )
         cursor.execute(sql + condition)
         return int(cursor.fetchone()[0])
@@ -151,7 +151,7 @@ class Sampler:
 
 @dataclass
 class Program:
-    """The child: `green_program.py SCENARIO`, one JSON line each way."""
+    """The child: `database_program.py SCENARIO`, one JSON line each way."""
 
     process: subprocess.Popen[str]
 
@@ -180,7 +180,7 @@ class Launcher:
     def __call__(self, scenario: str, **settings: Any) -> Program:
         options: Mapping[str, Any] = {"host": str(self.server.folder), **settings}
         process = subprocess.Popen(
-            [*self.command, str(HERE / "green_program.py"), scenario, json.dumps(options)],
+            [*self.command, str(HERE / "database_program.py"), scenario, json.dumps(options)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

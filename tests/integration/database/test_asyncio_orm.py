@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.integration.worker.green_server import HERE, SOURCES, Launcher, Sampler, Server
+from tests.integration.database.database_server import HERE, SOURCES, Launcher, Sampler, Server
 
 ENQUEUE = """
 import collections, sys, time
@@ -24,9 +24,9 @@ print(collections.Counter(str(one.result) for one in results))
 def environ(server: Server, redis_url: str) -> dict[str, str]:
     return {
         **os.environ,
-        "PYTHONPATH": os.pathsep.join([str(SOURCES), str(HERE / "green_project")]),
-        "GREEN_HOST": str(server.folder),
-        "GREEN_REDIS": f"redis+socket://{redis_url}",
+        "PYTHONPATH": os.pathsep.join([str(SOURCES), str(HERE / "project")]),
+        "TEST_DATABASE_HOST": str(server.folder),
+        "TEST_BROKER_URL": f"redis+socket://{redis_url}",
     }
 
 

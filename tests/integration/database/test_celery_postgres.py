@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 
-from tests.integration.worker.green_server import HERE, SOURCES, Sampler, Server
+from tests.integration.database.database_server import HERE, SOURCES, Sampler, Server
 
 ENQUEUE = """
 from celery import group
@@ -22,9 +22,9 @@ def test_512_tasks_of_a_celery_worker_share_20_connections(server: Server, redis
     """
     environ = {
         **os.environ,
-        "PYTHONPATH": os.pathsep.join([str(SOURCES), str(HERE / "green_project")]),
-        "GREEN_HOST": str(server.folder),
-        "GREEN_REDIS": f"redis+socket://{redis_url}",
+        "PYTHONPATH": os.pathsep.join([str(SOURCES), str(HERE / "project")]),
+        "TEST_DATABASE_HOST": str(server.folder),
+        "TEST_BROKER_URL": f"redis+socket://{redis_url}",
     }
     worker = subprocess.Popen(
         [

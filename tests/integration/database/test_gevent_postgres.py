@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.worker.green_server import Launcher, Sampler, Server
+from tests.integration.database.database_server import Launcher, Sampler, Server
 
 BOUND = 20
 #: A quarter is kept for tasks that hold others up.

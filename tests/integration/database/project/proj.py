@@ -17,14 +17,14 @@ if not settings.configured:
                 "ENGINE": "django.db.backends.postgresql",
                 "NAME": "postgres",
                 "USER": "tester",
-                "HOST": os.environ["GREEN_HOST"],
-                "OPTIONS": {"application_name": "green"},
+                "HOST": os.environ["TEST_DATABASE_HOST"],
+                "OPTIONS": {"application_name": "tasks"},
             }
         },
         USE_TZ=True,
     )
 
-app = Celery("proj", broker=os.environ["GREEN_REDIS"], backend=os.environ["GREEN_REDIS"])
+app = Celery("proj", broker=os.environ["TEST_BROKER_URL"], backend=os.environ["TEST_BROKER_URL"])
 app.conf.broker_transport_options = {"max_connections": 600}
 app.conf.result_backend_thread_safe = True
 

@@ -171,7 +171,7 @@ def test_a_lock_of_the_application_is_no_deadlock(
     (said,) = caplog.messages
     assert f"database_connections: 1 wait for one of {limit} connections" in said
     assert "holds a connection, and is at:" in said
-    assert "test_green_gate.py" in said
+    assert "test_limiter.py" in said
 
 
 def test_a_deadlock_that_no_reserve_solves_ends_with_an_error_that_names_it() -> None:
@@ -186,7 +186,7 @@ def test_a_deadlock_that_no_reserve_solves_ends_with_an_error_that_names_it() ->
     assert errors
     assert "all 1 connections are held by tasks that wait for a lock" in errors[0]
     assert "which 1 of them want (at " in errors[0]
-    assert "test_green_gate.py" in errors[0]
+    assert "test_limiter.py" in errors[0]
     assert (0, 0) == (gate.used, gate.waiting)
 
 
