@@ -25,7 +25,7 @@ from tests.integration.database.database_server import (
 UNBOUND = """
 from gevent import monkey; monkey.patch_all()
 import sys, gevent, psycopg2
-from task_server.worker.database.psycopg2 import wait
+from task_server.worker.database.psycopg2.wait import wait
 psycopg2.extensions.set_wait_callback(wait)
 def task():
     connection = psycopg2.connect(host=sys.argv[1], user="tester", dbname="postgres")

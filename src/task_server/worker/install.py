@@ -203,10 +203,10 @@ def _bound_database(heart: Heart, connections: int) -> Callable[..., None]:
 
     def bound(**_: Any) -> None:
         # The pool is gevent, so gevent is there; elsewhere it need not be.
-        from task_server.worker.database import install as green  # noqa: PLC0415
+        from task_server.worker.database.install import install_pool  # noqa: PLC0415
 
         try:
-            installed = green.install(connections)
+            installed = install_pool(connections)
         except ConfigError as error:
             # Celery logs what a receiver raises and goes on: into a worker that blocks.
             print(f"Error: {error}", file=sys.stderr)

@@ -139,7 +139,7 @@ def test_connections_that_live_long_buy_nothing(
 
     found = checked.of("DATABASES['default']['CONN_MAX_AGE']")
     assert "info" == found["level"]
-    assert "buys nothing in a worker" in found["message"]
+    assert "has no effect in a worker" in found["message"]
 
 
 def test_a_bound_below_the_aliases_is_an_error(check: Check, environ, more_settings) -> None:

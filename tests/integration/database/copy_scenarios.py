@@ -128,7 +128,7 @@ def copies(pool: Any) -> None:
         found=[task.value for task in tasks],
         gap=max(gaps),
         wrong=seen,
-        used=pool._gate.used,
+        used=pool._limiter.used,
     )
 
 
@@ -198,4 +198,4 @@ def features(pool: Any) -> None:  # noqa: PLR0915 one feature after the other
 
     found = gevent.spawn(one).get()
     settle(pool)
-    say(used=pool._gate.used, **found)
+    say(used=pool._limiter.used, **found)

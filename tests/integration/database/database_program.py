@@ -1,6 +1,6 @@
 # ruff: noqa: PLC0415, ISC004, S608
 """
-A stand-in for the worker: patched by gevent, Django set up, `install`, then tasks.
+A stand-in for the worker: patched by gevent, Django set up, `install_pool`, then tasks.
 
     python database_program.py SCENARIO OPTIONS
 
@@ -29,7 +29,7 @@ from gevent.event import Event
 from gevent.fileobject import FileObject
 
 from task_server.errors import ConfigError
-from task_server.worker.database import install as green
+from task_server.worker.database.install import install_pool
 
 OPTIONS = json.loads(sys.argv[2])
 STDIN = FileObject(sys.stdin, "r")
@@ -93,7 +93,7 @@ def run(*queries: tuple[str, str]) -> Any:
 def settle(pool: Any) -> None:
     """Wait until the pool's own greenlets have nothing left to do."""
     with gevent.Timeout(20):
-        while pool._gate.used:
+        while pool._limiter.used:
             gevent.sleep(0.01)
 
 
@@ -120,7 +120,7 @@ def flood(pool: Any) -> None:
     sql = f"SELECT pg_sleep({OPTIONS['seconds']})"
     lost = failures([gevent.spawn(task, (sql, "default")) for _ in range(OPTIONS["tasks"])])
     settle(pool)
-    say(failed=lost, used=pool._gate.used, open=pool._gate.used + pool.idle)
+    say(failed=lost, used=pool._limiter.used, open=pool._limiter.used + pool.idle)
 
 
 def killed_in_query(pool: Any) -> None:
@@ -173,11 +173,11 @@ def killed_in_connect(pool: Any) -> None:
         gevent.killall(victims)
         settle(pool)
         rounds += 1
-        for lease in list(pool._idle):  # so that the next round connects again
-            pool._idle.remove(lease)
-            pool._gate.seize()
-            pool._end(lease)
-    say(rounds=rounds, used=pool._gate.used, answer=run(("SELECT 7", "default")))
+        while pool.idle:  # so that the next round connects again
+            pooled = pool._idle.pop_oldest()
+            pool._limiter.force_acquire()
+            pool._close_and_release(pooled)
+    say(rounds=rounds, used=pool._limiter.used, answer=run(("SELECT 7", "default")))
 
 
 def refused(pool: Any) -> None:
@@ -188,7 +188,7 @@ def refused(pool: Any) -> None:
             run(("SELECT 1", "nowhere"))
         except django.db.OperationalError as error:
             errors.append(type(error).__module__)
-    say(errors=errors, used=pool._gate.used, answer=run(("SELECT 7", "default")))
+    say(errors=errors, used=pool._limiter.used, answer=run(("SELECT 7", "default")))
 
 
 def restarted(pool: Any) -> None:
@@ -200,7 +200,7 @@ def restarted(pool: Any) -> None:
     STDIN.readline()
     after = failures([gevent.spawn(task, *queries) for _ in range(60)])
     settle(pool)
-    say(after=after, used=pool._gate.used)
+    say(after=after, used=pool._limiter.used)
 
 
 def two_aliases(pool: Any) -> None:
@@ -210,7 +210,7 @@ def two_aliases(pool: Any) -> None:
     greenlets += [gevent.spawn(task, two, one) for _ in range(40)]
     lost = failures(greenlets)
     settle(pool)
-    say(failed=lost, used=pool._gate.used)
+    say(failed=lost, used=pool._limiter.used)
 
 
 def collected(pool: Any) -> None:
@@ -223,7 +223,7 @@ def collected(pool: Any) -> None:
     gevent.sleep(0.1)
     gc.collect()
     settle(pool)
-    say(failed=lost, used=pool._gate.used, answer=run(("SELECT 7", "default")))
+    say(failed=lost, used=pool._limiter.used, answer=run(("SELECT 7", "default")))
 
 
 class ToDatabase(logging.Handler):
@@ -263,7 +263,7 @@ def locked(pool: Any) -> None:
     started = time.monotonic()
     lost = failures([gevent.spawn(one) for _ in range(OPTIONS["tasks"])])
     settle(pool)
-    say(failed=lost, used=pool._gate.used, seconds=time.monotonic() - started)
+    say(failed=lost, used=pool._limiter.used, seconds=time.monotonic() - started)
 
 
 def threads(pool: Any) -> None:
@@ -295,7 +295,7 @@ def threads(pool: Any) -> None:
         apart.maxsize = 12
         lost += failures([gevent.spawn(apart.apply, closing) for _ in range(24)])
     settle(pool)
-    say(failed=lost, used=pool._gate.used, answer=run(("SELECT 7", "default")))
+    say(failed=lost, used=pool._limiter.used, answer=run(("SELECT 7", "default")))
 
 
 def spans(pool: Any) -> None:
@@ -372,7 +372,12 @@ def proxied(pool: Any) -> None:
     for _ in range(2):
         lost += failures([gevent.spawn(task, ("SELECT 1", "default")) for _ in range(6)])
         settle(pool)
-    say(failed=lost, used=pool._gate.used, connects=seen.count("connect"), cursors="cursor" in seen)
+    say(
+        failed=lost,
+        used=pool._limiter.used,
+        connects=seen.count("connect"),
+        cursors="cursor" in seen,
+    )
 
 
 def executor(pool: Any) -> None:
@@ -405,7 +410,7 @@ def executor(pool: Any) -> None:
         future.result(20)
     crew.shutdown()
     settle(pool)
-    say(failed=lost, found=sorted(found, key=str), used=pool._gate.used)
+    say(failed=lost, found=sorted(found, key=str), used=pool._limiter.used)
 
 
 def closed_meanwhile(pool: Any) -> None:
@@ -434,7 +439,7 @@ def closed_meanwhile(pool: Any) -> None:
     gevent.joinall(sharing)
     lost = failures(asking)
     settle(pool)
-    say(failed=len(lost), used=pool._gate.used, answer=run(("SELECT 7", "default")))
+    say(failed=len(lost), used=pool._limiter.used, answer=run(("SELECT 7", "default")))
 
 
 def closed_while_it_listens(pool: Any) -> None:
@@ -454,14 +459,14 @@ def closed_while_it_listens(pool: Any) -> None:
     with gevent.Timeout(20):
         lost = failures(listening)
     settle(pool)
-    say(failed=len(lost), used=pool._gate.used, answer=run(("SELECT 7", "default")))
+    say(failed=len(lost), used=pool._limiter.used, answer=run(("SELECT 7", "default")))
 
 
 def all_held(pool: Any) -> None:
     """A task waits for a connection that nobody gives back."""
     holder = gevent.spawn(task, ("SELECT pg_sleep(600) /*holder*/", "default"))
     with gevent.Timeout(20):
-        while pool._gate.used == 0 or pool._gate.limit != 1:
+        while pool._limiter.used == 0 or pool._limiter.limit != 1:
             gevent.sleep(0.01)
     try:
         run(("SELECT 1", "default"))
@@ -567,9 +572,9 @@ def main() -> None:
     settings.configure(DATABASES={a: aliases[a] for a in chosen}, USE_TZ=True)
     django.setup()
     try:
-        installed = green.install(
+        installed = install_pool(
             OPTIONS["connections"],
-            wait=OPTIONS.get("wait", 60),
+            timeout=OPTIONS.get("timeout", 60),
             reuse=OPTIONS.get("reuse", True),
         )
     except ConfigError as error:

@@ -118,7 +118,7 @@ def test_a_task_does_not_wait_without_end(launch: Launcher) -> None:
     """
     With no connection given back the waiting task gets an error that says what to do.
     """
-    program = launch("all_held", connections=1, wait=1.0)
+    program = launch("all_held", connections=1, timeout=1.0)
     error = program.hear()["error"]
 
     assert "database_connections: all 1 connections were in use" in error
@@ -156,7 +156,7 @@ def test_a_used_connection_is_like_a_new_one(launch: Launcher, database: dict[st
 
 def test_a_worker_that_would_block_refuses_to_start(launch: Launcher) -> None:
     """
-    Without the monkey-patch `install` says what is wrong and what to do.
+    Without the monkey-patch `install_pool` says what is wrong and what to do.
     """
     program = launch("unpatched", connections=BOUND)
     error = program.hear()["error"]

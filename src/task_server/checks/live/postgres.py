@@ -46,10 +46,10 @@ class Answer:
 
 def postgres(case: Case, timeout: float) -> Iterator[Finding]:
     """Ask the PostgreSQL of each alias of DATABASES; Django must be set up."""
-    from task_server.worker.database import install as green  # noqa: PLC0415
+    from task_server.worker.database.aliases import postgresql  # noqa: PLC0415
 
     servers: dict[str, dict[str, Answer]] = {}
-    for alias, wrapper in green.postgresql().items():
+    for alias, wrapper in postgresql().items():
         settings = wrapper.settings_dict
         # libpq's own variables say where, if HOST and PORT do not.
         server = f"{settings['HOST'] or 'the local socket'}:{settings['PORT'] or 5432}"

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def databases(case: Case) -> Iterator[Finding]:
-    """Look at DATABASES of a Django project, which must be set up."""
+    """Check DATABASES of a Django project, which must be set up."""
     if case.facts is None:
         return
     gevent = {
@@ -20,24 +20,28 @@ def databases(case: Case) -> Iterator[Finding]:
     }
     if not gevent and not _keeps_connections():
         return
-    # It imports what a worker has, clients of Redis too: a third of a check's time.
-    from task_server.worker.database import install as green  # noqa: PLC0415
+    # Only a project with such an alias needs anything of the worker.
+    from task_server.worker.database.aliases import postgresql  # noqa: PLC0415
 
+    wrappers = postgresql()
     if not gevent:
-        yield from connection_age(green.postgresql())
+        yield from connection_age(wrappers)
         return
     found: dict[Finding, None] = {}
     for name, profile in gevent.items():
-        bound = profile.worker.database_connections
+        limit = profile.worker.database_connections
         try:
-            contradictions = green.contradictions(bound)
-            for problem in contradictions:
+            # It imports gevent, which need not be there.
+            from task_server.worker.database import checks  # noqa: PLC0415
+
+            _, problems = checks.split_limit(wrappers, limit)
+            for problem in problems:
                 setting = f"workers.{name}.{problem.setting}"
                 found[Finding("error", setting, problem.message)] = None
-            found.update(dict.fromkeys(green.check(bound)))
+            found.update(dict.fromkeys(checks.findings(wrappers, limit)))
             # A worker that does not start shares nothing.
-            if not contradictions and profile.concurrency > bound and green.postgresql():
-                found[_sharing(name, profile.concurrency, bound)] = None
+            if not problems and profile.concurrency > limit and wrappers:
+                found[_sharing(name, profile.concurrency, limit)] = None
         except ImportError as error:
             found[
                 Finding(
@@ -57,11 +61,11 @@ def _keeps_connections() -> bool:
     return any(one.get("CONN_MAX_AGE", 0) != 0 for one in tables.values())
 
 
-def _sharing(name: str, concurrency: int, bound: int) -> Finding:
+def _sharing(name: str, concurrency: int, limit: int) -> Finding:
     return Finding(
         "info",
         f"workers.{name}.database_connections",
-        f"{concurrency} tasks at once share {bound} connections to PostgreSQL: each keeps its own "
+        f"{concurrency} tasks at once share {limit} connections to PostgreSQL: each keeps its own "
         "until it ends, and the others wait; a quarter is kept for tasks that own a lock which "
         "others wait for",
         "call django.db.connection.close() in tasks before they wait for something else",
@@ -75,6 +79,6 @@ def connection_age(aliases: "Mapping[str, BaseDatabaseWrapper]") -> Iterator[Fin
             yield Finding(
                 "info",
                 f"DATABASES[{alias!r}]['CONN_MAX_AGE']",
-                "buys nothing in a worker: since 5.6 Celery closes the connection before and "
+                "has no effect in a worker: since 5.6 Celery closes the connection before and "
                 "after each task, which is also what ended the crashes of celery#4878",
             )

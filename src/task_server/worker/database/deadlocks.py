@@ -1,9 +1,9 @@
 """
 Who waits for whom: read off the stacks of greenlets that do not run.
 
-A re-entrant lock names its owner, so that a greenlet which stands in the
+A re-entrant lock names its owner, so that a greenlet whose stack is in the
 `acquire` of one waits for that owner, for certain. A plain lock or semaphore
-names nobody: whether its owner is among those who wait is only likely.
+names no owner: whether the owner is among those who wait is only likely.
 """
 
 import gc
@@ -17,21 +17,21 @@ from typing import Any, Literal
 
 from gevent.lock import Semaphore
 
-#: Frames of one stack that are looked at, from the innermost on.
+#: Frames of one stack that are read, from the innermost on.
 DEPTH = 60
 #: Stacks in one report, of those who hold and of those who wait each.
 STACKS = 3
 #: Frames of one stack in a report.
 FRAMES = 8
-#: Where a task's own code is not, in the names of files.
+#: Parts of the names of files that are not a task's own code.
 PLUMBING = (
     *("/gevent/", "/django/", "/psycopg", "/task_server/worker/", "/logging/", "/threading.py"),
     *("/celery/", "/contextlib.py", "/concurrent/", "/asgiref/"),
 )
 
-#: What a greenlet waits for: a place, a lock with an owner, a lock without one,
+#: What a greenlet waits for: a slot, a lock with an owner, a lock without one,
 #: something that leaves no frame (a semaphore, an event), anything else.
-Kind = Literal["place", "owned", "lock", "unseen", "other"]
+Kind = Literal["slot", "owned", "lock", "unseen", "other"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,42 +44,42 @@ class Wait:
 
 
 @dataclass(frozen=True, slots=True)
-class Jam:
+class WaitGraph:
     """
-    What holds the connections up.
+    Who waits for whom, of those who hold connections and those who wait for one.
 
     Attributes:
-        owners: Those who wait for a connection and own a lock that one who
+        lock_owners: Those who wait for a connection and own a lock that one who
             holds a connection waits for.
 
-        is_closed: All who hold connections wait, over locks with an owner, for
+        is_deadlock: All who hold connections wait, over locks with an owner, for
             one who waits for a connection.
 
-        is_likely: All wait for locks, whoever owns them.
+        is_likely_deadlock: All wait for locks, whoever owns them.
 
-        wants_search: All may wait for locks; a search through all objects tells.
+        needs_search: All may wait for locks; a search through all objects tells.
     """
 
-    owners: frozenset[int]
-    is_closed: bool
-    is_likely: bool
-    wants_search: bool
+    lock_owners: frozenset[int]
+    is_deadlock: bool
+    is_likely_deadlock: bool
+    needs_search: bool
     holders: Mapping[int, Any] = field(default_factory=dict)
     waiting: AbstractSet[int] = frozenset()
     waits: Mapping[int, Wait] = field(default_factory=dict)
-    greenlet: Callable[[int], Any] = lambda _: None
+    greenlet_of: Callable[[int], Any] = lambda _: None
 
-    def reason(self, waiter: int) -> str:
-        """Return why *waiter* waits without end: the lock that it owns and who wants it."""
+    def explain(self, waiter: int) -> str:
+        """Return why *waiter* waits without end: the lock that it owns and who waits for it."""
         wanted = [(holder, wait) for holder, wait in self.waits.items() if wait.owner == waiter]
         if not wanted:
             return f"this one waits for a connection, like {len(self.waiting)} in all"
         lock = describe(wanted[0][1].lock)
-        places = sorted({place(frames(self.holders.get(holder))) for holder, _ in wanted})
-        shown = ", ".join(places[:STACKS])
+        locations = sorted({location(stack_of(self.holders.get(holder))) for holder, _ in wanted})
+        shown = ", ".join(locations[:STACKS])
         return f"this one owns it: {lock}, which {len(wanted)} of them want (at {shown})"
 
-    def let_holders_first(self) -> None:
+    def prioritize_holders(self) -> None:
         """
         Have each lock go next to one who holds a connection; no lock promises an order.
 
@@ -90,60 +90,61 @@ class Jam:
             if isinstance(semaphore, Semaphore) and semaphore.linkcount() > 1:
                 for links in gc.get_referents(semaphore):
                     if isinstance(links, list):
-                        links.sort(key=lambda link: _greenlet_of(link) not in self.holders)
+                        links.sort(key=lambda link: _greenlet_id(link) not in self.holders)
 
     def stacks(self) -> str:
         """Return some stacks of those who hold connections and of those who wait for one."""
         lines = []
-        waiting = sorted(self.waiting, key=lambda waiter: waiter not in self.owners)
-        for word, ids in (("holds a connection", self.holders), ("waits for one", waiting)):
+        waiting = sorted(self.waiting, key=lambda waiter: waiter not in self.lock_owners)
+        for title, ids in (("holds a connection", self.holders), ("waits for one", waiting)):
             for holder in list(ids)[:STACKS]:
-                stack = frames(self.greenlet(holder))
+                stack = stack_of(self.greenlet_of(holder))
                 if stack:
-                    lines.append(f"{word}, and is at:")
-                    lines.append(_written(stack))
+                    lines.append(f"{title}, at:")
+                    lines.append(_formatted(stack))
         return "\n".join(lines)
 
 
-def look(
+def wait_graph(
     holders: Mapping[int, Any],
     waiting: AbstractSet[int],
-    greenlet: Callable[[int], Any],
+    greenlet_of: Callable[[int], Any],
     *,
     search: bool = False,
-) -> Jam:
+) -> WaitGraph:
     """
-    Return what holds up *holders* (greenlets, None where unknown) by their ids.
+    Return what *holders* (greenlets, None where unknown) wait for, by their ids.
 
     Args:
-        waiting: Who waits for a place.
+        waiting: Who waits for a slot.
 
-        greenlet: Returns a greenlet by its id, None where unknown.
+        greenlet_of: Returns a greenlet by its id, None where unknown.
 
-        search: Look also for semaphores that leave no frame, among all objects.
+        search: Find also semaphores that leave no frame, among all objects.
     """
-    parked = _on_semaphores() if search else None
+    semaphores = _semaphore_waits() if search else None
     waits: dict[int, Wait] = {}
-    for holder, one in holders.items():
-        waits[holder] = Wait("place") if holder in waiting else _wait_of(one)
-        if waits[holder].kind == "unseen" and parked is not None:
-            waits[holder] = Wait("lock", parked[holder]) if holder in parked else Wait("other")
+    for holder, greenlet in holders.items():
+        waits[holder] = Wait("slot") if holder in waiting else _wait_of(greenlet)
+        if waits[holder].kind == "unseen" and semaphores is not None:
+            is_found = holder in semaphores
+            waits[holder] = Wait("lock", semaphores[holder]) if is_found else Wait("other")
     owners = {wait.owner for wait in waits.values() if wait.owner in waiting}
     kinds = {wait.kind for wait in waits.values()}
-    ends = [_ends_in_place(holder, waits, waiting, greenlet) for holder in holders]
-    return Jam(
-        frozenset(owner for owner in owners if owner is not None),
-        bool(waits) and all(ends),
-        bool(waits) and kinds <= {"place", "owned", "lock"},
-        "unseen" in kinds and "other" not in kinds,
-        holders,
-        waiting,
-        waits,
-        greenlet,
+    leads = [_leads_to_slot(holder, waits, waiting, greenlet_of) for holder in holders]
+    return WaitGraph(
+        lock_owners=frozenset(owner for owner in owners if owner is not None),
+        is_deadlock=bool(waits) and all(leads),
+        is_likely_deadlock=bool(waits) and kinds <= {"slot", "owned", "lock"},
+        needs_search="unseen" in kinds and "other" not in kinds,
+        holders=holders,
+        waiting=waiting,
+        waits=waits,
+        greenlet_of=greenlet_of,
     )
 
 
-def frames(greenlet: Any) -> list[FrameType]:
+def stack_of(greenlet: Any) -> list[FrameType]:
     """Return the frames of *greenlet*, which does not run; the innermost first."""
     found: list[FrameType] = []
     frame = getattr(greenlet, "gr_frame", None)
@@ -153,7 +154,7 @@ def frames(greenlet: Any) -> list[FrameType]:
     return found
 
 
-def place(stack: list[FrameType]) -> str:
+def location(stack: list[FrameType]) -> str:
     """Return file, line and function of the task's own code."""
     for frame in stack:
         if not any(part in frame.f_code.co_filename for part in PLUMBING):
@@ -181,7 +182,7 @@ def log_handlers() -> set[logging.Handler]:
 
 
 def _wait_of(greenlet: Any) -> Wait:
-    stack = frames(greenlet)[:6]
+    stack = stack_of(greenlet)[:6]
     if not stack:
         return Wait("other")
     for frame in stack[:4]:
@@ -201,43 +202,43 @@ def _wait_of(greenlet: Any) -> Wait:
     return Wait("other" if "/gevent/" in names[0][0] else "unseen")
 
 
-def _ends_in_place(
+def _leads_to_slot(
     holder: int,
     waits: Mapping[int, Wait],
     waiting: AbstractSet[int],
-    greenlet: Callable[[int], Any],
+    greenlet_of: Callable[[int], Any],
 ) -> bool:
-    """Tell whether *holder* waits, over any number of owned locks, for who waits for a place."""
+    """Whether *holder* waits, over any number of owned locks, for one who waits for a slot."""
     seen: set[int] = set()
     current = holder
     while current not in waiting:
         if current in seen:
             return False  # locks of the application that wait for each other
         seen.add(current)
-        wait = waits.get(current) or _wait_of(greenlet(current))
+        wait = waits.get(current) or _wait_of(greenlet_of(current))
         if wait.owner is None:
             return False
         current = wait.owner
     return True
 
 
-def _on_semaphores() -> dict[int, Any]:
+def _semaphore_waits() -> dict[int, Any]:
     """Return the semaphore on which each greenlet waits, by the greenlet's id; slow."""
     found: dict[int, Any] = {}
-    for thing in gc.get_objects():
-        if isinstance(thing, Semaphore) and thing.linkcount():
-            for links in gc.get_referents(thing):
+    for candidate in gc.get_objects():
+        if isinstance(candidate, Semaphore) and candidate.linkcount():
+            for links in gc.get_referents(candidate):
                 if isinstance(links, list):
-                    found.update((_greenlet_of(link), thing) for link in links)
+                    found.update((_greenlet_id(link), candidate) for link in links)
     return found
 
 
-def _greenlet_of(link: Any) -> int:
+def _greenlet_id(link: Any) -> int:
     """Return the id of the greenlet that *link*, its `switch`, wakes."""
     return id(getattr(link, "__self__", link))
 
 
-def _written(stack: list[FrameType]) -> str:
+def _formatted(stack: list[FrameType]) -> str:
     summary = traceback.StackSummary.extract(
         ((frame, frame.f_lineno) for frame in stack[:FRAMES]), lookup_lines=True
     )

@@ -2,39 +2,37 @@
 Connections that a project's threads keep without using them.
 
 A thread of a `ThreadPoolExecutor` lives on after its work, and so does its
-connection: as many threads as connections stop every task, for ever. When
-tasks wait and nothing moves, such a thread's connection is taken from it. Its
-next query gets another one, for Django connects when it has none.
+connection: as many threads as connections block every task forever. When tasks
+wait and nothing moves, such a thread's connection is taken from it. Its next
+query gets another one, for Django connects when it has none.
 
-Taken is what nobody can miss: the thread runs no task and is not within a
-query, there is no transaction and no cursor, and the server knows of no state
-of the session: no setting (but those that Django makes anew), temporary table,
-lock, prepared statement or LISTEN. It does not tell of settings with a dot in
-their name (`SET app.tenant = …`) between two uses of one thread.
+Only a connection that the thread cannot miss is taken: the thread runs no task
+and is not within a query, there is no transaction and no cursor, and the
+server knows of no state of the session: no setting (but those that Django sets
+when it connects), temporary table, lock, prepared statement or LISTEN. It
+cannot see settings with a dot in their name (`SET app.tenant = …`) between two
+uses of one thread.
 """
 
 import logging
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import gevent
 from gevent.event import AsyncResult
 
-from task_server.worker.database.deadlocks import frames
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-
-    from task_server.worker.database.pool import Lease
+from task_server.worker.database.connection import PooledConnection
+from task_server.worker.database.deadlocks import stack_of
 
 logger = logging.getLogger(__name__)
 
 #: Seconds that the server has for an answer.
-ANSWER_SECONDS = 5.0
-#: Seconds between two looks.
+ANSWER_TIMEOUT = 5.0
+#: Seconds between two inspections.
 INTERVAL = 1.0
 
-#: Files with a frame of whom nothing is taken: a task, a query.
+#: Files that are in the stack of a thread which runs a task or a query.
 BUSY = ("/celery/app/trace.py", "/django/db/", "/psycopg")
 
 #: Whether a session has a state. Django sets these settings when it connects.
@@ -54,83 +52,87 @@ class IdleThreads:
     Take connections from threads of the project that do not use them.
 
     Args:
-        lent: What each greenlet has, by its id.
+        checked_out: What each greenlet has, by its id.
 
-        greenlet: Returns a greenlet by its id; None if it is gone.
+        greenlet_of: Returns a greenlet by its id; None if it is gone.
     """
 
-    def __init__(self, lent: "Mapping[int, set[Lease]]", greenlet: "Callable[[int], Any]") -> None:
-        self._lent = lent
-        self._greenlet = greenlet
-        self._looked = -INTERVAL
-        self._looking = False
-        self._asking: dict[int, tuple[Lease, AsyncResult[Any]]] = {}
+    def __init__(
+        self,
+        checked_out: Mapping[int, set[PooledConnection]],
+        greenlet_of: Callable[[int], Any],
+    ) -> None:
+        self._checked_out = checked_out
+        self._greenlet_of = greenlet_of
+        self._started_at = -INTERVAL
+        self._is_running = False
+        self._inspected: dict[int, tuple[PooledConnection, AsyncResult[Any]]] = {}
 
-    def look(self) -> None:
-        """Look once, in a greenlet of its own; called whenever nothing moves."""
+    def inspect(self) -> None:
+        """Inspect all once, in a greenlet of its own; called whenever nothing moves."""
         now = time.monotonic()
-        if self._lent and not self._looking and now - self._looked >= INTERVAL:
-            self._looking, self._looked = True, now
-            gevent.spawn(self._look)
+        if self._checked_out and not self._is_running and now - self._started_at >= INTERVAL:
+            self._is_running, self._started_at = True, now
+            gevent.spawn(self._inspect_all)
 
     def kept(self, holder: int, key: Any) -> Any:
         """
-        Return the connection that *holder* has just been asked about and keeps.
+        Return the connection of *holder* that is being inspected, if it keeps it.
 
         None, at once, if there is none.
         """
-        lease, answer = self._asking.get(holder, (None, None))
-        if lease is None or answer is None or lease.key != key:
+        pooled, answer = self._inspected.get(holder, (None, None))
+        if pooled is None or answer is None or pooled.key != key:
             return None
         return answer.get()
 
-    def _look(self) -> None:
+    def _inspect_all(self) -> None:
         try:
-            for holder, lease in list(self._candidates()):
-                self._ask(holder, lease)
+            for holder, pooled in list(self._candidates()):
+                self._inspect(holder, pooled)
         finally:
-            self._looking = False
+            self._is_running = False
 
-    def _candidates(self) -> "Iterator[tuple[int, Lease]]":
-        for holder, leases in list(self._lent.items()):
-            stack = frames(self._greenlet(holder))
+    def _candidates(self) -> Iterator[tuple[int, PooledConnection]]:
+        for holder, connections in list(self._checked_out.items()):
+            stack = stack_of(self._greenlet_of(holder))
             if stack and not any(
                 part in frame.f_code.co_filename for frame in stack for part in BUSY
             ):
-                yield from ((holder, lease) for lease in leases)
+                yield from ((holder, pooled) for pooled in connections)
 
-    def _ask(self, holder: int, lease: "Lease") -> None:
-        """Take the connection of *lease* out of Django's wrapper; put it back if it has a state."""
-        wrapper = None if lease.wrapper is None else lease.wrapper()
-        connection = None if lease.lent is None else lease.lent()
-        if wrapper is None or connection is None or not _is_idle(wrapper, lease, connection):
+    def _inspect(self, holder: int, pooled: PooledConnection) -> None:
+        """Take the connection out of Django's wrapper; put it back if its session has a state."""
+        wrapper = None if pooled.wrapper is None else pooled.wrapper()
+        connection = None if pooled.checked_out is None else pooled.checked_out()
+        if wrapper is None or connection is None or not _is_idle(wrapper, pooled, connection):
             return
         outer = wrapper.connection
         answer: AsyncResult[Any] = AsyncResult()
-        self._asking[holder] = (lease, answer)
+        self._inspected[holder] = (pooled, answer)
         wrapper.connection = None
-        lease.is_asked = keeps = True
+        pooled.is_inspected = keeps = True
         try:
-            with gevent.Timeout(ANSWER_SECONDS):
+            with gevent.Timeout(ANSWER_TIMEOUT):
                 keeps = _has_state(connection)
-        except (Exception, gevent.Timeout):  # noqa: BLE001 a broken one is nothing to keep
+        except (Exception, gevent.Timeout):  # noqa: BLE001 a broken one is not worth keeping
             keeps = False
         finally:
-            del self._asking[holder]
-            lease.is_asked = False
-            greenlet = self._greenlet(holder)
-            # Its end has closed nothing meanwhile.
+            del self._inspected[holder]
+            pooled.is_inspected = False
+            greenlet = self._greenlet_of(holder)
+            # If it has ended meanwhile, its end has closed nothing.
             keeps = keeps and greenlet is not None and not greenlet.dead
             if keeps and wrapper.connection is None:
                 wrapper.connection = outer
             answer.set(outer if keeps else None)
         if not keeps:
-            logger.info("a thread that does not use its connection to PostgreSQL has none now")
+            logger.info("took the connection to PostgreSQL of a thread that does not use it")
             connection.close()
 
 
-def _is_idle(wrapper: Any, lease: "Lease", connection: Any) -> bool:
-    if getattr(wrapper.connection, "_lease", None) is not lease or wrapper.allow_thread_sharing:
+def _is_idle(wrapper: Any, pooled: PooledConnection, connection: Any) -> bool:
+    if getattr(wrapper.connection, "_pooled", None) is not pooled or wrapper.allow_thread_sharing:
         return False
     if wrapper.in_atomic_block or wrapper.run_on_commit or not wrapper.autocommit:
         return False

@@ -13,66 +13,55 @@ import socket
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
-from weakref import finalize, ref
 
 import gevent
 import psycopg  # type: ignore[import-not-found,unused-ignore]
 from psycopg import pq  # type: ignore[import-not-found,unused-ignore]
 from psycopg.adapt import AdaptersMap  # type: ignore[import-not-found,unused-ignore]
 
-from task_server.worker.database.pool import Lease, Pool
+from task_server.worker.database.connection import PooledConnection
 
 #: Seconds the server may take to accept the request to cancel a query.
-CANCEL_SECONDS = 5.0
-
+CANCEL_TIMEOUT = 5.0
 
 #: The libpq connections, by id, that a greenlet or thread waits for just now. psycopg's
 #: own lock lets only one wait for each.
 _waited_for: set[int] = set()
 
 
-def _dead() -> Any:
+def _closed_pgconn() -> Any:
     """Return a libpq connection that is closed, without a socket ever opened."""
     connection = pq.PGconn.connect_start(b"host=/nonexistent")
     connection.finish()
     return connection
 
 
-class PooledConnection(psycopg.Connection[Any]):  # type: ignore[misc,unused-ignore]
-    """A connection whose `close` gives it back to the pool."""
+class Psycopg3Connection(psycopg.Connection[Any]):  # type: ignore[misc,unused-ignore]
+    """A connection whose `close` checks it in."""
 
-    _lent: tuple[Lease, Pool] | None = None
-    _finalizer: Any = None
+    _pooled: PooledConnection | None = None
     pgconn: Any
 
-    def _hand_out(self, lease: Lease, pool: Pool) -> None:
-        self._lent = (lease, pool)
-        lease.lent = ref(self)
-        self._finalizer = finalize(self, pool.lost, lease)
-        self._finalizer.atexit = False
+    def _check_out(self, pooled: PooledConnection) -> None:
+        self._pooled = pooled
+        pooled.check_out(self)
 
-    @property
-    def _lease(self) -> Lease | None:
-        return self._lent and self._lent[0]
-
-    def _attach(self, raw: Any) -> None:
-        self.pgconn = raw
+    def _attach(self, pgconn: Any) -> None:
+        self.pgconn = pgconn
         self._closed = False
 
     def _detach(self) -> Any:
-        raw, self.pgconn = self.pgconn, _dead()
+        pgconn, self.pgconn = self.pgconn, _closed_pgconn()
         self._closed = True
-        return raw
+        return pgconn
 
     def close(self) -> None:
-        """Give the connection back; this object is closed from now on."""
-        lent, self._lent = self._lent, None
-        if lent is None:
+        """Return the connection to the pool; this object is closed from now on."""
+        pooled, self._pooled = self._pooled, None
+        if pooled is None:
             super().close()
             return
-        lease, pool = lent
-        self._finalizer.detach()
-        pool.take_back(lease, self._detach())
+        pooled.check_in(self._detach())
 
     def wait(self, *args: Any, **kwargs: Any) -> Any:
         """
@@ -80,13 +69,13 @@ class PooledConnection(psycopg.Connection[Any]):  # type: ignore[misc,unused-ign
 
         psycopg would leave the connection in the middle of an answer.
         """
-        raw = id(self.pgconn)
-        _waited_for.add(raw)
+        pgconn = id(self.pgconn)
+        _waited_for.add(pgconn)
         try:
             try:
                 return super().wait(*args, **kwargs)
             finally:
-                _waited_for.discard(raw)
+                _waited_for.discard(pgconn)
         except psycopg.Error:
             raise
         except BaseException:
@@ -96,23 +85,23 @@ class PooledConnection(psycopg.Connection[Any]):  # type: ignore[misc,unused-ign
 
 
 #: Classes of connections that an instrumentation has put in the place of psycopg's own.
-_kinds: dict[Any, Any] = {psycopg.Connection: PooledConnection}
+_classes: dict[Any, Any] = {psycopg.Connection: Psycopg3Connection}
 
 
-def _pooled(kind: Any) -> Any:
-    """Return the class of a connection that is of *kind* and of the pool."""
-    if kind not in _kinds:
-        _kinds[kind] = type("PooledConnection", (PooledConnection, kind), {})
-    return _kinds[kind]
+def _class_for(base: Any) -> Any:
+    """Return the class of a connection that is a *base* and of the pool."""
+    if base not in _classes:
+        _classes[base] = type("Psycopg3Connection", (Psycopg3Connection, base), {})
+    return _classes[base]
 
 
-class Psycopg3:
+class Psycopg3Driver:
     """
-    What the pool needs to know of psycopg 3; a raw connection is a `PGconn`.
+    What the pool needs to know of psycopg 3; a dbapi connection is a `PGconn` here.
 
     Args:
-        connect: Returns what Django would call to connect. Asked each time,
-            for an instrumentation may wrap it whenever it likes.
+        connect: Returns what Django would call to connect. Called each time,
+            for an instrumentation may wrap it at any moment.
     """
 
     name = "psycopg"
@@ -121,8 +110,8 @@ class Psycopg3:
     def __init__(self, connect: Callable[[], Callable[..., Any]]) -> None:
         self._connect = connect
 
-    def flavour(self) -> Any:
-        """Return what connections must have in common beside their parameters: who made them."""
+    def key_part(self) -> Any:
+        """Return what connections must share beside their parameters: what made them."""
         return self._connect()
 
     def connect(self, params: Mapping[str, Any]) -> tuple[Any, Any]:
@@ -130,33 +119,36 @@ class Psycopg3:
         outer = inner = self._connect()(**params)
         while not issubclass(type(inner), psycopg.Connection):
             inner = inner.__wrapped__
-        inner.__class__ = _pooled(type(inner))
+        inner.__class__ = _class_for(type(inner))
         return inner._detach(), outer  # noqa: SLF001 a class of this module
 
-    def fileno(self, raw: Any) -> int:
+    def fileno(self, dbapi: Any) -> int:
         """Return the socket of the connection."""
-        return int(raw.socket)
+        return int(dbapi.socket)
 
-    def adopt(self, raw: Any, params: Mapping[str, Any], lease: Lease, pool: Pool) -> Any:
-        """Hand the connection out; in a new object, with what `connect` gave the first one."""
-        outer, lease.outer = lease.outer, None
+    def wrap(self, dbapi: Any, params: Mapping[str, Any], pooled: PooledConnection) -> Any:
+        """Check the connection out: a new object, with what `connect` gave the first one."""
+        outer, pooled.connect_result = pooled.connect_result, None
         connection = outer
         if outer is None:
-            outer = connection = self._again(raw, params, lease.made)
+            outer = connection = self._from_template(dbapi, params, pooled.template)
         elif not issubclass(type(outer), psycopg.Connection):
             # A proxy, which cannot be made a second time: one use, as without a pool.
-            lease.key = None
+            pooled.key = None
             while not issubclass(type(connection), psycopg.Connection):
                 connection = connection.__wrapped__
-        connection._attach(raw)  # noqa: SLF001 a class of this module
-        lease.made = type(connection), connection.cursor_factory, connection.server_cursor_factory
-        connection._hand_out(lease, pool)  # noqa: SLF001 a class of this module
+        connection._attach(dbapi)  # noqa: SLF001 a class of this module
+        cursor_factories = connection.cursor_factory, connection.server_cursor_factory
+        pooled.template = type(connection), *cursor_factories
+        connection._check_out(pooled)  # noqa: SLF001 a class of this module
         return outer
 
     @staticmethod
-    def _again(raw: Any, params: Mapping[str, Any], made: tuple[Any, Any, Any]) -> Any:
-        kind, cursor_factory, server_cursor_factory = made
-        connection = kind(raw)
+    def _from_template(
+        pgconn: Any, params: Mapping[str, Any], template: tuple[Any, Any, Any]
+    ) -> Any:
+        kind, cursor_factory, server_cursor_factory = template
+        connection = kind(pgconn)
         connection.autocommit = bool(params.get("autocommit", False))
         if row_factory := params.get("row_factory"):
             connection.row_factory = row_factory
@@ -167,36 +159,36 @@ class Psycopg3:
         connection.prepare_threshold = params.get("prepare_threshold", 5)
         return connection
 
-    def reset(self, raw: Any) -> bool:
+    def reset(self, dbapi: Any) -> bool:
         """Make the session as good as new; False if it is in the middle of something."""
-        if raw.transaction_status != pq.TransactionStatus.IDLE or id(raw) in _waited_for:
+        if dbapi.transaction_status != pq.TransactionStatus.IDLE or id(dbapi) in _waited_for:
             return False
-        self._run(raw, "DISCARD ALL")
+        self._run(dbapi, "DISCARD ALL")
         return True
 
-    def probe(self, raw: Any) -> None:
+    def ping(self, dbapi: Any) -> None:
         """Ask for an answer."""
-        self._run(raw, "SELECT 1")
+        self._run(dbapi, "SELECT 1")
 
-    def destroy(self, raw: Any) -> None:
+    def close(self, dbapi: Any) -> None:
         """Cancel what runs, and close the client's side once no greenlet waits for it."""
-        if raw.status == pq.ConnStatus.OK and raw.transaction_status == pq.TransactionStatus.ACTIVE:
+        if _is_in_query(dbapi):
             # libpq blocks while it asks, so that a thread of the hub does it.
-            cancel = raw.get_cancel()
-            gevent.get_hub().threadpool.spawn(_cancel, cancel).wait(CANCEL_SECONDS)
-            with gevent.Timeout(CANCEL_SECONDS, False):
-                _until_left(raw)
-        if id(raw) in _waited_for:
+            cancel = dbapi.get_cancel()
+            gevent.get_hub().threadpool.spawn(_cancel, cancel).wait(CANCEL_TIMEOUT)
+            with gevent.Timeout(CANCEL_TIMEOUT, False):
+                _until_left(dbapi)
+        if id(dbapi) in _waited_for:
             # The end of the stream wakes the greenlet. Not a close: libev aborts
             # the process when it meets a watcher of a closed descriptor.
-            with suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(raw.socket)) as ours:
-                ours.shutdown(socket.SHUT_RDWR)
-            _until_left(raw)
-        raw.finish()
+            with suppress(OSError, psycopg.Error), _duplicate(dbapi) as duplicate:
+                duplicate.shutdown(socket.SHUT_RDWR)
+            _until_left(dbapi)
+        dbapi.finish()
 
     @staticmethod
-    def _run(raw: Any, sql: str) -> None:
-        connection = PooledConnection(raw)
+    def _run(pgconn: Any, sql: str) -> None:
+        connection = Psycopg3Connection(pgconn)
         connection.autocommit = True
         try:
             connection.execute(sql)
@@ -204,8 +196,18 @@ class Psycopg3:
             connection._detach()  # noqa: SLF001 a class of this module
 
 
-def _until_left(raw: Any) -> None:
-    while id(raw) in _waited_for:
+def _duplicate(pgconn: Any) -> socket.socket:
+    return socket.socket(fileno=os.dup(pgconn.socket))
+
+
+def _is_in_query(pgconn: Any) -> bool:
+    if pgconn.status != pq.ConnStatus.OK:
+        return False
+    return bool(pgconn.transaction_status == pq.TransactionStatus.ACTIVE)
+
+
+def _until_left(pgconn: Any) -> None:
+    while id(pgconn) in _waited_for:
         gevent.sleep(0.01)
 
 

@@ -11,7 +11,7 @@ from weakref import WeakKeyDictionary
 
 import gevent
 
-from task_server.worker.database.pool import helped
+from task_server.worker.database.requester import work_for
 from task_server.worker.patches import patch
 
 logger = logging.getLogger(__name__)
@@ -138,6 +138,6 @@ def _help(whom: Any, given: dict[str, Any], helpers: list[Any]) -> None:
         return
     from django.db import connections  # noqa: PLC0415 - it is there, see above
 
-    helped[gevent.getcurrent()] = whom
+    work_for(whom)
     for alias, connection in given.items():
         connections[alias] = connection

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from task_server.errors import Problem
 from task_server.peers.postgres import explain_postgres_error, is_postgres_auth_error
-from task_server.worker.database import install as green
+from task_server.worker.database.aliases import postgresql
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
@@ -53,7 +53,7 @@ class Databases:
         self.lines: list[str] = []
         self.missing: str | None = None
         self._absent: dict[str, list[Address]] = {}
-        for alias, wrapper in green.postgresql().items():
+        for alias, wrapper in postgresql().items():
             settings = wrapper.settings_dict
             server = f"{settings['HOST'] or os.environ.get('PGHOST') or 'the local socket'}"
             server += f":{settings['PORT'] or os.environ.get('PGPORT') or 5432}"

@@ -211,7 +211,7 @@ class Heart:
         if self._controller is not None:
             concurrency = self._controller.pool.num_processes
         last = self._last
-        trouble = self._database_pool and self._database_pool.trouble
+        stall = self._database_pool and self._database_pool.stall
         self._beat = replace(
             self._beat,
             refusal=self._refusal(),
@@ -221,9 +221,9 @@ class Heart:
             free=max(0, concurrency - active),
             lost=self._places.lost(state.active_requests, self._beaten) if self._places else 0,
             processed=max(0, state.all_total_count[0] - active),
-            database=trouble and trouble.text,
-            database_since=trouble and trouble.since,
-            database_stuck=bool(trouble and trouble.is_stuck),
+            database=stall and stall.text,
+            database_since=stall and stall.since,
+            database_stuck=bool(stall and stall.is_stuck),
             last_task=last and {"name": last[0], "id": last[1], "time": last[2]},
         )
 

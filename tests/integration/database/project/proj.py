@@ -1,4 +1,4 @@
-"""A small Django project with Celery, whose worker calls `install` as task_server.app does."""
+"""A small Django project with Celery, whose worker installs the pool as task_server's own does."""
 
 import asyncio
 import os
@@ -33,12 +33,12 @@ app.conf.result_backend_thread_safe = True
 def install(**_: object) -> None:
     """Celery logs and forgets an exception of a signal, but not SystemExit."""
     from task_server.errors import ConfigError  # noqa: PLC0415 only in the worker
-    from task_server.worker.database import install as green  # noqa: PLC0415
+    from task_server.worker.database.install import install_pool  # noqa: PLC0415
     from task_server.worker.pools import gevent_asyncio as asyncio_gevent  # noqa: PLC0415
 
     asyncio_gevent.install()
     try:
-        green.install(20)
+        install_pool(20)
     except ConfigError as error:
         print(error, file=sys.stderr)
         raise SystemExit(error.exit_code) from None

@@ -12,7 +12,7 @@ monkey.patch_all()
 import queue, threading
 import gevent
 from gevent.lock import RLock, Semaphore
-from task_server.worker.database import deadlocks as green_jam
+from task_server.worker.database.deadlocks import wait_graph
 
 def parked(wait):
     one = gevent.spawn(wait)
@@ -42,14 +42,14 @@ greenlets = {
 gevent.sleep(0.02)
 me = id(gevent.getcurrent())
 known = {id(one): one for one in greenlets.values()}
-jam = green_jam.look(known, {me}, known.get, search=True)
+graph = wait_graph(known, {me}, known.get, search=True)
 for name, one in greenlets.items():
-    wait = jam.waits[id(one)]
+    wait = graph.waits[id(one)]
     print(name, wait.kind, wait.owner == me, sep=", ")
-print(sorted(jam.owners) == [me], jam.is_closed, jam.is_likely)
+print(sorted(graph.lock_owners) == [me], graph.is_deadlock, graph.is_likely_deadlock)
 only = {id(greenlets["threading.RLock"]): greenlets["threading.RLock"]}
-print(green_jam.look(only, {me}, only.get).is_closed)
-print(green_jam.look(only, set(), only.get).is_closed)
+print(wait_graph(only, {me}, only.get).is_deadlock)
+print(wait_graph(only, set(), only.get).is_deadlock)
 """
 
 

@@ -2,9 +2,9 @@
 COPY with psycopg2 under gevent.
 
 psycopg2 refuses COPY as long as a wait callback is set, and the callback is one
-for the whole process. So the same libpq that psycopg2 uses is asked here, on
-the same connection, in the way that does not wait: other greenlets run while
-the server does not take or give data, and between two pieces of a fast one.
+for the whole process. So this calls the same libpq that psycopg2 uses, on the
+same connection, in its non-blocking way: other greenlets run while the server
+does not accept or send data, and between two pieces of a fast COPY.
 """
 
 import ctypes
@@ -19,7 +19,7 @@ from gevent._hub_local import get_hub_if_exists
 from psycopg2 import _psycopg, errors, extensions
 from psycopg2.sql import Composable
 
-#: Seconds after which others run, however fast data comes and goes.
+#: Seconds after which other greenlets run, however fast data comes and goes.
 TURN = 0.01
 
 _COPY_OUT, _COPY_IN, _BAD_RESPONSE, _FATAL_ERROR = 3, 4, 5, 7
@@ -57,7 +57,7 @@ class Copy:
     One COPY on *connection*.
 
     Args:
-        wait: Waits for the connection's socket; see `green_psycopg2`.
+        wait: Waits for the connection's socket; see `wait_for_socket`.
     """
 
     def __init__(self, connection: Any, wait: Callable[..., None]) -> None:
@@ -73,7 +73,7 @@ class Copy:
         Run *sql*, with the data of *file* or into it, *size* bytes at a time.
 
         Returns:
-            The number of rows; -1 where the server does not tell.
+            The number of rows; -1 where the server does not say.
 
         Raises:
             psycopg2.Error: As psycopg2 itself raises it.
@@ -91,8 +91,8 @@ class Copy:
             elif status in (_BAD_RESPONSE, _FATAL_ERROR):
                 error = error or self._error(result)
             else:
-                told = _libpq.PQcmdTuples(result) or b""
-                rows = int(told) if told.isdigit() else rows
+                count = _libpq.PQcmdTuples(result) or b""
+                rows = int(count) if count.isdigit() else rows
         if self._problem is not None:
             raise error or psycopg2.DatabaseError("COPY failed") from self._problem
         if error is not None:
@@ -116,7 +116,7 @@ class Copy:
         try:
             if not hasattr(file, "read"):
                 message = "file must be a readable file-like object for COPY FROM"
-                raise TypeError(message)  # noqa: TRY301 the server is told as well
+                raise TypeError(message)  # noqa: TRY301 the server gets it as well
             while data := file.read(size):
                 self._put(self._encoded(data))
         except psycopg2.Error:
@@ -192,8 +192,8 @@ class Copy:
         error: Any = kind(whole.partition(":  ")[2] or whole)
         # As psycopg2 makes it when it is unpickled; nothing else can set these.
         error.__setstate__({"pgerror": whole, "pgcode": state})
-        told: Exception = error
-        return told
+        raised: Exception = error
+        return raised
 
     def _broken(self) -> Exception:
         text = (_libpq.PQerrorMessage(self._pointer) or b"").decode(self._codec, "replace")

@@ -49,7 +49,7 @@ class LargeObject:
 
     @property
     def closed(self) -> bool:
-        """Whether it cannot be read or written."""
+        """Whether it is closed, and so cannot be read or written."""
         return self._descriptor is None or bool(self._connection.closed)
 
     def read(self, size: int = -1) -> "bytes | str":
@@ -78,11 +78,11 @@ class LargeObject:
         return int(self._ask("SELECT lo_lseek64(%s, %s, %s)", self._open(), offset, whence))
 
     def tell(self) -> int:
-        """Return where it stands."""
+        """Return the position in it."""
         return int(self._ask("SELECT lo_tell64(%s)", self._open()))
 
     def truncate(self, length: int = 0) -> None:
-        """Cut it, or lengthen it, to *length* bytes."""
+        """Truncate or extend it to *length* bytes."""
         self._ask("SELECT lo_truncate64(%s, %s)", self._open(), length)
 
     def export(self, filename: str) -> None:

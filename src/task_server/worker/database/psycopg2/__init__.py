@@ -1,0 +1,1 @@
+"""psycopg2 under gevent: its wait callback, its connections, COPY and large objects."""
