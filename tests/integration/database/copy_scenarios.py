@@ -133,7 +133,7 @@ def copies(pool: Any) -> None:
 
 
 def features(pool: Any) -> None:  # noqa: PLR0915 one feature after the other
-    """What else of psycopg2 waits by itself: each as on a connection without a callback."""
+    """What else of psycopg2 waits on its own: each as on a connection without a callback."""
     import io
     import select
 

@@ -125,7 +125,7 @@ def flood(pool: Any) -> None:
 
 def killed_in_query(pool: Any) -> None:
     """Tasks killed in the middle of a query, then others on the same pool."""
-    bound = OPTIONS["connections"]
+    limit = OPTIONS["connections"]
     victims = [gevent.spawn(task, ("SELECT pg_sleep(600) /*victim*/", "default"))]
     victims += [gevent.spawn(task, ("SELECT pg_sleep(600) /*victim*/", "default"))]
     until_running("victim", 2)
@@ -136,7 +136,7 @@ def killed_in_query(pool: Any) -> None:
         still=running("victim"),
         answers=sorted(
             greenlet.get()[0]
-            for greenlet in [gevent.spawn(task, (f"SELECT {n}", "default")) for n in range(bound)]
+            for greenlet in [gevent.spawn(task, (f"SELECT {n}", "default")) for n in range(limit)]
         ),
     )
 
@@ -463,7 +463,7 @@ def closed_while_it_listens(pool: Any) -> None:
 
 
 def all_held(pool: Any) -> None:
-    """A task waits for a connection that nobody gives back."""
+    """A task waits for a connection that is never returned."""
     holder = gevent.spawn(task, ("SELECT pg_sleep(600) /*holder*/", "default"))
     with gevent.Timeout(20):
         while pool._limiter.used == 0 or pool._limiter.limit != 1:

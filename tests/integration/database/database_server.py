@@ -155,7 +155,7 @@ class Program:
 
     process: subprocess.Popen[str]
 
-    def tell(self, word: str = "go") -> None:
+    def say(self, word: str = "go") -> None:
         assert self.process.stdin is not None
         self.process.stdin.write(word + "\n")
         self.process.stdin.flush()

@@ -65,7 +65,7 @@ def test_loops_and_the_orm_beside_each_other(
 ) -> None:
     """
     Ten tasks in loops beside fifty with the ORM, some of them within loops: 60 of 60, within
-    the bound.
+    the limit.
     """
     names = ["by_run", "by_async_to_sync"] * 5
     names += ["orm"] * 25 + ["orm_in_a_loop", "orm_of_the_caller"] * 10

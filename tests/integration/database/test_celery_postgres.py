@@ -1,5 +1,5 @@
 """
-The bound in a real Celery worker on a real Redis (Valkey).
+The limit in a real Celery worker on a real Redis (Valkey).
 """
 
 import os

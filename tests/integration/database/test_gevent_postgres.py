@@ -1,5 +1,5 @@
 """
-PostgreSQL under gevent: the bound, and what a task may find on its connection.
+PostgreSQL under gevent: the limit, and what a task may find on its connection.
 
 Each test runs with psycopg2, and with psycopg 3 in an environment of its own
 when TASK_SERVER_REQUIRE names it.
@@ -11,13 +11,13 @@ import pytest
 
 from tests.integration.database.database_server import Launcher, Sampler, Server
 
-BOUND = 20
-#: A quarter is kept for tasks that hold others up.
+LIMIT = 20
+#: A quarter is kept for tasks that block others.
 IN_USE = 15
 
 
 @pytest.mark.parametrize("reuse", [True, False])
-def test_512_tasks_never_hold_more_than_the_bound(
+def test_512_tasks_never_hold_more_than_the_limit(
     launch: Launcher,
     server: Server,
     reuse: bool,  # noqa: FBT001 a parameter of the test
@@ -26,7 +26,7 @@ def test_512_tasks_never_hold_more_than_the_bound(
     All of 512 tasks end, 15 at once are at work, and the server counts no more.
     """
     with Sampler(server) as sampler:
-        program = launch("flood", tasks=512, seconds=0.2, connections=BOUND, reuse=reuse)
+        program = launch("flood", tasks=512, seconds=0.2, connections=LIMIT, reuse=reuse)
         found = program.hear()
 
     assert [] == found["failed"]
@@ -35,7 +35,7 @@ def test_512_tasks_never_hold_more_than_the_bound(
     assert "too many clients" not in server.log
 
 
-def test_a_task_killed_in_a_query_leaves_its_place(launch: Launcher) -> None:
+def test_a_task_killed_in_a_query_leaves_its_slot(launch: Launcher) -> None:
     """
     The query ends on the server too, and the next tasks get their own answers.
     """
@@ -56,9 +56,9 @@ def test_a_timeout_in_a_query_leaves_no_answer_behind(launch: Launcher) -> None:
     assert 0 == found["still"]
 
 
-def test_tasks_killed_while_they_connect_leave_their_places(launch: Launcher) -> None:
+def test_tasks_killed_while_they_connect_leave_their_slots(launch: Launcher) -> None:
     """
-    However far the connect had come, its place is free again.
+    However far the connect had come, its slot is free again.
     """
     found = launch("killed_in_connect", connections=4).hear()
 
@@ -67,7 +67,7 @@ def test_tasks_killed_while_they_connect_leave_their_places(launch: Launcher) ->
 
 def test_a_refused_connect_is_an_operational_error_of_django(launch: Launcher) -> None:
     """
-    Three times as many failures as places leave all places free.
+    Three times as many failures as slots leave all slots free.
     """
     program = launch("refused", connections=4, aliases=["default", "nowhere"])
     found = program.hear()
@@ -87,7 +87,7 @@ def test_no_task_sees_that_the_server_was_restarted_between(
     before = program.hear()
     server.stop()
     server.start()
-    program.tell()
+    program.say()
 
     assert {"before": [], "idle": 4} == before
     assert {"after": [], "used": 0} == program.hear()
@@ -95,7 +95,7 @@ def test_no_task_sees_that_the_server_was_restarted_between(
 
 def test_two_aliases_in_one_task_do_not_deadlock(launch: Launcher, server: Server) -> None:
     """
-    80 tasks that each need two of 4 connections at once all end, within the bound.
+    80 tasks that each need two of 4 connections at once all end, within the limit.
     """
     with Sampler(server) as sampler:
         found = launch("two_aliases", connections=4, aliases=["default", "other"]).hear()
@@ -105,9 +105,9 @@ def test_two_aliases_in_one_task_do_not_deadlock(launch: Launcher, server: Serve
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_a_connection_that_is_collected_gives_its_place_back(launch: Launcher) -> None:
+def test_a_connection_that_is_collected_releases_its_slot(launch: Launcher) -> None:
     """
-    Greenlets that die without a close do not use the places up.
+    Greenlets that die without a close do not use the slots up.
     """
     found = launch("collected", connections=3).hear()
 
@@ -116,7 +116,7 @@ def test_a_connection_that_is_collected_gives_its_place_back(launch: Launcher) -
 
 def test_a_task_does_not_wait_without_end(launch: Launcher) -> None:
     """
-    With no connection given back the waiting task gets an error that says what to do.
+    With no connection returned the waiting task gets an error that says what to do.
     """
     program = launch("all_held", connections=1, timeout=1.0)
     error = program.hear()["error"]
@@ -158,7 +158,7 @@ def test_a_worker_that_would_block_refuses_to_start(launch: Launcher) -> None:
     """
     Without the monkey-patch `install_pool` says what is wrong and what to do.
     """
-    program = launch("unpatched", connections=BOUND)
+    program = launch("unpatched", connections=LIMIT)
     error = program.hear()["error"]
 
     assert "pool: gevent has not patched socket, select, threading" in error
@@ -179,7 +179,7 @@ def test_conn_max_age_is_explained(launch: Launcher) -> None:
     """
     The finding names the alias.
     """
-    found = launch("findings", connections=BOUND, database={"CONN_MAX_AGE": 60}).hear()
+    found = launch("findings", connections=LIMIT, database={"CONN_MAX_AGE": 60}).hear()
 
     assert ["info: DATABASES['default']['CONN_MAX_AGE']"] == [
         finding.rsplit(": ", 2)[0] for finding in found["findings"]
@@ -191,17 +191,17 @@ def test_a_lock_of_the_application_does_not_stop_the_tasks(
     launch: Launcher, server: Server, lock: str
 ) -> None:
     """
-    60 tasks that query while they hold one lock all end, as without a bound, and within it.
+    60 tasks that query while they hold one lock all end, as without a limit, and within it.
     """
     with Sampler(server) as sampler:
-        found = launch("locked", connections=BOUND, tasks=60, lock=lock).hear()
+        found = launch("locked", connections=LIMIT, tasks=60, lock=lock).hear()
 
     assert [] == found["failed"]
     assert 0 == found["used"]
-    assert sampler.most <= BOUND
+    assert sampler.most <= LIMIT
 
 
-def test_a_thread_that_ends_gives_its_connection_back(launch: Launcher) -> None:
+def test_a_thread_that_ends_returns_its_connection(launch: Launcher) -> None:
     """
     A project's threads are greenlets that close nothing; the next ones need not wait for garbage.
     """
@@ -222,9 +222,9 @@ def test_a_thread_that_does_not_use_its_connection_lends_it(launch: Launcher) ->
     assert 0 == found["used"]
 
 
-def test_connections_closed_in_the_middle_of_a_query_stop_nobody_else(launch: Launcher) -> None:
+def test_connections_closed_in_the_middle_of_a_query_stop_no_other(launch: Launcher) -> None:
     """
-    Each query fails, whichever of the two greenlets runs first, and its place is free again.
+    Each query fails, whichever of the two greenlets runs first, and its slot is free again.
     """
     found = launch("closed_meanwhile", connections=45, tasks=29).hear()
 
@@ -234,16 +234,16 @@ def test_connections_closed_in_the_middle_of_a_query_stop_nobody_else(launch: La
 @pytest.mark.parametrize("launch", ["psycopg3"], indirect=True)
 def test_a_connection_closed_while_another_greenlet_listens_is_ended(launch: Launcher) -> None:
     """
-    The listener fails, its place is free again, and the worker lives.
+    The listener fails, its slot is free again, and the worker lives.
     """
     found = launch("closed_while_it_listens", connections=3).hear()
 
     assert {"failed": 1, "used": 0, "answer": [7]} == found
 
 
-def test_a_thread_of_the_system_stays_within_the_bound(launch: Launcher, server: Server) -> None:
+def test_a_thread_of_the_system_stays_within_the_limit(launch: Launcher, server: Server) -> None:
     """
-    Threads of gevent's pool get connections in their turn and give them back.
+    Threads of gevent's pool get connections in their turn and return them.
     """
     with Sampler(server) as sampler:
         found = launch("threads", connections=3, kind="system").hear()
@@ -317,7 +317,7 @@ def test_a_log_in_the_database_is_explained(launch: Launcher) -> None:
     """
     A handler whose code asks the database is named, and no other.
     """
-    found = launch("findings", connections=BOUND, log=True).hear()
+    found = launch("findings", connections=LIMIT, log=True).hear()
 
     assert ["info: LOGGING"] == [
         finding.partition(": the handler")[0] for finding in found["findings"]

@@ -3,7 +3,7 @@ Who waits for whom: read off the stacks of greenlets that do not run.
 
 A re-entrant lock names its owner, so that a greenlet whose stack is in the
 `acquire` of one waits for that owner, for certain. A plain lock or semaphore
-names no owner: whether the owner is among those who wait is only likely.
+names no owner: that the owner is among those that wait is only likely.
 """
 
 import gc
@@ -19,7 +19,7 @@ from gevent.lock import Semaphore
 
 #: Frames of one stack that are read, from the innermost on.
 DEPTH = 60
-#: Stacks in one report, of those who hold and of those who wait each.
+#: Stacks in one report: so many of holders, and as many of waiters.
 STACKS = 3
 #: Frames of one stack in a report.
 FRAMES = 8
@@ -46,18 +46,19 @@ class Wait:
 @dataclass(frozen=True, slots=True)
 class WaitGraph:
     """
-    Who waits for whom, of those who hold connections and those who wait for one.
+    What the greenlets that hold connections wait for; *waiting* wait for a connection.
 
     Attributes:
-        lock_owners: Those who wait for a connection and own a lock that one who
-            holds a connection waits for.
+        lock_owners: Greenlets that wait for a connection and own a lock that a
+            holder waits for.
 
-        is_deadlock: All who hold connections wait, over locks with an owner, for
-            one who waits for a connection.
+        is_deadlock: Each holder waits, through locks with an owner, for a
+            greenlet that waits for a connection.
 
-        is_likely_deadlock: All wait for locks, whoever owns them.
+        is_likely_deadlock: Each holder waits for a lock, with or without an owner.
 
-        needs_search: All may wait for locks; a search through all objects tells.
+        needs_search: Each holder may wait for a lock; only a search through all
+            objects can find out.
     """
 
     lock_owners: frozenset[int]
@@ -70,7 +71,7 @@ class WaitGraph:
     greenlet_of: Callable[[int], Any] = lambda _: None
 
     def explain(self, waiter: int) -> str:
-        """Return why *waiter* waits without end: the lock that it owns and who waits for it."""
+        """Return why *waiter* waits forever: its lock, and where others wait for that."""
         wanted = [(holder, wait) for holder, wait in self.waits.items() if wait.owner == waiter]
         if not wanted:
             return f"this one waits for a connection, like {len(self.waiting)} in all"
@@ -81,9 +82,9 @@ class WaitGraph:
 
     def prioritize_holders(self) -> None:
         """
-        Have each lock go next to one who holds a connection; no lock promises an order.
+        Let a holder of a connection be the next to get each lock; no lock promises an order.
 
-        A semaphore of gevent has those who wait in a list, the next one first.
+        A semaphore of gevent has its waiters in a list, the next one first.
         """
         for wait in self.waits.values():
             semaphore = getattr(wait.lock, "_block", wait.lock)
@@ -93,7 +94,7 @@ class WaitGraph:
                         links.sort(key=lambda link: _greenlet_id(link) not in self.holders)
 
     def stacks(self) -> str:
-        """Return some stacks of those who hold connections and of those who wait for one."""
+        """Return some stacks of greenlets that hold a connection, and of some that wait for one."""
         lines = []
         waiting = sorted(self.waiting, key=lambda waiter: waiter not in self.lock_owners)
         for title, ids in (("holds a connection", self.holders), ("waits for one", waiting)):
@@ -116,7 +117,7 @@ def wait_graph(
     Return what *holders* (greenlets, None where unknown) wait for, by their ids.
 
     Args:
-        waiting: Who waits for a slot.
+        waiting: The greenlets that wait for a slot.
 
         greenlet_of: Returns a greenlet by its id, None where unknown.
 
@@ -193,8 +194,8 @@ def _wait_of(greenlet: Any) -> Wait:
                 return Wait("owned", lock, owner if isinstance(owner, int) else id(owner))
     names = [(frame.f_code.co_filename, frame.f_code.co_name) for frame in stack]
     if names[0][0].endswith("/gevent/thread.py"):
-        # A condition has a lock for each who waits, and an Event, a Queue and a
-        # Future a condition: those are no locks of the application.
+        # A condition has a lock for each waiter, and an Event, a Queue and a
+        # Future have a condition: those are no locks of the application.
         inside = [name for file, name in names[1:] if file.endswith("/threading.py")]
         if not inside or inside[:2] == ["wait", "acquire"]:
             return Wait("lock", stack[0].f_locals.get("self"))
@@ -208,7 +209,7 @@ def _leads_to_slot(
     waiting: AbstractSet[int],
     greenlet_of: Callable[[int], Any],
 ) -> bool:
-    """Whether *holder* waits, over any number of owned locks, for one who waits for a slot."""
+    """Whether *holder* waits, through any number of owned locks, for a waiter for a slot."""
     seen: set[int] = set()
     current = holder
     while current not in waiting:

@@ -74,7 +74,7 @@ def install_pool(
     Args:
         connections: The limit, `database_connections` of the worker.
 
-        timeout: Seconds without any connection returned after which those who
+        timeout: Seconds without any connection returned after which tasks that
             wait for one fail.
 
         reuse: Keep closed connections for the next task. Without it each task

@@ -1,7 +1,7 @@
 """
 The limit: how many connections may be in use at once, and whose turn it is.
 
-`slots` says who may have the next slot, `stalls` what happens while none is
+`slots` decides which waiter is next, `stalls` what happens while no slot is
 released. Everything here runs in the thread of gevent's loop.
 """
 
@@ -84,8 +84,8 @@ class ConnectionLimiter:
         Take a slot for *holder*, the id of *greenlet*; wait for one.
 
         Raises:
-            NoSlotError: No slot was released for `timeout` seconds, or those
-                who hold the slots wait for this one.
+            NoSlotError: No slot was released for `timeout` seconds, or the
+                holders of the slots wait for this one.
         """
         waiter = self._slots.enqueue(holder, greenlet)
         if waiter.granted:

@@ -8,8 +8,8 @@ this process than the limiter has slots:
 
 - A slot is acquired before a connect, and released after the server has really
   ended the session (see `closing`).
-- Connecting, resetting and closing run in greenlets of the pool, which no one
-  kills. A task killed while it waits for its connect leaves a good connection
+- Connecting, resetting and closing run in greenlets of the pool, which are never
+  killed. A task killed while it waits for its connect leaves a good connection
   to the next task.
 - A connection whose greenlet has ended, or that is collected, releases its
   slot: a thread that a project starts is a greenlet, and closes nothing.

@@ -1,5 +1,5 @@
 """
-Slots for connections: who has how many, who waits for one, and who may have the next.
+Slots for connections: how many each greenlet has, which ones wait, and which is next.
 
 A greenlet that has none waits in order of arrival. A greenlet that has one and
 asks for a second (another alias) would deadlock with others like it once all
@@ -41,9 +41,8 @@ class Slots:
     """
     *limit* slots, of which one holder may need *per_task* at once.
 
-    A *holder* is any number that names who asks, here the id of a greenlet;
-    only a weak reference to the greenlet is kept, for another would keep its
-    connection alive.
+    A *holder* is any number, here the id of a greenlet; only a weak reference
+    to the greenlet is kept, for a strong one would keep its connection alive.
     """
 
     def __init__(self, limit: int, per_task: int) -> None:
@@ -54,7 +53,7 @@ class Slots:
         self._by_holder: Counter[int] = Counter()
         self._greenlets: WeakValueDictionary[int, Any] = WeakValueDictionary()
         self._priority_holder: int | None = None
-        #: Those who wait for their first slot, and those who have one and wait for more.
+        #: Waiters for their first slot, and waiters for one more.
         self._first: deque[Waiter] = deque()
         self._more: deque[Waiter] = deque()
         #: When a slot was last released, and when the present waiting began (monotonic).
@@ -67,7 +66,7 @@ class Slots:
 
     @property
     def waiters(self) -> list[Waiter]:
-        """Who waits, in the order of being served."""
+        """Those that wait, the next one first."""
         return [*self._more, *self._first]
 
     @property
@@ -102,7 +101,7 @@ class Slots:
         return waiter
 
     def remove(self, waiter: Waiter) -> None:
-        """Have *waiter* wait no longer."""
+        """Take *waiter* out of its queue."""
         (self._more if waiter in self._more else self._first).remove(waiter)
 
     def abort(self, waiter: Waiter, reason: str) -> None:
@@ -125,7 +124,7 @@ class Slots:
         self._grant_free()
 
     def prioritize(self, holders: AbstractSet[int]) -> None:
-        """Let those of *holders* who wait have the next slots."""
+        """Move the waiters of *holders* to the front."""
         for queue in (self._more, self._first):
             ordered = sorted(queue, key=lambda waiter: waiter.holder not in holders)
             queue.clear()

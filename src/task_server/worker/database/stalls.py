@@ -1,13 +1,13 @@
 """
 What happens while tasks wait for a connection and none is released.
 
-The application's own locks can make a deadlock: the greenlets that hold the
-connections want a lock, and who owns the lock waits for a connection. So when
-nothing has moved for a second, the reserve is handed out: to those first who
-own a lock that others wait for. Of those who wait for that lock, who holds a
-connection gets it next. When the reserve is used up, and those who hold
-connections provably wait for those who want one, one wait after the other ends
-with an error.
+The application's own locks can cause a deadlock: the greenlets that hold the
+connections wait for a lock, and its owner waits for a connection. So when
+nothing has moved for a second, the reserve is handed out, first to greenlets
+that own a lock that others wait for. Of the greenlets that wait for that lock,
+one that holds a connection gets it next. When the reserve is used up, and the
+greenlets that hold connections provably wait for those without, waits for a
+connection are ended with an error, one after the other.
 """
 
 import gc
@@ -43,11 +43,11 @@ SEARCH_SHARE = 0.05
 #: Seconds without a slot released after which a deadlock that is likely, but
 #: cannot be proved, ends a wait. A proved one does after RESERVE_AFTER.
 LIKELY_AFTER = 30.0
-#: The same, while some of those who hold a slot wait for no lock: in a query, say.
+#: The same, while some holders of a slot wait for no lock: in a query, say.
 POSSIBLE_AFTER = 120.0
-#: Seconds after the last wait that was ended for which a stall without waits counts.
+#: Seconds for which a stall without waiters lasts, after the last wait that was ended.
 STALL_FADES_AFTER = 60.0
-#: Seconds between two waits that are ended: the first may set others free.
+#: Seconds between two waits that are ended: the first may unblock others.
 ABORT_INTERVAL = 0.1
 
 
@@ -87,13 +87,13 @@ class StallWatcher:
         self._aborted_at = now
 
     def start(self) -> None:
-        """Watch, in a greenlet, until no one waits."""
+        """Watch, in a greenlet, as long as there are waiters."""
         if not self._is_running:
             self._is_running = True
             gevent.spawn(self._run)
 
     def on_release(self) -> None:
-        """Start over: a slot is released."""
+        """Start over, for a slot is released."""
         self._collect_after = COLLECT_AFTER
         self._stuck_since = None
         self._aborted = 0

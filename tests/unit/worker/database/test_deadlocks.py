@@ -1,5 +1,5 @@
 """
-Who waits for whom, read off stacks: on greenlets alone, with the locks that gevent makes.
+What greenlets wait for, read off their stacks: without a server, with the locks of gevent.
 """
 
 import subprocess
@@ -55,7 +55,7 @@ print(wait_graph(only, set(), only.get).is_deadlock)
 
 def test_a_lock_names_its_owner_and_an_event_is_no_lock() -> None:
     """
-    Both kinds of RLock name who owns them; locks and semaphores are told from what else waits.
+    Both kinds of RLock name who owns them; locks and semaphores differ from other waits.
     """
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT], check=False, capture_output=True, text=True

@@ -1,5 +1,5 @@
 """
-Whose turn it is for a connection, without a server.
+Whose turn it is for a connection; without a server.
 """
 
 import gevent
@@ -131,10 +131,8 @@ def test_the_reserve_goes_to_those_in_turn_when_nothing_moves() -> None:
     assert 8 == limiter.used
 
 
-def lock_and_slots(
-    limiter: ConnectionLimiter, number: int, after: int = 0
-) -> list[int | NoSlotError]:
-    """Run as many tasks that take a slot with a lock held, keep it, and want the lock again."""
+def lock_and_slots(limiter: ConnectionLimiter, number: int) -> list[int | NoSlotError]:
+    """Run *number* tasks: take a slot while owning a lock, keep it, and take the lock again."""
     lock = RLock()
     outcomes: list[int | NoSlotError] = []
 
@@ -162,7 +160,7 @@ def test_a_lock_of_the_application_is_no_deadlock(
     limit: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     """
-    Who owns the lock gets a slot of the reserve, and who holds a slot the lock; all end well.
+    The owner of the lock gets a slot of the reserve, and a holder of a slot the lock; all end well.
 
     The log says so once, with the stacks.
     """
@@ -195,7 +193,7 @@ def test_a_deadlock_that_no_reserve_solves_ends_with_an_error_that_names_it() ->
 
 def test_a_slow_task_is_no_deadlock() -> None:
     """
-    As long as one who holds a slot sleeps, no wait ends before its time.
+    As long as a holder of a slot sleeps, no wait ends before its time.
     """
     limiter = ConnectionLimiter(1, 1, 60.0, reserve_after=0.02)
     limiter.acquire(id(sleeper := gevent.spawn(gevent.sleep, 60)), sleeper)

@@ -173,20 +173,20 @@ class Psycopg2Driver:
         if base is not None:
             factory = type("Psycopg2Connection", (Psycopg2Connection, base), {})
         seconds = connect_timeout(params)
-        late = psycopg2.OperationalError(f"connection timeout expired after {seconds:g} seconds")
+        expired = psycopg2.OperationalError(f"connection timeout expired after {seconds:g} seconds")
         made: list[Any] = []
 
         def make(*args: Any, **kwargs: Any) -> Any:
             made.append(factory(*args, **kwargs))
             return made[0]
 
-        with gevent.Timeout(seconds, late):
+        with gevent.Timeout(seconds, expired):
             outer = self._connect()(**{**params, "connection_factory": make})
         if not made:
             outer.close()
             message = (
                 "what wraps psycopg2.connect here replaces `connection_factory`, so that "
-                "database_connections could not be kept; leave that argument as it is"
+                "database_connections cannot be enforced; leave that argument as it is"
             )
             raise psycopg2.NotSupportedError(message)
         return made[0], outer
@@ -224,5 +224,5 @@ class Psycopg2Driver:
 
 
 def _is_own(connect: Any) -> bool:
-    """Tell whether *connect* is psycopg2's own, which nothing has wrapped."""
+    """Whether *connect* is psycopg2's own, which nothing has wrapped."""
     return type(connect) is FunctionType and connect.__code__.co_filename == psycopg2.__file__
