@@ -10,7 +10,12 @@ import signal
 
 import pytest
 
-pytest_plugins = ["tests.support.require", "tests.support.servers", "tests.faults.report"]
+pytest_plugins = [
+    "tests.support.require",
+    "tests.support.servers",
+    "tests.support.program",
+    "tests.faults.report",
+]
 
 _KEPT = {"TASK_SERVER_REQUIRE", "TASK_SERVER_DOCUMENTS"}
 _DROPPED = {"REDIS_URL", "REDIS_CLIENT_URL", "DATABASE_URL"}

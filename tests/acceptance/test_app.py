@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.conftest import Program
+from tests.support.program import Program
 
 FOREIGN = Path(__file__).parent / "foreign"
 

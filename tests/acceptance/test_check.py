@@ -11,7 +11,7 @@ import pytest
 import redis
 
 from task_server import local
-from tests.acceptance.conftest import Ended, Output, Program
+from tests.support.program import Ended, Output, Program
 
 
 @pytest.fixture

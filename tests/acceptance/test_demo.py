@@ -14,7 +14,7 @@ import redis
 
 from task_server import local
 from task_server.local.servers import cluster
-from tests.acceptance.conftest import Output, Program
+from tests.support.program import Output, Program
 
 GIB = 2**30
 

@@ -19,7 +19,7 @@ import psycopg2
 import pytest
 
 from task_server import local
-from tests.acceptance.conftest import Output, Program
+from tests.support.program import Output, Program
 
 PROJECT = Path(__file__).parent / "foreign"
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.conftest import Program
+from tests.support.program import Program
 
 POOLS = ("prefork", "gevent")
 

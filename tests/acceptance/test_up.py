@@ -6,7 +6,7 @@ import urllib.request
 
 import pytest
 
-from tests.acceptance.conftest import Output, Program
+from tests.support.program import Output, Program
 
 
 @pytest.fixture

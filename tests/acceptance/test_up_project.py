@@ -14,7 +14,7 @@ import pytest
 
 from task_server import local
 from task_server.local.servers import cluster
-from tests.acceptance.conftest import Output, Program
+from tests.support.program import Output, Program
 
 CELERY = """
 import os

@@ -29,8 +29,8 @@ from tests.faults.lab import (
 )
 from tests.faults.lab.cell import outcome
 from tests.faults.lab.table import Cell, Table
-from tests.faults.lab.waiting import holds_within
 from tests.faults.lab.worker import CONCURRENCY
+from tests.support.wait import holds_within
 
 #: A worker is left alone for up to so many seconds after it is ready.
 LONGEST_LIFE = 0.5

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from tests.faults.lab import ALL_LANES, POOLS, Marks, Redis, Worker, lanes_of, send, until
 from tests.faults.lab.cell import outcome
 from tests.faults.lab.table import Table
-from tests.faults.lab.waiting import holds_within
+from tests.support.wait import holds_within
 
 TASKS = 20
 

@@ -12,7 +12,7 @@ from tests.faults.lab.lanes import Kind
 from tests.faults.lab.load import Load
 from tests.faults.lab.memory_group import MemoryGroup
 from tests.faults.lab.table import Table
-from tests.faults.lab.waiting import holds_within
+from tests.support.wait import holds_within
 
 #: Bytes of a worker's group, and MiB that one task takes.
 LIMIT, MEAL = 256 << 20, 600

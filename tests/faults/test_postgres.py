@@ -10,8 +10,8 @@ from task_server.errors import LocalServerError
 from tests.faults.lab import Lane, Redis, lanes_of
 from tests.faults.lab.cell import ride
 from tests.faults.lab.load import Load
-from tests.faults.lab.postgres_server import Postgres
 from tests.faults.lab.table import Table
+from tests.support.postgres import Postgres
 
 #: Seconds without a server.
 DOWN = 2.0

@@ -8,8 +8,8 @@ import pytest
 
 from tests.faults.lab import ALL_LANES, POOLS, Marks, Redis, Worker, send, until
 from tests.faults.lab.lanes import Kind
-from tests.faults.lab.redis_server import Broker
 from tests.faults.lab.table import Cell, Table
+from tests.support.redis import Broker
 
 #: No sign of life and no look for dead workers comes between the steps.
 QUIET: dict[str, Any] = {"visibility": 3600, "RESTORE": "3600"}

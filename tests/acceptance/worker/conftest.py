@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from celery import Celery
 
-from tests.acceptance.worker.worker_child import TRANSPORTS, Broker, Worker, server
+from tests.support.worker import TRANSPORTS, Broker, Worker, server
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from celery import Celery
 from celery.exceptions import TimeLimitExceeded
 from celery.result import AsyncResult
 
-from tests.acceptance.worker.worker_child import Broker, Worker, eventually
+from tests.support.worker import Broker, Worker, eventually
 
 #: Every way into a loop, those with the ORM inside included.
 WAYS = (

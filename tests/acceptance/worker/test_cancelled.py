@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.acceptance.worker.worker_child import BOTH, POOLS, Broker, Worker, eventually
+from tests.support.worker import BOTH, POOLS, Broker, Worker, eventually
 
 
 @BOTH

@@ -11,7 +11,7 @@ import pytest
 from task_server.checks.connections import redis_connections
 from task_server.config.model import BUILT_IN_WORKERS
 from task_server.launch.profiles import Machine, profile_of
-from tests.acceptance.worker.worker_child import PROJECT, Broker, Worker, eventually
+from tests.support.worker import PROJECT, Broker, Worker, eventually
 
 
 def connected(broker: Broker) -> list[dict[str, Any]]:

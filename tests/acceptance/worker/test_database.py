@@ -10,7 +10,7 @@ from celery import Celery
 from psycopg2.extensions import parse_dsn
 
 from task_server import local
-from tests.acceptance.worker.worker_child import Broker, Worker, eventually
+from tests.support.worker import Broker, Worker, eventually
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.acceptance.worker.test_limited_user import limited
-from tests.acceptance.worker.worker_child import POOLS, Broker, Worker, eventually
+from tests.support.worker import POOLS, Broker, Worker, eventually
 
 #: Each command, and what the log must name; it is needed for bindings that expire.
 DENIED = {"multi": "MULTI", "sadd": "'sadd'", "smembers": "", "script|load": "'script|load'"}

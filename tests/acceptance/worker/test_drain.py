@@ -7,7 +7,7 @@ import pytest
 from celery import Celery
 
 from task_server.health.heartbeat import is_running
-from tests.acceptance.worker.worker_child import (
+from tests.support.worker import (
     BOTH,
     POOLS,
     REPETITIONS,

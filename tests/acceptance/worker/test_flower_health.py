@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.worker.worker_child import PROJECT, Broker, eventually
+from tests.support.worker import PROJECT, Broker, eventually
 
 
 class Flower:

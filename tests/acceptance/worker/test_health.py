@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.acceptance.worker.relay import Relay
-from tests.acceptance.worker.worker_child import BOTH, POOLS, Broker, Worker, at_rest, eventually
+from tests.support.worker import BOTH, POOLS, Broker, Worker, at_rest, eventually
 
 
 @pytest.mark.parametrize("pool", POOLS)

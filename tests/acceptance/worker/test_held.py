@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.acceptance.worker.worker_child import POOLS, Broker, Worker, eventually
+from tests.support.worker import POOLS, Broker, Worker, eventually
 
 pytestmark = pytest.mark.parametrize("transport", ["atomic"], indirect=True)
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from celery import Celery
 
-from tests.acceptance.worker.worker_child import POOLS, Broker, Worker, eventually
+from tests.support.worker import POOLS, Broker, Worker, eventually
 
 #: celery-batches is where its range allows the Celery that is installed; ours is the same idea.
 KINDS = ("own", "published") if find_spec("celery_batches") else ("own",)

@@ -7,7 +7,7 @@ import pytest
 from celery import Celery
 from celery.exceptions import SoftTimeLimitExceeded, TimeLimitExceeded
 
-from tests.acceptance.worker.worker_child import Broker, Worker, eventually
+from tests.support.worker import Broker, Worker, eventually
 
 #: What a task may raise and Celery's tracer lets through, and under a prefork child would end it.
 WAYS = ("SystemExit", "KeyboardInterrupt", "GeneratorExit", "BaseException", "MemoryError")

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from task_server.transport.store.rights import rules
-from tests.acceptance.worker.worker_child import POOLS, Broker, Worker, eventually
+from tests.support.worker import POOLS, Broker, Worker, eventually
 
 
 def limited(broker: Broker, *acl: str) -> str:

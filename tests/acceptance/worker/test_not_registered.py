@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 from celery import Celery
 
-from tests.acceptance.worker.worker_child import POOLS, Broker, Worker, eventually
+from tests.support.worker import POOLS, Broker, Worker, eventually
 
 
 @pytest.mark.parametrize("transport", ["atomic"], indirect=True)

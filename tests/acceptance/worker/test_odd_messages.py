@@ -10,7 +10,7 @@ from contextlib import suppress
 import pytest
 
 from tests.acceptance.worker import odd_messages
-from tests.acceptance.worker.worker_child import POOLS, Broker, Worker, eventually
+from tests.support.worker import POOLS, Broker, Worker, eventually
 
 UNREADABLE = "unacked.unreadable"
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.acceptance.worker.odd_messages import encoded, text
-from tests.acceptance.worker.worker_child import BOTH, POOLS, Broker, Worker, eventually
+from tests.support.worker import BOTH, POOLS, Broker, Worker, eventually
 
 
 def old(name: str, **more: Any) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import pytest
 from celery import Celery
 from celery.exceptions import WorkerLostError
 
-from tests.acceptance.worker.worker_child import POOLS, Broker, Worker, eventually
+from tests.support.worker import POOLS, Broker, Worker, eventually
 
 DEAD_KEY = "unacked.dead"
 

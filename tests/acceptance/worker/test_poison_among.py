@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.worker.worker_child import POOLS, Broker, Worker, eventually
+from tests.support.worker import POOLS, Broker, Worker, eventually
 
 #: Seconds after which a dead worker's messages come back.
 SETTINGS: Mapping[str, Any] = {"environ": {"TASK_SERVER_VISIBILITY_TIMEOUT": "2"}}

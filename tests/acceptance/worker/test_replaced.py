@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from tests.acceptance.worker.worker_child import Worker, eventually
+from tests.support.worker import Worker, eventually
 
 
 def test_a_large_parent_does_not_make_large_children(

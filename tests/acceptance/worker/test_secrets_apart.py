@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.worker.worker_child import POOLS, Broker, Worker, eventually
+from tests.support.worker import POOLS, Broker, Worker, eventually
 
 
 @pytest.fixture

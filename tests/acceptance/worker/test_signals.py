@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.worker.worker_child import POOLS, PROJECT, Broker, Worker, eventually
+from tests.support.worker import POOLS, PROJECT, Broker, Worker, eventually
 
 TASKS = ("succeed", "fail", "again", "unknown", "finish")
 

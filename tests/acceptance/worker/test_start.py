@@ -11,7 +11,7 @@ import psycopg2
 import pytest
 
 from task_server import local
-from tests.acceptance.worker.worker_child import POOLS, Broker, Worker, eventually
+from tests.support.worker import POOLS, Broker, Worker, eventually
 
 DJANGO_PROJECT = Path(__file__).parents[1] / "foreign"
 

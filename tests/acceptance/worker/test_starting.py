@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.worker.worker_child import PROJECT, Broker, Worker, eventually
+from tests.support.worker import PROJECT, Broker, Worker, eventually
 
 #: A way is tried so often: a Pool whose processes have a handler of Python's may wait
 #: for ever for one that was terminated in the wrong moment, with stock Celery, too.

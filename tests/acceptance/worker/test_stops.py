@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from task_server.health.heartbeat import is_running
-from tests.acceptance.worker.worker_child import POOLS, Broker, Worker, eventually
+from tests.support.worker import POOLS, Broker, Worker, eventually
 
 MOMENTS = Path(__file__).parent / "moments"
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from task_server.config import values
-from tests.acceptance.worker.worker_child import POOLS, Broker, Worker, eventually
+from tests.support.worker import POOLS, Broker, Worker, eventually
 
 LARGEST: dict[str, Any] = {
     "drain_seconds": 7 * values.DAY,

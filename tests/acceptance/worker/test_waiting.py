@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from celery import Celery
 
-from tests.acceptance.worker.worker_child import Broker, Worker, eventually
+from tests.support.worker import Broker, Worker, eventually
 
 
 def test_greenlets_wait_for_results_together(

@@ -1,11 +1,11 @@
 """What a fault needs: servers that can be harmed, workers beside each other, marks, a table."""
 
 from tests.faults.lab.lanes import ALL_LANES, LANES, Lane, lanes_of
-from tests.faults.lab.marks import Marks
-from tests.faults.lab.messages import message, send
-from tests.faults.lab.redis_server import Broker, Redis
-from tests.faults.lab.waiting import until
 from tests.faults.lab.worker import POOLS, Worker, drain
+from tests.support.marks import Marks
+from tests.support.messages import message, send
+from tests.support.redis import Broker, Redis
+from tests.support.wait import until
 
 __all__ = [
     "ALL_LANES",

@@ -6,9 +6,9 @@ from threading import Event
 
 from tests.faults.lab.lanes import Kind, Lane
 from tests.faults.lab.load import Load
-from tests.faults.lab.messages import aside, left
 from tests.faults.lab.table import Cell, Table
-from tests.faults.lab.waiting import holds_within, until
+from tests.support.messages import aside, left
+from tests.support.wait import holds_within, until
 
 #: Seconds in which a worker with our transport must take new messages again,
 #: and after that have run all.

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tests.faults.lab.marks import Marks
-from tests.faults.lab.redis_server import Broker, Redis
 from tests.faults.lab.worker import OLD, POOLS, Worker
+from tests.support.marks import Marks
+from tests.support.redis import Broker, Redis
 
 
 class Kind(NamedTuple):

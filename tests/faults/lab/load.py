@@ -7,7 +7,7 @@ from threading import Event, Lock, Thread
 import redis
 
 from tests.faults.lab.lanes import Lane
-from tests.faults.lab.messages import send
+from tests.support.messages import send
 
 #: Messages a second, and how long each one's task takes, in seconds.
 RATE, TASK = 50, 0.02

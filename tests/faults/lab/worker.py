@@ -12,9 +12,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from tests.faults.lab.marks import Marks
-from tests.faults.lab.redis_server import Broker
-from tests.faults.lab.waiting import until
+from tests.support.marks import Marks
+from tests.support.redis import Broker
+from tests.support.wait import until
 
 PROJECT = Path(__file__).parents[1] / "project"
 SOURCES = Path(__file__).parents[3] / "src"

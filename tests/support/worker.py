@@ -19,7 +19,7 @@ import redis
 from task_server.config import model as config
 from task_server.health import heartbeat as probe
 
-PROJECT = Path(__file__).parent / "project"
+PROJECT = Path(__file__).parents[1] / "acceptance" / "worker" / "project"
 
 #: Each drain is repeated so often; set it to 20 for a long run.
 REPETITIONS = int(os.environ.get("DRAIN_REPETITIONS", "1"))

@@ -12,8 +12,8 @@ import psycopg2
 
 from task_server import local
 from task_server.local.servers import cluster
-from tests.faults.lab.marks import Marks
-from tests.faults.lab.waiting import until
+from tests.support.marks import Marks
+from tests.support.wait import until
 
 
 class Postgres:

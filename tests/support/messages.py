@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
-from tests.faults.lab.redis_server import Broker
+from tests.support.redis import Broker
 
 
 def message(

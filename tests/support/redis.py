@@ -14,7 +14,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from task_server.local.servers import binaries
-from tests.faults.lab.waiting import until
+from tests.support.wait import until
 
 #: A client of a test waits so long for an answer, in seconds.
 PATIENCE = 2.0
