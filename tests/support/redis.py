@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 from collections.abc import Sequence
 from contextlib import suppress
@@ -14,6 +13,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from task_server.local.servers import binaries
+from task_server.local.servers.ports import free_port
 from tests.support.wait import until
 
 #: A client of a test waits so long for an answer, in seconds.
@@ -34,13 +34,17 @@ class Broker:
         self.client = redis.Redis(
             unix_socket_path=str(server.path),
             db=number,
-            socket_timeout=PATIENCE,
+            socket_timeout=server.patience,
             retry=Retry(NoBackoff(), 0),
         )
 
     def waiting(self) -> int:
         """Return how many messages are queued or unacked."""
-        return self.queued() + int(self.client.hlen("unacked"))  # type: ignore[arg-type]
+        return self.queued() + self.unacked()
+
+    def unacked(self) -> int:
+        """Return how many messages a worker has taken and not acknowledged."""
+        return int(self.client.hlen("unacked"))  # type: ignore[arg-type]
 
     def queued(self) -> int:
         """Return how many messages no worker has taken."""
@@ -68,6 +72,8 @@ class Redis(Broker):
         prefix: A command that the server is started by, such as `ip netns exec`.
 
         data: Folder of its data; unset, *folder*.
+
+        patience: Seconds that a client of the test waits for an answer; None is without end.
     """
 
     def __init__(
@@ -77,8 +83,10 @@ class Redis(Broker):
         prefix: Sequence[str] = (),
         data: Path | None = None,
         name: str = "redis",
+        patience: float | None = PATIENCE,
     ) -> None:
         self.folder = folder
+        self.patience = patience
         self.path = folder / f"{name}.sock"
         self.port = free_port()
         self.log = folder / f"{name}.log"
@@ -114,6 +122,9 @@ class Redis(Broker):
     def _answers(self) -> bool:
         try:
             return bool(self.client.ping())
+        except (redis.AuthenticationError, redis.ResponseError):
+            # It wants a password.
+            return True
         except redis.RedisError:
             return False
 
@@ -143,9 +154,3 @@ class Redis(Broker):
         for database in self.databases:
             pool: Any = database.client.connection_pool
             pool.disconnect()
-
-
-def free_port() -> int:
-    """Return a TCP port of loopback that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])

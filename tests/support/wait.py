@@ -3,18 +3,28 @@
 import time
 from collections.abc import Callable
 from threading import Event
-from typing import Any
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
-def until(fact: Callable[[], Any], what: str, seconds: float = 60) -> None:
-    """Wait until *fact* holds, of something that sends no event."""
-    end, pause = time.monotonic() + seconds, Event()
-    while not fact():
-        assert time.monotonic() < end, f"waited {seconds:.0f} s for {what}"
-        pause.wait(0.05)
+def until(fact: Callable[[], T], what: str = "", seconds: float = 60, pause: float = 0.05) -> T:
+    """
+    Wait until *fact* holds; return what it returned.
+
+    Args:
+        what: What is waited for, for the message when it does not come.
+
+        pause: Seconds between two attempts.
+    """
+    end, sleep = time.monotonic() + seconds, Event()
+    while not (value := fact()):
+        assert time.monotonic() < end, f"waited {seconds:.0f} s for {what or fact}"
+        sleep.wait(pause)
+    return value
 
 
-def holds_within(fact: Callable[[], Any], seconds: float) -> bool:
+def holds_within(fact: Callable[[], object], seconds: float) -> bool:
     """Wait until *fact* holds; return whether it did."""
     try:
         until(fact, "", seconds)

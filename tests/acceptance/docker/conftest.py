@@ -17,8 +17,9 @@ import redis
 from celery import Celery
 
 from tests.acceptance.docker import image
-from tests.acceptance.docker.engine import NETWORK, Container, docker, options, running, until
+from tests.acceptance.docker.engine import NETWORK, Container, docker, options, running
 from tests.support.require import Require
+from tests.support.wait import until
 
 PROJECT = Path(__file__).parent / "project"
 

@@ -2,16 +2,14 @@
 
 import json
 import subprocess
-import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 from uuid import uuid4
 
-T = TypeVar("T")
+from tests.support.wait import until
 
 NETWORK = "cl_net_overlay"
 
@@ -28,15 +26,6 @@ def docker(*arguments: str | Path, check: bool = True, **options: Any) -> str:
     )
     assert not check or done.returncode == 0, f"{done.args}: {done.stdout}"
     return done.stdout.strip()
-
-
-def until(fact: Callable[[], T], what: str, seconds: float = 60) -> T:
-    """Wait for *fact*, which announces itself in no other way, and return it."""
-    end, pause = time.monotonic() + seconds, threading.Event()
-    while not (value := fact()):
-        assert time.monotonic() < end, f"waited {seconds:.0f} s for {what}"
-        pause.wait(0.1)
-    return value
 
 
 @dataclass(frozen=True)

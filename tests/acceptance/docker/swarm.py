@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from tests.acceptance.docker.engine import Container, docker, until
+from tests.acceptance.docker.engine import Container, docker
 from tests.acceptance.docker.image import ROOT
+from tests.support.wait import until
 
 FILE = ROOT / "nix" / "stack" / "stack.yml"
 

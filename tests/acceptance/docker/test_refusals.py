@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.docker.conftest import Broker, Runs
-from tests.acceptance.docker.engine import options, running, until
+from tests.acceptance.docker.engine import options, running
+from tests.support.wait import until
 
 #: Exit code of a configuration error, as of systemd and sysexits.h.
 CONFIGURATION = 78

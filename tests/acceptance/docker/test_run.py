@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.docker.conftest import USER, Broker, Runs
-from tests.acceptance.docker.engine import docker, options, running, until
+from tests.acceptance.docker.engine import docker, options, running
+from tests.support.wait import until
 
 #: What an operator who trusts nothing adds.
 LOCKED = (

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.docker.conftest import Broker, Runs
-from tests.acceptance.docker.engine import NETWORK, docker, until
+from tests.acceptance.docker.engine import NETWORK, docker
 from tests.acceptance.docker.swarm import deployed
+from tests.support.wait import until
 
 WORKERS = int(os.environ.get("SCALE_WORKERS", "50"))
 

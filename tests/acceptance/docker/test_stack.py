@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.docker.conftest import Broker, Runs
-from tests.acceptance.docker.engine import Container, docker, until
+from tests.acceptance.docker.engine import Container, docker
 from tests.acceptance.docker.swarm import deploy, deployed
+from tests.support.wait import until
 
 
 @pytest.mark.parametrize(

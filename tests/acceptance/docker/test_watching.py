@@ -16,9 +16,10 @@ import pytest
 
 from tests.acceptance.docker import image
 from tests.acceptance.docker.conftest import OPERATOR, Broker
-from tests.acceptance.docker.engine import docker, running, until
+from tests.acceptance.docker.engine import docker, running
 from tests.acceptance.docker.swarm import PROGRAM, deployed
 from tests.support.require import Require
+from tests.support.wait import until
 
 JOURNAL = Path("/run/systemd/journal")
 

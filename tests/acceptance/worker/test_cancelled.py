@@ -4,13 +4,15 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.support.worker import BOTH, POOLS, Broker, Worker, eventually
+from tests.support.redis import Redis
+from tests.support.wait import until
+from tests.support.worker import BOTH, POOLS, Worker
 
 
 @BOTH
 @pytest.mark.parametrize("pool", POOLS)
 def test_a_cancelled_task_runs_again_at_once(
-    pool: str, broker: Broker, start: Callable[..., Worker], send: Callable[..., None]
+    pool: str, broker: Redis, start: Callable[..., Worker], send: Callable[..., None]
 ) -> None:
     """
     With worker_cancel_long_running_tasks_on_connection_loss none is lost, and none waits for the
@@ -21,10 +23,10 @@ def test_a_cancelled_task_runs_again_at_once(
     for number in range(3):
         send("work", number, 10)
     send("stubborn", 3, 10)
-    eventually(lambda: len(worker.starts()) == 4)
+    until(lambda: len(worker.starts()) == 4)
     broker.client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
-    eventually(lambda: worker.ends() == {0: 1, 1: 1, 2: 1, 3: 1}, 60)
-    eventually(lambda: (broker.queued(), broker.unacked()) == (0, 0))
+    until(lambda: worker.ends() == {0: 1, 1: 1, 2: 1, 3: 1}, seconds=60)
+    until(lambda: (broker.queued(), broker.unacked()) == (0, 0))
 
     assert {0: 2, 1: 2, 2: 2, 3: 2} == worker.starts()
     assert 0 == broker.client.hlen("unacked.dead")
@@ -33,7 +35,7 @@ def test_a_cancelled_task_runs_again_at_once(
 @BOTH
 @pytest.mark.parametrize("pool", POOLS)
 def test_one_that_ends_first_has_run(
-    pool: str, broker: Broker, start: Callable[..., Worker], send: Callable[..., None]
+    pool: str, broker: Redis, start: Callable[..., Worker], send: Callable[..., None]
 ) -> None:
     """
     What is not cancelled is acknowledged through the next connection.
@@ -41,9 +43,9 @@ def test_one_that_ends_first_has_run(
     worker = start(pool, concurrency=2)
     worker.hear("READY=1")
     send("work", 1, 3)
-    eventually(lambda: worker.starts() == {1: 1})
+    until(lambda: worker.starts() == {1: 1})
     broker.client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
-    eventually(lambda: worker.ends() == {1: 1})
-    eventually(lambda: (broker.queued(), broker.unacked()) == (0, 0))
+    until(lambda: worker.ends() == {1: 1})
+    until(lambda: (broker.queued(), broker.unacked()) == (0, 0))
 
     assert {1: 1} == worker.starts()

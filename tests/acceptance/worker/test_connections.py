@@ -11,10 +11,12 @@ import pytest
 from task_server.checks.connections import redis_connections
 from task_server.config.model import BUILT_IN_WORKERS
 from task_server.launch.profiles import Machine, profile_of
-from tests.support.worker import PROJECT, Broker, Worker, eventually
+from tests.support.redis import Redis
+from tests.support.wait import until
+from tests.support.worker import PROJECT, Worker
 
 
-def connected(broker: Broker) -> list[dict[str, Any]]:
+def connected(broker: Redis) -> list[dict[str, Any]]:
     """Return the connections of others."""
     own = str(broker.client.client_id())
     clients: Any = broker.client.client_list()
@@ -26,14 +28,14 @@ def bound(pool: str, concurrency: int) -> int:
     return redis_connections(profile_of(worker, Machine(cores=1.0, memory=None)))
 
 
-def fill(broker: Broker, name: str, count: int, seconds: float) -> None:
+def fill(broker: Redis, name: str, count: int, seconds: float) -> None:
     """Send tasks from a process that is gone, with its connections, when this returns."""
     code = f"import proj\nfor number in range({count}): proj.{name}.delay(number, {seconds})"
     environ = {"CELERY_BROKER_URL": broker.url, "CELERY_RESULT_BACKEND": broker.url}
     subprocess.run([sys.executable, "-c", code], cwd=PROJECT, env=environ, check=True)
 
 
-def ask_it(broker: Broker) -> None:
+def ask_it(broker: Redis) -> None:
     """Ask all workers over the remote control, as Flower does."""
     subprocess.run(
         [sys.executable, "-m", "celery", "--app", "proj", "inspect", "ping"],
@@ -49,7 +51,7 @@ def ask_it(broker: Broker) -> None:
     ("pool", "concurrency"), [("prefork", 1), ("prefork", 3), ("gevent", 20), ("gevent", 512)]
 )
 def test_a_worker_has_no_more_connections_than_its_bound(
-    pool: str, concurrency: int, transport: str, broker: Broker, start: Callable[..., Worker]
+    pool: str, concurrency: int, transport: str, broker: Redis, start: Callable[..., Worker]
 ) -> None:
     """
     With results stored, tasks called by tasks and questions answered: at most the bound, and
@@ -74,7 +76,7 @@ def test_a_worker_has_no_more_connections_than_its_bound(
         most = max(most, len(connected(broker)))
         return len(worker.ends()) == 300 and broker.unacked() == 0
 
-    eventually(done, 120)
+    until(done, seconds=120)
 
     assert idle <= 8
     # How many greenlets end together is a matter of the machine's speed.
@@ -83,7 +85,7 @@ def test_a_worker_has_no_more_connections_than_its_bound(
 
 
 def test_greenlets_that_end_together_lose_nothing(
-    broker: Broker, start: Callable[..., Worker]
+    broker: Redis, start: Callable[..., Worker]
 ) -> None:
     """
     300 results and acknowledgements at one moment wait for their turn; the client would refuse
@@ -93,8 +95,8 @@ def test_greenlets_that_end_together_lose_nothing(
     fill(broker, "answer", 300, 3.0)
     worker.hear("READY=1")
 
-    eventually(lambda: len(worker.ends()) == 300, 60)
-    eventually(lambda: broker.unacked() == 0)
+    until(lambda: len(worker.ends()) == 300, seconds=60)
+    until(lambda: broker.unacked() == 0)
 
     assert {1} == set(worker.starts().values())
     assert 300 == len(list(broker.client.scan_iter("celery-task-meta-*", count=1000)))

@@ -10,7 +10,9 @@ from celery import Celery
 from psycopg2.extensions import parse_dsn
 
 from task_server import local
-from tests.support.worker import Broker, Worker, eventually
+from tests.support.redis import Redis
+from tests.support.wait import until
+from tests.support.worker import Worker
 
 
 @pytest.fixture
@@ -49,13 +51,13 @@ def logged(database: Any) -> int:
         return int(cursor.fetchone()[0])
 
 
-def sender(broker: Broker) -> Any:
+def sender(broker: Redis) -> Any:
     return closing(Celery("jamming", broker=broker.url))
 
 
 @pytest.mark.parametrize("name", ["job", "row", "started"])
 def test_a_log_in_the_database_stops_no_task(
-    name: str, broker: Broker, begin: Callable[..., Worker], database: Any
+    name: str, broker: Redis, begin: Callable[..., Worker], database: Any
 ) -> None:
     """
     60 tasks on 20 connections all succeed, twice; and the worker stays ready.
@@ -65,15 +67,15 @@ def test_a_log_in_the_database_stops_no_task(
         with sender(broker) as app:
             for number in range(60):
                 app.send_task(f"jamming.{name}", (number + 100 * turn,))
-        eventually(lambda turn=turn: logged(database) == 120 * turn, 60)
-    eventually(lambda: (broker.queued(), broker.unacked()) == (0, 0))
+        until(lambda turn=turn: logged(database) == 120 * turn, seconds=60)
+    until(lambda: (broker.queued(), broker.unacked()) == (0, 0))
 
     assert worker.verdict().ready
     assert "Traceback (most recent call last)" not in worker.output()
 
 
 def test_health_says_that_connections_do_not_move(
-    broker: Broker, begin: Callable[..., Worker], database: Any
+    broker: Redis, begin: Callable[..., Worker], database: Any
 ) -> None:
     """
     With all connections held by tasks that want a lock the worker is alive, and not ready.
@@ -81,14 +83,14 @@ def test_health_says_that_connections_do_not_move(
     worker = begin(concurrency=4, database_connections=1)
     with sender(broker) as app:
         app.send_task("jamming.lock_until", (broker.url, "over"))
-        eventually(lambda: broker.unacked() == 1)
+        until(lambda: broker.unacked() == 1)
         app.send_task("jamming.want_lock")
         app.send_task("jamming.job", (1,))
-    eventually(lambda: not worker.verdict().ready)
+    until(lambda: not worker.verdict().ready)
     verdict = worker.verdict()
     broker.client.lpush("over", 1)
-    eventually(lambda: worker.verdict().ready)
-    eventually(lambda: logged(database) == 2)
+    until(lambda: worker.verdict().ready)
+    until(lambda: logged(database) == 2)
 
     assert verdict.alive
     assert "all 1 connections to PostgreSQL are held by tasks that wait for locks" in verdict.reason

@@ -5,7 +5,9 @@ from collections.abc import Callable
 import pytest
 
 from tests.acceptance.worker.test_limited_user import limited
-from tests.support.worker import POOLS, Broker, Worker, eventually
+from tests.support.redis import Redis
+from tests.support.wait import until
+from tests.support.worker import POOLS, Worker
 
 #: Each command, and what the log must name; it is needed for bindings that expire.
 DENIED = {"multi": "MULTI", "sadd": "'sadd'", "smembers": "", "script|load": "'script|load'"}
@@ -14,7 +16,7 @@ DENIED = {"multi": "MULTI", "sadd": "'sadd'", "smembers": "", "script|load": "'s
 @pytest.mark.parametrize("command", DENIED)
 @pytest.mark.parametrize("pool", POOLS)
 def test_a_command_that_is_denied_to_a_running_worker(
-    pool: str, command: str, broker: Broker, start: Callable[..., Worker], send: Callable[..., None]
+    pool: str, command: str, broker: Redis, start: Callable[..., Worker], send: Callable[..., None]
 ) -> None:
     """
     It connects again without it: nothing is lost or run twice, and the log names the command.
@@ -22,22 +24,22 @@ def test_a_command_that_is_denied_to_a_running_worker(
     worker = start(pool, broker_url=limited(broker, "~*", "&*", "+@all"))
     worker.hear("READY=1")
     send("work", 0)
-    eventually(lambda: worker.ends()[0])
+    until(lambda: worker.ends()[0])
     # Its acknowledgement is not what is tested.
-    eventually(lambda: broker.unacked() == 0)
+    until(lambda: broker.unacked() == 0)
     if command == "script|load":
         broker.client.script_flush()
     broker.client.execute_command("ACL", "SETUSER", "w", f"-{command}")
     broker.client.execute_command("CLIENT", "KILL", "USER", "w")
     for number in range(1, 11):
         send("work", number, 0.1)
-    eventually(lambda: len(worker.ends()) == 11, 60)
-    eventually(lambda: broker.unacked() == 0, 60)
+    until(lambda: len(worker.ends()) == 11, seconds=60)
+    until(lambda: broker.unacked() == 0, seconds=60)
 
     assert {1} == set(worker.ends().values())
     assert worker.process.poll() is None
     if DENIED[command]:
-        eventually(lambda: DENIED[command] in worker.output(), 60)
+        until(lambda: DENIED[command] in worker.output(), seconds=60)
 
     worker.process.terminate()
     assert 0 == worker.wait()

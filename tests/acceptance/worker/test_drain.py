@@ -7,18 +7,18 @@ import pytest
 from celery import Celery
 
 from task_server.health.heartbeat import is_running
+from tests.support.redis import Redis
+from tests.support.wait import until
 from tests.support.worker import (
     BOTH,
     POOLS,
     REPETITIONS,
-    Broker,
     Worker,
     at_rest,
-    eventually,
 )
 
 
-def lost(sent: int, worker: Worker, broker: Broker) -> int:
+def lost(sent: int, worker: Worker, broker: Redis) -> int:
     """Return the tasks of *sent* that have neither ended nor lie in Redis."""
     return sent - len(worker.ends()) - broker.queued() - broker.unacked()
 
@@ -29,7 +29,7 @@ def lost(sent: int, worker: Worker, broker: Broker) -> int:
 def test_a_drain_under_load_loses_nothing(
     pool: str,
     repetition: int,
-    broker: Broker,
+    broker: Redis,
     start: Callable[..., Worker],
     send: Callable[..., None],
 ) -> None:
@@ -44,7 +44,7 @@ def test_a_drain_under_load_loses_nothing(
         send("work", number, 0.05)
     for number in range(42, 62):
         send("work", number, 1.0 + 0.05 * repetition)
-    eventually(lambda: len(worker.starts()) >= 41)
+    until(lambda: len(worker.starts()) >= 41)
 
     worker.send(signal.SIGTERM)
     code = worker.wait()
@@ -63,7 +63,7 @@ def test_a_drain_under_load_loses_nothing(
 def test_a_second_signal_hurries(
     pool: str,
     second: int,
-    broker: Broker,
+    broker: Redis,
     start: Callable[..., Worker],
     send: Callable[..., None],
 ) -> None:
@@ -75,7 +75,7 @@ def test_a_second_signal_hurries(
     for number in range(10):
         send("work", number, 200)
     send("work", 10, 200, countdown=600)
-    eventually(lambda: len(worker.starts()) == 2)
+    until(lambda: len(worker.starts()) == 2)
 
     worker.send(signal.SIGTERM)
     worker.hear("STOPPING=1")
@@ -92,7 +92,7 @@ def test_a_second_signal_hurries(
 @pytest.mark.parametrize("pool", POOLS)
 @BOTH
 def test_sigquit_hurries_from_the_start(
-    pool: str, broker: Broker, start: Callable[..., Worker], send: Callable[..., None]
+    pool: str, broker: Redis, start: Callable[..., Worker], send: Callable[..., None]
 ) -> None:
     """
     A single SIGQUIT does not wait for the running tasks.
@@ -101,7 +101,7 @@ def test_sigquit_hurries_from_the_start(
     worker.hear("READY=1")
     for number in range(4):
         send("work", number, 200)
-    eventually(lambda: len(worker.starts()) == 2)
+    until(lambda: len(worker.starts()) == 2)
 
     worker.send(signal.SIGQUIT)
     code = worker.wait(15)
@@ -115,7 +115,7 @@ def test_sigquit_hurries_from_the_start(
 def test_a_signal_to_the_whole_group_drains_as_well(
     pool: str,
     number: int,
-    broker: Broker,
+    broker: Redis,
     start: Callable[..., Worker],
     send: Callable[..., None],
 ) -> None:
@@ -126,7 +126,7 @@ def test_a_signal_to_the_whole_group_drains_as_well(
     worker.hear("READY=1")
     for task in range(6):
         send("work", task, 1.5)
-    eventually(lambda: len(worker.starts()) == 2)
+    until(lambda: len(worker.starts()) == 2)
 
     worker.send_group(number)
     code = worker.wait()
@@ -139,7 +139,7 @@ def test_a_signal_to_the_whole_group_drains_as_well(
 @pytest.mark.parametrize("pool", POOLS)
 @BOTH
 def test_tasks_that_outlast_the_drain_are_handed_back(
-    pool: str, broker: Broker, start: Callable[..., Worker], send: Callable[..., None]
+    pool: str, broker: Redis, start: Callable[..., Worker], send: Callable[..., None]
 ) -> None:
     """
     After the drain time a running task is stopped and runs again elsewhere, whatever it raises.
@@ -148,7 +148,7 @@ def test_tasks_that_outlast_the_drain_are_handed_back(
     worker.hear("READY=1")
     send("work", 0, 200)
     send("stubborn", 1, 200)
-    eventually(lambda: len(worker.starts()) == 2)
+    until(lambda: len(worker.starts()) == 2)
 
     worker.send(signal.SIGTERM)
     code = worker.wait(15)
@@ -160,7 +160,7 @@ def test_tasks_that_outlast_the_drain_are_handed_back(
 
 @pytest.mark.parametrize("pool", POOLS)
 def test_a_task_acknowledged_early_is_named_when_it_is_stopped(
-    pool: str, broker: Broker, start: Callable[..., Worker], send: Callable[..., None]
+    pool: str, broker: Redis, start: Callable[..., Worker], send: Callable[..., None]
 ) -> None:
     """
     It cannot be handed back any more, so the log says which one it was.
@@ -168,7 +168,7 @@ def test_a_task_acknowledged_early_is_named_when_it_is_stopped(
     worker = start(pool, drain_seconds=1)
     worker.hear("READY=1")
     send("early", 0, 200)
-    eventually(lambda: len(worker.starts()) == 1)
+    until(lambda: len(worker.starts()) == 1)
 
     worker.send(signal.SIGTERM)
     code = worker.wait(15)
@@ -183,7 +183,7 @@ def test_a_task_acknowledged_early_is_named_when_it_is_stopped(
 def test_the_handed_back_tasks_are_first_in_line(
     pool: str,
     transport: str,
-    broker: Broker,
+    broker: Redis,
     start: Callable[..., Worker],
     send: Callable[..., None],
 ) -> None:
@@ -194,14 +194,14 @@ def test_the_handed_back_tasks_are_first_in_line(
     worker.hear("READY=1")
     for number in range(8):
         send("work", number, 1.5 if number == 0 else 0)
-    eventually(lambda: len(worker.starts()) == 1)
+    until(lambda: len(worker.starts()) == 1)
     # With Kombu's transport a message that is on its way at the signal goes to
     # the end of the queue.
     at_rest(pool, transport, broker, places=1)
     worker.send(signal.SIGTERM)
     worker.wait()
     after = start(pool, concurrency=1)
-    eventually(lambda: len(after.ends()) == 8)
+    until(lambda: len(after.ends()) == 8)
 
     lines = [line.split() for line in after.log.read_text().splitlines()]
 
@@ -213,7 +213,7 @@ def test_the_handed_back_tasks_are_first_in_line(
 def test_a_broker_that_stops_during_the_drain_does_not_hold_up_the_end(
     pool: str,
     transport: str,
-    broker: Broker,
+    broker: Redis,
     start: Callable[..., Worker],
     send: Callable[..., None],
 ) -> None:
@@ -224,7 +224,7 @@ def test_a_broker_that_stops_during_the_drain_does_not_hold_up_the_end(
     worker.hear("READY=1")
     for number in range(10):
         send("work", number, 200)
-    eventually(lambda: len(worker.starts()) == 2)
+    until(lambda: len(worker.starts()) == 2)
     at_rest(pool, transport, broker)
     worker.send(signal.SIGTERM)
     worker.hear("STOPPING=1")
@@ -241,7 +241,7 @@ def test_a_broker_that_stops_during_the_drain_does_not_hold_up_the_end(
 def test_a_hung_broker_does_not_hold_up_the_end(
     pool: str,
     transport: str,
-    broker: Broker,
+    broker: Redis,
     start: Callable[..., Worker],
     send: Callable[..., None],
 ) -> None:
@@ -252,7 +252,7 @@ def test_a_hung_broker_does_not_hold_up_the_end(
     worker.hear("READY=1")
     for number in range(10):
         send("work", number, 200)
-    eventually(lambda: len(worker.starts()) == 2)
+    until(lambda: len(worker.starts()) == 2)
     at_rest(pool, transport, broker)
     broker.signal(signal.SIGSTOP)
     worker.send(signal.SIGTERM)
@@ -279,7 +279,7 @@ def test_an_idle_worker_stops_at_once(pool: str, start: Callable[..., Worker]) -
 
 
 def test_a_killed_worker_leaves_no_child(
-    broker: Broker, start: Callable[..., Worker], send: Callable[..., None]
+    broker: Redis, start: Callable[..., Worker], send: Callable[..., None]
 ) -> None:
     """
     After kill -9 of the main process no child goes on with a task that runs again elsewhere.
@@ -288,14 +288,14 @@ def test_a_killed_worker_leaves_no_child(
     worker.hear("READY=1")
     for number in range(2):
         send("work", number, 200)
-    eventually(lambda: len(worker.starts()) == 2)
+    until(lambda: len(worker.starts()) == 2)
     pids = worker.pids()
 
     worker.send(signal.SIGKILL)
     worker.wait()
 
     assert 2 == len(pids)
-    eventually(lambda: not any(_exists(pid) for pid in pids))
+    until(lambda: not any(_exists(pid) for pid in pids))
     assert {} == worker.ends()
 
 
@@ -306,7 +306,7 @@ def _exists(pid: int) -> bool:
 @pytest.mark.parametrize("pool", POOLS)
 def test_the_remote_shutdown_drains_as_well(
     pool: str,
-    broker: Broker,
+    broker: Redis,
     start: Callable[..., Worker],
     send: Callable[..., None],
 ) -> None:
@@ -317,13 +317,13 @@ def test_the_remote_shutdown_drains_as_well(
     worker.hear("READY=1")
     for number in range(5):
         send("wait_for", number, broker.url, "gate")
-    eventually(lambda: len(worker.starts()) == 2)
+    until(lambda: len(worker.starts()) == 2)
 
     with Celery("proj", broker=broker.url) as remote:
         # Under gevent it listens a moment after it is ready, and Redis keeps no broadcast.
-        eventually(remote.control.ping)
+        until(remote.control.ping)
         remote.control.shutdown()
-    eventually(lambda: (beat := worker.heartbeat()) and beat.state == "draining")
+    until(lambda: (beat := worker.heartbeat()) and beat.state == "draining")
     broker.client.lpush("gate", "one", "other")
     code = worker.wait()
 
@@ -333,7 +333,7 @@ def test_the_remote_shutdown_drains_as_well(
 
 
 def test_a_task_can_still_be_terminated(
-    broker: Broker, start: Callable[..., Worker], send: Callable[..., None]
+    broker: Redis, start: Callable[..., Worker], send: Callable[..., None]
 ) -> None:
     """
     Children leave SIGTERM to the main process, and yet `revoke(terminate=True)` ends a task.
@@ -341,12 +341,12 @@ def test_a_task_can_still_be_terminated(
     worker = start("prefork", concurrency=1)
     worker.hear("READY=1")
     send("work", 1, 200, task_id="doomed")
-    eventually(lambda: len(worker.starts()) == 1)
+    until(lambda: len(worker.starts()) == 1)
 
     with Celery("proj", broker=broker.url) as remote:
         remote.control.revoke("doomed", terminate=True)
     send("work", 2)
-    eventually(lambda: 2 in worker.ends())
-    eventually(lambda: broker.unacked() == 0)
+    until(lambda: 2 in worker.ends())
+    until(lambda: broker.unacked() == 0)
 
     assert {2: 1} == worker.ends()

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.worker import PROJECT, Broker, eventually
+from tests.support.redis import Redis
+from tests.support.wait import until
+from tests.support.worker import PROJECT
 
 
 class Flower:
@@ -45,11 +47,11 @@ class Flower:
 
 
 @pytest.fixture
-def flower(folder: Path, broker: Broker) -> Iterator[Flower]:
+def flower(folder: Path, broker: Redis) -> Iterator[Flower]:
     """A Flower that answers, on all addresses, under a prefix and with a password."""
     one = Flower(folder, broker.url)
     try:
-        eventually(lambda: one.health()[0] == 0, 60)
+        until(lambda: one.health()[0] == 0, seconds=60)
         yield one
     finally:
         one.process.kill()
@@ -66,7 +68,7 @@ def test_flower_answers_and_so_does_its_broker(flower: Flower) -> None:
     assert (0, where) == flower.health("--ready")
 
 
-def test_flower_without_its_broker_is_alive_and_not_ready(flower: Flower, broker: Broker) -> None:
+def test_flower_without_its_broker_is_alive_and_not_ready(flower: Flower, broker: Redis) -> None:
     """
     Flower's own page says OK without Redis; with --ready the truth is told.
     """

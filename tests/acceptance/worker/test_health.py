@@ -6,7 +6,9 @@ from collections.abc import Callable
 import pytest
 
 from tests.acceptance.worker.relay import Relay
-from tests.support.worker import BOTH, POOLS, Broker, Worker, at_rest, eventually
+from tests.support.redis import Redis
+from tests.support.wait import until
+from tests.support.worker import BOTH, POOLS, Worker, at_rest
 
 
 @pytest.mark.parametrize("pool", POOLS)
@@ -20,7 +22,7 @@ def test_a_working_worker_is_alive_and_ready(
     worker.hear("READY=1")
     send("work", 1, 5.0)
     send("work", 2, countdown=600)
-    beat = eventually(lambda: (b := worker.heartbeat()) and b.active == 1 and b.reserved == 1 and b)
+    beat = until(lambda: (b := worker.heartbeat()) and b.active == 1 and b.reserved == 1 and b)
 
     verdict = worker.verdict()
 
@@ -29,13 +31,13 @@ def test_a_working_worker_is_alive_and_ready(
     assert beat.last_task["name"] == "proj.work"
     assert beat.connected
     assert {"celery": 0} == beat.queues
-    eventually(lambda: (b := worker.heartbeat()) and b.processed == 1)
+    until(lambda: (b := worker.heartbeat()) and b.processed == 1)
 
 
 @pytest.mark.parametrize("pool", POOLS)
 @BOTH
 def test_a_worker_outlives_a_restart_of_redis(
-    pool: str, broker: Broker, start: Callable[..., Worker], send: Callable[..., None]
+    pool: str, broker: Redis, start: Callable[..., Worker], send: Callable[..., None]
 ) -> None:
     """
     While Redis is down it is alive and not ready; then it is ready again, and all tasks run once.
@@ -45,7 +47,7 @@ def test_a_worker_outlives_a_restart_of_redis(
     for number in range(6):
         send("work", number, 1.0)
     send("work", 6, countdown=600)
-    eventually(lambda: len(worker.starts()) == 2)
+    until(lambda: len(worker.starts()) == 2)
     broker.stop()
     verdicts = []
 
@@ -53,16 +55,16 @@ def test_a_worker_outlives_a_restart_of_redis(
         verdicts.append(worker.verdict())
         return verdicts[-1].ready is wanted
 
-    eventually(lambda: is_ready(wanted=False))
+    until(lambda: is_ready(wanted=False))
     # Long enough for the running tasks to end, and for Celery to fail some times.
     worker.is_silent("never", 7)
     verdicts.append(worker.verdict())
     still_down = verdicts[-1]
     broker.start()
-    eventually(lambda: is_ready(wanted=True), 40)
+    until(lambda: is_ready(wanted=True), seconds=40)
     send("work", 100)
-    eventually(lambda: len(worker.ends()) == 7, 40)
-    eventually(lambda: broker.unacked() == 1)
+    until(lambda: len(worker.ends()) == 7, seconds=40)
+    until(lambda: broker.unacked() == 1)
 
     assert {True} == {verdict.alive for verdict in verdicts}, verdicts
     assert not still_down.ready
@@ -76,7 +78,7 @@ def test_a_worker_outlives_a_restart_of_redis(
 def test_a_cut_connection_runs_no_task_twice(
     pool: str,
     transport: str,
-    broker: Broker,
+    broker: Redis,
     start: Callable[..., Worker],
     send: Callable[..., None],
 ) -> None:
@@ -88,12 +90,12 @@ def test_a_cut_connection_runs_no_task_twice(
     for number in range(8):
         send("work", number, 2.0)
     at_rest(pool, transport, broker)
-    eventually(lambda: len(worker.starts()) == 2)
+    until(lambda: len(worker.starts()) == 2)
 
     for kind in ("normal", "pubsub"):
         broker.client.client_kill_filter(_type=kind, skipme=True)
-    eventually(lambda: len(worker.ends()) == 8, 60)
-    eventually(lambda: broker.unacked() == 0)
+    until(lambda: len(worker.ends()) == 8, seconds=60)
+    until(lambda: broker.unacked() == 0)
 
     assert {1} == set(worker.starts().values()), worker.output()
     assert worker.process.poll() is None
@@ -102,14 +104,14 @@ def test_a_cut_connection_runs_no_task_twice(
 @pytest.mark.parametrize("pool", POOLS)
 @BOTH
 def test_a_worker_waits_for_redis_at_its_start(
-    pool: str, broker: Broker, start: Callable[..., Worker]
+    pool: str, broker: Redis, start: Callable[..., Worker]
 ) -> None:
     """
     Before Redis is there it is alive and not ready, and it becomes ready by itself.
     """
     broker.stop()
     worker = start(pool)
-    eventually(lambda: "Redis does not answer" in worker.verdict().reason)
+    until(lambda: "Redis does not answer" in worker.verdict().reason)
     verdict = worker.verdict()
     broker.start()
 
@@ -122,7 +124,7 @@ def test_a_worker_waits_for_redis_at_its_start(
 @pytest.mark.parametrize("pool", POOLS)
 @BOTH
 def test_a_connection_that_passes_nothing_is_not_called_healthy(
-    pool: str, broker: Broker, start: Callable[..., Worker], send: Callable[..., None]
+    pool: str, broker: Redis, start: Callable[..., Worker], send: Callable[..., None]
 ) -> None:
     """
     A firewall has forgotten the worker's connections: it makes new ones, or is called dead.
@@ -131,7 +133,7 @@ def test_a_connection_that_passes_nothing_is_not_called_healthy(
         worker = start(pool, environ={"TASK_SERVER_BROKER_URL": relay.url})
         worker.hear("READY=1")
         send("work", 0)
-        eventually(lambda: worker.ends() == {0: 1})
+        until(lambda: worker.ends() == {0: 1})
         relay.freeze()
 
         def is_told() -> bool:
@@ -140,12 +142,12 @@ def test_a_connection_that_passes_nothing_is_not_called_healthy(
                 send("work", 1)
             return worker.ends()[1] > 0 or not worker.verdict().alive
 
-        eventually(is_told, 90)
+        until(is_told, seconds=90)
 
 
 @pytest.mark.parametrize("pool", POOLS)
 def test_a_consumer_that_takes_nothing_is_dead(
-    pool: str, broker: Broker, start: Callable[..., Worker], send: Callable[..., None]
+    pool: str, broker: Redis, start: Callable[..., Worker], send: Callable[..., None]
 ) -> None:
     """
     Its loop turns and Redis answers, but messages lie in its queue and its places are free.
@@ -156,7 +158,7 @@ def test_a_consumer_that_takes_nothing_is_dead(
         send("work", number)
 
     # It looks at its queues six times a minute, and must see two looks alike.
-    verdict = eventually(lambda: (v := worker.verdict(backlog=2)) and not v.alive and v, 60)
+    verdict = until(lambda: (v := worker.verdict(backlog=2)) and not v.alive and v, seconds=60)
 
     assert "messages wait" in verdict.reason
     assert worker.heartbeat().connected  # type: ignore[union-attr]
@@ -172,11 +174,11 @@ def test_a_stopped_loop_is_dead(pool: str, start: Callable[..., Worker]) -> None
     worker.hear("READY=1")
     worker.send(signal.SIGSTOP)
 
-    verdict = eventually(lambda: not (v := worker.verdict(stale=3)).alive and v)
+    verdict = until(lambda: not (v := worker.verdict(stale=3)).alive and v)
 
     assert "its loop has not turned" in verdict.reason
     worker.send(signal.SIGCONT)
-    eventually(lambda: worker.verdict(stale=3).ready)
+    until(lambda: worker.verdict(stale=3).ready)
 
 
 def test_a_task_that_hogs_the_gevent_hub_is_seen(
@@ -189,10 +191,10 @@ def test_a_task_that_hogs_the_gevent_hub_is_seen(
     worker.hear("READY=1")
     send("compute", 1, 7.0)
 
-    verdict = eventually(lambda: not (v := worker.verdict(stale=4)).alive and v)
+    verdict = until(lambda: not (v := worker.verdict(stale=4)).alive and v)
 
     assert "a task that computes" in verdict.reason
-    eventually(lambda: worker.verdict(stale=4).ready)
+    until(lambda: worker.verdict(stale=4).ready)
 
 
 @pytest.mark.parametrize("pool", POOLS)
@@ -205,7 +207,7 @@ def test_a_drain_is_alive_and_not_ready(
     worker = start(pool)
     worker.hear("READY=1")
     send("work", 1, 2.0)
-    eventually(lambda: len(worker.starts()) == 1)
+    until(lambda: len(worker.starts()) == 1)
     worker.send(signal.SIGTERM)
     worker.hear("STOPPING=1")
 
@@ -255,7 +257,7 @@ def test_systemd_hears_from_a_healthy_worker_only(pool: str, start: Callable[...
 
 
 def test_a_gevent_worker_drains_at_its_memory_limit(
-    broker: Broker, start: Callable[..., Worker], send: Callable[..., None]
+    broker: Redis, start: Callable[..., Worker], send: Callable[..., None]
 ) -> None:
     """
     It finishes what runs, hands back the rest and exits with 0, to be started anew.
@@ -265,7 +267,7 @@ def test_a_gevent_worker_drains_at_its_memory_limit(
     for number in range(5):
         send("work", number, countdown=600)
     send("work", 5, 4.0)
-    eventually(lambda: len(worker.starts()) == 1)
+    until(lambda: len(worker.starts()) == 1)
     send("hold", 6, 300)
     code = worker.wait(30)
 

@@ -5,7 +5,9 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.support.worker import POOLS, Broker, Worker, eventually
+from tests.support.redis import Redis
+from tests.support.wait import until
+from tests.support.worker import POOLS, Worker
 
 pytestmark = pytest.mark.parametrize("transport", ["atomic"], indirect=True)
 
@@ -15,7 +17,7 @@ ENVIRON = {"TASK_SERVER_VISIBILITY_TIMEOUT": "2"}
 
 @pytest.mark.parametrize("pool", POOLS)
 def test_an_eta_beyond_the_visibility_timeout_does_not_multiply(
-    pool: str, broker: Broker, start: Callable[..., Worker], send: Callable[..., None]
+    pool: str, broker: Redis, start: Callable[..., Worker], send: Callable[..., None]
 ) -> None:
     """
     Twenty tasks for later run once each, though a stock worker looks for what is overdue.
@@ -25,21 +27,21 @@ def test_an_eta_beyond_the_visibility_timeout_does_not_multiply(
     due = time.monotonic() + 16
     for number in range(20):
         send("work", number, countdown=16)
-    eventually(lambda: broker.unacked() == 20)
+    until(lambda: broker.unacked() == 20)
     other = start("prefork", transport="stock", environ=ENVIRON)
     other.hear("READY=1")
     assert {} == worker.starts()
-    eventually(lambda: len(worker.ends()) == 20, 40)
+    until(lambda: len(worker.ends()) == 20, seconds=40)
 
     assert time.monotonic() > due - 1
     assert dict.fromkeys(range(20), 1) == worker.starts() == worker.ends()
-    eventually(lambda: (broker.queued(), broker.unacked()) == (0, 0))
+    until(lambda: (broker.queued(), broker.unacked()) == (0, 0))
     assert "received" not in other.output()
 
 
 @pytest.mark.parametrize("pool", POOLS)
 def test_a_task_longer_than_the_visibility_timeout_runs_once(
-    pool: str, broker: Broker, start: Callable[..., Worker], send: Callable[..., None]
+    pool: str, broker: Redis, start: Callable[..., Worker], send: Callable[..., None]
 ) -> None:
     """
     What runs, and what waits in the worker for a free place, is not run by another one.
@@ -48,19 +50,19 @@ def test_a_task_longer_than_the_visibility_timeout_runs_once(
     worker.hear("READY=1")
     for number in range(6):
         send("work", number, 5.0)
-    eventually(lambda: len(worker.starts()) == 2)
+    until(lambda: len(worker.starts()) == 2)
     # Those that it has reserved; the other takes what is left, and then looks for more.
     other = start(pool, environ=ENVIRON)
     other.hear("READY=1")
-    eventually(lambda: len(worker.ends()) == 6, 60)
+    until(lambda: len(worker.ends()) == 6, seconds=60)
 
     assert dict.fromkeys(range(6), 1) == worker.starts() == worker.ends()
-    eventually(lambda: (broker.queued(), broker.unacked()) == (0, 0))
+    until(lambda: (broker.queued(), broker.unacked()) == (0, 0))
 
 
 @pytest.mark.parametrize("pool", POOLS)
 def test_a_drain_longer_than_the_visibility_timeout_runs_once(
-    pool: str, broker: Broker, start: Callable[..., Worker], send: Callable[..., None]
+    pool: str, broker: Redis, start: Callable[..., Worker], send: Callable[..., None]
 ) -> None:
     """
     A task that ends during a long drain is not run by the worker that comes next.
@@ -68,7 +70,7 @@ def test_a_drain_longer_than_the_visibility_timeout_runs_once(
     worker = start(pool, environ=ENVIRON, concurrency=1)
     worker.hear("READY=1")
     send("work", 1, 8.0)
-    eventually(lambda: len(worker.starts()) == 1)
+    until(lambda: len(worker.starts()) == 1)
     other = start(pool, environ=ENVIRON)
     other.hear("READY=1")
     worker.send(15)
@@ -80,7 +82,7 @@ def test_a_drain_longer_than_the_visibility_timeout_runs_once(
 
 @pytest.mark.parametrize("pool", POOLS)
 def test_a_task_that_outlives_its_connection_runs_once(
-    pool: str, broker: Broker, start: Callable[..., Worker], send: Callable[..., None]
+    pool: str, broker: Redis, start: Callable[..., Worker], send: Callable[..., None]
 ) -> None:
     """
     The next connection holds its message, though it did not fetch it.
@@ -88,12 +90,12 @@ def test_a_task_that_outlives_its_connection_runs_once(
     worker = start(pool, environ=ENVIRON)
     worker.hear("READY=1")
     send("work", 1, 8.0)
-    eventually(lambda: len(worker.starts()) == 1)
+    until(lambda: len(worker.starts()) == 1)
     for kind in ("normal", "pubsub"):
         broker.client.client_kill_filter(_type=kind, skipme=True)
     other = start(pool, environ=ENVIRON)
     other.hear("READY=1")
-    eventually(lambda: len(worker.ends()) == 1)
-    eventually(lambda: (broker.queued(), broker.unacked()) == (0, 0))
+    until(lambda: len(worker.ends()) == 1)
+    until(lambda: (broker.queued(), broker.unacked()) == (0, 0))
 
     assert {1: 1} == worker.starts() == worker.ends()

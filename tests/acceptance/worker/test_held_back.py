@@ -8,14 +8,16 @@ from typing import Any
 import pytest
 from celery import Celery
 
-from tests.support.worker import POOLS, Broker, Worker, eventually
+from tests.support.redis import Redis
+from tests.support.wait import until
+from tests.support.worker import POOLS, Worker
 
 #: celery-batches is where its range allows the Celery that is installed; ours is the same idea.
 KINDS = ("own", "published") if find_spec("celery_batches") else ("own",)
 
 
 @pytest.fixture
-def app(broker: Broker) -> Iterator[Celery]:
+def app(broker: Redis) -> Iterator[Celery]:
     """Whoever sends, and gives orders."""
     sender = Celery("batching", broker=broker.url)
     yield sender
@@ -32,13 +34,13 @@ def looks(worker: Worker, count: int) -> list[Any]:
             seen[beat.queues_seen] = beat
         return len(seen) >= count
 
-    eventually(look, 20.0 * count)
+    until(look, seconds=20.0 * count)
     return list(seen.values())
 
 
 @pytest.mark.parametrize("pool", POOLS)
 def test_tasks_held_back_by_their_rate_are_no_standstill(
-    pool: str, broker: Broker, app: Celery, start: Callable[..., Worker]
+    pool: str, broker: Redis, app: Celery, start: Callable[..., Worker]
 ) -> None:
     """
     Sixty tasks of which one may run in ten minutes, on free places: reserved, and healthy. A
@@ -48,8 +50,8 @@ def test_tasks_held_back_by_their_rate_are_no_standstill(
     worker.hear("READY=1")
     for number in range(60):
         app.send_task("batching.rare", (number,))
-    eventually(lambda: len(worker.ends()) == 1)
-    eventually(lambda: (beat := worker.heartbeat()) and beat.reserved >= 7)
+    until(lambda: len(worker.ends()) == 1)
+    until(lambda: (beat := worker.heartbeat()) and beat.reserved >= 7)
 
     beats = looks(worker, 3)[1:]
 
@@ -57,7 +59,7 @@ def test_tasks_held_back_by_their_rate_are_no_standstill(
     assert all(beat.queues["celery"] > 0 and beat.free == 2 for beat in beats)
     assert worker.verdict(backlog=0).ready
     app.control.cancel_consumer("celery")
-    eventually(lambda: {} == worker.heartbeat().queues)
+    until(lambda: {} == worker.heartbeat().queues)
     worker.send(signal.SIGTERM)
     assert 0 == worker.wait()
     assert (59, 0) == (broker.queued(), broker.unacked())
@@ -65,7 +67,7 @@ def test_tasks_held_back_by_their_rate_are_no_standstill(
 
 @pytest.mark.parametrize("pool", POOLS)
 def test_a_worker_that_fetches_nothing_ahead_takes_what_it_can_run(
-    pool: str, broker: Broker, app: Celery, start: Callable[..., Worker]
+    pool: str, broker: Redis, app: Celery, start: Callable[..., Worker]
 ) -> None:
     """
     With worker_disable_prefetch two run, the rest waits in the queue, and all run in the end.
@@ -74,20 +76,20 @@ def test_a_worker_that_fetches_nothing_ahead_takes_what_it_can_run(
     worker.hear("READY=1")
     for number in range(8):
         app.send_task("batching.plain", (number, 1.0))
-    eventually(lambda: len(worker.starts()) == 2)
+    until(lambda: len(worker.starts()) == 2)
     verdict = worker.verdict(backlog=0)
 
-    eventually(lambda: len(worker.ends()) == 8, 60)
+    until(lambda: len(worker.ends()) == 8, seconds=60)
 
     assert verdict.alive, verdict
     assert dict.fromkeys(range(8), 1) == worker.starts()
-    eventually(lambda: (broker.queued(), broker.unacked()) == (0, 0))
+    until(lambda: (broker.queued(), broker.unacked()) == (0, 0))
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("pool", POOLS)
 def test_a_batch_runs_and_is_acknowledged_once(
-    pool: str, kind: str, broker: Broker, app: Celery, start: Callable[..., Worker]
+    pool: str, kind: str, broker: Redis, app: Celery, start: Callable[..., Worker]
 ) -> None:
     """
     Messages that a request class of the project's collects run as one job on both pools.
@@ -96,8 +98,8 @@ def test_a_batch_runs_and_is_acknowledged_once(
     worker.hear("READY=1")
     for number in range(10):
         app.send_task(f"batching.{kind}", (number,))
-    eventually(lambda: len(worker.ends()) == 10)
-    eventually(lambda: (broker.queued(), broker.unacked()) == (0, 0))
+    until(lambda: len(worker.ends()) == 10)
+    until(lambda: (broker.queued(), broker.unacked()) == (0, 0))
 
     assert dict.fromkeys(range(10), 1) == worker.starts() == worker.ends()
     assert "Traceback" not in worker.output()
@@ -106,7 +108,7 @@ def test_a_batch_runs_and_is_acknowledged_once(
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("pool", POOLS)
 def test_a_stop_waits_for_a_batch_and_returns_what_is_collected(
-    pool: str, kind: str, broker: Broker, app: Celery, start: Callable[..., Worker]
+    pool: str, kind: str, broker: Redis, app: Celery, start: Callable[..., Worker]
 ) -> None:
     """
     SIGTERM while four run as one, and two are collected: those go back, and none runs twice.
@@ -115,9 +117,9 @@ def test_a_stop_waits_for_a_batch_and_returns_what_is_collected(
     worker.hear("READY=1")
     for number in range(6):
         app.send_task(f"batching.{kind}", (number,))
-    eventually(lambda: len(worker.starts()) == 4)
-    eventually(lambda: broker.unacked() == 6)
-    assert 1 <= eventually(lambda: (beat := worker.heartbeat()) and beat.active)
+    until(lambda: len(worker.starts()) == 4)
+    until(lambda: broker.unacked() == 6)
+    assert 1 <= until(lambda: (beat := worker.heartbeat()) and beat.active)
 
     worker.send(signal.SIGTERM)
     assert 0 == worker.wait()
@@ -127,14 +129,14 @@ def test_a_stop_waits_for_a_batch_and_returns_what_is_collected(
     assert (6 - len(worker.ends()), 0) == (broker.queued(), broker.unacked()), worker.output()
     other = start(pool, app="batching")
     other.hear("READY=1")
-    eventually(lambda: len(other.ends()) == 6)
+    until(lambda: len(other.ends()) == 6)
     assert dict.fromkeys(range(6), 1) == other.starts() == other.ends()
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("pool", POOLS)
 def test_a_batch_that_outlasts_the_drain_goes_back_whole(
-    pool: str, kind: str, broker: Broker, app: Celery, start: Callable[..., Worker]
+    pool: str, kind: str, broker: Redis, app: Celery, start: Callable[..., Worker]
 ) -> None:
     """
     What was stopped is in the queue, and not acknowledged by its end.
@@ -143,7 +145,7 @@ def test_a_batch_that_outlasts_the_drain_goes_back_whole(
     worker.hear("READY=1")
     for number in range(4):
         app.send_task(f"batching.{kind}", (number,))
-    eventually(lambda: len(worker.starts()) == 4)
+    until(lambda: len(worker.starts()) == 4)
 
     worker.send(signal.SIGTERM)
     assert 0 == worker.wait(30)
@@ -154,7 +156,7 @@ def test_a_batch_that_outlasts_the_drain_goes_back_whole(
 
 @pytest.mark.parametrize("pool", POOLS)
 def test_a_batch_outlives_its_connection_once(
-    pool: str, broker: Broker, app: Celery, start: Callable[..., Worker]
+    pool: str, broker: Redis, app: Celery, start: Callable[..., Worker]
 ) -> None:
     """
     What runs while the connection is cut is not delivered again.
@@ -163,17 +165,17 @@ def test_a_batch_outlives_its_connection_once(
     worker.hear("READY=1")
     for number in range(4):
         app.send_task("batching.own", (number,))
-    eventually(lambda: len(worker.starts()) == 4)
+    until(lambda: len(worker.starts()) == 4)
     for kind in ("normal", "pubsub"):
         broker.client.client_kill_filter(_type=kind, skipme=True)
-    eventually(lambda: len(worker.ends()) == 4)
-    eventually(lambda: (broker.queued(), broker.unacked()) == (0, 0))
+    until(lambda: len(worker.ends()) == 4)
+    until(lambda: (broker.queued(), broker.unacked()) == (0, 0))
 
     assert dict.fromkeys(range(4), 1) == worker.starts() == worker.ends()
 
 
 def test_a_batch_that_raises_no_exception_holds_nothing(
-    broker: Broker, app: Celery, start: Callable[..., Worker]
+    broker: Redis, app: Celery, start: Callable[..., Worker]
 ) -> None:
     """
     Under gevent a batch that ends by SystemExit is acknowledged, and said in the log.
@@ -182,8 +184,8 @@ def test_a_batch_that_raises_no_exception_holds_nothing(
     worker.hear("READY=1")
     for number in range(12):
         app.send_task("batching.own", (number,))
-    eventually(lambda: len(worker.starts()) == 12)
-    eventually(lambda: (broker.queued(), broker.unacked()) == (0, 0))
+    until(lambda: len(worker.starts()) == 12)
+    until(lambda: (broker.queued(), broker.unacked()) == (0, 0))
 
     assert worker.output().count("a job of 4 messages for batching.own: SystemExit(1)") == 3
     assert worker.process.poll() is None

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.worker import POOLS, Broker, Worker, eventually
+from tests.support.redis import Redis
+from tests.support.wait import until
+from tests.support.worker import POOLS, Worker
 
 pytestmark = pytest.mark.parametrize("transport", ["atomic"], indirect=True)
 
@@ -31,7 +33,7 @@ def elsewhere(folder: Path, name: str = "elsewhere") -> dict[str, str]:
 def test_a_killed_workers_tasks_run_when_it_is_back(
     pool: str,
     whole: bool,  # noqa: FBT001
-    broker: Broker,
+    broker: Redis,
     start: Callable[..., Worker],
     send: Callable[..., None],
 ) -> None:
@@ -42,14 +44,14 @@ def test_a_killed_workers_tasks_run_when_it_is_back(
     worker.hear("READY=1")
     for number in range(6):
         send("work", number, 60.0 if number < 2 else 0.0)
-    eventually(lambda: len(worker.starts()) >= 2)
-    eventually(lambda: broker.unacked() >= 3)
+    until(lambda: len(worker.starts()) >= 2)
+    until(lambda: broker.unacked() >= 3)
     (worker.send_group if whole else worker.send)(signal.SIGKILL)
     worker.wait()
     back = start(pool, lease_seconds=LONG)
     back.hear("READY=1")
     began = time.monotonic()
-    eventually(lambda: {0, 1} == {number for number, count in back.starts().items() if count == 2})
+    until(lambda: {0, 1} == {number for number, count in back.starts().items() if count == 2})
 
     assert time.monotonic() - began < 5
     assert "is delivered again, last held by w@" in back.output()
@@ -73,7 +75,7 @@ def worker_entries(worker: Worker) -> list[bytes]:
 def test_another_worker_runs_them_after_the_lease(
     pool: str,
     folder: Path,
-    broker: Broker,
+    broker: Redis,
     start: Callable[..., Worker],
     send: Callable[..., None],
 ) -> None:
@@ -83,14 +85,14 @@ def test_another_worker_runs_them_after_the_lease(
     worker = start(pool, lease_seconds=SHORT)
     worker.hear("READY=1")
     send("work", 1, 60.0)
-    eventually(worker.starts)
+    until(worker.starts)
     other = start(pool, lease_seconds=SHORT, environ=elsewhere(folder))
     other.hear("READY=1")
     # It has taken a share of the folder's lines in the log, so only the entry tells.
     killed = time.time()
     worker.send_group(signal.SIGKILL)
     worker.wait()
-    eventually(lambda: worker.starts()[1] == 2, 60)
+    until(lambda: worker.starts()[1] == 2, seconds=60)
 
     waited = time.time() - killed
     assert SHORT / 3 < waited < 60
@@ -112,13 +114,13 @@ def test_with_the_defaults_it_takes_less_than_a_minute(
     worker.hear("READY=1")
     for number in range(2):
         send("work", number, 90.0)
-    eventually(lambda: len(worker.starts()) == 2)
+    until(lambda: len(worker.starts()) == 2)
     other = start(pool, environ=elsewhere(folder))
     other.hear("READY=1")
     killed = time.monotonic()
     worker.send_group(signal.SIGKILL)
     worker.wait()
-    eventually(lambda: worker.starts() == {0: 2, 1: 2}, 60)
+    until(lambda: worker.starts() == {0: 2, 1: 2}, seconds=60)
 
     assert time.monotonic() - killed < 60
 
@@ -127,7 +129,7 @@ def test_with_the_defaults_it_takes_less_than_a_minute(
 def test_a_paused_worker_begins_nothing_that_others_have(
     pool: str,
     folder: Path,
-    broker: Broker,
+    broker: Redis,
     start: Callable[..., Worker],
     send: Callable[..., None],
 ) -> None:
@@ -141,20 +143,20 @@ def test_a_paused_worker_begins_nothing_that_others_have(
     for number in (2, 3, 4):
         send("work", number)
     # Under gevent it waits with one for the free place.
-    eventually(lambda: broker.unacked() >= {"prefork": 4, "gevent": 2}[pool])
-    eventually(lambda: worker.starts() == {1: 1})
+    until(lambda: broker.unacked() >= {"prefork": 4, "gevent": 2}[pool])
+    until(lambda: worker.starts() == {1: 1})
     worker.send_group(signal.SIGSTOP)
     other = start(pool, lease_seconds=SHORT, environ=elsewhere(folder))
     other.hear("READY=1")
-    eventually(lambda: worker.starts() == {1: 2, 2: 1, 3: 1, 4: 1}, 60)
+    until(lambda: worker.starts() == {1: 2, 2: 1, 3: 1, 4: 1}, seconds=60)
     worker.send_group(signal.SIGCONT)
-    eventually(lambda: "lost its lease while it was running" in worker.output())
+    until(lambda: "lost its lease while it was running" in worker.output())
     broker.client.lpush("go", "1", "2")
-    eventually(lambda: worker.ends()[1] == 2)
-    eventually(lambda: broker.unacked() == 0)
+    until(lambda: worker.ends()[1] == 2)
+    until(lambda: broker.unacked() == 0)
     send("work", 5)
     send("work", 6)
-    eventually(lambda: {5, 6} <= set(worker.ends()))
+    until(lambda: {5, 6} <= set(worker.ends()))
     worker.send(signal.SIGTERM)
     other.send(signal.SIGTERM)
 
@@ -171,7 +173,7 @@ def test_a_paused_worker_begins_nothing_that_others_have(
 
 
 def test_a_task_that_blocks_the_loop_keeps_its_message(
-    folder: Path, broker: Broker, start: Callable[..., Worker], send: Callable[..., None]
+    folder: Path, broker: Redis, start: Callable[..., Worker], send: Callable[..., None]
 ) -> None:
     """
     A gevent task that never yields, for longer than its lease, runs once, and so do its neighbours.
@@ -182,8 +184,8 @@ def test_a_task_that_blocks_the_loop_keeps_its_message(
     other.hear("READY=1")
     for number in range(4):
         send("compute", number, SHORT * 2.0)
-    eventually(lambda: len(worker.ends()) == 4, 120)
-    eventually(lambda: (broker.queued(), broker.unacked()) == (0, 0))
+    until(lambda: len(worker.ends()) == 4, seconds=120)
+    until(lambda: (broker.queued(), broker.unacked()) == (0, 0))
 
     assert dict.fromkeys(range(4), 1) == worker.starts() == worker.ends(), (
         worker.output() + other.output()
@@ -192,7 +194,7 @@ def test_a_task_that_blocks_the_loop_keeps_its_message(
 
 @pytest.mark.parametrize("pool", POOLS)
 def test_two_workers_of_one_folder_take_nothing_from_each_other(
-    pool: str, broker: Broker, start: Callable[..., Worker], send: Callable[..., None]
+    pool: str, broker: Redis, start: Callable[..., Worker], send: Callable[..., None]
 ) -> None:
     """
     The lock of the one that lives is not free, even if both have one name.
@@ -200,18 +202,18 @@ def test_two_workers_of_one_folder_take_nothing_from_each_other(
     worker = start(pool, lease_seconds=LONG, concurrency=1)
     worker.hear("READY=1")
     send("wait_for", 1, broker.url, "go")
-    eventually(lambda: worker.starts() == {1: 1})
+    until(lambda: worker.starts() == {1: 1})
     other = start(pool, lease_seconds=LONG)
     other.hear("READY=1")
     send("work", 2)
     broker.client.lpush("go", "1")
-    eventually(lambda: broker.unacked() == 0 == broker.queued())
+    until(lambda: broker.unacked() == 0 == broker.queued())
 
     assert {1: 1, 2: 1} == worker.starts() == worker.ends(), worker.output()
 
 
 def test_a_stock_worker_beside_takes_nothing_from_it(
-    broker: Broker, start: Callable[..., Worker], send: Callable[..., None]
+    broker: Redis, start: Callable[..., Worker], send: Callable[..., None]
 ) -> None:
     """
     The time of a message is one that Kombu's transport understands, and so is what it restores.
@@ -219,18 +221,18 @@ def test_a_stock_worker_beside_takes_nothing_from_it(
     worker = start("prefork", lease_seconds=SHORT, environ={"TASK_SERVER_VISIBILITY_TIMEOUT": "4"})
     worker.hear("READY=1")
     send("work", 1, 12.0)
-    eventually(lambda: worker.starts() == {1: 1})
+    until(lambda: worker.starts() == {1: 1})
     stock = start("prefork", transport="stock", environ={"TASK_SERVER_VISIBILITY_TIMEOUT": "4"})
     stock.hear("READY=1")
-    eventually(lambda: worker.ends() == {1: 1}, 40)
-    eventually(lambda: broker.unacked() == 0)
+    until(lambda: worker.ends() == {1: 1}, seconds=40)
+    until(lambda: broker.unacked() == 0)
 
     assert {1: 1} == worker.starts()
     assert "received" not in stock.output()
 
 
 def test_a_clean_end_leaves_no_run_file(
-    folder: Path, broker: Broker, start: Callable[..., Worker]
+    folder: Path, broker: Redis, start: Callable[..., Worker]
 ) -> None:
     """
     Only a process that was killed leaves one; it is not there for the world to read.

@@ -7,14 +7,16 @@ import pytest
 from celery import Celery
 from celery.exceptions import SoftTimeLimitExceeded, TimeLimitExceeded
 
-from tests.support.worker import Broker, Worker, eventually
+from tests.support.redis import Redis
+from tests.support.wait import until
+from tests.support.worker import Worker
 
 #: What a task may raise and Celery's tracer lets through, and under a prefork child would end it.
 WAYS = ("SystemExit", "KeyboardInterrupt", "GeneratorExit", "BaseException", "MemoryError")
 
 
 @pytest.fixture
-def worker(broker: Broker, start: Callable[..., Worker], request: Any) -> Worker:
+def worker(broker: Redis, start: Callable[..., Worker], request: Any) -> Worker:
     """A gevent worker of two places."""
     settings = getattr(request, "param", {})
     environ = {"CELERY_RESULT_BACKEND": broker.url}
@@ -30,7 +32,7 @@ def lines(worker: Worker, word: str) -> list[str]:
 
 
 def test_a_task_that_raises_no_exception_fails_and_frees_its_place(
-    broker: Broker, app: Celery, worker: Worker
+    broker: Redis, app: Celery, worker: Worker
 ) -> None:
     """
     SystemExit and its like, 18 times on two places: each task fails once, with its hooks, and
@@ -44,7 +46,7 @@ def test_a_task_that_raises_no_exception_fails_and_frees_its_place(
     after = [app.send_task("leaving.nothing", (number,)) for number in range(6)]
 
     assert list(range(6)) == [result.get(timeout=30) for result in after]
-    eventually(lambda: all(result.ready() for result in left))
+    until(lambda: all(result.ready() for result in left))
     assert {"FAILURE"} == {result.state for result in left}
     told = [str(result.result) for result in left]
     assert [True] * 18 == [
@@ -57,8 +59,8 @@ def test_a_task_that_raises_no_exception_fails_and_frees_its_place(
         expected = [f"{word} {number} {kind}" for number, kind in enumerate(kinds, start=10)]
         assert expected == lines(worker, word)
     assert "its result is lost" not in worker.output()
-    eventually(lambda: broker.unacked() == 0)
-    eventually(lambda: (beat := worker.heartbeat()) and beat.active == 0)
+    until(lambda: broker.unacked() == 0)
+    until(lambda: (beat := worker.heartbeat()) and beat.active == 0)
     assert 0 == broker.client.llen("celery")
     worker.send(15)
     assert 0 == worker.wait()
@@ -89,11 +91,11 @@ def test_a_soft_limit_reaches_a_task_that_waits(app: Celery, worker: Worker) -> 
     with pytest.raises(SoftTimeLimitExceeded):
         unaware.get(timeout=20)
     assert ["soft 1", "soft 2"] == lines(worker, "soft")
-    eventually(lambda: worker.output().count("Soft time limit (1s) exceeded for leaving.") == 3)
+    until(lambda: worker.output().count("Soft time limit (1s) exceeded for leaving.") == 3)
 
 
 @pytest.mark.parametrize("worker", [{"soft_time_limit": 1, "time_limit": 3}], indirect=True)
-def test_a_task_in_time_hears_of_no_limit(broker: Broker, app: Celery, worker: Worker) -> None:
+def test_a_task_in_time_hears_of_no_limit(broker: Redis, app: Celery, worker: Worker) -> None:
     """
     Nothing is thrown into a greenlet whose task has ended, nor into the next task's; the hard
     limit ends what goes on after the soft one.
@@ -107,7 +109,7 @@ def test_a_task_in_time_hears_of_no_limit(broker: Broker, app: Celery, worker: W
     with pytest.raises(TimeLimitExceeded):
         overrun.get(timeout=20)
     assert ["soft 20", "soft 21"] == lines(worker, "soft")
-    eventually(lambda: broker.unacked() == 0)
+    until(lambda: broker.unacked() == 0)
 
 
 def test_a_task_that_computes_meets_its_soft_limit_when_it_waits(

@@ -5,10 +5,12 @@ from collections.abc import Callable
 import pytest
 
 from task_server.transport.store.rights import rules
-from tests.support.worker import POOLS, Broker, Worker, eventually
+from tests.support.redis import Redis
+from tests.support.wait import until
+from tests.support.worker import POOLS, Worker
 
 
-def limited(broker: Broker, *acl: str) -> str:
+def limited(broker: Redis, *acl: str) -> str:
     """Return the URL of a user with these rules."""
     broker.client.execute_command("ACL", "SETUSER", "w", "reset", "on", ">pw", *acl)
     return broker.url.replace("redis://", "redis://w:pw@")
@@ -16,7 +18,7 @@ def limited(broker: Broker, *acl: str) -> str:
 
 @pytest.mark.parametrize("pool", POOLS)
 def test_a_worker_that_lacks_a_right_is_not_ready(
-    pool: str, broker: Broker, start: Callable[..., Worker], send: Callable[..., None]
+    pool: str, broker: Redis, start: Callable[..., Worker], send: Callable[..., None]
 ) -> None:
     """
     It is alive, says which command is denied, and leaves every message in its queue.
@@ -24,7 +26,7 @@ def test_a_worker_that_lacks_a_right_is_not_ready(
     for number in range(5):
         send("work", number)
     worker = start(pool, broker_url=limited(broker, "~*", "&*", "+@all", "-hset"))
-    eventually(lambda: "hset" in worker.verdict().reason, 60)
+    until(lambda: "hset" in worker.verdict().reason, seconds=60)
     verdict = worker.verdict(backlog=0.0)
 
     assert (True, False) == (verdict.alive, verdict.ready)
@@ -33,15 +35,15 @@ def test_a_worker_that_lacks_a_right_is_not_ready(
     assert "Redis refuses to hand out messages" in worker.output()
 
     limited(broker, "~*", "&*", "+@all")
-    eventually(lambda: len(worker.ends()) == 5, 30)
-    eventually(lambda: worker.verdict().ready)
+    until(lambda: len(worker.ends()) == 5, seconds=30)
+    until(lambda: worker.verdict().ready)
 
     assert {1} == set(worker.ends().values())
 
 
 @pytest.mark.parametrize("pool", POOLS)
 def test_a_worker_needs_no_more_than_is_written_down(
-    pool: str, broker: Broker, start: Callable[..., Worker], send: Callable[..., None]
+    pool: str, broker: Redis, start: Callable[..., Worker], send: Callable[..., None]
 ) -> None:
     """
     A user with the rules of the README runs tasks, stops, and gives back what has not begun.
@@ -51,7 +53,7 @@ def test_a_worker_needs_no_more_than_is_written_down(
     for number in range(4):
         send("work", number, 0.5)
     send("work", 9, countdown=600)
-    eventually(lambda: worker.ends()[0])
+    until(lambda: worker.ends()[0])
     worker.process.terminate()
 
     assert 0 == worker.wait()

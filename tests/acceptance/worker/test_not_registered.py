@@ -6,13 +6,15 @@ from collections.abc import Callable
 import pytest
 from celery import Celery
 
-from tests.support.worker import POOLS, Broker, Worker, eventually
+from tests.support.redis import Redis
+from tests.support.wait import until
+from tests.support.worker import POOLS, Worker
 
 
 @pytest.mark.parametrize("transport", ["atomic"], indirect=True)
 @pytest.mark.parametrize("pool", POOLS)
 def test_it_waits_and_runs_once(
-    pool: str, broker: Broker, start: Callable[..., Worker], send: Callable[..., None]
+    pool: str, broker: Redis, start: Callable[..., Worker], send: Callable[..., None]
 ) -> None:
     """
     It is a dead letter and no failure, its result is PENDING, and the log names it once; a worker
@@ -23,8 +25,8 @@ def test_it_waits_and_runs_once(
     with Celery("proj", broker=broker.url, backend=broker.url) as client:
         results = [client.signature("proj.more", (number,)).apply_async() for number in range(3)]
         send("work", 9)
-        eventually(lambda: broker.client.hlen("unacked.dead") == 3)
-        eventually(lambda: old.ends() == {9: 1})
+        until(lambda: broker.client.hlen("unacked.dead") == 3)
+        until(lambda: old.ends() == {9: 1})
         records = [json.loads(text) for text in broker.client.hvals("unacked.dead")]
 
         assert ["PENDING"] * 3 == [one.state for one in results]
@@ -35,7 +37,7 @@ def test_it_waits_and_runs_once(
 
         new = start(pool, environ={**backend, "PROJ_MORE": "1"})
         # The old one may take them once more.
-        eventually(lambda: new.ends() == {0: 1, 1: 1, 2: 1, 9: 1}, 90)
+        until(lambda: new.ends() == {0: 1, 1: 1, 2: 1, 9: 1}, seconds=90)
         assert [0, 1, 2] == [one.get(timeout=20) for one in results]
         assert 0 == broker.client.hlen("unacked.dead")
 
@@ -43,7 +45,7 @@ def test_it_waits_and_runs_once(
 @pytest.mark.parametrize("transport", ["stock"], indirect=True)
 @pytest.mark.parametrize("pool", POOLS)
 def test_with_kombus_transport_it_fails_as_in_celery(
-    pool: str, broker: Broker, start: Callable[..., Worker]
+    pool: str, broker: Redis, start: Callable[..., Worker]
 ) -> None:
     """
     There is no place for dead letters: the result says NotRegistered.
@@ -51,6 +53,6 @@ def test_with_kombus_transport_it_fails_as_in_celery(
     start(pool, environ={"CELERY_RESULT_BACKEND": broker.url}).hear("READY=1")
     with Celery("proj", broker=broker.url, backend=broker.url) as client:
         result = client.signature("proj.more", (1,)).apply_async()
-        eventually(lambda: result.state == "FAILURE")
+        until(lambda: result.state == "FAILURE")
 
         assert "never registered" in repr(result.result)

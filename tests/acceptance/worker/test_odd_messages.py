@@ -10,7 +10,9 @@ from contextlib import suppress
 import pytest
 
 from tests.acceptance.worker import odd_messages
-from tests.support.worker import POOLS, Broker, Worker, eventually
+from tests.support.redis import Redis
+from tests.support.wait import until
+from tests.support.worker import POOLS, Worker
 
 UNREADABLE = "unacked.unreadable"
 
@@ -37,14 +39,14 @@ def shown(value: object) -> str:
 class Outcome:
     """What became of *odd* messages that were put between good ones, one before and after each."""
 
-    def __init__(self, worker: Worker, broker: Broker, odd: Mapping[str, bytes]) -> None:
+    def __init__(self, worker: Worker, broker: Redis, odd: Mapping[str, bytes]) -> None:
         self.worker, self.broker, self.odd = worker, broker, odd
         self.goods = len(odd) + 1
         with broker.client.pipeline() as pipe:
             for number, message in enumerate(odd.values()):
                 pipe.lpush("celery", odd_messages.good(number), message)
             pipe.lpush("celery", odd_messages.good(len(odd))).execute()
-        eventually(self._is_over, 120)
+        until(self._is_over, seconds=120)
 
     def _is_over(self) -> bool:
         if self.worker.process.poll() is not None:
@@ -102,7 +104,7 @@ def holds(outcome: Outcome) -> None:
 
 
 @pytest.mark.parametrize("pool", POOLS)
-def test_odd_messages_by_hand(pool: str, broker: Broker, start: Callable[..., Worker]) -> None:
+def test_odd_messages_by_hand(pool: str, broker: Redis, start: Callable[..., Worker]) -> None:
     """
     A malformed message ends no worker and stops no queue; whatever cannot run is kept.
     """
@@ -113,7 +115,7 @@ def test_odd_messages_by_hand(pool: str, broker: Broker, start: Callable[..., Wo
 
 
 @pytest.mark.parametrize("pool", POOLS)
-def test_mutated_messages(pool: str, broker: Broker, start: Callable[..., Worker]) -> None:
+def test_mutated_messages(pool: str, broker: Redis, start: Callable[..., Worker]) -> None:
     """
     The same holds of good messages that were changed at random.
     """
@@ -127,7 +129,7 @@ def test_mutated_messages(pool: str, broker: Broker, start: Callable[..., Worker
 @pytest.mark.parametrize("seed", range(2, 7))
 @pytest.mark.parametrize("pool", POOLS)
 def test_a_thousand_mutated_messages(
-    pool: str, seed: int, broker: Broker, start: Callable[..., Worker]
+    pool: str, seed: int, broker: Redis, start: Callable[..., Worker]
 ) -> None:
     """
     The same holds of thousands.
@@ -142,7 +144,7 @@ def test_a_thousand_mutated_messages(
 @pytest.mark.parametrize("readable", [True, False])
 @pytest.mark.parametrize("pool", POOLS)
 def test_a_message_of_64_megabytes(
-    pool: str, broker: Broker, start: Callable[..., Worker], *, readable: bool
+    pool: str, broker: Redis, start: Callable[..., Worker], *, readable: bool
 ) -> None:
     """
     The worker lives, its neighbours run once, and it runs or is put aside whole.
@@ -160,7 +162,7 @@ def test_a_message_of_64_megabytes(
 
 
 @pytest.mark.parametrize("pool", POOLS)
-def test_the_reason_is_told(pool: str, broker: Broker, start: Callable[..., Worker]) -> None:
+def test_the_reason_is_told(pool: str, broker: Redis, start: Callable[..., Worker]) -> None:
     """
     The log names the message, its queue and the reason in one line, with nothing unescaped in it.
     """

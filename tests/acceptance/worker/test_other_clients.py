@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from tests.acceptance.worker.odd_messages import encoded, text
-from tests.support.worker import BOTH, POOLS, Broker, Worker, eventually
+from tests.support.redis import Redis
+from tests.support.wait import until
+from tests.support.worker import BOTH, POOLS, Worker
 
 
 def old(name: str, **more: Any) -> dict[str, Any]:
@@ -136,7 +138,7 @@ MORE: dict[str, dict[str, Any]] = {
 }
 
 
-def put(broker: Broker, messages: Iterable[bytes]) -> None:
+def put(broker: Redis, messages: Iterable[bytes]) -> None:
     with broker.client.pipeline() as pipe:
         for message in messages:
             pipe.lpush("celery", message)
@@ -152,7 +154,7 @@ def ran(worker: Worker) -> list[str]:
 @pytest.mark.parametrize("pool", POOLS)
 @BOTH
 def test_what_stock_celery_runs_runs(
-    pool: str, transport: str, broker: Broker, start: Callable[..., Worker]
+    pool: str, transport: str, broker: Redis, start: Callable[..., Worker]
 ) -> None:
     """
     Each message runs once and is acknowledged, with Kombu's transport and with ours.
@@ -161,8 +163,8 @@ def test_what_stock_celery_runs_runs(
     worker = start(pool, app="odd")
     worker.hear("READY=1")
     put(broker, [text(message) for message in messages.values()])
-    eventually(lambda: len(ran(worker)) >= len(messages), 60)
-    eventually(lambda: broker.unacked() == broker.queued() == 0)
+    until(lambda: len(ran(worker)) >= len(messages), seconds=60)
+    until(lambda: broker.unacked() == broker.queued() == 0)
 
     # With Kombu's, one that has another's tag can run twice.
     assert sorted(messages) == (sorted({*ran(worker)}) if transport == "stock" else ran(worker))
@@ -194,7 +196,7 @@ def unusual() -> list[bytes]:
 
 @pytest.mark.parametrize("pool", POOLS)
 def test_a_stop_gives_back_what_was_taken(
-    pool: str, broker: Broker, start: Callable[..., Worker]
+    pool: str, broker: Redis, start: Callable[..., Worker]
 ) -> None:
     """
     What has not begun is in the queue again byte for byte: numbers, order of keys, line ends.
@@ -202,10 +204,10 @@ def test_a_stop_gives_back_what_was_taken(
     worker = start(pool, app="odd", concurrency=1, prefetch_multiplier=64)
     worker.hear("READY=1")
     put(broker, [text(around(encoded(new("")), headers=ids("slow", task="odd.slow")))])
-    eventually(lambda: "slow" in worker.log.read_text())
+    until(lambda: "slow" in worker.log.read_text())
     messages = [text(message) for message in (MESSAGES | MORE).values()] + unusual()
     put(broker, messages)
-    eventually(lambda: broker.unacked() > len(messages))
+    until(lambda: broker.unacked() > len(messages))
     worker.send(signal.SIGTERM)
 
     assert 0 == worker.wait()
@@ -216,7 +218,7 @@ def test_a_stop_gives_back_what_was_taken(
 
 @pytest.mark.parametrize("pool", POOLS)
 def test_what_a_killed_worker_had_runs(
-    pool: str, broker: Broker, start: Callable[..., Worker]
+    pool: str, broker: Redis, start: Callable[..., Worker]
 ) -> None:
     """
     The same messages come back from a worker that was killed before it began them.
@@ -224,15 +226,15 @@ def test_what_a_killed_worker_had_runs(
     worker = start(pool, app="odd", concurrency=1, prefetch_multiplier=64)
     worker.hear("READY=1")
     put(broker, [text(around(encoded(new("")), headers=ids("slow", task="odd.slow")))])
-    eventually(lambda: "slow" in worker.log.read_text())
+    until(lambda: "slow" in worker.log.read_text())
     messages = MESSAGES | MORE
     put(broker, [text(message) for message in messages.values()])
-    eventually(lambda: broker.unacked() == len(messages) + 1)
+    until(lambda: broker.unacked() == len(messages) + 1)
     worker.send_group(signal.SIGKILL)
     worker.wait()
     other = start(pool, app="odd")
     other.hear("READY=1")
-    eventually(lambda: len(ran(other)) >= len(messages), 90)
-    eventually(lambda: broker.unacked() == 0, 60)
+    until(lambda: len(ran(other)) >= len(messages), seconds=90)
+    until(lambda: broker.unacked() == 0, seconds=60)
 
     assert sorted(messages) == ran(other)

@@ -15,7 +15,9 @@ import pytest
 from celery import Celery
 
 from task_server.worker.patches import PATCHES
-from tests.acceptance.worker.worker_child import POOLS, PROJECT, Broker, Worker, eventually
+from tests.support.redis import Redis
+from tests.support.wait import until
+from tests.support.worker import POOLS, PROJECT, Worker
 
 #: Packages whose values are compared too. A function or a class of ours is found in all.
 PACKAGES = re.compile(
@@ -71,7 +73,7 @@ def differing(ours: dict[str, Any], plain: dict[str, Any]) -> set[str]:
 
 
 @pytest.fixture
-def plain(folder: Path, broker: Broker) -> Iterator[Callable[[str, str], Path]]:
+def plain(folder: Path, broker: Redis) -> Iterator[Callable[[str, str], Path]]:
     """Start a worker of plain Celery with a pool; return the file that it will write."""
     processes = []
 
@@ -114,12 +116,12 @@ def test_a_worker_replaces_what_the_table_says(
     folder = celerys.parent
     environ = {"PATCHED_FILE": str(folder / "ours"), "PATCHED_DJANGO": django}
     worker = start(pool, app="patched", environ=environ, **settings)
-    eventually((folder / "ours.ready").exists, 30)
+    until((folder / "ours.ready").exists, seconds=30)
     app.send_task("patched.look")
-    eventually((folder / "ours.task").exists, 30)
+    until((folder / "ours.task").exists, seconds=30)
     worker.process.send_signal(signal.SIGTERM)
     worker.process.wait(30)
-    eventually(celerys.exists, 30)
+    until(celerys.exists, seconds=30)
 
     unlisted: set[str] = set()
     used: set[str] = set()

@@ -10,7 +10,9 @@ import pytest
 from celery import Celery
 from celery.exceptions import WorkerLostError
 
-from tests.support.worker import POOLS, Broker, Worker, eventually
+from tests.support.redis import Redis
+from tests.support.wait import until
+from tests.support.worker import POOLS, Worker
 
 DEAD_KEY = "unacked.dead"
 
@@ -36,7 +38,7 @@ def dead(folder: Path, *arguments: str, code: int = 0) -> str:
 
 
 def test_a_task_that_kills_its_child_is_put_aside(
-    folder: Path, broker: Broker, start: Callable[..., Worker], send: Callable[..., None]
+    folder: Path, broker: Redis, start: Callable[..., Worker], send: Callable[..., None]
 ) -> None:
     """
     It runs twice, the others run once; it can be listed, run again, and dropped.
@@ -47,8 +49,8 @@ def test_a_task_that_kills_its_child_is_put_aside(
     send("die", 1, task_id="poison")
     for number in range(2, 6):
         send("work", number, 0.1)
-    eventually(lambda: broker.client.hlen(DEAD_KEY) == 1, 40)
-    eventually(lambda: len(worker.ends()) == 4)
+    until(lambda: broker.client.hlen(DEAD_KEY) == 1, seconds=40)
+    until(lambda: len(worker.ends()) == 4)
     (told,) = json.loads(dead(folder, "list", "--json"))
     table = dead(folder, "list", "--queue", "celery")
 
@@ -64,8 +66,8 @@ def test_a_task_that_kills_its_child_is_put_aside(
     )
 
     assert "1 task back in the queue" in dead(folder, "retry", "poison")
-    eventually(lambda: worker.starts()[1] == 4, 40)
-    eventually(lambda: broker.client.hlen(DEAD_KEY) == 1)
+    until(lambda: worker.starts()[1] == 4, seconds=40)
+    until(lambda: broker.client.hlen(DEAD_KEY) == 1)
     assert "No task gone was put aside" in dead(folder, "drop", "gone", code=1)
     assert "give --all" in dead(folder, "drop", code=2)
     assert "1 task dropped" in dead(folder, "drop", "--all")
@@ -74,7 +76,7 @@ def test_a_task_that_kills_its_child_is_put_aside(
 
 
 def test_who_waits_for_a_task_that_is_put_aside_hears_of_its_failure(
-    broker: Broker, start: Callable[..., Worker]
+    broker: Redis, start: Callable[..., Worker]
 ) -> None:
     """
     Its result and those of the tasks chained to it are failures, and the project's handler runs.
@@ -88,7 +90,7 @@ def test_who_waits_for_a_task_that_is_put_aside_hears_of_its_failure(
 
         with pytest.raises(WorkerLostError, match="2 workers died while they ran it"):
             last.get(timeout=60)
-        eventually(lambda: f"failed {first.id} WorkerLostError" in worker.log.read_text())
+        until(lambda: f"failed {first.id} WorkerLostError" in worker.log.read_text())
 
         assert ("FAILURE", "FAILURE") == (first.state, last.state)
     assert {1: 2} == worker.starts()
@@ -96,7 +98,7 @@ def test_who_waits_for_a_task_that_is_put_aside_hears_of_its_failure(
 
 @pytest.mark.parametrize("pool", POOLS)
 def test_a_task_that_kills_its_worker_is_put_aside(
-    pool: str, broker: Broker, start: Callable[..., Worker], send: Callable[..., None]
+    pool: str, broker: Redis, start: Callable[..., Worker], send: Callable[..., None]
 ) -> None:
     """
     After as many dead workers as the limit says it does not run again.
@@ -109,19 +111,19 @@ def test_a_task_that_kills_its_worker_is_put_aside(
         worker.wait()
     last = start(pool, **settings)
     last.hear("READY=1")
-    eventually(lambda: broker.client.hlen(DEAD_KEY) == 1, 40)
+    until(lambda: broker.client.hlen(DEAD_KEY) == 1, seconds=40)
     send("work", 2)
-    eventually(lambda: last.ends() == {2: 1})
+    until(lambda: last.ends() == {2: 1})
     (record,) = [json.loads(text) for text in broker.client.hvals(DEAD_KEY)]
 
     assert 2 == last.starts()[1]
     assert "poison" == record["id"]
     assert ["no sign of life"] * 2 == [death["reason"] for death in record["deaths"]]
-    eventually(lambda: (broker.queued(), broker.unacked()) == (0, 0))
+    until(lambda: (broker.queued(), broker.unacked()) == (0, 0))
 
 
 def test_with_the_limit_0_a_task_runs_on(
-    broker: Broker, start: Callable[..., Worker], send: Callable[..., None]
+    broker: Redis, start: Callable[..., Worker], send: Callable[..., None]
 ) -> None:
     """
     Nothing is put aside then, as in Celery itself.
@@ -129,6 +131,6 @@ def test_with_the_limit_0_a_task_runs_on(
     worker = start("prefork", poison_limit=0)
     worker.hear("READY=1")
     send("die", 1)
-    eventually(lambda: worker.starts()[1] >= 5, 40)
+    until(lambda: worker.starts()[1] >= 5, seconds=40)
 
     assert 0 == broker.client.hlen(DEAD_KEY)

@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
-from tests.support.worker import POOLS, Broker, Worker, eventually
+from tests.support.redis import Redis
+from tests.support.wait import until
+from tests.support.worker import POOLS, Worker
 
 #: Seconds after which a dead worker's messages come back.
 SETTINGS: Mapping[str, Any] = {"environ": {"TASK_SERVER_VISIBILITY_TIMEOUT": "2"}}
@@ -43,12 +45,12 @@ def supervised(start: Callable[..., Worker], pool: str, **settings: Any) -> Iter
         thread.join()
 
 
-def put_aside(broker: Broker) -> Counter[str]:
+def put_aside(broker: Redis) -> Counter[str]:
     """Return the ids of the tasks that were put aside."""
     return Counter(json.loads(text)["id"] for text in broker.client.hvals("unacked.dead"))
 
 
-def is_over(broker: Broker, poison: int) -> bool:
+def is_over(broker: Redis, poison: int) -> bool:
     return (broker.queued(), broker.unacked(), sum(put_aside(broker).values())) == (0, 0, poison)
 
 
@@ -80,7 +82,7 @@ def send_all(
 def test_the_poison_alone_is_put_aside_at_the_limit(
     pool: str,
     poison: dict[int, str],
-    broker: Broker,
+    broker: Redis,
     start: Callable[..., Worker],
     send: Callable[..., None],
 ) -> None:
@@ -93,7 +95,7 @@ def test_the_poison_alone_is_put_aside_at_the_limit(
     (place,) = poison
     send_all(send, 30, poison)
     with supervised(start, pool, concurrency=50 if pool == "gevent" else 2) as lives:
-        eventually(lambda: is_over(broker, 1), 90)
+        until(lambda: is_over(broker, 1), seconds=90)
 
         assert Counter({f"poison-{place}": 1}) == put_aside(broker)
         assert lives[-1].starts()[POISON + place] in {3, 4}
@@ -102,14 +104,14 @@ def test_the_poison_alone_is_put_aside_at_the_limit(
 
 @pytest.mark.parametrize("pool", POOLS)
 def test_two_poisons_are_put_aside_at_the_limit_of_each(
-    pool: str, broker: Broker, start: Callable[..., Worker], send: Callable[..., None]
+    pool: str, broker: Redis, start: Callable[..., Worker], send: Callable[..., None]
 ) -> None:
     """
     One does not hide the other. The first death, of which nothing is known, counts for both.
     """
     send_all(send, 20, {5: "exit", 15: "segfault"})
     with supervised(start, pool, concurrency=50 if pool == "gevent" else 2) as lives:
-        eventually(lambda: is_over(broker, 2), 120)
+        until(lambda: is_over(broker, 2), seconds=120)
 
         assert Counter({"poison-5": 1, "poison-15": 1}) == put_aside(broker)
         # Celery gives a job to another child if one dies before it was heard to have begun it.
@@ -119,14 +121,14 @@ def test_two_poisons_are_put_aside_at_the_limit_of_each(
 
 @pytest.mark.parametrize("pool", POOLS)
 def test_who_kills_the_whole_worker_is_found_by_halving(
-    pool: str, broker: Broker, start: Callable[..., Worker], send: Callable[..., None]
+    pool: str, broker: Redis, start: Callable[..., Worker], send: Callable[..., None]
 ) -> None:
     """
     A task that kills the main process of prefork leaves no trace of who it was.
     """
     send_all(send, 12, {6: "kill"}, task="kill")
     with supervised(start, pool, concurrency=4, prefetch_multiplier=4) as lives:
-        eventually(lambda: is_over(broker, 1), 150)
+        until(lambda: is_over(broker, 1), seconds=150)
 
         assert Counter({"poison-6": 1}) == put_aside(broker)
         assert set(range(12)) == set(lives[-1].ends())
@@ -135,7 +137,7 @@ def test_who_kills_the_whole_worker_is_found_by_halving(
 
 @pytest.mark.parametrize("pool", POOLS)
 def test_five_kills_from_outside_condemn_nothing(
-    pool: str, broker: Broker, start: Callable[..., Worker], send: Callable[..., None]
+    pool: str, broker: Redis, start: Callable[..., Worker], send: Callable[..., None]
 ) -> None:
     """
     Long tasks that run whenever their worker is killed are not put aside, and end.
@@ -146,13 +148,13 @@ def test_five_kills_from_outside_condemn_nothing(
     for _ in range(5):
         worker = start(pool, concurrency=8, **SETTINGS)
         before = sum(worker.starts().values())
-        eventually(lambda: sum(worker.starts().values()) > before, 40)  # noqa: B023 - called here
+        until(lambda: sum(worker.starts().values()) > before, seconds=40)  # noqa: B023 - called here
         worker.send_group(signal.SIGKILL)
         worker.wait()
     broker.client.rpush("released", *numbers)
     broker.client.rpush("released", *numbers)
     last = start(pool, concurrency=8, **SETTINGS)
-    eventually(lambda: set(last.ends()) == set(numbers), 90)
-    eventually(lambda: is_over(broker, 0))
+    until(lambda: set(last.ends()) == set(numbers), seconds=90)
+    until(lambda: is_over(broker, 0))
 
     assert Counter() == put_aside(broker)

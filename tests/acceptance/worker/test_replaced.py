@@ -2,7 +2,8 @@
 
 from collections.abc import Callable
 
-from tests.support.worker import Worker, eventually
+from tests.support.wait import until
+from tests.support.worker import Worker
 
 
 def test_a_large_parent_does_not_make_large_children(
@@ -15,7 +16,7 @@ def test_a_large_parent_does_not_make_large_children(
     worker.hear("READY=1", 60)
     for number in range(80):
         send("which", number)
-    eventually(lambda: len(worker.starts()) == 80, 60)
+    until(lambda: len(worker.starts()) == 80, seconds=60)
 
     assert len(worker.pids()) <= 8, worker.output()
     assert "is replaced" not in worker.output()
@@ -31,8 +32,8 @@ def test_a_child_that_grows_is_replaced_and_said_once(
     worker.hear("READY=1", 60)
     for number in range(4):
         send("grow", number, 60)
-    eventually(lambda: len(worker.starts()) == 4, 60)
-    eventually(lambda: worker.output().count("is replaced") == 2, 60)
+    until(lambda: len(worker.starts()) == 4, seconds=60)
+    until(lambda: worker.output().count("is replaced") == 2, seconds=60)
 
     lines = [line for line in worker.output().splitlines() if "is replaced" in line]
 

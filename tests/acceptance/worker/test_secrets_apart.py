@@ -6,11 +6,13 @@ from typing import Any
 
 import pytest
 
-from tests.support.worker import POOLS, Broker, Worker, eventually
+from tests.support.redis import Redis
+from tests.support.wait import until
+from tests.support.worker import POOLS, Worker
 
 
 @pytest.fixture
-def secret(broker: Broker) -> str:
+def secret(broker: Redis) -> str:
     """A password without which nothing works; the name and the password of a user."""
     broker.client.acl_setuser(
         "worker",
@@ -24,7 +26,7 @@ def secret(broker: Broker) -> str:
 
 
 @pytest.fixture
-def settings(broker: Broker, secret: str) -> dict[str, Any]:
+def settings(broker: Redis, secret: str) -> dict[str, Any]:
     url = broker.url.replace("//", f"//worker:{secret}@")
     return {
         "app": "inheriting",
@@ -46,7 +48,7 @@ def test_a_task_s_programs_do_not_have_the_password(
     again: bool,
     secret: str,
     settings: dict[str, Any],
-    broker: Broker,
+    broker: Redis,
     start: Callable[..., Worker],
     send: Callable[..., None],
 ) -> None:
@@ -59,11 +61,11 @@ def test_a_task_s_programs_do_not_have_the_password(
         worker.send(signal.SIGHUP)
         worker.hear("READY=1", 60)
     send("look", 1, secret, task_id="looks")
-    eventually(lambda: worker.ends().keys() == {1, 2}, 60)
+    until(lambda: worker.ends().keys() == {1, 2}, seconds=60)
 
     assert ["nowhere imported True"] == said(worker, "found"), worker.output()
     assert {"redis://mine"} == set(said(worker, "own"))
-    eventually(lambda: broker.client.exists("celery-task-meta-looks"))
+    until(lambda: broker.client.exists("celery-task-meta-looks"))
 
 
 @pytest.mark.parametrize("pool", POOLS)
@@ -82,7 +84,7 @@ def test_a_task_s_programs_have_it_where_they_are_to(
     worker = start(pool, **settings)
     worker.hear("READY=1", 60)
     send("look", 1, secret)
-    eventually(lambda: worker.ends().keys() == {1, 2}, 60)
+    until(lambda: worker.ends().keys() == {1, 2}, seconds=60)
 
     assert ["environ,getenv,proc,program imported True"] == said(worker, "found")
 
@@ -104,6 +106,6 @@ def test_what_the_user_put_there_stays(
     worker = start(pool, broker_url=None, **settings)
     worker.hear("READY=1", 60)
     send("look", 1, secret)
-    eventually(lambda: worker.ends().keys() == {1, 2}, 60)
+    until(lambda: worker.ends().keys() == {1, 2}, seconds=60)
 
     assert ["environ,getenv,proc,program imported True"] == said(worker, "found")

@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 
-from tests.support.worker import POOLS, PROJECT, Broker, Worker, eventually
+from tests.support.redis import Redis
+from tests.support.wait import until
+from tests.support.worker import POOLS, PROJECT, Worker
 
 TASKS = ("succeed", "fail", "again", "unknown", "finish")
 
@@ -44,7 +46,7 @@ def in_order(signals: list[Any]) -> list[Any]:
 
 def life(process: Any, log: Path, number: int, send: Callable[..., None]) -> dict[str, list[Any]]:
     """Let a worker start, run the tasks, and stop; return what was heard."""
-    eventually(lambda: "worker_ready" in log.read_text(), 60)
+    until(lambda: "worker_ready" in log.read_text(), seconds=60)
     for task in TASKS:
         before = len(log.read_text().splitlines())
         send(f"signalling.{task}")
@@ -56,11 +58,11 @@ def life(process: Any, log: Path, number: int, send: Callable[..., None]) -> dic
             "again": "task_success",
             "finish": "task_success",
         }[task]
-        eventually(
+        until(
             lambda before=before, last=last: any(
                 f'"{last}"' in line for line in log.read_text().splitlines()[before:]
             ),
-            60,
+            seconds=60,
         )
     process.send_signal(number)
     assert 0 == process.wait(60)
@@ -68,7 +70,7 @@ def life(process: Any, log: Path, number: int, send: Callable[..., None]) -> dic
 
 
 @pytest.fixture
-def stock(folder: Path, broker: Broker) -> Any:
+def stock(folder: Path, broker: Redis) -> Any:
     """Start a worker of stock Celery; its log is the other value."""
     processes = []
 
@@ -103,7 +105,7 @@ def stock(folder: Path, broker: Broker) -> Any:
 
 
 @pytest.fixture
-def deliver(broker: Broker) -> Any:
+def deliver(broker: Redis) -> Any:
     from celery import Celery  # noqa: PLC0415
 
     sender = Celery("signalling", broker=broker.url)
@@ -150,7 +152,7 @@ def test_a_worker_that_stops_says_so(
     `worker_shutting_down` has the signal, and how; the exit code is always 0.
     """
     worker = start(pool, app="signalling")
-    eventually(lambda: "worker_ready" in worker.log.read_text(), 60)
+    until(lambda: "worker_ready" in worker.log.read_text(), seconds=60)
 
     worker.send(number)
     assert 0 == worker.wait()
@@ -165,14 +167,14 @@ SHUTTING_DOWN = "worker_shutting_down"
 
 @pytest.mark.parametrize("pool", POOLS)
 def test_a_worker_without_redis_says_that_it_stops(
-    pool: str, broker: Broker, start: Callable[..., Worker]
+    pool: str, broker: Redis, start: Callable[..., Worker]
 ) -> None:
     """
     Also while it looks for Redis, and no loop turns.
     """
     broker.stop()
     worker = start(pool, app="signalling")
-    eventually(lambda: (beat := worker.heartbeat()) and beat.connecting_since, 60)
+    until(lambda: (beat := worker.heartbeat()) and beat.connecting_since, seconds=60)
 
     worker.send(signal.SIGTERM)
     assert 0 == worker.wait()

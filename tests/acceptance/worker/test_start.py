@@ -11,7 +11,9 @@ import psycopg2
 import pytest
 
 from task_server import local
-from tests.support.worker import POOLS, Broker, Worker, eventually
+from tests.support.redis import Redis
+from tests.support.wait import until
+from tests.support.worker import POOLS, Worker
 
 DJANGO_PROJECT = Path(__file__).parents[1] / "foreign"
 
@@ -56,7 +58,7 @@ def test_media_that_cannot_be_written_is_named(pool: str, start: Callable[..., W
     [("", "wants a password, and the URL has none"), (":wrong@", "refuses the user or the pass")],
 )
 def test_a_wrong_password_of_redis_ends_the_worker(
-    pool: str, password: str, words: str, broker: Broker, start: Callable[..., Worker]
+    pool: str, password: str, words: str, broker: Redis, start: Callable[..., Worker]
 ) -> None:
     """
     Stock Celery tries again for most of an hour; here it is one line, and exit 78.
@@ -74,7 +76,7 @@ def test_a_wrong_password_of_redis_ends_the_worker(
 
 @pytest.mark.parametrize("pool", POOLS)
 def test_a_wrong_password_of_the_result_backend_ends_the_worker(
-    pool: str, broker: Broker, start: Callable[..., Worker]
+    pool: str, broker: Redis, start: Callable[..., Worker]
 ) -> None:
     """
     The broker lets the worker in, and no result could be stored: one line, and exit 78.
@@ -101,14 +103,14 @@ def test_an_absent_result_backend_is_named(
     worker = start(pool, environ={"CELERY_RESULT_BACKEND": f"redis://127.0.0.1:{port}/0"})
     worker.hear("READY=1")
     send("work", 1)
-    eventually(lambda: worker.ends()[1] == 1)
+    until(lambda: worker.ends()[1] == 1)
 
     assert 1 == worker.output().count(f"result_backend: nothing listens at 127.0.0.1:{port}")
 
 
 @pytest.mark.parametrize("pool", POOLS)
 def test_a_password_that_changes_later_ends_no_worker(
-    pool: str, broker: Broker, start: Callable[..., Worker]
+    pool: str, broker: Redis, start: Callable[..., Worker]
 ) -> None:
     """
     A worker that was ready waits for Redis to let it in again, and its health says why.
@@ -119,17 +121,17 @@ def test_a_password_that_changes_later_ends_no_worker(
     for kind in ("normal", "pubsub"):
         broker.client.client_kill_filter(_type=kind, skipme=True)
 
-    verdict = eventually(lambda: "wants a password" in (v := worker.verdict()).reason and v)
+    verdict = until(lambda: "wants a password" in (v := worker.verdict()).reason and v)
 
     assert (True, False) == (verdict.alive, verdict.ready)
     broker.client.config_set("requirepass", "")
-    eventually(lambda: worker.verdict().ready, 40)
+    until(lambda: worker.verdict().ready, seconds=40)
     assert worker.process.poll() is None
 
 
 @pytest.mark.parametrize("pool", POOLS)
 def test_an_unreachable_redis_is_named_once(
-    pool: str, broker: Broker, start: Callable[..., Worker]
+    pool: str, broker: Redis, start: Callable[..., Worker]
 ) -> None:
     """
     The worker says where nobody listens, without the password, and waits; so does its health.
@@ -137,9 +139,9 @@ def test_an_unreachable_redis_is_named_once(
     broker.stop()
     worker = start(pool, broker_url=broker.url.replace("//", "//:sesame@"))
     words = f"nothing listens at 127.0.0.1:{broker.port} (connection refused)"
-    verdict = eventually(lambda: words in (v := worker.verdict()).reason and v)
+    verdict = until(lambda: words in (v := worker.verdict()).reason and v)
     # Until Celery has failed again.
-    eventually(lambda: worker.output().count("Trying again") >= 2)
+    until(lambda: worker.output().count("Trying again") >= 2)
 
     assert (True, False) == (verdict.alive, verdict.ready)
     assert 1 == worker.output().count(words)
@@ -149,7 +151,7 @@ def test_an_unreachable_redis_is_named_once(
 
 
 @pytest.fixture
-def django(folder: Path, broker: Broker) -> dict[str, Any]:
+def django(folder: Path, broker: Redis) -> dict[str, Any]:
     """Return the settings of a worker for a Django project."""
     environ = {"REDIS_URL": broker.url, "PGUSER": "postgres", "PGDATABASE": "postgres"}
     return {"app": "cl", "code": DJANGO_PROJECT, "environ": environ}
@@ -177,7 +179,7 @@ def test_an_absent_postgresql_is_named_until_it_is_there(
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(missing / ".s.PGSQL.5432"))
         listener.listen()
-        eventually(lambda: worker.verdict().ready, 40)
+        until(lambda: worker.verdict().ready, seconds=40)
 
 
 @pytest.fixture

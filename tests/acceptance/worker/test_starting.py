@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 
-from tests.support.worker import PROJECT, Broker, Worker, eventually
+from tests.support.redis import Redis
+from tests.support.wait import until
+from tests.support.worker import PROJECT, Worker
 
 #: A way is tried so often: a Pool whose processes have a handler of Python's may wait
 #: for ever for one that was terminated in the wrong moment, with stock Celery, too.
@@ -62,7 +64,7 @@ def outcomes(log: Path, wanted: dict[str, Any], send: Callable[..., None]) -> di
         for way in wanted.keys() - said().keys():
             send("begin", way)
             sent += 1
-        eventually(ended, 100)
+        until(ended, seconds=100)
     return said()
 
 
@@ -84,7 +86,7 @@ def test_what_a_task_starts_ends_when_it_is_terminated(
 
 
 @pytest.fixture
-def stock(folder: Path, broker: Broker) -> Iterator[Path]:
+def stock(folder: Path, broker: Redis) -> Iterator[Path]:
     """A worker of stock Celery, with the same project; its log."""
     log = folder / "stock.log"
     log.touch()

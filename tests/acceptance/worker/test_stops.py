@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 
 from task_server.health.heartbeat import is_running
-from tests.support.worker import POOLS, Broker, Worker, eventually
+from tests.support.redis import Redis
+from tests.support.wait import until
+from tests.support.worker import POOLS, Worker
 
 MOMENTS = Path(__file__).parent / "moments"
 
@@ -49,7 +51,7 @@ class Moment:
         }
 
     def wait(self) -> None:
-        eventually(self._reached.exists, 60)
+        until(self._reached.exists, seconds=60)
 
     def end(self) -> None:
         self._over.touch()
@@ -71,7 +73,7 @@ def test_a_worker_that_starts_ends_at_once(
     number: int,
     under: tuple[str, ...],
     folder: Path,
-    broker: Broker,
+    broker: Redis,
     start: Callable[..., Worker],
     send: Callable[..., None],
 ) -> None:
@@ -97,14 +99,14 @@ def test_a_worker_that_starts_ends_at_once(
 
 @pytest.mark.parametrize("pool", POOLS)
 def test_a_worker_without_redis_ends_at_once(
-    pool: str, under: tuple[str, ...], broker: Broker, start: Callable[..., Worker]
+    pool: str, under: tuple[str, ...], broker: Redis, start: Callable[..., Worker]
 ) -> None:
     """
     While it looks for Redis there is nothing to be drained.
     """
     broker.stop()
     worker = start(pool, under=under, drain_seconds=300)
-    eventually(lambda: (beat := worker.heartbeat()) and beat.connecting_since, 60)
+    until(lambda: (beat := worker.heartbeat()) and beat.connecting_since, seconds=60)
 
     worker.send(signal.SIGTERM)
     began = time.monotonic()
@@ -117,14 +119,14 @@ def test_a_worker_without_redis_ends_at_once(
 
 @pytest.mark.parametrize("pool", POOLS)
 def test_a_worker_whose_redis_hangs_at_its_start_ends_at_once(
-    pool: str, under: tuple[str, ...], broker: Broker, start: Callable[..., Worker]
+    pool: str, under: tuple[str, ...], broker: Redis, start: Callable[..., Worker]
 ) -> None:
     """
     A Redis that accepts and never answers does not keep a worker that has taken nothing.
     """
     broker.signal(signal.SIGSTOP)
     worker = start(pool, under=under, drain_seconds=300)
-    eventually(lambda: (beat := worker.heartbeat()) and beat.connecting_since, 60)
+    until(lambda: (beat := worker.heartbeat()) and beat.connecting_since, seconds=60)
 
     worker.send(signal.SIGTERM)
     began = time.monotonic()
@@ -138,7 +140,7 @@ def test_a_worker_whose_redis_hangs_at_its_start_ends_at_once(
 def test_a_worker_that_forks_ends_and_leaves_no_child(
     under: tuple[str, ...],
     folder: Path,
-    broker: Broker,
+    broker: Redis,
     start: Callable[..., Worker],
     send: Callable[..., None],
 ) -> None:
@@ -147,7 +149,7 @@ def test_a_worker_that_forks_ends_and_leaves_no_child(
     """
     send("work", 1)
     worker = start("prefork", under=under, concurrency=8, environ={"PROJ_FORKING": "3"})
-    eventually(lambda: "forking" in worker.log.read_text(), 60)
+    until(lambda: "forking" in worker.log.read_text(), seconds=60)
     children = [
         int(pid)
         for pid in Path(f"/proc/{worker.pid}/task/{worker.pid}/children").read_text().split()
@@ -159,14 +161,14 @@ def test_a_worker_that_forks_ends_and_leaves_no_child(
     assert 0 == code, worker.output()
     assert (1, 0) == (broker.queued(), broker.unacked()), worker.output()
     assert 2 <= len(children)
-    eventually(lambda: not any(is_running(pid, None) for pid in children))
+    until(lambda: not any(is_running(pid, None) for pid in children))
 
 
 @pytest.mark.parametrize("pool", POOLS)
 def test_a_ready_worker_drains(
     pool: str,
     under: tuple[str, ...],
-    broker: Broker,
+    broker: Redis,
     start: Callable[..., Worker],
     send: Callable[..., None],
 ) -> None:
@@ -177,7 +179,7 @@ def test_a_ready_worker_drains(
     worker.hear("READY=1", 60)
     for number in range(5):
         send("work", number, 1.5)
-    eventually(lambda: len(worker.starts()) == 2)
+    until(lambda: len(worker.starts()) == 2)
 
     worker.send(signal.SIGTERM)
     code = worker.wait()
@@ -189,7 +191,7 @@ def test_a_ready_worker_drains(
 
 @pytest.mark.parametrize("pool", POOLS)
 def test_the_end_is_not_put_off_by_what_hangs(
-    pool: str, broker: Broker, start: Callable[..., Worker], send: Callable[..., None]
+    pool: str, broker: Redis, start: Callable[..., Worker], send: Callable[..., None]
 ) -> None:
     """
     One deadline counts from the first signal: the drain and 15 s, with a Redis that hangs.
@@ -198,7 +200,7 @@ def test_the_end_is_not_put_off_by_what_hangs(
     worker.hear("READY=1", 60)
     for number in range(20):
         send("work", number, 1)
-    eventually(lambda: len(worker.starts()) >= 4)
+    until(lambda: len(worker.starts()) >= 4)
     broker.signal(signal.SIGSTOP)
     # One that has ended waits for the answer to its acknowledgement.
     worker.is_silent("never", 1.0)
@@ -231,7 +233,7 @@ STORM = (
 def test_a_storm_of_signals_ends_a_worker_with_0(
     pool: str,
     seed: int,
-    broker: Broker,
+    broker: Redis,
     start: Callable[..., Worker],
     send: Callable[..., None],
 ) -> None:
@@ -262,7 +264,7 @@ def test_a_storm_of_signals_ends_a_worker_with_0(
 @pytest.mark.parametrize("pool", POOLS)
 def test_sighup_starts_the_worker_anew(
     pool: str,
-    broker: Broker,
+    broker: Redis,
     start: Callable[..., Worker],
     send: Callable[..., None],
 ) -> None:
@@ -273,12 +275,12 @@ def test_sighup_starts_the_worker_anew(
     worker.hear("READY=1", 60)
     arguments = Path(f"/proc/{worker.pid}/cmdline").read_bytes()
     send("work", 1, 2.0)
-    eventually(lambda: len(worker.starts()) == 1)
+    until(lambda: len(worker.starts()) == 1)
 
     worker.send(signal.SIGHUP)
     said = worker.hear("READY=1", 60)
     send("work", 2)
-    eventually(lambda: worker.ends() == {1: 1, 2: 1})
+    until(lambda: worker.ends() == {1: 1, 2: 1})
 
     assert "STOPPING=1" not in said
     assert arguments == Path(f"/proc/{worker.pid}/cmdline").read_bytes()
@@ -296,7 +298,7 @@ def test_who_stops_a_worker_does_not_start_it_anew(
     worker = start(pool)
     worker.hear("READY=1", 60)
     send("work", 1, 3.0)
-    eventually(lambda: len(worker.starts()) == 1)
+    until(lambda: len(worker.starts()) == 1)
 
     worker.send(signal.SIGHUP)
     worker.is_silent("never", 1.2)
@@ -317,7 +319,7 @@ def test_sigusr1_shows_where_the_worker_is(pool: str, start: Callable[..., Worke
     worker.hear("READY=1", 60)
 
     worker.send(signal.SIGUSR1)
-    eventually(lambda: words in worker.output())
+    until(lambda: words in worker.output())
 
     assert worker.process.poll() is None
 
@@ -333,7 +335,7 @@ def test_a_launcher_that_fails_says_so(folder: Path, start: Callable[..., Worker
 
 
 def test_the_worker_holds_no_signal_back(
-    broker: Broker, start: Callable[..., Worker], send: Callable[..., None]
+    broker: Redis, start: Callable[..., Worker], send: Callable[..., None]
 ) -> None:
     """
     Neither the worker, nor its children, nor what a task starts: each ends when it is told to.
@@ -341,7 +343,7 @@ def test_the_worker_holds_no_signal_back(
     worker = start("prefork")
     worker.hear("READY=1", 60)
     send("blocked", 1)
-    eventually(lambda: 1 in worker.ends())
+    until(lambda: 1 in worker.ends())
 
     masks = [line.split()[2] for line in worker.log.read_text().splitlines() if "SigBlk" in line]
 

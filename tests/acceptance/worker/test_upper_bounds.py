@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from task_server.config import values
-from tests.support.worker import POOLS, Broker, Worker, eventually
+from tests.support.redis import Redis
+from tests.support.wait import until
+from tests.support.worker import POOLS, Worker
 
 LARGEST: dict[str, Any] = {
     "drain_seconds": 7 * values.DAY,
@@ -20,7 +22,7 @@ LARGEST: dict[str, Any] = {
 
 @pytest.mark.parametrize("pool", POOLS)
 def test_the_largest_settings_are_borne(
-    pool: str, broker: Broker, start: Callable[..., Worker], send: Callable[..., None]
+    pool: str, broker: Redis, start: Callable[..., Worker], send: Callable[..., None]
 ) -> None:
     """
     No timer, poll or queue breaks of them: tasks run, and SIGTERM ends the worker with 0.
@@ -36,7 +38,7 @@ def test_the_largest_settings_are_borne(
     worker.hear("READY=1")
     for number in range(10):
         send("work", number, 0.1)
-    eventually(lambda: len(worker.ends()) == 10)
+    until(lambda: len(worker.ends()) == 10)
     worker.send(signal.SIGTERM)
 
     assert 0 == worker.wait(), worker.output()

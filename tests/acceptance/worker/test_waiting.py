@@ -4,11 +4,13 @@ from collections.abc import Callable
 
 from celery import Celery
 
-from tests.support.worker import Broker, Worker, eventually
+from tests.support.redis import Redis
+from tests.support.wait import until
+from tests.support.worker import Worker
 
 
 def test_greenlets_wait_for_results_together(
-    broker: Broker, app: Celery, start: Callable[..., Worker]
+    broker: Redis, app: Celery, start: Callable[..., Worker]
 ) -> None:
     """
     Forty parents that each wait for five children: 40 of 40, on every Celery.
@@ -19,7 +21,7 @@ def test_greenlets_wait_for_results_together(
 
     parents = [app.send_task("waiting.parent") for _ in range(40)]
 
-    eventually(lambda: all(result.ready() for result in parents), 60)
+    until(lambda: all(result.ready() for result in parents), seconds=60)
     assert [10] * 40 == [result.result for result in parents]
     assert "ConcurrentObjectUseError" not in worker.output()
-    eventually(lambda: broker.unacked() == 0)
+    until(lambda: broker.unacked() == 0)

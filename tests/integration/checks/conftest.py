@@ -1,21 +1,20 @@
 """Servers with something wrong, and the program that has to find it."""
 
-import io
 import json
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Protocol
 
 import pytest
 
-from task_server import local
 from task_server.errors import LocalServerError
+from tests.support.redis import Redis
 
 
 class StartRedis(Protocol):
@@ -24,28 +23,22 @@ class StartRedis(Protocol):
     def __call__(self, *options: str) -> int: ...
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
-
-
 @pytest.fixture
-def start_redis(require, tmp_path: Path) -> Iterator[StartRedis]:
+def start_redis(require) -> Iterator[StartRedis]:
     """Return what starts a Redis of this test alone."""
     with ExitStack() as stack:
-        state = local.State.open(tmp_path / "redis-state")
-        stack.enter_context(state.lock({"app": "tests"}))
-        supervisor = stack.enter_context(local.Supervisor(io.StringIO(), signals=False))
 
         def start(*options: str) -> int:
-            port = free_port()
+            folder = Path(stack.enter_context(TemporaryDirectory(prefix="redis-")))
+            server = Redis(folder, *options)
+            stack.callback(server.stop)
             try:
-                child = local.redis.find(state, os.environ, port=port).child
+                server.start()
             except LocalServerError as error:
                 require("redis", str(error))
-            assert child is not None
-            supervisor.start(replace(child, argv=[*child.argv, *options], quiet=True))
-            return port
+            # The connection of the test is one that the server allows no other.
+            server.client.connection_pool.disconnect()
+            return server.port
 
         yield start
 

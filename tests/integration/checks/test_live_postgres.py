@@ -7,7 +7,8 @@ from urllib.parse import quote, urlsplit
 import psycopg2
 import pytest
 
-from tests.integration.checks.conftest import Check, free_port
+from task_server.local.servers.ports import free_port
+from tests.integration.checks.conftest import Check
 
 
 @pytest.fixture

@@ -16,7 +16,8 @@ from task_server.checks.live import redis as live_redis
 from task_server.config.model import Config
 from task_server.errors import Finding
 from task_server.launch.profiles import Machine, profile_of
-from tests.integration.checks.conftest import StartRedis, free_port
+from task_server.local.servers.ports import free_port
+from tests.integration.checks.conftest import StartRedis
 
 
 def look(url: str, *, timeout: float = 5.0, count: int = 1, **settings: Any) -> list[Finding]:

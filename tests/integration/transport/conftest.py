@@ -17,8 +17,10 @@ import pytest
 from task_server import transport
 from task_server.errors import LocalServerError
 from task_server.local.servers import binaries
+from task_server.local.servers.ports import free_port
 from task_server.transport.unacked import pending
-from tests.integration.transport.peers import Started, Worker, free_port, relay, until
+from tests.integration.transport.peers import Started, Worker, relay
+from tests.support.wait import until
 
 
 @pytest.fixture(scope="session")

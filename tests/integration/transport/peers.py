@@ -6,27 +6,12 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Event
 from typing import Any
 
 import kombu
 import pytest
 import redis
 from kombu.asynchronous.hub import Hub
-
-
-def until(fact: Callable[[], Any], what: str, seconds: float = 30) -> None:
-    """Wait until *fact* holds, of something that sends no event."""
-    end, pause = time.monotonic() + seconds, Event()
-    while not fact():
-        assert time.monotonic() < end, f"waited {seconds:.0f} s for {what}"
-        pause.wait(0.02)
-
-
-def free_port() -> int:
-    with closing(socket.socket()) as listening:
-        listening.bind(("127.0.0.1", 0))
-        return int(listening.getsockname()[1])
 
 
 @dataclass(frozen=True)

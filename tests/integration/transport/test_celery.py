@@ -16,8 +16,9 @@ import pytest
 from celery import Celery
 
 from tests.integration.transport.celery_inapplicable import ACKNOWLEDGED_EARLY, INAPPLICABLE
-from tests.integration.transport.peers import Started, until
+from tests.integration.transport.peers import Started
 from tests.integration.transport.sdist import unpacked_tests
+from tests.support.wait import until
 
 HERE = Path(__file__).parent
 NODE = f"prefork@{socket.gethostname()}"

@@ -8,7 +8,7 @@ import kombu
 import pytest
 
 from task_server import transport
-from tests.integration.transport.peers import until
+from tests.support.wait import until
 
 
 def stock_order(connect, publish_all, queues, strategy) -> list[str]:

@@ -12,7 +12,8 @@ import pytest
 from task_server.transport import fetcher
 from task_server.transport.timing import Timing
 from task_server.transport.unacked import redeliver
-from tests.integration.transport.peers import Started, until
+from tests.integration.transport.peers import Started
+from tests.support.wait import until
 
 
 @pytest.fixture

@@ -12,7 +12,8 @@ from task_server.transport.store import owner
 from task_server.transport.store.scripts import EXPIRED, RENEW, RENEW_OWN
 from task_server.transport.unacked import leases as lease
 from task_server.transport.unacked import native
-from tests.integration.transport.peers import Started, until
+from tests.integration.transport.peers import Started
+from tests.support.wait import until
 
 #: Of another process.
 DEAD = "d" * 32

@@ -8,7 +8,8 @@ import pytest
 from task_server.transport.started import crashes, reporter
 from task_server.transport.store import owner
 from task_server.transport.store.keys import Keys
-from tests.integration.transport.peers import until, user
+from tests.integration.transport.peers import user
+from tests.support.wait import until
 
 
 def told(server) -> set[bytes]:

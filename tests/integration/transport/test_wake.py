@@ -8,7 +8,8 @@ import pytest
 
 from task_server.transport import idle
 from task_server.transport.wire import Sent
-from tests.integration.transport.peers import until, user
+from tests.integration.transport.peers import user
+from tests.support.wait import until
 
 
 def calls(server, *names: str) -> int:

@@ -13,7 +13,8 @@ import redis
 
 from task_server.transport.store.keys import Keys
 from task_server.transport.store.owner import RUN_ID
-from tests.integration.transport.peers import Started, until, user
+from tests.integration.transport.peers import Started, user
+from tests.support.wait import until
 
 
 def renews(consumer: Any, publish: Callable[..., None], **options: Any) -> None:
