@@ -95,6 +95,7 @@ def test_the_real_documents(program: Program, documents: Path) -> None:
     assert 7500 == pytest.approx(found["tax_court_memo_2020-26.pdf"]["words"], rel=0.02)
 
 
+@pytest.mark.slow
 def test_two_hundred_jobs_run_once_each(program: Program, documents: Path) -> None:
     """
     Forty passes over five documents: every task of both queues runs exactly once.
@@ -108,6 +109,7 @@ def test_two_hundred_jobs_run_once_each(program: Program, documents: Path) -> No
     }
 
 
+@pytest.mark.slow
 def test_what_cannot_be_read_is_listed_and_nothing_else_is_lost(
     program: Program, misbehaving: str, tmp_path: Path, documents: Path
 ) -> None:
@@ -146,6 +148,7 @@ def test_what_cannot_be_read_is_listed_and_nothing_else_is_lost(
     assert {"good.pdf"} == {row["name"] for row in rows if not row["error"]}
 
 
+@pytest.mark.slow
 def test_the_same_source_twice_is_one_document(program: Program) -> None:
     """
     A second run finds the data of the first, and makes no second row.
@@ -178,6 +181,7 @@ def test_a_state_folder_on_a_read_only_disk_is_one_clear_line(program: Program) 
     assert "Traceback" not in ended.stderr
 
 
+@pytest.mark.slow
 def test_it_keeps_up_when_asked_and_ends_at_ctrl_c(program: Program) -> None:
     """
     --keep leaves the system up, with Flower; Ctrl-C leaves nothing behind.
@@ -195,6 +199,7 @@ def test_it_keeps_up_when_asked_and_ends_at_ctrl_c(program: Program) -> None:
     assert (0, {}) == (process.returncode, program.alive())
 
 
+@pytest.mark.slow
 def test_another_projects_servers_are_left_alone(
     program: Program, postgres_server: local.Server, redis_server: local.Server
 ) -> None:

@@ -91,6 +91,7 @@ raise django.ImproperlyConfigured("Set the SITE1_TOKEN environment variable")"""
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pool", POOLS)
 @pytest.mark.parametrize("kind", FAILURES)
 def test_what_breaks_the_import_is_one_line(
@@ -153,6 +154,7 @@ def test_an_import_that_hangs_is_ended_and_named(  # noqa: PLR0917 - fixtures
     assert f"for 1 s it has been at {path}:{number}" in ended.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pool", POOLS)
 def test_a_slow_import_that_goes_on_is_let_go_on(
     pool: str, program: Program, project: Path

@@ -1,5 +1,6 @@
 """Workers as child processes, of which a test reads what they tell systemd."""
 
+import json
 import os
 import signal
 import socket
@@ -14,6 +15,7 @@ import pytest
 
 from task_server.config import model as config
 from task_server.health import heartbeat as probe
+from task_server.launch.timing import TIMING_VARIABLE
 from tests.support.redis import Redis
 from tests.support.wait import until
 
@@ -56,7 +58,14 @@ def at_rest(pool: str, transport: str, broker: Redis, places: int = 2) -> None:
 
 
 class Worker:
-    """A worker of the project in `project/`, started as `task-server worker w`."""
+    """
+    A worker of the project in `project/`, started as `task-server worker w`.
+
+    Args:
+        settings: Settings of the worker, and `environ`, `under` (a command that it is
+            started by), `timing` (intervals and time-outs other than its own), `app`,
+            `code` and `broker_url`.
+    """
 
     def __init__(self, folder: Path, broker: Redis, pool: str, **settings: Any) -> None:
         self.folder = folder
@@ -69,6 +78,8 @@ class Worker:
         self._socket.bind(str(address))
         environ = dict(os.environ)
         environ.update(settings.pop("environ", {}))
+        if timing := settings.pop("timing", None):
+            environ[TIMING_VARIABLE] = json.dumps(timing)
         #: Such as `unshare`; the worker is its child then.
         self._under = tuple(settings.pop("under", ()))
         settings = {"concurrency": 2, "prefetch_multiplier": 4, "drain_seconds": 20} | settings

@@ -14,6 +14,8 @@ from tests.support.redis import Redis
 from tests.support.wait import until
 from tests.support.worker import Worker
 
+pytestmark = pytest.mark.slow
+
 #: Every way into a loop, those with the ORM inside included.
 WAYS = (
     *("by_async_to_sync", "by_run", "by_runner", "by_loop", "by_one_loop"),

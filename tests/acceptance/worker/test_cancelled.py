@@ -8,6 +8,8 @@ from tests.support.redis import Redis
 from tests.support.wait import until
 from tests.support.worker import BOTH, POOLS, Worker
 
+pytestmark = pytest.mark.slow
+
 
 @BOTH
 @pytest.mark.parametrize("pool", POOLS)

@@ -15,6 +15,8 @@ from tests.support.redis import Redis
 from tests.support.wait import until
 from tests.support.worker import PROJECT, Worker
 
+pytestmark = pytest.mark.slow
+
 
 def connected(broker: Redis) -> list[dict[str, Any]]:
     """Return the connections of others."""

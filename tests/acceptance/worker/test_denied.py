@@ -9,6 +9,8 @@ from tests.support.redis import Redis
 from tests.support.wait import until
 from tests.support.worker import POOLS, Worker
 
+pytestmark = pytest.mark.slow
+
 #: Each command, and what the log must name; it is needed for bindings that expire.
 DENIED = {"multi": "MULTI", "sadd": "'sadd'", "smembers": "", "script|load": "'script|load'"}
 

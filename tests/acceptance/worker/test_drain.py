@@ -208,6 +208,7 @@ def test_the_handed_back_tasks_are_first_in_line(
     assert [str(number) for number in range(8)] == [word[1] for word in lines if word[0] == "done"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pool", POOLS)
 @BOTH
 def test_a_broker_that_stops_during_the_drain_does_not_hold_up_the_end(
@@ -220,7 +221,7 @@ def test_a_broker_that_stops_during_the_drain_does_not_hold_up_the_end(
     """
     The worker ends within its bound; the messages stay registered for others.
     """
-    worker = start(pool, drain_seconds=3)
+    worker = start(pool, drain_seconds=3, timing={"finish": 4})
     worker.hear("READY=1")
     for number in range(10):
         send("work", number, 200)
@@ -236,6 +237,7 @@ def test_a_broker_that_stops_during_the_drain_does_not_hold_up_the_end(
     assert 0 == lost(10, worker, broker), worker.output()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pool", POOLS)
 @BOTH
 def test_a_hung_broker_does_not_hold_up_the_end(
@@ -248,7 +250,7 @@ def test_a_hung_broker_does_not_hold_up_the_end(
     """
     A Redis that accepts and never answers does not keep the worker either.
     """
-    worker = start(pool, drain_seconds=1)
+    worker = start(pool, drain_seconds=1, timing={"finish": 4})
     worker.hear("READY=1")
     for number in range(10):
         send("work", number, 200)

@@ -34,6 +34,7 @@ def test_a_working_worker_is_alive_and_ready(
     until(lambda: (b := worker.heartbeat()) and b.processed == 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pool", POOLS)
 @BOTH
 def test_a_worker_outlives_a_restart_of_redis(
@@ -121,6 +122,7 @@ def test_a_worker_waits_for_redis_at_its_start(
     assert "WATCHDOG=1" not in said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pool", POOLS)
 @BOTH
 def test_a_connection_that_passes_nothing_is_not_called_healthy(
@@ -130,7 +132,11 @@ def test_a_connection_that_passes_nothing_is_not_called_healthy(
     A firewall has forgotten the worker's connections: it makes new ones, or is called dead.
     """
     with Relay(broker.port) as relay:
-        worker = start(pool, environ={"TASK_SERVER_BROKER_URL": relay.url})
+        worker = start(
+            pool,
+            environ={"TASK_SERVER_BROKER_URL": relay.url},
+            timing={"socket_timeout": 4, "connect_timeout": 4, "health_check": 5},
+        )
         worker.hear("READY=1")
         send("work", 0)
         until(lambda: worker.ends() == {0: 1})
@@ -152,12 +158,12 @@ def test_a_consumer_that_takes_nothing_is_dead(
     """
     Its loop turns and Redis answers, but messages lie in its queue and its places are free.
     """
-    worker = start(pool, environ={"PROJ_STUCK": "yes"})
+    worker = start(pool, environ={"PROJ_STUCK": "yes"}, timing={"queue_scan": 1})
     worker.hear("READY=1")
     for number in range(3):
         send("work", number)
 
-    # It looks at its queues six times a minute, and must see two looks alike.
+    # It reads the lengths of its queues twice, and must find them equal.
     verdict = until(lambda: (v := worker.verdict(backlog=2)) and not v.alive and v, seconds=60)
 
     assert "messages wait" in verdict.reason

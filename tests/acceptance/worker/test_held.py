@@ -9,7 +9,7 @@ from tests.support.redis import Redis
 from tests.support.wait import until
 from tests.support.worker import POOLS, Worker
 
-pytestmark = pytest.mark.parametrize("transport", ["atomic"], indirect=True)
+pytestmark = [pytest.mark.slow, pytest.mark.parametrize("transport", ["atomic"], indirect=True)]
 
 #: Seconds; everything here takes longer.
 ENVIRON = {"TASK_SERVER_VISIBILITY_TIMEOUT": "2"}

@@ -12,6 +12,8 @@ from tests.support.redis import Redis
 from tests.support.wait import until
 from tests.support.worker import POOLS, Worker
 
+pytestmark = pytest.mark.slow
+
 #: celery-batches is where its range allows the Celery that is installed; ours is the same idea.
 KINDS = ("own", "published") if find_spec("celery_batches") else ("own",)
 
@@ -46,7 +48,7 @@ def test_tasks_held_back_by_their_rate_are_no_standstill(
     Sixty tasks of which one may run in ten minutes, on free places: reserved, and healthy. A
     queue that is not consumed any more is nobody's backlog.
     """
-    worker = start(pool, app="batching")
+    worker = start(pool, app="batching", timing={"queue_scan": 1})
     worker.hear("READY=1")
     for number in range(60):
         app.send_task("batching.rare", (number,))

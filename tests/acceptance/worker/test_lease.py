@@ -12,7 +12,7 @@ from tests.support.redis import Redis
 from tests.support.wait import until
 from tests.support.worker import POOLS, Worker
 
-pytestmark = pytest.mark.parametrize("transport", ["atomic"], indirect=True)
+pytestmark = [pytest.mark.slow, pytest.mark.parametrize("transport", ["atomic"], indirect=True)]
 
 #: Longer than any test: who does not wait for it has proof.
 LONG = 600

@@ -11,6 +11,8 @@ from tests.support.redis import Redis
 from tests.support.wait import until
 from tests.support.worker import Worker
 
+pytestmark = pytest.mark.slow
+
 #: What a task may raise and Celery's tracer lets through, and under a prefork child would end it.
 WAYS = ("SystemExit", "KeyboardInterrupt", "GeneratorExit", "BaseException", "MemoryError")
 

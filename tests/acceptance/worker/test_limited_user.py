@@ -9,6 +9,8 @@ from tests.support.redis import Redis
 from tests.support.wait import until
 from tests.support.worker import POOLS, Worker
 
+pytestmark = pytest.mark.slow
+
 
 def limited(broker: Redis, *acl: str) -> str:
     """Return the URL of a user with these rules."""

@@ -14,6 +14,8 @@ from tests.support.redis import Redis
 from tests.support.wait import until
 from tests.support.worker import POOLS, Worker
 
+pytestmark = pytest.mark.slow
+
 UNREADABLE = "unacked.unreadable"
 
 

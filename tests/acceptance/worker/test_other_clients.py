@@ -12,6 +12,8 @@ from tests.support.redis import Redis
 from tests.support.wait import until
 from tests.support.worker import BOTH, POOLS, Worker
 
+pytestmark = pytest.mark.slow
+
 
 def old(name: str, **more: Any) -> dict[str, Any]:
     """Return the body of a task in protocol 1."""

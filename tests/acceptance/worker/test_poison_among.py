@@ -20,7 +20,7 @@ SETTINGS: Mapping[str, Any] = {"environ": {"TASK_SERVER_VISIBILITY_TIMEOUT": "2"
 #: Numbers of poisoned tasks begin here.
 POISON = 1000
 
-pytestmark = pytest.mark.parametrize("transport", ["atomic"], indirect=True)
+pytestmark = [pytest.mark.slow, pytest.mark.parametrize("transport", ["atomic"], indirect=True)]
 
 
 @contextmanager

@@ -10,6 +10,8 @@ from tests.support.redis import Redis
 from tests.support.wait import until
 from tests.support.worker import POOLS, Worker
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def secret(broker: Redis) -> str:

@@ -15,6 +15,8 @@ from tests.support.redis import Redis
 from tests.support.wait import until
 from tests.support.worker import POOLS, PROJECT, Worker
 
+pytestmark = pytest.mark.slow
+
 TASKS = ("succeed", "fail", "again", "unknown", "finish")
 
 #: One comes when it comes.

@@ -15,6 +15,8 @@ from tests.support.redis import Redis
 from tests.support.wait import until
 from tests.support.worker import PROJECT, Worker
 
+pytestmark = pytest.mark.slow
+
 #: A way is tried so often: a Pool whose processes have a handler of Python's may wait
 #: for ever for one that was terminated in the wrong moment, with stock Celery, too.
 TRIES = 3

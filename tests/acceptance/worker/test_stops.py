@@ -57,6 +57,7 @@ class Moment:
         self._over.touch()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("moment", "number"),
     [
@@ -194,9 +195,9 @@ def test_the_end_is_not_put_off_by_what_hangs(
     pool: str, broker: Redis, start: Callable[..., Worker], send: Callable[..., None]
 ) -> None:
     """
-    One deadline counts from the first signal: the drain and 15 s, with a Redis that hangs.
+    One deadline counts from the first signal: the drain and the finish, with a Redis that hangs.
     """
-    worker = start(pool, drain_seconds=6, concurrency=4)
+    worker = start(pool, drain_seconds=6, concurrency=4, timing={"finish": 4})
     worker.hear("READY=1", 60)
     for number in range(20):
         send("work", number, 1)
@@ -212,7 +213,7 @@ def test_the_end_is_not_put_off_by_what_hangs(
     broker.signal(signal.SIGCONT)
 
     assert 0 == code, worker.output()
-    assert took < 6 + 15, worker.output()
+    assert took < 6 + 4 + 3, worker.output()
 
 
 #: With SIGHUP it starts anew, under the same process id.
@@ -226,6 +227,7 @@ STORM = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "seed", [*range(4), *(pytest.param(n, marks=pytest.mark.nightly) for n in range(4, 60))]
 )
@@ -261,6 +263,7 @@ def test_a_storm_of_signals_ends_a_worker_with_0(
     assert 6 == len(worker.ends()) + broker.queued() + broker.unacked(), worker.output()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pool", POOLS)
 def test_sighup_starts_the_worker_anew(
     pool: str,
@@ -288,6 +291,7 @@ def test_sighup_starts_the_worker_anew(
     assert 0 == worker.wait(), worker.output()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pool", POOLS)
 def test_who_stops_a_worker_does_not_start_it_anew(
     pool: str, start: Callable[..., Worker], send: Callable[..., None]

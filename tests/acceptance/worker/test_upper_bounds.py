@@ -11,6 +11,8 @@ from tests.support.redis import Redis
 from tests.support.wait import until
 from tests.support.worker import POOLS, Worker
 
+pytestmark = pytest.mark.slow
+
 LARGEST: dict[str, Any] = {
     "drain_seconds": 7 * values.DAY,
     "time_limit": values.LONGEST,

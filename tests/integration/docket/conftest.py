@@ -198,6 +198,12 @@ def workers(docket: Docket) -> Iterator[tuple[Child, Child]]:
         yield pair[0], pair[1]
 
 
+@pytest.fixture(autouse=True)
+def current_app() -> None:
+    """Send by docket's app: the app that was made last is Celery's current one, whoever made it."""
+    app.set_current()
+
+
 @pytest.fixture
 def job(docket: Docket):
     """Return a function that makes a job in the database, of a new document."""

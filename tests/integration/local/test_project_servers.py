@@ -179,6 +179,7 @@ TAKEN = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", TAKEN)
 @pytest.mark.parametrize("broker", ["REDIS_URL", "CELERY_BROKER_URL"])
 def test_what_is_taken_from_the_environment_is_ours(
