@@ -47,7 +47,7 @@
       packages = forAllSystems (system: project.${system}.packages);
       apps = forAllSystems (system: project.${system}.apps);
       devShells = forAllSystems (system: project.${system}.devShells);
-      nixosModules.default = import ./nix/modules { inherit self; };
+      nixosModules.default = lib.modules.importApply ./nix/modules { inherit lib self; };
       overlays.default = import ./nix/overlay.nix { inherit self; };
       templates.default = {
         path = ./templates/django;

@@ -241,7 +241,8 @@ rec {
       // lib.optionalAttrs isLinux ({ inherit flowerEnvironment stack; } // images);
       devShells.default = shell;
       apps = import ./apps.nix parts;
-      nixosModule = import ./modules/project.nix {
+      nixosModule = lib.modules.importApply ./modules/project.nix {
+        inherit lib;
         inherit (inputs) self;
         project = parts;
       };
@@ -267,7 +268,8 @@ rec {
       packages = each "packages";
       apps = each "apps";
       devShells = each "devShells";
-      nixosModules.default = import ./modules/project.nix {
+      nixosModules.default = lib.modules.importApply ./modules/project.nix {
+        inherit lib;
         inherit (inputs) self;
         inherit perSystem;
       };

@@ -3,12 +3,12 @@
 { config, lib, ... }:
 let
   cfg = config.services.task-server;
-  rows = import ./instances.nix { inherit lib cfg; };
+  instances = import ./instances.nix { inherit lib cfg; };
   here = "services.task-server";
 
   # The variables of a setting are in upper case and know no hyphen.
   asVariable = name: lib.toUpper (lib.replaceStrings [ "-" ] [ "_" ] name);
-  names = lib.groupBy (row: asVariable row.name) rows;
+  names = lib.groupBy (one: asVariable one.name) instances;
   units = [
     "flower"
     "migrate"
@@ -43,9 +43,9 @@ in
   config = lib.mkIf cfg.enable {
     assertions =
       lib.mapAttrsToList (name: worker: {
-        assertion = worker.drain_seconds < worker.stopTimeout;
+        assertion = worker.settings.drain_seconds < worker.stopTimeout;
         message =
-          "${here}.workers.${name}: drain_seconds (${toString worker.drain_seconds}) is not below "
+          "${here}.workers.${name}: settings.drain_seconds (${toString worker.settings.drain_seconds}) is not below "
           + "stopTimeout (${toString worker.stopTimeout}), so systemd would kill the worker while it "
           + "drains; lower drain_seconds or raise stopTimeout.";
       }) cfg.workers
@@ -54,12 +54,12 @@ in
         message =
           "${here}.workers: ${toString (lib.length same)} workers would have the node name "
           + "${(lib.head same).name}@${config.networking.hostName} "
-          + "(${lib.concatStringsSep ", " (map (row: row.name) same)}); rename one, or say `instances`.";
+          + "(${lib.concatStringsSep ", " (map (one: one.name) same)}); rename one, or say `instances`.";
       }) names
-      ++ map (row: {
-        assertion = !(lib.elem row.name units);
-        message = "${here}.workers.${row.name}: task-server-${row.name}.service is another unit; rename the worker.";
-      }) rows
+      ++ map (one: {
+        assertion = !(lib.elem one.name units);
+        message = "${here}.workers.${one.name}: task-server-${one.name}.service is another unit; rename the worker.";
+      }) instances
       ++ lib.mapAttrsToList (name: worker: {
         assertion = worker.privateNetwork -> onSocket;
         message =
@@ -87,6 +87,18 @@ in
           + "write the URL to a file and name that in ${here}.credentials.${name}.";
       }) secretNames
       ++ [
+        {
+          assertion = config.users.users ? ${cfg.user};
+          message =
+            "${here}.user: there is no user ${cfg.user}, so no unit could start; declare "
+            + "users.users.${cfg.user}, or leave the option out.";
+        }
+        {
+          assertion = config.users.groups ? ${cfg.group};
+          message =
+            "${here}.group: there is no group ${cfg.group}, so no unit could start; declare "
+            + "users.groups.${cfg.group}, or leave the option out.";
+        }
         {
           assertion = !(cfg.settings ? runtime_dir);
           message = "${here}.settings.runtime_dir: leave it out; systemd makes the folder of heartbeats, /run/task-server.";
@@ -120,7 +132,12 @@ in
       }) (lib.attrNames cfg.settingsFiles);
 
     warnings =
-      lib.optional
+      lib.concatLists (
+        lib.mapAttrsToList (
+          name: worker: map (warning: "${here}.workers.${name}: ${warning}") worker.warnings
+        ) cfg.workers
+      )
+      ++ lib.optional
         (
           cfg.flower.enable
           && !(lib.elem cfg.flower.address [

@@ -1,5 +1,6 @@
-# task-server.toml: the one file that Nix writes, judged by the program itself
-# while the configuration is built.
+# What Nix writes: task-server.toml with everything, judged by the program itself
+# while the configuration is built, and for each unit a file of its own, so that
+# a change of one worker restarts that one.
 {
   config,
   lib,
@@ -8,9 +9,9 @@
 let
   cfg = config.services.task-server;
   toml = pkgs.formats.toml { };
-  rows = import ./instances.nix { inherit lib cfg; };
+  instances = import ./instances.nix { inherit lib cfg; };
 
-  computed = {
+  every = {
     inherit (cfg) app code;
     # One folder for all units, so that `task-server health` finds each.
     runtime_dir = "/run/task-server";
@@ -19,22 +20,45 @@ let
         "redis+socket://${config.services.redis.servers.task-server.unixSocket}?virtual_host=0"
       else
         cfg.settings.broker_url or null;
-    workers = lib.listToAttrs (map (row: lib.nameValuePair row.name row.settings) rows);
-    flower = { inherit (cfg.flower) address port; };
   };
+  flower = { inherit (cfg.flower) address port; };
+  workers = lib.listToAttrs (map (one: lib.nameValuePair one.name one.worker.settings) instances);
 
-  # TOML has no null: what is unset is left out.
-  document = lib.filterAttrsRecursive (_: value: value != null) (
-    lib.recursiveUpdate cfg.settings computed
+  # The visibility timeout is one number for all workers, above the longest time
+  # limit: that is all that a worker must know of the others.
+  timeLimits = lib.mapAttrs (_: lib.filterAttrs (setting: _: setting == "time_limit")) (
+    lib.filterAttrs (_: settings: (settings.time_limit or null) != null) workers
   );
 
-  written = toml.generate "task-server.toml" document;
+  write =
+    name: settings: added:
+    toml.generate name (
+      # TOML has no null: what is unset is left out.
+      lib.filterAttrsRecursive (_: value: value != null) (
+        lib.recursiveUpdate settings (every // added)
+      )
+    );
+
+  whole = write "task-server.toml" cfg.settings { inherit flower workers; };
 in
-if cfg.checkConfig then
-  pkgs.runCommand "task-server.toml" { } ''
-    cp ${written} task-server.toml
-    ${cfg.package}/bin/task-server config check --config task-server.toml
-    cp task-server.toml $out
-  ''
-else
-  written
+{
+  whole =
+    if cfg.checkConfig then
+      pkgs.runCommand "task-server.toml" { } ''
+        cp ${whole} task-server.toml
+        ${cfg.package}/bin/task-server config check --config task-server.toml
+        cp task-server.toml $out
+      ''
+    else
+      whole;
+
+  ofWorker =
+    name:
+    write "task-server-${name}.toml" (removeAttrs cfg.settings [ "flower" ]) {
+      workers = timeLimits // {
+        ${name} = workers.${name};
+      };
+    };
+
+  ofFlower = write "task-server-flower.toml" cfg.settings { inherit flower; };
+}

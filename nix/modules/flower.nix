@@ -8,7 +8,8 @@
 }:
 let
   cfg = config.services.task-server;
-  common = import ./service.nix { inherit config lib pkgs; };
+  files = import ./config-file.nix { inherit config lib pkgs; };
+  service = import ./service.nix { inherit config lib; };
   prefix = lib.removeSuffix "/" (cfg.settings.flower.url_prefix or "");
   # Where this machine reaches it.
   host = if cfg.flower.address == "0.0.0.0" then "127.0.0.1" else cfg.flower.address;
@@ -39,11 +40,19 @@ in
           description = "Flower, which shows the Celery workers of ${cfg.app}";
           wantedBy = [ "task-server.target" ];
           partOf = [ "task-server.target" ];
-          wants = common.network ++ common.servers;
-          after = [ "task-server.target" ] ++ common.network ++ common.servers;
-          inherit (common) environment unitConfig;
+          wants = service.network ++ service.servers;
+          after = [ "task-server.target" ] ++ service.network ++ service.servers;
+          inherit (service) unitConfig;
+          environment = service.environment // {
+            TASK_SERVER_CONFIG = "${files.ofFlower}";
+          };
           startLimitIntervalSec = 0;
-          serviceConfig = common.serviceConfig { inherit (cfg) credentials; } // {
+          serviceConfig = service.serviceConfig {
+            inherit (cfg) credentials;
+            # It loads the project's app, and writes no file of it.
+            writesMedia = false;
+          }
+          // {
             Type = "exec";
             ExecStart = utils.escapeSystemdExecArgs [
               "${cfg.flower.package}/bin/task-server"

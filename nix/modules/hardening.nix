@@ -7,7 +7,6 @@
   NoNewPrivileges = true;
   RestrictSUIDSGID = true;
   PrivateUsers = true;
-  UMask = "0077";
 
   # The machine is read-only, and most of it is out of sight.
   ProtectSystem = "strict";

@@ -13,6 +13,7 @@ let
     mkOption
     types
     literalExpression
+    literalMD
     ;
   cfg = config.services.task-server;
   toml = pkgs.formats.toml { };
@@ -53,6 +54,8 @@ in
     code = mkOption {
       type = types.nullOr types.path;
       default = null;
+      # One form for paths and strings, with the store path that a path becomes.
+      apply = folder: if folder == null then null else "${folder}";
       example = "/opt/celery";
       description = ''
         Folder of the project's code, if `package` does not have it. A path
@@ -78,22 +81,39 @@ in
     mediaDir = mkOption {
       type = types.path;
       default = "/var/lib/task-server/media";
+      apply = toString;
       example = "/sata";
-      description = "Folder that tasks write to; DJANGO_MEDIA_ROOT names it.";
+      description = ''
+        Folder that tasks write to; DJANGO_MEDIA_ROOT names it. Below
+        /var/lib/task-server it is created; any other must exist and be writable
+        by `user`, or the workers name it and stay down.
+      '';
+    };
+
+    umask = mkOption {
+      type = types.strMatching "0?[0-7]{3}";
+      default = "0077";
+      example = "0027";
+      description = ''
+        Permissions that files of workers, media among them, do not get. "0027"
+        lets `group` read them, with the web server's user in it; "0022" lets
+        everybody. For tasks' files that Django itself gives a mode,
+        FILE_UPLOAD_PERMISSIONS counts.
+      '';
     };
 
     user = mkOption {
       type = types.str;
       default = "task-server";
       example = "www-data";
-      description = "User that everything runs as. Only the default one is created.";
+      description = "User that everything runs as. Only the default is created; declare any other.";
     };
 
     group = mkOption {
       type = types.str;
       default = "task-server";
       example = "www-data";
-      description = "Group that everything runs as. Only the default one is created.";
+      description = "Group that everything runs as. Only the default is created; declare any other.";
     };
 
     programs = mkOption {
@@ -110,8 +130,8 @@ in
         DJANGO_LOG_LEVEL = "WARNING";
       };
       description = ''
-        Environment variables of workers, Flower and migrations. Everybody can
-        read them: secrets are `credentials` or stand in `settingsFiles`.
+        Environment variables of workers, Flower and migrations. World-readable:
+        they are in the Nix store. Secrets are `credentials` or `settingsFiles`.
       '';
     };
 
@@ -152,8 +172,8 @@ in
       };
       example = {
         prefork.memoryMax = "8G";
-        gevent.concurrency = 256;
-        bulk = {
+        gevent.settings.concurrency = 256;
+        bulk.settings = {
           queues = [
             "batch1"
             "batch2"
@@ -162,9 +182,8 @@ in
         };
       };
       description = ''
-        The workers of this machine, by name: the table `workers` of
-        task-server.toml, whose settings may all be given here, and what
-        systemd should know of them.
+        The workers of this machine, by name: for each its `settings`, the table
+        of task-server.toml, and what systemd is told.
       '';
     };
 
@@ -189,14 +208,18 @@ in
       example = false;
       description = ''
         Whether task-server judges its file when the configuration is built.
-        Off, a mistake is told when the workers start.
+        Off, the workers report a mistake when they start.
       '';
     };
 
     configFile = mkOption {
       type = types.path;
       readOnly = true;
-      description = "The file task-server.toml that the units read.";
+      description = ''
+        The file task-server.toml with everything, for the command `task-server`.
+        A unit reads a file with its own part, so that a change of one worker
+        restarts that one.
+      '';
     };
 
     flower = {
@@ -248,7 +271,7 @@ in
     redis.createLocally = mkOption {
       type = types.bool;
       default = !(cfg.credentials ? broker_url || cfg.settings ? broker_url);
-      defaultText = literalExpression "whether neither credentials nor settings have a broker_url";
+      defaultText = literalMD "`true`, unless `credentials` or `settings` have a `broker_url`";
       example = false;
       description = ''
         Whether this machine runs the broker: a Redis of its own, on a Unix

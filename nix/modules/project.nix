@@ -1,17 +1,17 @@
 # `services.task-server` with the packages of one project as defaults: what
 # `mkTaskServer` returns as `nixosModule`.
 {
+  lib,
   self,
   # One of both: the project built with one nixpkgs, or one for each system.
   project ? null,
   perSystem ? null,
 }:
 {
-  _file = ./project.nix;
   imports = [
-    (import ./. { inherit self; })
+    (lib.modules.importApply ./. { inherit lib self; })
     (
-      { lib, pkgs, ... }:
+      { pkgs, ... }:
       let
         inherit (pkgs.stdenv.hostPlatform) system;
         ours =

@@ -1,9 +1,5 @@
-# What all units of ours share.
-{
-  config,
-  lib,
-  pkgs,
-}:
+# What the units of ours have in common.
+{ config, lib }:
 let
   cfg = config.services.task-server;
 
@@ -18,8 +14,13 @@ let
       "/root/"
     ]
   );
-  mediaDir = toString cfg.mediaDir;
-  code = lib.optional (cfg.code != null) (toString cfg.code);
+  inherit (cfg) mediaDir;
+  code = lib.optional (cfg.code != null) cfg.code;
+
+  # A folder that is absent is no matter of the unit: systemd would end it with
+  # 226 and start it again and again, while the program names the folder and
+  # ends with 78.
+  ifPresent = map (path: "-${path}");
 
   # What is below the state folder is made by systemd; any other folder is the
   # machine's own, and its owner is not changed.
@@ -49,8 +50,7 @@ in
       PGDATABASE = cfg.user;
     })
     // {
-      TASK_SERVER_CONFIG = "${cfg.configFile}";
-      DJANGO_MEDIA_ROOT = toString cfg.mediaDir;
+      DJANGO_MEDIA_ROOT = mediaDir;
       PYTHONUNBUFFERED = "1";
     }
     // lib.optionalAttrs (cfg.settingsFiles != { }) {
@@ -62,7 +62,10 @@ in
   inherit plain;
 
   serviceConfig =
-    { credentials }:
+    {
+      credentials,
+      writesMedia ? true,
+    }:
     import ./hardening.nix
     // {
       User = cfg.user;
@@ -80,17 +83,20 @@ in
         credentials // cfg.settingsFiles
       );
 
+      UMask = cfg.umask;
       StateDirectory = [
         "task-server"
       ]
       ++ lib.optional ownMedia (lib.removePrefix "/var/lib/" mediaDir);
-      StateDirectoryMode = "0750";
+      # Who may read the files may enter the folder that they are in.
+      StateDirectoryMode = if lib.hasSuffix "7" cfg.umask then "0750" else "0755";
       WorkingDirectory = "/var/lib/task-server";
-      ReadWritePaths = lib.optional (!ownMedia) mediaDir;
+      ReadWritePaths = ifPresent (lib.optional (writesMedia && !ownMedia) mediaDir);
+      ReadOnlyPaths = ifPresent (lib.optional (!writesMedia) mediaDir);
       # An empty folder can have something bound into it.
       ProtectHome = if inHome ([ mediaDir ] ++ code) == [ ] then true else "tmpfs";
-      BindPaths = inHome [ mediaDir ];
-      BindReadOnlyPaths = inHome code;
+      BindPaths = ifPresent (lib.optionals writesMedia (inHome [ mediaDir ]));
+      BindReadOnlyPaths = ifPresent (inHome (lib.optional (!writesMedia) mediaDir ++ code));
 
       # A mistake in the configuration stays where its message is read.
       RestartPreventExitStatus = 78;

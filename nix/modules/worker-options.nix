@@ -1,18 +1,19 @@
-# Options of one worker. Those in snake_case are settings of task-server.toml,
-# and so is every other name that is not declared here; the others are
-# systemd's affair.
-{
-  lib,
-  toml,
-}:
+# Options of one worker: `settings`, its table in task-server.toml, and beside it
+# what systemd is told.
+{ lib, toml }:
 { name, config, ... }:
 let
-  inherit (lib) mkOption types literalExpression;
+  inherit (lib)
+    literalExpression
+    literalMD
+    mkOption
+    types
+    ;
   builtIn = lib.importJSON ./built-in-workers.json;
   pools = lib.unique (lib.catAttrs "pool" (lib.attrValues builtIn));
 in
 {
-  freeformType = toml.type;
+  imports = [ ./worker-renames.nix ];
 
   options = {
     enable = mkOption {
@@ -22,45 +23,61 @@ in
       description = "Whether this machine runs the worker.";
     };
 
-    pool = mkOption {
-      type = types.enum pools;
-      default = builtIn.${name}.pool or "prefork";
-      defaultText = literalExpression ''"gevent" for the worker gevent, otherwise "prefork"'';
-      example = "gevent";
-      description = "Execution pool: prefork for work that computes, gevent for work that waits.";
-    };
+    settings = mkOption {
+      type = types.submodule {
+        freeformType = toml.type;
+        options = {
+          pool = mkOption {
+            type = types.enum pools;
+            default = builtIn.${name}.pool or "prefork";
+            defaultText = literalMD "`gevent` for the worker `gevent`, otherwise `prefork`";
+            example = "gevent";
+            description = "Execution pool: prefork for work that computes, gevent for work that waits.";
+          };
 
-    queues = mkOption {
-      type = types.either (types.enum [ "all" ]) (types.nonEmptyListOf types.str);
-      default = builtIn.${name}.queues or [ "celery" ];
-      defaultText = literalExpression ''[ "io_bound" ] for the worker gevent, otherwise [ "celery" ]'';
-      example = [
-        "batch1"
-        "batch2"
-        "iauploads"
-      ];
-      description = ''
-        Queues that the worker takes tasks from; "all" is every queue of the project.
-      '';
-    };
+          queues = mkOption {
+            type = types.either (types.enum [ "all" ]) (types.nonEmptyListOf types.str);
+            default = builtIn.${name}.queues or [ "celery" ];
+            defaultText = literalMD "`io_bound` for the worker `gevent`, both for `all`, otherwise `celery`";
+            example = [
+              "batch1"
+              "batch2"
+              "iauploads"
+            ];
+            description = ''
+              Queues that the worker takes tasks from; "all" is every queue of the project.
+            '';
+          };
 
-    concurrency = mkOption {
-      type = types.nullOr (types.either types.ints.positive (types.enum [ "auto" ]));
-      default = null;
-      example = 256;
-      description = ''
-        Tasks at once. Null leaves it to the pool: as many processes as
-        `cpuQuota` (or the machine) has processors, or 512 greenlets.
-      '';
-    };
+          concurrency = mkOption {
+            type = types.nullOr (types.either types.ints.positive (types.enum [ "auto" ]));
+            default = null;
+            example = 256;
+            description = ''
+              Tasks at once. Null leaves it to the pool: as many processes as
+              `cpuQuota` (or the machine) has processors, or 512 greenlets.
+            '';
+          };
 
-    drain_seconds = mkOption {
-      type = types.numbers.nonnegative;
-      default = 30;
-      example = 600;
+          drain_seconds = mkOption {
+            type = types.numbers.nonnegative;
+            default = 30;
+            example = 600;
+            description = ''
+              How many seconds running tasks may go on when the unit stops. What has
+              not ended then goes back to its queue.
+            '';
+          };
+        };
+      };
+      default = { };
+      example = {
+        concurrency = 256;
+        prefetch_multiplier = 5;
+      };
       description = ''
-        How many seconds running tasks may go on when the unit stops. What has
-        not ended then goes back to its queue.
+        The worker's table in task-server.toml: every setting of a worker that
+        `task-server config show` lists.
       '';
     };
 
@@ -76,12 +93,12 @@ in
 
     stopTimeout = mkOption {
       type = types.ints.positive;
-      default = builtins.ceil config.drain_seconds + 30;
-      defaultText = literalExpression "drain_seconds + 30";
+      default = builtins.ceil config.settings.drain_seconds + 30;
+      defaultText = literalExpression "settings.drain_seconds + 30";
       example = 660;
       description = ''
-        Seconds after which systemd kills a worker that it told to stop. It
-        must be above `drain_seconds`: a worker that is killed loses what it
+        Seconds after which systemd kills a worker that was asked to stop. It
+        must be above `settings.drain_seconds`: a worker that is killed loses what it
         knows of its tasks, and they wait for the visibility timeout.
       '';
     };
@@ -130,7 +147,7 @@ in
       example = {
         OMP_NUM_THREADS = "1";
       };
-      description = "More environment variables of this worker. Everybody can read them.";
+      description = "Environment variables of this worker alone. World-readable: they are in the Nix store.";
     };
   };
 }

@@ -1,4 +1,4 @@
-# One unit for each instance of each worker; a target for all, a slice for all.
+# One unit for each instance of each worker.
 {
   config,
   lib,
@@ -8,47 +8,46 @@
 }:
 let
   cfg = config.services.task-server;
-  rows = import ./instances.nix { inherit lib cfg; };
-  common = import ./service.nix { inherit config lib pkgs; };
-
-  # The same program as in the units, with their configuration: for
-  # `task-server health NAME` and `task-server config show`.
-  command = pkgs.writeShellScriptBin "task-server" ''
-    export TASK_SERVER_CONFIG="''${TASK_SERVER_CONFIG-${cfg.configFile}}"
-    exec ${cfg.package}/bin/task-server "$@"
-  '';
+  instances = import ./instances.nix { inherit lib cfg; };
+  files = import ./config-file.nix { inherit config lib pkgs; };
+  service = import ./service.nix { inherit config lib; };
 
   migrations = lib.optional cfg.migrations.enable "task-server-migrate.service";
 
   unit =
-    { name, worker, ... }:
+    { name, worker }:
     lib.nameValuePair "task-server-${name}" {
       description = "Celery worker ${name} of ${cfg.app}";
       wantedBy = [ "task-server.target" ];
       partOf = [ "task-server.target" ];
       # Wanted, not required: a worker whose Redis restarts waits for it.
       wants =
-        common.network ++ common.servers ++ lib.optionals (!worker.restartIfChanged) migrations;
+        service.network ++ service.servers ++ lib.optionals (!worker.restartIfChanged) migrations;
       # What is required takes the worker along when it is restarted, so one
       # that is to outlive a switch only wants it.
       requires = lib.optionals worker.restartIfChanged migrations;
       # After the target, so that `systemctl stop` of it returns when the last
       # worker has drained, and not while they do.
-      after = [ "task-server.target" ] ++ common.network ++ common.servers ++ migrations;
+      after = [ "task-server.target" ] ++ service.network ++ service.servers ++ migrations;
       path = cfg.programs;
-      environment = common.environment // common.plain worker.environment;
+      environment =
+        service.environment
+        // {
+          TASK_SERVER_CONFIG = "${files.ofWorker name}";
+        }
+        // service.plain worker.environment;
 
       inherit (worker) restartIfChanged;
       # A changed unit is restarted in one go after the switch, so the old
       # worker takes tasks until then, and drains with its own code and files.
       stopIfChanged = false;
 
-      inherit (common) unitConfig;
+      inherit (service) unitConfig;
       # A worker that cannot start is tried again for as long as it takes.
       startLimitIntervalSec = 0;
 
       serviceConfig =
-        common.serviceConfig { inherit (common) credentials; }
+        service.serviceConfig { inherit (service) credentials; }
         // {
           Type = "notify";
           NotifyAccess = "main";
@@ -78,7 +77,7 @@ let
 
           # One child of many is killed for its memory: the worker replaces it
           # and gives its task back. A gevent worker is one process.
-          OOMPolicy = if worker.pool == "prefork" then "continue" else "stop";
+          OOMPolicy = if worker.settings.pool == "prefork" then "continue" else "stop";
           LimitNOFILE = 65536;
           PrivateNetwork = worker.privateNetwork;
         }
@@ -89,32 +88,6 @@ let
 in
 {
   config = lib.mkIf cfg.enable {
-    services.task-server.configFile = import ./config-file.nix { inherit config lib pkgs; };
-
-    systemd.services = lib.listToAttrs (map unit rows);
-
-    systemd.targets.task-server = {
-      description = "Celery workers of ${cfg.app}";
-      wantedBy = [ "multi-user.target" ];
-    };
-
-    systemd.slices.system-taskserver = {
-      description = "Celery workers of ${cfg.app}";
-      sliceConfig =
-        lib.optionalAttrs (cfg.memoryMax != null) { MemoryMax = cfg.memoryMax; }
-        // lib.optionalAttrs (cfg.cpuQuota != null) { CPUQuota = cfg.cpuQuota; };
-    };
-
-    environment.systemPackages = [ command ];
-
-    users.users = lib.optionalAttrs (cfg.user == "task-server") {
-      task-server = {
-        isSystemUser = true;
-        inherit (cfg) group;
-        description = "Celery workers";
-        home = "/var/lib/task-server";
-      };
-    };
-    users.groups = lib.optionalAttrs (cfg.group == "task-server") { task-server = { }; };
+    systemd.services = lib.listToAttrs (map unit instances);
   };
 }

@@ -9,7 +9,7 @@
     flower.enable = true;
     workers = {
       prefork.memoryMax = "4G";
-      gevent.concurrency = 256;
+      gevent.settings.concurrency = 256;
     };
   };
 }

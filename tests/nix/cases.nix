@@ -19,9 +19,16 @@ let
         app = "docket";
       }
       // settings;
+      users = {
+        users.www-data = {
+          isSystemUser = true;
+          group = "www-data";
+        };
+        groups.www-data = { };
+      };
     }).config;
   services = settings: (evaluated settings).systemd.services;
-  worker = settings: (services { workers.one = settings; }).task-server-one;
+  worker = unit: (services { workers.one = unit; }).task-server-one;
   refusals =
     settings:
     map (one: one.message) (

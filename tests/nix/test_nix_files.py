@@ -3,13 +3,14 @@
 import re
 import shutil
 import subprocess
+from dataclasses import fields
 from pathlib import Path
 from types import MappingProxyType
 
 import pytest
 
 from task_server.config.loader import OWN_ARGUMENTS
-from task_server.config.model import BUILT_IN_WORKERS, POOLS
+from task_server.config.model import BUILT_IN_WORKERS, POOLS, WorkerConfig
 from tests.nix.conftest import ROOT, Evaluate, nix_files
 from tests.support.require import Require
 
@@ -122,6 +123,17 @@ def test_the_built_in_workers_of_the_module_are_those_of_the_program(evaluate: E
     assert {worker["pool"] for worker in known.values()} == set(POOLS)
 
 
+def test_the_old_names_of_settings_are_settings(root: Path) -> None:
+    """
+    `workers.NAME.concurrency` leads to `workers.NAME.settings.concurrency`, which exists.
+    """
+    text = (root / "nix" / "modules" / "worker-renames.nix").read_text()
+    old = set(re.findall(r'^    "(\w+)"$', text, re.MULTILINE))
+
+    assert "concurrency" in old
+    assert old <= {one.name for one in fields(WorkerConfig)} - {"name"}
+
+
 def test_a_worker_of_the_module_is_hardened(
     evaluate: Evaluate, require: Require, tmp_path: Path
 ) -> None:
@@ -134,7 +146,14 @@ def test_a_worker_of_the_module_is_hardened(
     hardening = evaluate("import ./nix/modules/hardening.nix")
     unit = tmp_path / "worker.service"
     unit.write_text(
-        "\n".join(["[Service]", "ExecStart=/bin/true", "User=task-server", *_lines(hardening)])
+        "\n".join(
+            [
+                "[Service]",
+                "ExecStart=/bin/true",
+                "User=task-server",
+                *_lines(hardening | {"UMask": "0077"}),
+            ]
+        )
     )
     done = subprocess.run(
         [analyze, "security", "--offline=true", "--no-pager", "--threshold=15", str(unit)],

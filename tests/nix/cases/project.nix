@@ -52,7 +52,8 @@
     expr =
       let
         carries =
-          name: environment: lib.any (lib.hasInfix "-${name}-") (lib.splitString ":" environment.NIX_PYPROJECT_DEPS);
+          name: environment:
+          lib.any (lib.hasInfix "-${name}-") (lib.splitString ":" environment.NIX_PYPROJECT_DEPS);
         have =
           environment:
           lib.filter (name: carries name environment) [
@@ -61,13 +62,15 @@
             "tornado"
           ];
       in
-      lib.concatMap (one: [
-        (have one.environment)
-        (have one.flowerEnvironment)
-      ]) [
-        project
-        foreign
-      ];
+      lib.concatMap
+        (one: [
+          (have one.environment)
+          (have one.flowerEnvironment)
+        ])
+        [
+          project
+          foreign
+        ];
     expected = lib.concatLists (
       lib.genList (_: [
         [ "celery" ]

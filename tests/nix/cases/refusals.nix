@@ -14,7 +14,7 @@
     expr = refusals {
       database.createLocally = true;
       flower.enable = true;
-      workers.bulk.prefetch_multiplier = 5;
+      workers.bulk.settings.prefetch_multiplier = 5;
     };
     expected = [ ];
   };
@@ -27,7 +27,7 @@
   testADrainLongerThanTheStopTimeoutIsRefused = {
     expr = map (lib.hasInfix "drain_seconds (100) is not below stopTimeout (50)") (refusals {
       workers.one = {
-        drain_seconds = 100;
+        settings.drain_seconds = 100;
         stopTimeout = 50;
       };
     });
@@ -77,8 +77,27 @@
     expected = [ true ];
   };
 
+  testAUserThatIsNotDeclaredIsRefused = {
+    expr = map (lib.hasInfix "there is no user lynx") (refusals {
+      user = "lynx";
+    });
+    expected = [ true ];
+  };
+
+  testAGroupThatIsNotDeclaredIsRefused = {
+    expr = map (lib.hasInfix "there is no group lynx") (refusals {
+      group = "lynx";
+    });
+    expected = [ true ];
+  };
+
+  testAnUnknownOptionOfAWorkerIsAnError = {
+    expr = fails (worker { memoryMx = "4G"; }).serviceConfig;
+    expected = true;
+  };
+
   testAnUnknownPoolIsAnError = {
-    expr = fails (worker { pool = "threads"; }).serviceConfig.ExecStart;
+    expr = fails (worker { settings.pool = "threads"; }).serviceConfig.ExecStart;
     expected = true;
   };
 

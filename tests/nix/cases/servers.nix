@@ -101,7 +101,7 @@
           concurrency:
           (services {
             database.createLocally = true;
-            workers.one = { inherit concurrency; };
+            workers.one.settings = { inherit concurrency; };
           }).task-server-migrate;
       in
       {
@@ -112,6 +112,57 @@
       same = true;
       stopIfChanged = false;
     };
+  };
+
+  testMigrationsFindCodeThatIsAPath = {
+    expr =
+      let
+        path =
+          code:
+          (services {
+            inherit code;
+            migrations.enable = true;
+          }).task-server-migrate.environment.PYTHONPATH;
+      in
+      map (code: builtins.hasContext (path code)) [
+        ../foreign/parish
+        "/opt/celery"
+      ];
+    expected = [
+      true
+      false
+    ];
+  };
+
+  testFlowerWritesNoMedia = {
+    expr =
+      let
+        flower =
+          mediaDir:
+          lib.filterAttrs (name: _: lib.hasSuffix "Paths" name)
+            (services {
+              flower.enable = true;
+              inherit mediaDir;
+            }).task-server-flower.serviceConfig;
+      in
+      map flower [
+        "/var/lib/task-server/media"
+        "/home/cl/media"
+      ];
+    expected = [
+      {
+        BindPaths = [ ];
+        BindReadOnlyPaths = [ ];
+        ReadOnlyPaths = [ "-/var/lib/task-server/media" ];
+        ReadWritePaths = [ ];
+      }
+      {
+        BindPaths = [ ];
+        BindReadOnlyPaths = [ "-/home/cl/media" ];
+        ReadOnlyPaths = [ "-/home/cl/media" ];
+        ReadWritePaths = [ ];
+      }
+    ];
   };
 
   testMigrationsAreNotForWorkersOfADatabaseElsewhere = {

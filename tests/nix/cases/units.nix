@@ -77,7 +77,7 @@
   };
 
   testTheStopTimeoutIsAboveTheDrain = {
-    expr = (worker { drain_seconds = 600; }).serviceConfig.TimeoutStopSec;
+    expr = (worker { settings.drain_seconds = 600; }).serviceConfig.TimeoutStopSec;
     expected = 630;
   };
 
@@ -116,7 +116,7 @@
   };
 
   testAPreforkWorkerOutlivesAnOutOfMemoryKill = {
-    expr = map (pool: (worker { inherit pool; }).serviceConfig.OOMPolicy) [
+    expr = map (pool: (worker { settings = { inherit pool; }; }).serviceConfig.OOMPolicy) [
       "prefork"
       "gevent"
     ];
@@ -193,13 +193,112 @@
       };
     expected = {
       ProtectHome = "tmpfs";
-      BindReadOnlyPaths = [ "/home/cl/code" ];
+      BindReadOnlyPaths = [ "-/home/cl/code" ];
     };
   };
 
   testMediaElsewhereIsWritable = {
     expr = (services { mediaDir = "/sata"; }).task-server-prefork.serviceConfig.ReadWritePaths;
-    expected = [ "/sata" ];
+    # Absent, it is the program that names it, and not a unit that cannot start.
+    expected = [ "-/sata" ];
+  };
+
+  testAWebServerMayReadWhatTasksWrite = {
+    expr =
+      map
+        (
+          umask:
+          let
+            unit = (services (lib.optionalAttrs (umask != null) { inherit umask; })).task-server-prefork;
+          in
+          {
+            inherit (unit.serviceConfig) UMask StateDirectoryMode;
+          }
+        )
+        [
+          null
+          "0027"
+          "022"
+        ];
+    expected = [
+      {
+        UMask = "0077";
+        StateDirectoryMode = "0750";
+      }
+      {
+        UMask = "0027";
+        StateDirectoryMode = "0750";
+      }
+      {
+        UMask = "022";
+        StateDirectoryMode = "0755";
+      }
+    ];
+  };
+
+  testAChangeOfOneWorkerRestartsThatOne = {
+    expr =
+      let
+        before = services { flower.enable = true; };
+        after = services {
+          flower.enable = true;
+          workers.prefork.settings.concurrency = 3;
+          workers.gevent = { };
+        };
+      in
+      map (name: before.${name}.environment == after.${name}.environment) [
+        "task-server-prefork"
+        "task-server-gevent"
+        "task-server-flower"
+      ];
+    expected = [
+      false
+      true
+      true
+    ];
+  };
+
+  testATimeLimitIsKnownToAllWorkers = {
+    expr =
+      let
+        long = services {
+          workers.prefork.settings.time_limit = 86400;
+          workers.gevent = { };
+        };
+      in
+      # It raises the visibility timeout, which is one for all.
+      long.task-server-gevent.environment == (services { }).task-server-gevent.environment;
+    expected = false;
+  };
+
+  testTheOldNamesOfAWorkersSettingsWork = {
+    expr =
+      let
+        config = evaluated {
+          workers.one = {
+            concurrency = 3;
+            prefetch_multiplier = 5;
+            drain_seconds = 600;
+          };
+        };
+      in
+      {
+        inherit (config.services.task-server.workers.one.settings) concurrency prefetch_multiplier;
+        stop = config.systemd.services.task-server-one.serviceConfig.TimeoutStopSec;
+        warned = map (
+          lib.hasInfix "has been renamed to `settings."
+        ) config.services.task-server.workers.one.warnings;
+      };
+    expected = {
+      concurrency = 3;
+      prefetch_multiplier = 5;
+      stop = 630;
+      warned = [
+        true
+        true
+        true
+      ];
+    };
   };
 
   testPrivateNetworkLeavesSockets = {

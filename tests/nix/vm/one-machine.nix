@@ -1,5 +1,5 @@
 # One machine with everything: what an operator does to it, in one day.
-{ lib, ... }:
+_:
 {
   name = "task-server-one-machine";
 
@@ -33,18 +33,18 @@
         database.createLocally = true;
         flower.enable = true;
         workers = {
-          prefork.concurrency = 2;
-          gevent.concurrency = 32;
+          prefork.settings.concurrency = 2;
+          gevent.settings.concurrency = 32;
         };
       };
 
       specialisation = {
         # A change that restarts the worker.
-        other.configuration.services.task-server.workers.prefork.prefetch_multiplier = 2;
+        other.configuration.services.task-server.workers.prefork.settings.prefetch_multiplier = 2;
         # A mistake that the check at build time did not see.
         broken.configuration.services.task-server = {
           checkConfig = false;
-          workers.prefork.concurency = 3;
+          workers.prefork.settings.concurency = 3;
         };
       };
     };

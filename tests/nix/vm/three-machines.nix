@@ -43,7 +43,7 @@ let
         # One of the machines migrates.
         migrations.enable = lib.elem "prefork" names;
         workers = lib.genAttrs names (_: {
-          concurrency = 4;
+          settings.concurrency = 4;
         });
       };
     };
@@ -73,27 +73,29 @@ in
           group = "root";
           mode = "0750";
         };
-        services.nfs.server = {
-          enable = true;
-          exports = "/sata *(rw,fsid=0,no_subtree_check)";
-        };
-        services.redis.servers."" = {
-          enable = true;
-          bind = null;
-          requirePass = password;
-          appendOnly = true;
-        };
-        services.postgresql = {
-          enable = true;
-          enableTCPIP = true;
-          authentication = "host docket docket all trust";
-          ensureDatabases = [ "docket" ];
-          ensureUsers = [
-            {
-              name = "docket";
-              ensureDBOwnership = true;
-            }
-          ];
+        services = {
+          nfs.server = {
+            enable = true;
+            exports = "/sata *(rw,fsid=0,no_subtree_check)";
+          };
+          redis.servers."" = {
+            enable = true;
+            bind = null;
+            requirePass = password;
+            appendOnly = true;
+          };
+          postgresql = {
+            enable = true;
+            enableTCPIP = true;
+            authentication = "host docket docket all trust";
+            ensureDatabases = [ "docket" ];
+            ensureUsers = [
+              {
+                name = "docket";
+                ensureDBOwnership = true;
+              }
+            ];
+          };
         };
       };
     cpu = worker [ "prefork" ];
