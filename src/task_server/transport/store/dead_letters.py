@@ -1,5 +1,5 @@
 """
-DeadLetter letters: messages that are no longer delivered, such as those that crashed their workers.
+Dead letters: messages that are no longer delivered, such as those that crashed their workers.
 
 A hash, by delivery tag, under the name of the unacked messages. Each record is
 JSON: `reason`, why it is a dead letter; `id`, `task` and `queue`; `lists` and
