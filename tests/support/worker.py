@@ -14,7 +14,8 @@ from typing import Any, get_args
 import pytest
 
 from task_server.config import model as config
-from task_server.health import heartbeat as probe
+from task_server.health.heartbeat import Heartbeat, read
+from task_server.health.verdict import Thresholds, Verdict, check
 from task_server.launch.timing import TIMING_VARIABLE
 from tests.support.redis import Redis
 from tests.support.wait import until
@@ -164,14 +165,14 @@ class Worker:
         except subprocess.TimeoutExpired:
             pytest.fail(f"did not end within {seconds} s\n{self.output()}")
 
-    def heartbeat(self) -> probe.Heartbeat | None:
+    def heartbeat(self) -> Heartbeat | None:
         """Return its heartbeat, None if there is none."""
-        beat = probe.read(self.folder, "w")
+        beat = read(self.folder, "w")
         return None if isinstance(beat, str) else beat
 
-    def verdict(self, **limits: float) -> probe.Verdict:
-        """Return what the probe says of it."""
-        return probe.check(self.folder, "w", probe.Limits(**limits))
+    def verdict(self, **thresholds: float) -> Verdict:
+        """Return the verdict of the health check on it."""
+        return check(self.folder, "w", Thresholds(**thresholds))
 
     def starts(self) -> Counter[int]:
         """Return how often each task has begun."""

@@ -6,7 +6,7 @@ import pytest
 
 from task_server.config.model import Config, FlowerConfig
 from task_server.health import command as health
-from task_server.health import flower as flower_probe
+from task_server.health import flower
 
 
 def test_nobody_listens(capsys: pytest.CaptureFixture[str]) -> None:
@@ -33,7 +33,7 @@ def test_a_port_that_the_kernel_chose_is_not_known() -> None:
     """
     Flower at port 0 can be anywhere, and the line says what to do.
     """
-    verdict = flower_probe.check(Config(flower=FlowerConfig(port=0)), broker=False)
+    verdict = flower.check(Config(flower=FlowerConfig(port=0)), broker=False)
 
     assert not verdict.alive
     assert "flower.port is 0" in verdict.reason
@@ -43,10 +43,10 @@ def test_something_else_than_flower(monkeypatch: pytest.MonkeyPatch) -> None:
     """
     A listener that says nothing is given up in time, and it is told.
     """
-    monkeypatch.setattr(flower_probe, "TIMEOUT", 0.2)
+    monkeypatch.setattr(flower, "TIMEOUT", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
-        verdict = flower_probe.check(Config(flower=FlowerConfig(port=port)), broker=False)
+        verdict = flower.check(Config(flower=FlowerConfig(port=port)), broker=False)
 
     assert (False, False) == (verdict.alive, verdict.ready)
     assert f"no answer from 127.0.0.1:{port}/healthcheck within 0.2 s" == verdict.reason

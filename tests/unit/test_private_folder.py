@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 from task_server.errors import ConfigError
-from task_server.health import folder as runtime
-from task_server.health import heartbeat as probe
-from task_server.health import private_folder
+from task_server.health import private_folder, verdict
+from task_server.health.folder import heartbeat_folder, prepare_folder
 from task_server.health.private_folder import NotPrivateError, open_folder
 
 UID = os.geteuid()
@@ -50,9 +49,9 @@ def test_a_folder_that_others_may_write_in_is_refused_with_the_cure(
     path = mode(tmp_path / "run", bits)
 
     with pytest.raises(ConfigError) as caught:
-        runtime.prepare(path, UID)
+        prepare_folder(path, UID)
 
-    assert "runtime_dir: others may write in" in str(caught.value)
+    assert "is writable by others" in str(caught.value)
     assert f"chmod go-w {path}" in str(caught.value)
 
 
@@ -61,7 +60,7 @@ def test_a_folder_that_others_only_read_is_taken(tmp_path: Path, bits: int) -> N
     """
     systemd makes its folders 0755, and the NixOS module 0750.
     """
-    runtime.prepare(mode(tmp_path / "run", bits), UID)
+    prepare_folder(mode(tmp_path / "run", bits), UID)
 
 
 def test_a_folder_of_another_user_is_refused_by_name(foreign: Path) -> None:
@@ -69,7 +68,7 @@ def test_a_folder_of_another_user_is_refused_by_name(foreign: Path) -> None:
     Also for root, who could write in it.
     """
     with pytest.raises(ConfigError, match="is another user's") as caught:
-        runtime.prepare(foreign, UID)
+        prepare_folder(foreign, UID)
 
     assert str(foreign) in str(caught.value)
     assert "4711:4711" in str(caught.value)
@@ -84,8 +83,8 @@ def test_a_folder_that_is_a_link_is_refused(tmp_path: Path, target: str) -> None
     link = tmp_path / "run"
     link.symlink_to(tmp_path / target)
 
-    with pytest.raises(ConfigError, match="is a link, to"):
-        runtime.prepare(link, UID)
+    with pytest.raises(ConfigError, match="is a link to"):
+        prepare_folder(link, UID)
 
 
 def test_systemd_may_lead_through_a_link(tmp_path: Path) -> None:
@@ -97,9 +96,9 @@ def test_systemd_may_lead_through_a_link(tmp_path: Path) -> None:
     mode(tmp_path / "private", 0o700)
     (tmp_path / "run").symlink_to(tmp_path / "private")
 
-    found = runtime.folder(Config(), {"RUNTIME_DIRECTORY": str(tmp_path / "run")}, UID)
+    found = heartbeat_folder(Config(), {"RUNTIME_DIRECTORY": str(tmp_path / "run")}, UID)
 
-    runtime.prepare(found, UID)
+    prepare_folder(found, UID)
     assert tmp_path / "private" == found
 
 
@@ -159,17 +158,17 @@ def test_health_names_a_heartbeat_that_leads_elsewhere(tmp_path: Path) -> None:
     """
     os.mkfifo(tmp_path / "w.json")
 
-    verdict = probe.check(tmp_path, "w")
+    found = verdict.check(tmp_path, "w")
 
-    assert not verdict.alive
-    assert "w.json is no plain file; remove it" in verdict.reason
+    assert not found.alive
+    assert "w.json is not a regular file; remove it" in found.reason
 
 
 def test_health_does_not_believe_a_folder_that_another_user_made(foreign: Path) -> None:
     """
     In /tmp anybody can make one before us, with a heartbeat that says that all is well.
     """
-    verdict = probe.check(foreign, "w", owner=UID)
+    found = verdict.check(foreign, "w", owner=UID)
 
-    assert not verdict.alive
-    assert "is another user's" in verdict.reason
+    assert not found.alive
+    assert "is another user's" in found.reason

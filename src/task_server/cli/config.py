@@ -20,7 +20,7 @@ from task_server.cli.options import (
 from task_server.config.loader import Resolved
 from task_server.config.model import Config
 from task_server.errors import ConfigError, TaskServerError
-from task_server.health import folder as runtime
+from task_server.health.folder import heartbeat_folder
 from task_server.launch.command import decide
 from task_server.launch.machine import this_machine
 from task_server.launch.precedence import NUMBERS, settled
@@ -134,7 +134,7 @@ def _walk(part: Any, prefix: str) -> Iterator[tuple[str, Any]]:
 
 def _celery_rows(found: Resolved, name: str) -> list[dict[str, Any]]:
     config = found.config
-    folder = runtime.folder(config, os.environ, os.getuid())
+    folder = heartbeat_folder(config, os.environ, os.getuid())
     decision = decide(config, profile_of(config.workers[name], this_machine()), str(folder))
     app = _project_app(config)
     theirs: dict[str, Any] = {}

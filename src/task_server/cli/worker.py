@@ -16,7 +16,7 @@ from task_server.cli.options import (
     unknown_worker,
 )
 from task_server.errors import check_all
-from task_server.health import folder as runtime
+from task_server.health.folder import heartbeat_folder, prepare_folder
 from task_server.launch import folders, requirements
 from task_server.launch.command import SECRET_VARIABLES, worker_command
 from task_server.launch.machine import this_machine
@@ -58,7 +58,7 @@ def command(
     config = resolved(path, app=app).config
     if name not in config.workers:
         raise click.BadParameter(unknown_worker(config, name), param_hint="NAME")
-    folder = runtime.folder(config, os.environ, os.getuid())
+    folder = heartbeat_folder(config, os.environ, os.getuid())
     chosen = worker_command(
         config,
         profile_of(config.workers[name], this_machine()),
@@ -77,7 +77,7 @@ def command(
     check_all(
         lambda: requirements.check(config.workers[name].pool),
         lambda: folders.check(config, os.environ, Path.cwd()),
-        lambda: runtime.prepare(folder, os.getuid()),
+        lambda: prepare_folder(folder, os.getuid()),
         source="the environment of the worker",
     )
     environ = {**os.environ, TRACEBACK_VARIABLE: "1"} if show_traceback else os.environ

@@ -1,9 +1,9 @@
 """
 `task-server health NAME`: is this worker, or Flower, alive, and is it ready?
 
-Health checks run every few seconds beside hundreds of workers, so this command
-is parsed with the standard library: click alone takes longer to import than
-all of the rest here to run.
+Health checks run every few seconds beside hundreds of workers, so arguments are
+parsed with the standard library: importing click alone takes longer than
+everything else here.
 """
 
 import argparse
@@ -13,39 +13,39 @@ from pathlib import Path
 
 from task_server.config import values
 from task_server.config.loader import find, load
-from task_server.health import flower as flower_probe
-from task_server.health import folder as runtime
-from task_server.health import heartbeat as probe
+from task_server.health import flower, verdict
+from task_server.health.folder import folder_owner, heartbeat_folder
+from task_server.health.verdict import Thresholds
 
 EXAMPLES = """\
 examples:
-  task-server health prefork            exit 0 while a restart would not help
-  task-server health gevent --ready     exit 0 while it takes tasks
+  task-server health prefork            exit 0 unless it needs a restart
+  task-server health gevent --ready     exit 0 while it fetches tasks
   task-server health flower --ready     exit 0 while Flower and the broker answer
 """
 
 
 def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     """
-    Print what the heartbeat of a worker says, and return 0 if it is well, else 1.
+    Print the verdict on a worker or on Flower; return 0 if it is healthy, else 1.
 
-    A worker whose Redis is away is alive and not ready: a restart would not
-    help it. Flower has no heartbeat and is asked itself.
+    A worker whose Redis is down is alive but not ready: a restart would not
+    help. Flower writes no heartbeat, so it is asked over HTTP.
 
     Raises:
         ConfigError: When the configuration is wrong.
     """
     options = _parser(environ).parse_args(arguments)
     config = load(options.config or find(Path.cwd()), environ)
-    if options.name == flower_probe.NAME:
-        verdict = flower_probe.check(config, broker=options.ready)
+    if options.name == flower.NAME:
+        found = flower.check(config, broker=options.ready)
     else:
-        folder = runtime.folder(config, environ, os.getuid())
-        owner = runtime.owner(config, environ, os.getuid())
-        verdict = probe.check(folder, options.name, probe.Limits(stale=options.stale), owner)
-    word = "ready" if verdict.ready else "alive, not ready" if verdict.alive else "dead"
-    print(f"{options.name}: {word}: {verdict.reason}")
-    return 0 if (verdict.ready if options.ready else verdict.alive) else 1
+        folder = heartbeat_folder(config, environ, os.getuid())
+        owner = folder_owner(config, environ, os.getuid())
+        found = verdict.check(folder, options.name, Thresholds(stale=options.stale), owner)
+    word = "ready" if found.ready else "alive, not ready" if found.alive else "dead"
+    print(f"{options.name}: {word}: {found.reason}")
+    return 0 if (found.ready if options.ready else found.alive) else 1
 
 
 def _seconds(word: str) -> float:
@@ -57,32 +57,33 @@ def _seconds(word: str) -> float:
 
 def _parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
     config = environ.get("TASK_SERVER_CONFIG")
-    stale = environ.get("TASK_SERVER_STALE", probe.Limits().stale)
+    stale = environ.get("TASK_SERVER_STALE", Thresholds().stale)
     parser = argparse.ArgumentParser(
         prog="task-server health",
-        description="Read the heartbeat of a worker, or ask Flower, and say why it is well or not.",
+        description="Check a worker by its heartbeat, or Flower over HTTP, and say why.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("name", metavar="NAME", help="the worker, or flower")
+    parser.add_argument("name", metavar="NAME", help="a worker, or flower")
     parser.add_argument(
         "--ready",
         action="store_true",
         default=environ.get("TASK_SERVER_READY", "").lower() in ("1", "true", "yes", "on"),
-        help="ask whether it takes tasks (Flower: whether the broker answers too), "
-        "not only whether it is alive [TASK_SERVER_READY]",
+        help="also require that it fetches tasks (Flower: that the broker answers) "
+        "[TASK_SERVER_READY]",
     )
     parser.add_argument(
         "--stale",
         type=_seconds,
         default=stale,
         metavar="SECONDS",
-        help=f"a loop is stuck without a heartbeat for so long ({stale}) [TASK_SERVER_STALE]",
+        help=f"the event loop counts as blocked when the heartbeat is this old ({stale}) "
+        "[TASK_SERVER_STALE]",
     )
     parser.add_argument(
         "--config",
         type=Path,
         default=Path(config) if config else None,
-        help="the configuration (TOML) [TASK_SERVER_CONFIG]",
+        help="the configuration file (TOML) [TASK_SERVER_CONFIG]",
     )
     return parser

@@ -1,22 +1,22 @@
 """
 Does Flower answer, and does the broker that it watches?
 
-Flower's own page `/healthcheck` says OK whatever becomes of Redis, so the
-broker is asked on its own.
+Flower's own page `/healthcheck` says OK even while Redis is down, so the
+broker is pinged separately.
 """
 
 from typing import Any
 
 from task_server.config.model import Config, FlowerConfig
-from task_server.health.heartbeat import Verdict
+from task_server.health.verdict import Verdict
 
-#: Seconds that Flower has for its answer.
+#: Seconds to wait for Flower's answer.
 TIMEOUT = 5.0
 
-#: Seconds that the broker has to accept a connection, and again to answer.
+#: Seconds to wait for a connection to the broker, and again for its answer.
 BROKER_TIMEOUT = 2.0
 
-#: The name by which Flower is asked after; no worker may have it.
+#: Flower's name on the command line; no worker may have it.
 NAME = "flower"
 
 
@@ -25,15 +25,15 @@ def check(config: Config, *, broker: bool) -> Verdict:
     Return the verdict on the Flower that *config* describes.
 
     Args:
-        broker: Ask the broker too; without, a Flower that answers is ready.
+        broker: Ping the broker too; otherwise a Flower that answers is ready.
     """
-    trouble = _page(config.flower)
-    if trouble:
-        return Verdict(alive=False, ready=False, reason=trouble)
-    trouble = _broker(config.broker_url) if broker else ""
-    if trouble:
-        return Verdict(alive=True, ready=False, reason=trouble)
-    return Verdict(alive=True, ready=True, reason=f"it answers at {_where(config.flower)}")
+    reason = _page_error(config.flower)
+    if reason:
+        return Verdict(alive=False, ready=False, reason=reason)
+    reason = _broker_error(config.broker_url) if broker else ""
+    if reason:
+        return Verdict(alive=True, ready=False, reason=reason)
+    return Verdict(alive=True, ready=True, reason=f"answers at {_where(config.flower)}")
 
 
 def _where(flower: FlowerConfig) -> str:
@@ -42,7 +42,7 @@ def _where(flower: FlowerConfig) -> str:
 
 
 def _host(flower: FlowerConfig) -> str:
-    """Return where a Flower that listens on every address is asked: on loopback."""
+    """Return the address to connect to: loopback if Flower listens on every address."""
     return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(flower.address, flower.address)  # noqa: S104 - compared
 
 
@@ -51,11 +51,11 @@ def _path(flower: FlowerConfig) -> str:
     return f"/{prefix}/healthcheck" if prefix else "/healthcheck"
 
 
-def _page(flower: FlowerConfig) -> str:
+def _page_error(flower: FlowerConfig) -> str:
     """Return why Flower does not answer; empty if it does."""
     if not flower.port:
-        return "flower.port is 0, so nobody knows where it listens; give it a number"
-    # Workers are asked far more often, and have no use for it.
+        return "flower.port is 0, so its port is unknown; set flower.port to a number"
+    # Checks of workers are far more frequent and do not need it.
     from http.client import HTTPConnection, HTTPException  # noqa: PLC0415
 
     connection = HTTPConnection(_host(flower), flower.port, timeout=TIMEOUT)
@@ -71,27 +71,27 @@ def _page(flower: FlowerConfig) -> str:
     return "" if status == 200 else f"{_where(flower)} answers with {status}"  # noqa: PLR2004 - HTTP's OK
 
 
-def _broker(url: str | None) -> str:
+def _broker_error(url: str | None) -> str:
     """Return why the broker at *url* does not answer; empty if it does."""
     if url is None:
         return (
-            "it answers, and the broker was not asked: the project names it; "
+            "Flower answers, but the broker was not checked: its URL is in the project's settings; "
             "set TASK_SERVER_BROKER_URL"
         )
-    from kombu import Connection  # noqa: PLC0415 - only this question needs a client
+    from kombu import Connection  # noqa: PLC0415 - only this check needs a client
 
     from task_server.peers.redis import explain_redis_error  # noqa: PLC0415
 
     options = {"socket_connect_timeout": BROKER_TIMEOUT, "socket_timeout": BROKER_TIMEOUT}
     try:
         with Connection(url, transport_options=options) as connection:
-            # Not `connection.connect()`, which tries again for seconds.
+            # Not `connection.connect()`, which retries for seconds.
             transport: Any = connection.transport
             channel = transport.create_channel(transport)
             try:
                 channel.client.ping()
             finally:
                 channel.close()
-    except Exception as error:  # noqa: BLE001 - whatever it is, it becomes the reason
+    except Exception as error:  # noqa: BLE001 - any error becomes the reason
         return explain_redis_error("broker_url", url, error).text
     return ""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 from celery import Celery
 
-from task_server.health.heartbeat import is_running
+from task_server.health.process import is_running
 from tests.support.redis import Redis
 from tests.support.wait import until
 from tests.support.worker import (

@@ -62,7 +62,7 @@ def test_flower_answers_and_so_does_its_broker(flower: Flower) -> None:
     """
     Prefix and password are no hindrance, and both questions are answered.
     """
-    where = f"flower: ready: it answers at 127.0.0.1:{flower.port}/watch/healthcheck\n"
+    where = f"flower: ready: answers at 127.0.0.1:{flower.port}/watch/healthcheck\n"
 
     assert (0, where) == flower.health()
     assert (0, where) == flower.health("--ready")

@@ -69,7 +69,7 @@ def test_a_worker_outlives_a_restart_of_redis(
 
     assert {True} == {verdict.alive for verdict in verdicts}, verdicts
     assert not still_down.ready
-    assert "Redis does not answer" in still_down.reason
+    assert "Redis has not answered" in still_down.reason
     assert dict.fromkeys([*range(6), 100], 1) == worker.starts() == worker.ends()
     assert worker.process.poll() is None
 
@@ -112,7 +112,7 @@ def test_a_worker_waits_for_redis_at_its_start(
     """
     broker.stop()
     worker = start(pool)
-    until(lambda: "Redis does not answer" in worker.verdict().reason)
+    until(lambda: "Redis has not answered" in worker.verdict().reason)
     verdict = worker.verdict()
     broker.start()
 
@@ -166,7 +166,7 @@ def test_a_consumer_that_takes_nothing_is_dead(
     # It reads the lengths of its queues twice, and must find them equal.
     verdict = until(lambda: (v := worker.verdict(backlog=2)) and not v.alive and v, seconds=60)
 
-    assert "messages wait" in verdict.reason
+    assert "messages queued" in verdict.reason
     assert worker.heartbeat().connected  # type: ignore[union-attr]
     assert worker.verdict().alive
 
@@ -182,7 +182,7 @@ def test_a_stopped_loop_is_dead(pool: str, start: Callable[..., Worker]) -> None
 
     verdict = until(lambda: not (v := worker.verdict(stale=3)).alive and v)
 
-    assert "its loop has not turned" in verdict.reason
+    assert "event loop blocked" in verdict.reason
     worker.send(signal.SIGCONT)
     until(lambda: worker.verdict(stale=3).ready)
 
@@ -238,7 +238,7 @@ def test_a_killed_worker_is_dead(pool: str, start: Callable[..., Worker]) -> Non
     verdict = worker.verdict()
 
     assert (False, False) == (verdict.alive, verdict.ready)
-    assert "is gone" in verdict.reason
+    assert "has exited" in verdict.reason
 
 
 @pytest.mark.parametrize("pool", POOLS)

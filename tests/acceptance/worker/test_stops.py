@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from task_server.health.heartbeat import is_running
+from task_server.health.process import is_running
 from tests.support.redis import Redis
 from tests.support.wait import until
 from tests.support.worker import POOLS, Worker

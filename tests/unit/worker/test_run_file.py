@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from task_server import transport
-from task_server.health import heartbeat as probe
+from task_server.health.process import boot_id
 from task_server.worker.broker.run_file import RunFile
 
 DEAD, OTHER = "d" * 32, "e" * 32
@@ -33,7 +33,7 @@ def folder(tmp_path: Path) -> Path:
 def left(folder: Path, run: str = DEAD, **said: object) -> Path:
     """Leave the file of a dead process."""
     path = folder / f"w.{run}.run"
-    path.write_text(json.dumps({"boot": probe.boot_id(), "broker": "here", **said}))
+    path.write_text(json.dumps({"boot": boot_id(), "broker": "here", **said}))
     return path
 
 
@@ -137,7 +137,7 @@ def test_links_pipes_and_other_names_are_left_alone(folder: Path, tmp_path: Path
     Nothing is followed, waited for or removed that is no file of a worker.
     """
     target = folder / "target"
-    target.write_text(json.dumps({"boot": probe.boot_id(), "broker": "here"}))
+    target.write_text(json.dumps({"boot": boot_id(), "broker": "here"}))
     (folder / f"w.{DEAD}.run").symlink_to(target)
     os.mkfifo(folder / f"w.{OTHER}.run")
     for name in ("w.run", "w.json", f"w.{'D' * 32}.run", f"w.{DEAD}.run.bak"):

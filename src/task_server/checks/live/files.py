@@ -9,7 +9,7 @@ from pathlib import Path
 
 from task_server.checks.facts import Case
 from task_server.errors import ConfigError, Finding
-from task_server.health import folder as runtime
+from task_server.health.folder import heartbeat_folder, prepare_folder
 from task_server.launch import folders
 
 
@@ -85,10 +85,10 @@ def places(case: Case, environ: Mapping[str, str]) -> Iterator[Finding]:
         )
     else:
         yield Finding("ok", "temporary files", f"{temporary} is writable")
-    folder = runtime.folder(case.config, environ, os.getuid())
+    folder = heartbeat_folder(case.config, environ, os.getuid())
     if folder.is_dir() or folder.is_symlink():
         try:
-            runtime.prepare(folder, os.getuid())
+            prepare_folder(folder, os.getuid())
         except ConfigError as error:
             for problem in error.problems:
                 yield Finding("error", problem.setting, problem.message)

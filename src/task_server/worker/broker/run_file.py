@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from task_server import transport
-from task_server.health import heartbeat as probe
 from task_server.health import private_folder
+from task_server.health.process import boot_id
 from task_server.transport.store.owner import RUN_ID
 
 logger = logging.getLogger(__name__)
@@ -105,7 +105,7 @@ class RunFile:
                     continue
                 locked[name] = file
                 said = _read(folder, name)
-                if said.get("boot") != probe.boot_id() or not said.get("broker"):
+                if said.get("boot") != boot_id() or not said.get("broker"):
                     continue
                 if said["broker"] == broker:
                     runs.append(match[1])
@@ -155,7 +155,7 @@ class RunFile:
 
 
 def _write(file: int, broker: str) -> None:
-    text = json.dumps({"boot": probe.boot_id(), "broker": broker}).encode()
+    text = json.dumps({"boot": boot_id(), "broker": broker}).encode()
     os.pwrite(file, text, 0)
     os.ftruncate(file, len(text))
 

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 from celery.worker import state
 
 from task_server.config.model import WorkerConfig
-from task_server.health import heartbeat as probe
+from task_server.health import heartbeat, verdict
+from task_server.health.process import boot_id, process_status
 from task_server.launch.timing import Timing
 from task_server.worker.status.databases import Databases
 from task_server.worker.status.places import Places
@@ -40,15 +41,15 @@ class Heart:
         # Half of what systemd allows, so that one beat may be late.
         self.interval = min(timing.heartbeat, (notifier.watchdog or 60.0) / 2)
         self._queue_scan = timing.queue_scan
-        self._path = probe.path_of(runtime_dir, config.name)
+        self._path = heartbeat.path_of(runtime_dir, config.name)
         self._pid = os.getpid()
-        status = probe.process_status(self._pid)
+        status = process_status(self._pid)
         concurrency = config.concurrency if isinstance(config.concurrency, int) else 0
-        self._beat = probe.Heartbeat(
+        self._beat = heartbeat.Heartbeat(
             state="starting",
             time=time.time(),
             monotonic=time.monotonic(),
-            boot_id=probe.boot_id(),
+            boot_id=boot_id(),
             started=time.monotonic(),
             pid=self._pid,
             pid_start=status and status[1],
@@ -185,7 +186,7 @@ class Heart:
             self._look_at_databases()
         self._beat = replace(self._beat, time=time.time(), monotonic=time.monotonic())
         try:
-            probe.write(self._path, self._beat)
+            heartbeat.write(self._path, self._beat)
         except OSError as error:
             if not self._complained:
                 self._complained = True
@@ -196,7 +197,7 @@ class Heart:
         """Take the heartbeat away: the process ends."""
         if os.getpid() == self._pid:
             with suppress(OSError):
-                probe.remove(self._path)
+                heartbeat.remove(self._path)
 
     def _count(self) -> None:
         jobs = self.foreign.running if self.foreign is not None else []
@@ -271,8 +272,8 @@ class Heart:
         if beat.state == "draining" and not self._told_stopping and not self._restarts:
             self._told_stopping = True
             self.notifier.stopping()
-        verdict = probe.judge(beat, probe.now())
-        word = "ready" if verdict.ready else "not ready"
-        self.notifier.status(f"{word}: {verdict.reason}" if verdict.alive else verdict.reason)
-        if verdict.alive:
+        found = verdict.evaluate(beat, verdict.now())
+        word = "ready" if found.ready else "not ready"
+        self.notifier.status(f"{word}: {found.reason}" if found.alive else found.reason)
+        if found.alive:
             self.notifier.alive()

@@ -1,0 +1,171 @@
+"""
+Is this worker alive, and is it ready? The rules, applied to its heartbeat.
+
+`task-server health` and the worker itself, before it answers systemd's watchdog,
+apply the same ones.
+"""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from task_server.health.heartbeat import Heartbeat, read
+from task_server.health.process import boot_id, is_running
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Thresholds:
+    """
+    How long is too long, in seconds.
+
+    Attributes:
+        stale: Age of the heartbeat at which the event loop counts as blocked.
+            The worker writes one every two seconds.
+
+        start: The same while the worker starts; importing a large project takes
+            a while.
+
+        connect: The same while it connects to Redis: the kernel gives up on a
+            host that drops packets only after 130 s.
+
+        backlog: Fetching nothing although messages are queued and slots are free.
+
+        drain: After the end of the drain.
+
+        database: Without a PostgreSQL connection given back, while tasks that
+            wait for locks have all of them.
+    """
+
+    stale: float = 30.0
+    start: float = 120.0
+    connect: float = 180.0
+    backlog: float = 60.0
+    drain: float = 20.0
+    database: float = 600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Now:
+    """The time of the verdict, on the clocks of a heartbeat."""
+
+    time: float
+    monotonic: float
+    boot_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """Whether a worker is alive (else it needs a restart), ready for tasks, and why."""
+
+    alive: bool
+    ready: bool
+    reason: str
+
+
+def now() -> Now:
+    """Return the current time."""
+    return Now(time=time.time(), monotonic=time.monotonic(), boot_id=boot_id())
+
+
+def check(
+    runtime_dir: Path, name: str, thresholds: Thresholds | None = None, owner: int | None = None
+) -> Verdict:
+    """
+    Return the verdict on the worker *name*, from its heartbeat and its process.
+
+    Args:
+        owner: The user who must own *runtime_dir*; None allows any.
+    """
+    heartbeat = read(runtime_dir, name, owner)
+    if isinstance(heartbeat, str):
+        return Verdict(alive=False, ready=False, reason=heartbeat)
+    running = is_running(heartbeat.pid, heartbeat.pid_start)
+    return evaluate(heartbeat, now(), thresholds, running=running)
+
+
+def evaluate(
+    heartbeat: Heartbeat, now: Now, thresholds: Thresholds | None = None, *, running: bool = True
+) -> Verdict:
+    """
+    Return the verdict on a worker.
+
+    Args:
+        running: Whether its process still exists.
+    """
+    if reason := _dead_reason(heartbeat, now, thresholds or Thresholds(), running=running):
+        return Verdict(alive=False, ready=False, reason=reason)
+    if reason := _not_ready_reason(heartbeat, now):
+        return Verdict(alive=True, ready=False, reason=reason)
+    reason = f"{heartbeat.active} running, {heartbeat.free} of {heartbeat.concurrency} slots free"
+    return Verdict(alive=True, ready=True, reason=reason)
+
+
+def _dead_reason(heartbeat: Heartbeat, now: Now, thresholds: Thresholds, *, running: bool) -> str:
+    """Return why the worker needs a restart; empty if it does not."""
+    if heartbeat.boot_id != now.boot_id:
+        return "the heartbeat is from before the last reboot"
+    if not running:
+        return f"process {heartbeat.pid} has exited"
+    if heartbeat.state == "draining":
+        # Celery's own last steps write no heartbeat.
+        overdue = now.monotonic - (heartbeat.until or heartbeat.monotonic)
+        return f"should have stopped {overdue:.0f} s ago" if overdue > thresholds.drain else ""
+    age = now.monotonic - heartbeat.monotonic
+    if age > _max_age(heartbeat, thresholds):
+        reason = f"event loop blocked for {age:.0f} s"
+        if heartbeat.pool == "gevent":
+            reason += "; a task that computes, or blocks outside gevent, stops all others"
+        return reason
+    if heartbeat.state == "starting" and heartbeat.connecting_since is None:
+        since = now.monotonic - heartbeat.started
+        return f"has been starting for {since:.0f} s" if since > thresholds.start else ""
+    return _stalled_reason(heartbeat, now, thresholds)
+
+
+def _stalled_reason(heartbeat: Heartbeat, now: Now, thresholds: Thresholds) -> str:
+    """Return what has made no progress for too long; empty if nothing has stalled."""
+    if heartbeat.lost and not heartbeat.free:
+        return f"{heartbeat.lost} tasks occupy slots but run nowhere, and no slot is free"
+    if heartbeat.database_stuck and heartbeat.database_since is not None:
+        stuck = now.monotonic - heartbeat.database_since
+        if stuck > thresholds.database:
+            return f"{heartbeat.database}, for {stuck:.0f} s"
+    # A restart would not fix a missing permission or a key of the wrong type.
+    if heartbeat.connected and heartbeat.backlog_since is not None and not heartbeat.refusal:
+        idle = now.monotonic - heartbeat.backlog_since
+        if idle > thresholds.backlog:
+            return (
+                f"idle for {idle:.0f} s with {sum(heartbeat.queues.values())} messages queued "
+                f"and {heartbeat.free} of {heartbeat.concurrency} slots free"
+            )
+    return ""
+
+
+def _max_age(heartbeat: Heartbeat, thresholds: Thresholds) -> float:
+    """Return how old the heartbeat may be while the worker does what it is doing."""
+    if heartbeat.connecting_since is not None:
+        return max(thresholds.stale, thresholds.connect)
+    if heartbeat.state == "starting":
+        return max(thresholds.stale, thresholds.start)
+    return thresholds.stale
+
+
+def _not_ready_reason(heartbeat: Heartbeat, now: Now) -> str:
+    """Return why a live worker fetches no tasks now; empty if it does."""
+    if heartbeat.state == "draining":
+        return f"draining ({heartbeat.reason}), {heartbeat.active} running"
+    if heartbeat.connecting_since is not None:
+        since = now.monotonic - heartbeat.connecting_since
+        why = f" ({heartbeat.trouble})" if heartbeat.trouble else ""
+        return f"Redis has not answered for {since:.0f} s{why}; a restart does not help"
+    if heartbeat.state == "ready" and heartbeat.lost:
+        return (
+            f"{heartbeat.lost} of {heartbeat.concurrency} slots are occupied by tasks that run "
+            "nowhere; a restart frees them"
+        )
+    if heartbeat.refusal:
+        return f"{heartbeat.refusal}; a restart does not help"
+    if heartbeat.state == "ready":
+        missing = f"{heartbeat.missing}; a restart does not help" if heartbeat.missing else ""
+        return missing or heartbeat.database or ""
+    return heartbeat.state
