@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from task_server.checks.rules import timeouts as times
-from tests.unit.checks.cases_of_checks import (
+from tests.unit.checks.cases import (
     BACKOFF,
     PREFORK,
     SLOW,

@@ -9,7 +9,7 @@ from task_server.checks.rules import broker as content
 from task_server.checks.rules import delivery, routing
 from task_server.checks.rules import timeouts as times
 from task_server.project.queues import Seen
-from tests.unit.checks.cases_of_checks import (
+from tests.unit.checks.cases import (
     GEVENT,
     PREFORK,
     SLOW,

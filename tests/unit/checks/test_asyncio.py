@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from task_server.checks.rules.asyncio import event_loops, kept
-from tests.unit.checks.cases_of_checks import GEVENT, PREFORK, Row, case, own, says_one_line
+from tests.unit.checks.cases import GEVENT, PREFORK, Row, case, own, says_one_line
 
 ROWS: list[Row] = [
     (

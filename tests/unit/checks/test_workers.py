@@ -7,7 +7,7 @@ import pytest
 from task_server.checks import Facts, TaskFacts, used
 from task_server.config.loader import load
 from task_server.project.queues import Seen
-from tests.unit.checks.cases_of_checks import own
+from tests.unit.checks.cases import own
 
 BULK = {"TASK_SERVER_WORKERS_BULK_QUEUES": "batch1"}
 EVERYTHING = {"TASK_SERVER_WORKERS_BULK_QUEUES": "all"}
