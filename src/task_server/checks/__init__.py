@@ -1,13 +1,13 @@
 """
-Judging a configuration, the project and the servers before a worker starts.
+Checks of a configuration, the project and the servers, before a worker starts.
 
-`offline` looks at what is written down and connects to nothing; `live.live` asks
-Redis, PostgreSQL and this machine. Both return findings, each problem with
-the step that repairs it, and change nothing.
+`offline` reads settings and connects to nothing; `live.live` asks Redis, PostgreSQL
+and this machine. Both return findings, each error with the step that repairs it,
+and change nothing.
 """
 
-from task_server.checks.facts import Case, Facts, TaskFacts
+from task_server.checks.facts import Context, ProjectFacts, TaskFacts
 from task_server.checks.rules import offline
 from task_server.checks.workers import profile, used
 
-__all__ = ["Case", "Facts", "TaskFacts", "offline", "profile", "used"]
+__all__ = ["Context", "ProjectFacts", "TaskFacts", "offline", "profile", "used"]

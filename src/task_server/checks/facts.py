@@ -1,4 +1,4 @@
-"""What is known of the project and of who runs it: plain data, which the rules judge."""
+"""The facts that the rules work on: the project, and how it is run. Plain data."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,11 +16,11 @@ class TaskFacts:
     One task of the project; times are seconds.
 
     Attributes:
-        acks_late: As the task has it when `task_acks_late` is on by default, so
-            that False is the task's own declaration.
+        acks_late: The task's value with `task_acks_late` on by default, so False
+            means that the task itself declares it.
 
-        queue: Where a call without a queue goes; None when a router of the
-            project needs more than the name to tell.
+        queue: Where a call without a queue goes; None if a router of the project
+            needs more than the name to decide.
 
         longest_retry: The longest countdown of an automatic retry.
     """
@@ -38,27 +38,27 @@ def _no_file(_: str) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
+class ProjectFacts:
     """
-    A project's Celery app, read.
+    What the rules need to know of a project and its Celery app.
 
     Attributes:
-        values: Celery settings in force without our defaults, by name; a
+        values: The Celery settings in effect without our defaults, by name; a
             dotted name is one key of a dictionary.
 
-        own: Of those, the ones that the project sets; the value is the name as
-            the project writes it (``CELERY_TASK_ACKS_LATE``).
+        own: Those that the project sets, with the name as the project writes it
+            (``CELERY_TASK_ACKS_LATE``).
 
-        origin: Tells the file or the module that sets such a written name.
+        origin: Returns the file or module that sets such a name.
 
-        named: Who names each queue that Celery knows of, by queue.
+        named: The queues that Celery knows of, each with what names it.
 
-        seen: Names of queues in the source and in settings.
+        seen: Queue names found in the source and in settings.
 
         shares_results: Whether greenlets share the result backend.
 
-        loops: Event loops that modules keep; `loop_maker` is whose they are,
-            empty for asyncio's own.
+        loops: Event loops that are attributes of modules; `loop_maker` is the
+            package whose policy makes loops, empty for asyncio's own.
     """
 
     values: Mapping[str, Any] = field(default_factory=dict)
@@ -72,68 +72,68 @@ class Facts:
     loop_maker: str = ""
 
     def chosen(self, name: str, default: Any = None) -> Any:
-        """Return what the project itself sets for *name*, else *default*."""
+        """Return the project's own value of *name*, or *default* if it sets none."""
         return self.values[name] if name in self.own else default
 
-    def whose(self, name: str) -> str:
-        """Return the setting *name* as the project writes it, and where."""
+    def source_of(self, name: str) -> str:
+        """Return the name of the setting *name* as the project writes it, and its file."""
         written = self.own[name]
         return f"{written} of {self.origin(written.partition('[')[0])}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Case:
+class Context:
     """
-    Everything a rule may look at.
+    Everything that a rule may read.
 
     Attributes:
-        profiles: The workers that are to run, by name.
+        profiles: The workers to run, by name.
 
-        counts: How many processes of each there are.
+        counts: How many of each run.
 
-        facts: None when the project could not be imported, or was not to be.
+        facts: None if the project could not be imported, or was not to be.
 
-        unread: It was to be imported, and could not be.
+        import_failed: The project could not be imported.
 
         root: The workers run as root.
 
         force_root: C_FORCE_ROOT is set.
 
-        stop_grace: Seconds between SIGTERM and SIGKILL, if they are known.
+        stop_grace: Seconds between SIGTERM and SIGKILL, if known.
 
-        unknown_kombu: Why the atomic transport cannot be used with the Kombu
-            that is installed; None if it can.
+        unknown_kombu: Why the atomic transport does not support the installed
+            Kombu; None if it does.
     """
 
     config: Config
     profiles: Mapping[str, Profile]
     counts: Mapping[str, int]
-    facts: Facts | None = None
-    unread: bool = False
+    facts: ProjectFacts | None = None
+    import_failed: bool = False
     root: bool = False
     force_root: bool = False
     stop_grace: float | None = None
     unknown_kombu: str | None = None
 
-    def takes(self, name: str, queue: str) -> bool:
-        """Return whether the worker *name* takes from *queue*."""
+    def consumes(self, name: str, queue: str) -> bool:
+        """Return whether the worker *name* consumes *queue*."""
         queues = self.profiles[name].worker.queues
         if queue in queues or ALL_QUEUES not in queues:
             return queue in queues
-        # As `task_server.project.queues.every` has it in the worker.
-        facts = self.facts or Facts()
+        # The same rule as in the worker: `task_server.project.queues.every`.
+        facts = self.facts or ProjectFacts()
         return queue in facts.named or any(one.certain for one in facts.seen if one.queue == queue)
 
-    def said(self, setting: str) -> str:
-        """Return who of the operator's gave *setting* (a dotted name of ours); empty if nobody."""
+    def origin_of(self, setting: str) -> str:
+        """Return which file or variable gave *setting*, a dotted name of ours; empty if none."""
         return self.config.origins.get(setting, "")
 
     def is_atomic(self, worker: WorkerConfig) -> bool:
-        """Return whether *worker* takes and registers a message in one step."""
+        """Return whether *worker* fetches and registers a message in one step."""
         return worker.transport == "atomic" and self.unknown_kombu is None
 
 
 def listed(names: "list[str] | tuple[str, ...]", most: int = 8) -> str:
-    """Return *names* with commas between them, and how many more there are."""
+    """Return the first *most* of *names*, joined by commas, and how many more there are."""
     more = len(names) - most
     return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")

@@ -1,17 +1,17 @@
-"""The project's Celery app -> Facts."""
+"""The project's Celery app -> ProjectFacts."""
 
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from task_server.checks.facts import Facts, TaskFacts
-from task_server.checks.rules import asyncio as loops
+from task_server.checks.facts import ProjectFacts, TaskFacts
 from task_server.errors import ConfigError
 from task_server.project import celery_app as project
 from task_server.project import queues
 from task_server.project.defaults import Default
 from task_server.settings import explain, locate
 
-#: The settings that the rules look at.
+#: The settings that the rules read.
 NAMES = (
     "accept_content",
     "broker_url",
@@ -36,32 +36,32 @@ NAMES = (
     "worker_send_task_events",
 )
 
-#: The settings that are dictionaries, and the keys of each.
+#: The settings that are dictionaries, and the keys that the rules read.
 OPTIONS: Mapping[str, tuple[str, ...]] = {
     "broker_transport_options": ("visibility_timeout", "max_connections"),
     "result_backend_transport_options": ("visibility_timeout",),
 }
 
-#: What Celery itself lets win over the project's settings.
+#: Variables that Celery prefers to the project's settings.
 VARIABLES: Mapping[str, str] = {
     "broker_url": "CELERY_BROKER_URL",
     "result_backend": "CELERY_RESULT_BACKEND",
 }
 
-#: As in a worker: a task that says nothing acknowledges late. For
-#: `project.foresee`, since the project may bind its tasks while it is imported.
-LATE = (Default("task_acks_late", True, ""),)
+#: Late acknowledgement by default, as in a worker. Preset before the import,
+#: because the project may bind its tasks while it is imported.
+ACKS_LATE = (Default("task_acks_late", True, ""),)
 
 
-def read(app: Any, environ: Mapping[str, str], app_name: str | None = None) -> Facts:
+def read(app: Any, environ: Mapping[str, str], app_name: str | None = None) -> ProjectFacts:
     """
-    Import the tasks of *app*, and return what the rules need to know.
+    Import the tasks of *app*, and return what the rules need.
 
-    Sets Django up, as a worker does; connects to nothing. *environ* is the
-    environment as the project's own code leaves it, *app_name* what `app` names.
+    Sets up Django as a worker does, and connects to no server. *environ* is the
+    environment as the project's code leaves it, *app_name* the value of `app`.
 
     Raises:
-        Exception: Whatever the project's own code raises.
+        Exception: Whatever the project's code raises.
     """
     own: dict[str, str] = {}
     for name in NAMES:
@@ -76,12 +76,12 @@ def read(app: Any, environ: Mapping[str, str], app_name: str | None = None) -> F
             if key in options:
                 values[f"{name}.{key}"] = options[key]
                 own[f"{name}.{key}"] = f"{_written(app, name)}[{key!r}]"
-    project.apply(app, LATE)
+    project.apply(app, ACKS_LATE)
     app.loader.import_default_modules()
     app.finalize()
     name = app.main if app_name is None else app_name
-    kept, maker = loops.kept(app.tasks.values())
-    return Facts(
+    kept, maker = _kept_loops(app.tasks.values())
+    return ProjectFacts(
         values=values,
         own=own,
         origin=_origin(environ),
@@ -142,6 +142,31 @@ def _longest_retry(task: Any) -> float:
     if not backoff:
         return delay
     most = float(getattr(task, "retry_backoff_max", 600))
-    # Beyond 2^20 s any bound on the number of retries is no bound on the time.
+    # Beyond 2^20 s a limit on the number of retries no longer limits the time.
     retries = 20 if task.max_retries is None else min(20, max(0, int(task.max_retries) - 1))
     return min(most, float(int(backoff) << retries))
+
+
+def _kept_loops(tasks: Iterable[Any]) -> tuple[tuple[str, ...], str]:
+    """
+    Find event loops that are attributes of modules in the packages of *tasks*.
+
+    Returns:
+        Their names, and the package whose policy makes asyncio's loops; empty if
+        it is asyncio's own.
+    """
+    asyncio = sys.modules.get("asyncio")
+    if asyncio is None:
+        return (), ""
+    packages = {type(task).__module__.partition(".")[0] for task in tasks} - {"celery"}
+    found = []
+    for name, module in sorted(sys.modules.items()):
+        if name.partition(".")[0] in packages:
+            found += [
+                f"{name}.{attribute}"
+                for attribute, value in list(vars(module).items())
+                # Not isinstance, which would evaluate lazy objects.
+                if issubclass(type(value), asyncio.AbstractEventLoop)
+            ]
+    policy = type(getattr(asyncio.events, "_event_loop_policy", None)).__module__
+    return tuple(found), "" if policy.startswith(("asyncio.", "builtins")) else policy

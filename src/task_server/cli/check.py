@@ -1,4 +1,4 @@
-"""`task-server check`: what is wrong, or would go wrong, and what to do about it."""
+"""`task-server check`: what is wrong, or will go wrong, and how to fix it."""
 
 import json
 import os
@@ -28,21 +28,21 @@ from task_server.transport import problem
 #: The colour of each level.
 COLOURS = {"ok": "green", "info": "cyan", "warning": "yellow", "error": "red"}
 
-#: The setting of a worker.
+#: A setting of one worker.
 _OF_WORKER = re.compile(r"workers\.(?P<name>[^.]+)\.\w+")
 
-#: Of one kind of worker nobody runs more.
-MOST = 100_000
+#: An upper bound on --worker NAME=COUNT.
+MAX_COUNT = 100_000
 
 
 @click.command(
     epilog="""
 \b
 Examples:
-  task-server check                                 what needs no server
+  task-server check                                 without asking any server
   task-server check --live                          also Redis, PostgreSQL and this machine
   task-server check --live --worker prefork=50 --worker gevent=2
-  task-server check --stop-grace 60                 fits the drain into Docker's stop grace?
+  task-server check --stop-grace 60                 does the drain fit into Docker's stop grace?
   task-server check --json | jq -r '.[] | select(.level == "error").setting'
 """
 )
@@ -62,8 +62,8 @@ Examples:
     metavar="NAME[=COUNT]",
     envvar="TASK_SERVER_CHECK_WORKERS",
     show_envvar=True,
-    help="A worker that runs, and how many of it; may be given again.  "
-    "[default: those described, and built-in ones for the project's other queues]",
+    help="A worker that will run, and how many; repeatable.  "
+    "[default: those configured, and built-in ones for the project's other queues]",
 )
 @click.option(
     "--stop-grace",
@@ -78,15 +78,15 @@ Examples:
     default=5.0,
     envvar="TASK_SERVER_CHECK_TIMEOUT",
     show_envvar=True,
-    help="Seconds that a server has for each answer.",
+    help="Seconds to wait for each answer of a server.",
 )
 @click.option(
     "--project/--no-project",
-    "look",
+    "with_project",
     default=True,
     envvar="TASK_SERVER_CHECK_PROJECT",
     show_envvar=True,
-    help="Import the project, and look at its settings and tasks.",
+    help="Import the project, and check its settings and tasks.",
 )
 @traceback_option
 @click.option(
@@ -105,22 +105,22 @@ def command(
     timeout: float,
     *,
     live: bool,
-    look: bool,
+    with_project: bool,
     as_json: bool,
     show_traceback: bool,
 ) -> None:
     """
     Check the configuration, the project and, with --live, the servers.
 
-    One line each: ok, info, warning or error, with the step that repairs it.
-    Exits 0 without errors, 69 when only a server did not answer, else 78.
+    Prints one line each: ok, info, warning or error, with the step that fixes it.
+    Exits 0 without errors, 69 if only servers did not answer, else 78.
     """
     if show_traceback:
         os.environ[TRACEBACK_VARIABLE] = "1"
-    config = resolved(path, need_app=look, app=app).config
+    config = resolved(path, need_app=with_project, app=app).config
     given = _counts(config, workers)
     progress = Progress(shown=sys.stderr.isatty() and not as_json)
-    # Not what stands there while the project is imported.
+    # The import of the project redirects sys.stdout.
     out = sys.stdout
 
     def show(found: list[Finding]) -> None:
@@ -132,11 +132,14 @@ def command(
         out.flush()
 
     def late(error: TaskServerError) -> None:
-        # In another thread: the one that imports may never come back.
+        # Called in another thread: the importing one may hang for good.
         show([Finding("error", "app", str(error), peer=True)])
         os._exit(error.exit_code)
 
-    project, facts, found = _looked(config, progress, late) if look else (None, None, [])
+    project, facts = None, None
+    found: list[Finding] = []
+    if with_project:
+        project, facts, found = _import_project(config, progress, late)
     from task_server import checks  # noqa: PLC0415 - imports Celery, as the project does
 
     counts = given or checks.used(config, facts)
@@ -145,52 +148,52 @@ def command(
     except ConfigError as error:
         found.extend(Finding("error", one.setting, one.message) for one in error.problems)
         profiles = {name: checks.profile(config, name, None) for name in counts}
-    case = checks.Case(
+    context = checks.Context(
         config=config,
         profiles=profiles,
         counts=counts,
         facts=facts,
-        unread=look and facts is None,
+        import_failed=with_project and facts is None,
         root=os.geteuid() == 0,
         force_root=bool(os.environ.get("C_FORCE_ROOT")),
         stop_grace=stop_grace,
         unknown_kombu=problem(),
     )
-    found.extend(checks.offline(case))
+    found.extend(checks.offline(context))
     if live:
-        progress.say("asking the servers and this machine")
-        from task_server.checks.live import live as ask  # noqa: PLC0415 - the clients, as well
+        progress.say("checking the servers and this machine")
+        from task_server.checks.live import live as ask_servers  # noqa: PLC0415 - the clients, as well
 
-        found.extend(ask(case, project, os.environ, timeout))
+        found.extend(ask_servers(context, project, os.environ, timeout))
     show(found)
     sys.exit(exit_code(found))
 
 
 class Progress:
-    """Says on a terminal what takes its time, in one line that goes away."""
+    """Shows on a terminal what takes time, in one line that is erased afterwards."""
 
     def __init__(self, *, shown: bool) -> None:
         self._shown = shown
 
     def say(self, what: str) -> None:
-        """Put *what* in the place of what was said before."""
+        """Replace the line by *what*."""
         if self._shown:
             click.echo(f"\r\033[K{what} ...", nl=False, err=True)
 
     def end(self) -> None:
-        """Leave the line empty."""
+        """Erase the line."""
         if self._shown:
             click.echo("\r\033[K", nl=False, err=True)
 
 
 def _counts(config: Config, given: Iterable[str]) -> dict[str, int]:
-    """Return how many of each worker there are, if that is given."""
+    """Return how many of each worker are given by --worker."""
     counts: dict[str, int] = {}
     for word in given:
         name, _, number = word.partition("=")
         if name not in config.workers:
             raise click.BadParameter(unknown_worker(config, name), param_hint="--worker")
-        if number and not (number.isdecimal() and 0 < int(number[:7]) <= MOST):
+        if number and not (number.isdecimal() and 0 < int(number[:7]) <= MAX_COUNT):
             raise click.BadParameter(
                 f"{number[:20]!r} is not a number of workers; write {name}=2.",
                 param_hint="--worker",
@@ -199,22 +202,22 @@ def _counts(config: Config, given: Iterable[str]) -> dict[str, int]:
     return counts
 
 
-def _looked(
+def _import_project(
     config: Config, progress: Progress, late: Callable[[TaskServerError], None]
 ) -> tuple[Any, Any, list[Finding]]:
-    """Import the project; return its app and what is known of it, or None and the reason."""
+    """Import the project; return its app and its facts, or None and the reason."""
     progress.say(f"importing {config.app}")
     try:
-        from task_server.checks.inspect import LATE, read  # noqa: PLC0415 - imports Celery
+        from task_server.checks.inspect import ACKS_LATE, read  # noqa: PLC0415 - imports Celery
 
-        with imported(config, foreseen=LATE, late=late) as project:
+        with imported(config, foreseen=ACKS_LATE, late=late) as project:
             facts = read(project, os.environ, config.app)
     except ConfigError as error:
         return None, None, [Finding("error", one.setting, one.message) for one in error.problems]
     except TaskServerError as error:
         return None, None, [Finding("error", "app", str(error), peer=True)]
-    told = f"{config.app} can be imported ({len(facts.tasks)} tasks)"
-    return project, facts, [Finding("ok", "app", told)]
+    message = f"{config.app} can be imported ({len(facts.tasks)} tasks)"
+    return project, facts, [Finding("ok", "app", message)]
 
 
 def _print(found: list[Finding], out: TextIO) -> None:
@@ -227,7 +230,7 @@ def _print(found: list[Finding], out: TextIO) -> None:
 
 
 def grouped(found: Iterable[Finding]) -> list[Finding]:
-    """Return *found*, what is said of several workers in the same words once, as of NAME."""
+    """Return *found*, with findings that differ only in the worker merged into one, of NAME."""
     groups: dict[tuple[str, str, str], list[tuple[str, Finding]]] = {}
     for finding in found:
         match = _OF_WORKER.fullmatch(finding.setting)

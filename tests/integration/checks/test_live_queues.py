@@ -10,8 +10,7 @@ import redis
 from celery import Celery
 from kombu import Connection, Exchange, Queue
 
-from task_server.checks import Case, Facts, TaskFacts
-from task_server.checks.live import queues as live_queues
+from task_server.checks import Context, ProjectFacts, TaskFacts
 from task_server.config.model import Config, WorkerConfig
 from task_server.errors import Finding
 from task_server.launch.profiles import Machine, profile_of
@@ -22,14 +21,16 @@ def look(url: str, *, queues: Sequence[str] = ("celery",), **settings: Any) -> l
     app = Celery("check", broker=url, set_as_current=False)
     app.conf.update(settings)
     worker = WorkerConfig(name="prefork", queues=tuple(queues))
-    case = Case(
+    context = Context(
         config=Config(workers={"prefork": worker}),
         profiles={"prefork": profile_of(worker, Machine(cores=1, memory=None))},
         counts={"prefork": 1},
-        facts=Facts(named={"celery": ["task_default_queue"]}, tasks=(TaskFacts(name="a.known"),)),
+        facts=ProjectFacts(
+            named={"celery": ["task_default_queue"]}, tasks=(TaskFacts(name="a.known"),)
+        ),
     )
     try:
-        return list(live_queues.queues(case, app, 5.0))
+        return list(queues(context, app, 5.0))
     finally:
         app.close()
 
@@ -51,7 +52,7 @@ def client(redis_server) -> Any:
 
 def test_a_redis_where_nothing_is_wrong_has_no_line(redis_server) -> None:
     """
-    Known tasks in a queue that a worker takes from, and Celery's own tasks, are as they should be.
+    Known tasks in a queue that a worker consumes, and Celery's own tasks, are as they should be.
     """
     sent(redis_server.url, "a.known", "celery", 3)
     sent(redis_server.url, "celery.backend_cleanup", "celery")
@@ -78,9 +79,9 @@ def test_queues_that_only_redis_knows_are_candidates(redis_server, settings: Any
     assert [("warning", "queues in Redis"), ("info", "queues in Redis")] == [
         (one.level, one.setting) for one in found
     ]
-    assert "takes from batch1 (2 messages); if" in found[0].text
+    assert "consumes batch1 (2 messages); if" in found[0].text
     assert 'workers.prefork.queues = ["celery", "batch1"]' in found[0].repair
-    assert found[1].message.endswith("takes from bound")
+    assert found[1].message.endswith("consumes bound")
 
 
 def test_tasks_that_no_code_registers_are_named(redis_server) -> None:

@@ -11,8 +11,8 @@ import pytest
 import redis
 from celery import Celery
 
-from task_server.checks import Case, Facts
-from task_server.checks.live import redis as live_redis
+from task_server.checks import Context, ProjectFacts
+from task_server.checks.live.redis import broker
 from task_server.config.model import Config
 from task_server.errors import Finding
 from task_server.launch.profiles import Machine, profile_of
@@ -27,14 +27,14 @@ def look(url: str, *, timeout: float = 5.0, count: int = 1, **settings: Any) -> 
     config = Config()
     machine = Machine(cores=2.0, memory=None)
     names = ("prefork", "gevent")
-    case = Case(
+    context = Context(
         config=config,
         profiles={name: profile_of(config.workers[name], machine) for name in names},
         counts=dict.fromkeys(names, count),
-        facts=Facts(),
+        facts=ProjectFacts(),
     )
     try:
-        return list(live_redis.broker(case, app, timeout))
+        return list(broker(context, app, timeout))
     finally:
         app.close()
 

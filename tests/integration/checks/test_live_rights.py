@@ -6,8 +6,8 @@ import pytest
 import redis
 from celery import Celery
 
-from task_server.checks import Case, Facts
-from task_server.checks.live import rights as live_rights
+from task_server.checks import Context, ProjectFacts
+from task_server.checks.live.rights import rights
 from task_server.config.model import Config
 from task_server.errors import Finding
 from task_server.launch.profiles import Machine, profile_of
@@ -26,9 +26,11 @@ def look(start_redis: StartRedis) -> Iterator[Callable[..., list[Finding]]]:
         app = Celery("check", broker=f"redis://w:pw@127.0.0.1:{port}/0", set_as_current=False)
         config = Config()
         profile = profile_of(config.workers["prefork"], Machine(cores=2.0, memory=None))
-        case = Case(config=config, profiles={"prefork": profile}, counts={}, facts=Facts())
+        context = Context(
+            config=config, profiles={"prefork": profile}, counts={}, facts=ProjectFacts()
+        )
         try:
-            return list(live_rights.rights(case, app, 5.0))
+            return list(rights(context, app, 5.0))
         finally:
             app.close()
 

@@ -4,23 +4,23 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from task_server.checks import Case, Facts, TaskFacts
+from task_server.checks import Context, ProjectFacts, TaskFacts
 from task_server.config.model import BUILT_IN_WORKERS, Config, WorkerConfig
 from task_server.errors import Finding
 from task_server.launch.profiles import Machine, profile_of
 
 MACHINE = Machine(cores=2.0, memory=None)
-Rule = Callable[[Case], Iterator[Finding]]
+Rule = Callable[[Context], Iterator[Finding]]
 
 
-def own(tasks: tuple[TaskFacts, ...] = (), **values: Any) -> Facts:
+def own(tasks: tuple[TaskFacts, ...] = (), **values: Any) -> ProjectFacts:
     """Return what is known of a project that sets *values*; `__` stands for a dot."""
     dotted = {name.replace("__", "."): value for name, value in values.items()}
     named = {str(values.get("task_default_queue", "celery")): ["task_default_queue"]}
     for task in tasks:
         if task.queue is not None:
             named.setdefault(task.queue, []).append(f"the task {task.name}")
-    return Facts(
+    return ProjectFacts(
         values={"task_default_queue": "celery", **dotted},
         own={name: f"CELERY_{name.upper()}" for name in dotted},
         origin=lambda _: "cl/settings/10-public.py",
@@ -29,15 +29,15 @@ def own(tasks: tuple[TaskFacts, ...] = (), **values: Any) -> Facts:
     )
 
 
-def case(
-    facts: Facts | None = None,
+def context(
+    facts: ProjectFacts | None = None,
     *,
     workers: Mapping[str, Mapping[str, Any]] | None = None,
     config: Mapping[str, Any] | None = None,
     transport: str = "atomic",
     said: Sequence[str] = (),
     **more: Any,
-) -> Case:
+) -> Context:
     """
     Return the built-in prefork and gevent workers, or *workers*, changed as given.
 
@@ -48,7 +48,7 @@ def case(
     for name, changes in (workers or {"prefork": {}, "gevent": {}}).items():
         base = BUILT_IN_WORKERS.get(name) or WorkerConfig(name=name)
         chosen[name] = replace(base, **{"transport": transport, **changes})
-    return Case(
+    return Context(
         config=Config(
             workers=chosen, origins=dict.fromkeys(said, "task-server.toml"), **(config or {})
         ),
@@ -65,11 +65,11 @@ SOFT = TaskFacts(name="docket.fetch", soft_time_limit=30, queue="io_bound")
 PREFORK = {"prefork": {}}
 GEVENT = {"gevent": {}}
 
-#: The fact, the rule, the case, and level, setting and words of its only line.
-Row = tuple[str, Rule, Case, str, str, str]
+#: The fact, the rule, the context, and level, setting and words of its only line.
+Row = tuple[str, Rule, Context, str, str, str]
 
 
-def says_one_line(rule: Rule, given: Case, level: str, setting: str, words: str) -> None:
+def says_one_line(rule: Rule, given: Context, level: str, setting: str, words: str) -> None:
     """Assert that *rule* says that of *given*, and nothing else."""
     found = list(rule(given))
 

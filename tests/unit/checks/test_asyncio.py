@@ -9,22 +9,23 @@ from typing import Any
 
 import pytest
 
-from task_server.checks.rules.asyncio import event_loops, kept
-from tests.unit.checks.cases import GEVENT, PREFORK, Row, case, own, says_one_line
+from task_server.checks.inspect import _kept_loops
+from task_server.checks.rules.asyncio import event_loops
+from tests.unit.checks.cases import GEVENT, PREFORK, Row, context, own, says_one_line
 
 ROWS: list[Row] = [
     (
         "loops that are shared",
         event_loops,
-        case(own(), workers={"gevent": {"asyncio": "shared"}}),
+        context(own(), workers={"gevent": {"asyncio": "shared"}}),
         "warning",
         "workers.gevent.asyncio",
-        "others can start none",
+        "no other task can start one",
     ),
     (
         "a loop that a module keeps",
         event_loops,
-        case(replace(own(), loops=("cl.audio.LOOP",)), workers=GEVENT),
+        context(replace(own(), loops=("cl.audio.LOOP",)), workers=GEVENT),
         "info",
         "asyncio",
         "cl.audio.LOOP is one event loop for all tasks",
@@ -32,7 +33,7 @@ ROWS: list[Row] = [
     (
         "another library's loops",
         event_loops,
-        case(replace(own(), loop_maker="uvloop"), workers=GEVENT),
+        context(replace(own(), loop_maker="uvloop"), workers=GEVENT),
         "error",
         "asyncio",
         "uvloop makes the event loops; they wait outside gevent",
@@ -54,7 +55,7 @@ def test_prefork_may_do_what_it_likes() -> None:
     """
     facts = replace(own(), loops=("cl.audio.LOOP",), loop_maker="uvloop")
 
-    assert [] == list(event_loops(case(facts, workers=PREFORK)))
+    assert [] == list(event_loops(context(facts, workers=PREFORK)))
 
 
 @pytest.fixture
@@ -75,5 +76,5 @@ def test_loops_of_the_projects_modules_are_found(module: ModuleType) -> None:
     task: Any = type("Task", (), {"__module__": "loopy.other"})()
     other: Any = type("Task", (), {"__module__": "celery.app"})()
 
-    assert (("loopy.tasks.LOOP",), "") == kept([task])
-    assert ((), "") == kept([other])
+    assert (("loopy.tasks.LOOP",), "") == _kept_loops([task])
+    assert ((), "") == _kept_loops([other])

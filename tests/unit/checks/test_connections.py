@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from task_server.checks import Facts
+from task_server.checks import ProjectFacts
 from task_server.checks.connections import postgres_connections, redis_connections
 from task_server.config.model import BUILT_IN_WORKERS
 from task_server.launch.profiles import Machine, Profile, profile_of
@@ -25,7 +25,7 @@ def test_a_projects_own_pools_count() -> None:
     """
     Where the project sets the size of a pool, that many greenlets use it at once.
     """
-    facts = Facts(
+    facts = ProjectFacts(
         values={"redis_max_connections": 100},
         own={"redis_max_connections": "REDIS_MAX_CONNECTIONS"},
     )
@@ -37,7 +37,7 @@ def test_greenlets_that_share_no_result_backend_count() -> None:
     """
     With Celery 5.6 each has a connection of its own to store its result.
     """
-    facts = Facts(shares_results=False)
+    facts = ProjectFacts(shares_results=False)
 
     assert 11 + 10 + 32 + 512 == redis_connections(profile("gevent", 512), facts)
 

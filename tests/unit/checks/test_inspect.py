@@ -36,7 +36,7 @@ def test_the_settings_of_the_project_are_told_from_those_of_celery() -> None:
 
     assert {"task_acks_late", "broker_transport_options.visibility_timeout"} == set(facts.own)
     assert 60 == facts.chosen("broker_transport_options.visibility_timeout")
-    assert "task_acks_late of the project's Celery app" == facts.whose("task_acks_late")
+    assert "task_acks_late of the project's Celery app" == facts.source_of("task_acks_late")
 
 
 def test_a_variable_of_celery_is_named() -> None:
@@ -45,7 +45,7 @@ def test_a_variable_of_celery_is_named() -> None:
     """
     facts = read(app_with(), {"CELERY_BROKER_URL": "redis://db"})
 
-    assert "CELERY_BROKER_URL of the environment" == facts.whose("broker_url")
+    assert "CELERY_BROKER_URL of the environment" == facts.source_of("broker_url")
 
 
 def test_tasks_carry_what_they_declare() -> None:
@@ -132,4 +132,4 @@ def test_the_file_of_layered_settings_is_named(tmp_path: Path, monkeypatch) -> N
 
     facts = read(app, {"DJANGO_SETTINGS_MODULE": "layered_project"})
 
-    assert f"CELERY_TASK_ACKS_LATE of {folder / '20-site.py'}" == facts.whose("task_acks_late")
+    assert f"CELERY_TASK_ACKS_LATE of {folder / '20-site.py'}" == facts.source_of("task_acks_late")

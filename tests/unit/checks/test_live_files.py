@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from task_server.checks import Case, Facts
-from task_server.checks.live import files as live_files
+from task_server.checks import Context, ProjectFacts
+from task_server.checks.live import files
 from task_server.config.model import Config
 from task_server.launch import folders
 
-CASE = Case(config=Config(), profiles={}, counts={})
+CASE = Context(config=Config(), profiles={}, counts={})
 
 
 def test_a_folder_is_tried(tmp_path: Path) -> None:
@@ -59,15 +59,15 @@ def test_user_and_group_without_names(monkeypatch) -> None:
 
     monkeypatch.setattr(pwd, "getpwuid", missing)
     monkeypatch.setattr(grp, "getgrgid", missing)
-    pickling = Case(
+    pickling = Context(
         config=Config(),
         profiles={},
         counts={},
-        facts=Facts(values={"accept_content": ["json", "pickle"]}),
+        facts=ProjectFacts(values={"accept_content": ["json", "pickle"]}),
     )
 
-    plain = {one.setting: one for one in live_files.names(CASE)}
-    refused = {one.setting: one for one in live_files.names(pickling)}
+    plain = {one.setting: one for one in files.names(CASE)}
+    refused = {one.setting: one for one in files.names(pickling)}
 
     assert ["warning", "warning"] == [one.level for one in plain.values()]
     assert "Celery assumes that it runs as root" in plain["group"].message
@@ -79,8 +79,8 @@ def test_folders_of_the_worker(tmp_path: Path) -> None:
     """
     Temporary files and heartbeats have their places, or the line says which is wanting.
     """
-    right = list(live_files.places(CASE, {"RUNTIME_DIRECTORY": str(tmp_path / "run")}))
-    wrong = list(live_files.places(CASE, {"RUNTIME_DIRECTORY": "/proc/task-server"}))
+    right = list(files.writable_folders(CASE, {"RUNTIME_DIRECTORY": str(tmp_path / "run")}))
+    wrong = list(files.writable_folders(CASE, {"RUNTIME_DIRECTORY": "/proc/task-server"}))
 
     assert ["ok", "ok"] == [one.level for one in right]
     assert "/proc/task-server cannot be written" in wrong[1].message or os.geteuid() == 0
@@ -96,7 +96,7 @@ def test_without_a_folder_for_temporary_files(monkeypatch) -> None:
 
     monkeypatch.setattr(tempfile, "gettempdir", none)
 
-    found = next(live_files.places(CASE, {}))
+    found = next(files.writable_folders(CASE, {}))
 
     assert ("error", "mount a tmpfs at /tmp") == (found.level, found.repair)
 
@@ -108,6 +108,6 @@ def test_root_is_a_warning(monkeypatch, uid: int) -> None:
     """
     monkeypatch.setattr(os, "geteuid", lambda: uid)
 
-    found = next(live_files.names(CASE))
+    found = next(files.names(CASE))
 
     assert ("warning" if uid == 0 else "ok") == found.level

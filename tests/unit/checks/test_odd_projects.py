@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from celery import Celery
 
-from task_server.checks import Case, offline, profile, used
+from task_server.checks import Context, offline, profile, used
 from task_server.checks.inspect import NAMES, OPTIONS, read
 from task_server.config.model import Config
 from task_server.errors import ConfigError
@@ -53,13 +53,13 @@ def judge(settings: dict[str, Any]) -> None:
     facts = read(app_of(settings), {}, "odd")
     config = Config()
     counts = used(config, facts)
-    case = Case(
+    context = Context(
         config=config,
         profiles={name: profile(config, name, facts) for name in counts},
         counts=counts,
         facts=facts,
     )
-    assert list(offline(case))
+    assert list(offline(context))
     app = app_of(settings)
     given = profile_of(config.workers["prefork"], this_machine())
     own = project.own(app, (*NUMBERS, "worker_pool"))

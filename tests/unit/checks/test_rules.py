@@ -4,10 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from task_server.checks import Case, TaskFacts, offline
-from task_server.checks.rules import broker as content
-from task_server.checks.rules import delivery, routing
-from task_server.checks.rules import timeouts as times
+from task_server.checks import Context, TaskFacts, offline
+from task_server.checks.rules import broker, delivery, routing, timeouts
 from task_server.project.queues import Seen
 from tests.unit.checks.cases import (
     GEVENT,
@@ -16,7 +14,7 @@ from tests.unit.checks.cases import (
     SOFT,
     Row,
     Rule,
-    case,
+    context,
     own,
     says_one_line,
 )
@@ -35,7 +33,7 @@ TABLE: list[Row] = [
     (
         "prefetch 1 with late acknowledgement on gevent",
         delivery.stalls,
-        case(workers={"gevent": {"prefetch_multiplier": 1, "transport": "stock"}}),
+        context(workers={"gevent": {"prefetch_multiplier": 1, "transport": "stock"}}),
         "warning",
         "workers.gevent.prefetch_multiplier",
         "set it to 2 or more",
@@ -43,7 +41,7 @@ TABLE: list[Row] = [
     (
         "late acknowledgement by the project counts for that, too",
         delivery.stalls,
-        case(
+        context(
             own(task_acks_late=True),
             workers={
                 "gevent": {
@@ -55,20 +53,20 @@ TABLE: list[Row] = [
         ),
         "warning",
         "workers.gevent.prefetch_multiplier",
-        "poll of two seconds",
+        "two-second poll",
     ),
     (
         "what Kombu's own transport loses",
         delivery.transports,
-        case(workers={"prefork": {"transport": "stock"}}),
+        context(workers={"prefork": {"transport": "stock"}}),
         "info",
         "workers.prefork.transport",
-        "between taking a message and registering it",
+        "between fetching a message and registering it",
     ),
     (
         "a Kombu that the atomic transport does not know",
         delivery.transports,
-        case(workers=PREFORK, unknown_kombu="kombu 5.9 is outside 5.6.2 <= version < 5.8"),
+        context(workers=PREFORK, unknown_kombu="kombu 5.9 is outside 5.6.2 <= version < 5.8"),
         "warning",
         "workers.prefork.transport",
         "atomic has no effect, since kombu 5.9 is outside",
@@ -76,15 +74,15 @@ TABLE: list[Row] = [
     (
         "events of a worker",
         delivery.events,
-        case(workers={"gevent": {"events": True}}),
+        context(workers={"gevent": {"events": True}}),
         "warning",
         "workers.gevent.events",
-        "Flower switches them on while it runs",
+        "Flower enables it while it runs",
     ),
     (
         "events of the project",
         delivery.events,
-        case(own(worker_send_task_events=True)),
+        context(own(worker_send_task_events=True)),
         "warning",
         "worker_send_task_events",
         "CELERY_WORKER_SEND_TASK_EVENTS of cl/settings/10-public.py is on",
@@ -92,31 +90,31 @@ TABLE: list[Row] = [
     (
         "events of each call",
         delivery.events,
-        case(own(task_send_sent_event=True)),
+        context(own(task_send_sent_event=True)),
         "info",
         "task_send_sent_event",
-        "each call of a task sends one more message",
+        "each call of a task sends another message",
     ),
     (
         "at-least-once is explained",
         delivery.delivery,
-        case(workers=PREFORK),
+        context(workers=PREFORK),
         "ok",
         "workers.prefork.delivery",
-        "a task must bear a second run",
+        "tasks must tolerate a second run",
     ),
     (
         "at-most-once is explained by what is lost",
         delivery.delivery,
-        case(workers={"prefork": {"delivery": "at-most-once"}}),
+        context(workers={"prefork": {"delivery": "at-most-once"}}),
         "info",
         "workers.prefork.delivery",
-        "the tasks that run when a worker is killed",
+        "tasks running when a worker is killed",
     ),
     (
         "the project acknowledges early",
         delivery.delivery,
-        case(own(task_acks_late=False), workers=PREFORK),
+        context(own(task_acks_late=False), workers=PREFORK),
         "warning",
         "workers.prefork.delivery",
         "at-most-once, since CELERY_TASK_ACKS_LATE of cl/settings/10-public.py is False",
@@ -124,7 +122,7 @@ TABLE: list[Row] = [
     (
         "the project acknowledges early, and the operator says so",
         delivery.delivery,
-        case(
+        context(
             own(task_acks_late=False),
             workers={"prefork": {"delivery": "at-most-once"}},
             said=["workers.prefork.delivery"],
@@ -136,59 +134,59 @@ TABLE: list[Row] = [
     (
         "the project acknowledges early, and the operator says otherwise",
         delivery.delivery,
-        case(own(task_acks_late=False), workers=PREFORK, said=["workers.prefork.delivery"]),
+        context(own(task_acks_late=False), workers=PREFORK, said=["workers.prefork.delivery"]),
         "info",
         "workers.prefork.delivery",
-        "at-least-once, as task-server.toml has it, instead of CELERY_TASK_ACKS_LATE of cl",
+        "at-least-once, set by task-server.toml, instead of CELERY_TASK_ACKS_LATE of cl",
     ),
     (
         "the operator overrides late acknowledgement",
         delivery.delivery,
-        case(
+        context(
             own(task_acks_late=True),
             workers={"prefork": {"delivery": "at-most-once"}},
             said=["workers.prefork.delivery"],
         ),
         "info",
         "workers.prefork.delivery",
-        "at-most-once, as task-server.toml has it, instead of",
+        "at-most-once, set by task-server.toml, instead of",
     ),
     (
         "our default replaces the early acknowledgement of a project that says nothing",
         delivery.delivery,
-        case(own(), workers=PREFORK),
+        context(own(), workers=PREFORK),
         "info",
         "workers.prefork.delivery",
-        "our default: the project sets no task_acks_late",
+        "our default: the project does not set task_acks_late",
     ),
     (
         "the project acknowledges late itself",
         delivery.delivery,
-        case(own(task_acks_late=True), workers=PREFORK),
+        context(own(task_acks_late=True), workers=PREFORK),
         "ok",
         "workers.prefork.delivery",
-        "as CELERY_TASK_ACKS_LATE of cl/settings/10-public.py has it",
+        "set by CELERY_TASK_ACKS_LATE of cl/settings/10-public.py",
     ),
     (
         "a queue of a task without a worker",
         routing.queues,
-        case(own((TaskFacts(name="feeds.poll", queue="feeds"),))),
+        context(own((TaskFacts(name="feeds.poll", queue="feeds"),))),
         "error",
         "queue feeds",
-        "its tasks wait for ever; it is named by the task feeds.poll",
+        "its tasks never run; it is named by the task feeds.poll",
     ),
     (
         "forty queues are one line with one cure",
         routing.queues,
-        case(replace(own(), named=MANY), workers=PREFORK),
+        context(replace(own(), named=MANY), workers=PREFORK),
         "error",
         "queues",
-        'write workers.prefork.queues = ["celery", "q0", "q1", ',
+        'set workers.prefork.queues = ["celery", "q0", "q1", ',
     ),
     (
         "and the word for all of them is offered",
         routing.queues,
-        case(replace(own(), named=MANY), workers=PREFORK),
+        context(replace(own(), named=MANY), workers=PREFORK),
         "error",
         "queues",
         '"q39"], or workers.prefork.queues = "all" for every queue',
@@ -196,15 +194,15 @@ TABLE: list[Row] = [
     (
         "one worker for all",
         routing.queues,
-        case(replace(own(), named=MANY), workers={"prefork": {"queues": ("all",)}}),
+        context(replace(own(), named=MANY), workers={"prefork": {"queues": ("all",)}}),
         "ok",
         "queues",
-        "a worker takes from each that Celery knows: q0",
+        "every queue that Celery knows has a worker: q0",
     ),
     (
         "a default queue without a worker",
         routing.queues,
-        case(own(task_default_queue="web")),
+        context(own(task_default_queue="web")),
         "error",
         "queue web",
         "named by task_default_queue",
@@ -212,119 +210,119 @@ TABLE: list[Row] = [
     (
         "every queue has a worker",
         routing.queues,
-        case(own((SOFT,))),
+        context(own((SOFT,))),
         "ok",
         "queues",
-        "a worker takes from each that Celery knows: celery, io_bound",
+        "every queue that Celery knows has a worker: celery, io_bound",
     ),
     (
         "pickle as root",
-        content.pickle,
-        case(own(accept_content=["json", "pickle"]), root=True),
+        broker.pickle,
+        context(own(accept_content=["json", "pickle"]), root=True),
         "error",
         "accept_content",
         "Celery refuses to start",
     ),
     (
         "pickle as root by force",
-        content.pickle,
-        case(own(accept_content=["json", "pickle"]), root=True, force_root=True),
+        broker.pickle,
+        context(own(accept_content=["json", "pickle"]), root=True, force_root=True),
         "warning",
         "accept_content",
-        "whoever can write to Redis runs code",
+        "anyone who can write to Redis can run code",
     ),
     (
         "pickle by its media type, which Celery does not refuse to root",
-        content.pickle,
-        case(
+        broker.pickle,
+        context(
             own(accept_content=["application/x-python-serialize"], task_serializer="pickle"),
             root=True,
         ),
         "warning",
         "accept_content",
-        "where no task is called with pickle, remove it",
+        "if no task is called with pickle, remove it",
     ),
     (
         "a serializer that is not accepted",
-        content.pickle,
-        case(own(accept_content=["json"], task_serializer="yaml")),
+        broker.pickle,
+        context(own(accept_content=["json"], task_serializer="yaml")),
         "error",
         "task_serializer",
         "'yaml' is not in accept_content (json)",
     ),
     (
         "results as messages",
-        content.results,
-        case(own(result_backend="rpc://")),
+        broker.results,
+        context(own(result_backend="rpc://")),
         "warning",
         "result_backend",
-        "use the URL of Redis",
+        "use a redis:// URL",
     ),
     (
         "results for ever",
-        content.results,
-        case(own(result_backend="redis://db", result_expires=None)),
+        broker.results,
+        context(own(result_backend="redis://db", result_expires=None)),
         "warning",
         "result_expires",
         "CELERY_RESULT_EXPIRES of cl/settings/10-public.py is None",
     ),
     (
         "another broker, without telling its password",
-        content.broker,
-        case(own(broker_url="amqp://guest:hunter2@db//")),
+        broker.broker,
+        context(own(broker_url="amqp://guest:hunter2@db//")),
         "error",
         "broker_url",
-        "the broker is amqp://, and what",
+        "the broker is amqp://, but what",
     ),
     (
         "a broker that is no URL, without telling its password",
-        content.broker,
-        case(own(broker_url="guest:hunter2@db")),
+        broker.broker,
+        context(own(broker_url="guest:hunter2@db")),
         "error",
         "broker_url",
-        "it has no scheme",
+        "has no scheme",
     ),
     (
         "tasks that run where they are called",
-        content.eager,
-        case(own(task_always_eager=True)),
+        broker.eager,
+        context(own(task_always_eager=True)),
         "error",
         "task_always_eager",
-        "CELERY_TASK_ALWAYS_EAGER of cl/settings/10-public.py is on: a task runs in the process",
+        "CELERY_TASK_ALWAYS_EAGER of cl/settings/10-public.py is on: tasks run in the process",
     ),
-    ("no broker", content.broker, case(own()), "error", "broker_url", "TASK_SERVER_BROKER_URL"),
+    ("no broker", broker.broker, context(own()), "error", "broker_url", "TASK_SERVER_BROKER_URL"),
     (
         "a bound on connections that makes greenlets wait",
-        content.connections,
-        case(own(broker_transport_options__max_connections=4), workers=GEVENT),
+        broker.connections,
+        context(own(broker_transport_options__max_connections=4), workers=GEVENT),
         "warning",
         "broker_transport_options.max_connections",
-        "the 512 tasks at once of gevent wait for each other",
+        "the 512 concurrent tasks of gevent wait for each other",
     ),
     (
         "a number of the project for another pool",
-        content.replaced,
-        case(own(worker_concurrency=8)),
+        broker.replaced,
+        context(own(worker_concurrency=8)),
         "info",
         "worker_concurrency",
-        "does not count for gevent has 512 by its pool, gevent (the project's is for prefork)",
+        "gevent uses 512, chosen for its pool, gevent (the project's is for prefork)",
     ),
     (
         "a number of the project that the operator replaces",
-        content.replaced,
-        case(
+        broker.replaced,
+        context(
             own(worker_concurrency=8),
             workers={"prefork": {"concurrency": 3}},
             said=["workers.prefork.concurrency"],
         ),
         "info",
         "worker_concurrency",
-        "does not count for prefork has 3 by task-server.toml",
+        "does not apply: prefork uses 3, set by task-server.toml",
     ),
     (
         "the pool of the project",
-        content.replaced,
-        case(own(worker_pool="gevent")),
+        broker.replaced,
+        context(own(worker_pool="gevent")),
         "info",
         "worker_pool",
         "has no effect: each worker has its own pool",
@@ -343,45 +341,48 @@ def test_a_rule_says_one_line(row: Row) -> None:
 @pytest.mark.parametrize(
     ("rule", "given"),
     [
-        (times.soft_limits, case(own((SOFT,)), workers={"prefork": {"queues": ("io_bound",)}})),
-        (times.soft_limits, case(own((replace(SOFT, queue="celery"),)))),
         (
-            delivery.stalls,
-            case(workers={"prefork": {"prefetch_multiplier": 1}}, transport="stock"),
+            timeouts.soft_limits,
+            context(own((SOFT,)), workers={"prefork": {"queues": ("io_bound",)}}),
         ),
-        (delivery.stalls, case(workers={"gevent": {"prefetch_multiplier": 1}})),
+        (timeouts.soft_limits, context(own((replace(SOFT, queue="celery"),)))),
         (
             delivery.stalls,
-            case(workers={"gevent": {"prefetch_multiplier": 2}}, transport="stock"),
+            context(workers={"prefork": {"prefetch_multiplier": 1}}, transport="stock"),
         ),
-        (delivery.transports, case()),
+        (delivery.stalls, context(workers={"gevent": {"prefetch_multiplier": 1}})),
         (
             delivery.stalls,
-            case(
+            context(workers={"gevent": {"prefetch_multiplier": 2}}, transport="stock"),
+        ),
+        (delivery.transports, context()),
+        (
+            delivery.stalls,
+            context(
                 own(task_acks_late=False),
                 workers={"gevent": {"prefetch_multiplier": 1}},
                 transport="stock",
             ),
         ),
-        (delivery.events, case(own(worker_send_task_events=False))),
-        (routing.queues, case()),
-        (content.pickle, case(own(accept_content=["json"]))),
-        (content.results, case(own(result_backend="redis://db", result_expires=3600))),
-        (content.eager, case(own(task_always_eager=False))),
-        (content.results, case(own(result_backend="django-db", result_expires=None))),
-        (content.results, case(own(result_backend="db+postgresql://db", result_expires=None))),
-        (content.replaced, case(own(worker_concurrency=8), workers=PREFORK)),
-        (content.broker, case(own(broker_url="rediss://db"))),
-        (content.broker, case(own(broker_url=["redis://a", "redis://b"]))),
-        (content.broker, case(own(), config={"broker_url": "redis://db"})),
-        (content.connections, case(own(broker_transport_options__max_connections=10))),
+        (delivery.events, context(own(worker_send_task_events=False))),
+        (routing.queues, context()),
+        (broker.pickle, context(own(accept_content=["json"]))),
+        (broker.results, context(own(result_backend="redis://db", result_expires=3600))),
+        (broker.eager, context(own(task_always_eager=False))),
+        (broker.results, context(own(result_backend="django-db", result_expires=None))),
+        (broker.results, context(own(result_backend="db+postgresql://db", result_expires=None))),
+        (broker.replaced, context(own(worker_concurrency=8), workers=PREFORK)),
+        (broker.broker, context(own(broker_url="rediss://db"))),
+        (broker.broker, context(own(broker_url=["redis://a", "redis://b"]))),
+        (broker.broker, context(own(), config={"broker_url": "redis://db"})),
+        (broker.connections, context(own(broker_transport_options__max_connections=10))),
         (
-            content.connections,
-            case(own(broker_transport_options__max_connections=2), workers=PREFORK),
+            broker.connections,
+            context(own(broker_transport_options__max_connections=2), workers=PREFORK),
         ),
     ],
 )
-def test_a_rule_is_silent_where_nothing_is_wrong(rule: Rule, given: Case) -> None:
+def test_a_rule_is_silent_where_nothing_is_wrong(rule: Rule, given: Context) -> None:
     """
     What is right, and has nothing to tell, has no line.
     """
@@ -398,7 +399,7 @@ def test_tasks_that_acknowledge_early_are_listed() -> None:
         TaskFacts(name="pay.charge", acks_late=False),
     )
 
-    found = [one for one in delivery.delivery(case(own(tasks))) if one.setting == "acks_late"]
+    found = [one for one in delivery.delivery(context(own(tasks))) if one.setting == "acks_late"]
 
     assert ["info"] == [one.level for one in found]
     assert "mail.send, pay.charge declare acks_late=False" in found[0].message
@@ -410,7 +411,7 @@ def test_a_task_of_a_lost_process_that_is_not_rejected_is_told() -> None:
     """
     facts = own(task_reject_on_worker_lost=False)
 
-    found = {one.setting: one for one in delivery.delivery(case(facts))}
+    found = {one.setting: one for one in delivery.delivery(context(facts))}
 
     assert "warning" == found["task_reject_on_worker_lost"].level
 
@@ -419,12 +420,12 @@ def test_queues_that_only_the_source_names_are_candidates() -> None:
     """
     Calls and settings name queues that Celery does not know of; each has its place, once.
     """
-    found = {one.setting: one for one in routing.queues(case(replace(own(), seen=SEEN)))}
+    found = {one.setting: one for one in routing.queues(context(replace(own(), seen=SEEN)))}
 
     assert {"queues": "ok", "queues of calls": "warning", "names of queues": "warning"} == {
         name: one.level for name, one in found.items()
     }
-    assert "batch1 (cl/views.py:31), batch2 (cl/tasks.py:7); write" in found["queues of calls"].text
+    assert "batch1 (cl/views.py:31), batch2 (cl/tasks.py:7); set" in found["queues of calls"].text
     assert '["celery", "batch1", "batch2"]' in found["queues of calls"].repair
     assert "etl (the setting ETL_QUEUE); if tasks are sent there" in found["names of queues"].text
     # Whoever pastes the last of the lines has all of them.
@@ -435,12 +436,12 @@ def test_the_word_for_all_takes_the_queues_of_calls_and_not_what_may_be_one() ->
     """
     As the worker has it, so that the check is silent about what is taken.
     """
-    given = case(replace(own(), seen=SEEN), workers={"prefork": {"queues": ("all",)}})
+    given = context(replace(own(), seen=SEEN), workers={"prefork": {"queues": ("all",)}})
 
     found = {one.setting: one for one in routing.queues(given)}
 
     assert {"queues", "names of queues"} == set(found)
-    assert 'write workers.prefork.queues = ["all", "etl"]' in found["names of queues"].repair
+    assert 'set workers.prefork.queues = ["all", "etl"]' in found["names of queues"].repair
 
 
 def test_two_places_are_two_lines() -> None:
@@ -453,24 +454,24 @@ def test_two_places_are_two_lines() -> None:
         result_backend_transport_options__visibility_timeout=60,
     )
 
-    given = case(facts, config={"visibility_timeout": 10000}, transport="stock")
-    found = list(times.visibility(given))
+    given = context(facts, config={"visibility_timeout": 10000}, transport="stock")
+    found = list(timeouts.visibility(given))
 
-    assert list(times.PLACES[1:]) == [one.setting for one in found]
+    assert list(timeouts.PLACES[1:]) == [one.setting for one in found]
 
 
 def test_without_a_project_all_rules_run() -> None:
     """
     What can be said without the project is said, and is right by default.
     """
-    assert {"ok", "info"} == {one.level for one in offline(case())}
+    assert {"ok", "info"} == {one.level for one in offline(context())}
 
 
 def test_what_rests_on_a_project_that_could_not_be_read_is_not_said() -> None:
     """
     Only what the configuration alone says has a line, and which checks were not made.
     """
-    found = list(offline(case(unread=True)))
+    found = list(offline(context(import_failed=True)))
 
     assert {"info"} == {one.level for one in found}
     assert {

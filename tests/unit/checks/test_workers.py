@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from task_server.checks import Facts, TaskFacts, used
+from task_server.checks import ProjectFacts, TaskFacts, used
 from task_server.config.loader import load
 from task_server.project.queues import Seen
 from tests.unit.checks.cases import own
@@ -22,8 +22,12 @@ ELSEWHERE = own(task_default_queue="web")
         ({}, own(), ["prefork"]),
         ({}, WAITS, ["prefork", "gevent"]),
         ({}, ELSEWHERE, ["prefork"]),
-        ({}, Facts(named={}, seen=(Seen("io_bound", "a.py:1", certain=True),)), ["gevent"]),
-        ({}, Facts(named={}, seen=(Seen("io_bound", "a.py:1", certain=False),)), ["prefork"]),
+        ({}, ProjectFacts(named={}, seen=(Seen("io_bound", "a.py:1", certain=True),)), ["gevent"]),
+        (
+            {},
+            ProjectFacts(named={}, seen=(Seen("io_bound", "a.py:1", certain=False),)),
+            ["prefork"],
+        ),
         ({}, None, ["prefork", "gevent"]),
         (BULK, None, ["bulk"]),
         (BULK, own(), ["prefork", "bulk"]),
@@ -34,7 +38,7 @@ ELSEWHERE = own(task_default_queue="web")
     ],
 )
 def test_the_workers_that_are_used(
-    environ: dict[str, str], facts: Facts | None, expected: Sequence[str]
+    environ: dict[str, str], facts: ProjectFacts | None, expected: Sequence[str]
 ) -> None:
     """
     Those that are described, and built-in ones for queues of the project that these leave.

@@ -1,4 +1,4 @@
-"""What only a running server, or this machine, can tell."""
+"""The checks that ask Redis, PostgreSQL and this machine."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -6,62 +6,48 @@ from typing import Any
 
 from celery import Celery
 
-from task_server.checks.facts import Case
-from task_server.checks.live import (
-    files as live_files,
-)
-from task_server.checks.live import (
-    postgres as live_postgres,
-)
-from task_server.checks.live import (
-    queues as live_queues,
-)
-from task_server.checks.live import (
-    redis as live_redis,
-)
-from task_server.checks.live import (
-    rights as live_rights,
-)
+from task_server.checks.facts import Context
+from task_server.checks.live import files, postgres, queues, redis, rights
 from task_server.errors import Finding
 from task_server.launch import folders
 
 
 def live(
-    case: Case, app: Any | None, environ: Mapping[str, str], timeout: float
+    context: Context, app: Any | None, environ: Mapping[str, str], timeout: float
 ) -> Iterator[Finding]:
     """
     Ask Redis, PostgreSQL and this machine.
 
     Args:
-        app: The project's Celery app; without one, only the broker of the
-            configuration and the folder of DJANGO_MEDIA_ROOT are asked.
+        app: The project's Celery app; without one, only the configured broker
+            and the folder DJANGO_MEDIA_ROOT are checked.
 
         timeout: Seconds for each answer.
     """
     rules: list[Callable[[], Iterator[Finding]]] = []
     if app is not None:
         rules = [
-            lambda: live_redis.broker(case, app, timeout),
-            lambda: live_rights.rights(case, app, timeout),
-            lambda: live_queues.queues(case, app, timeout),
-            lambda: live_postgres.postgres(case, timeout),
-            lambda: live_files.media(case),
+            lambda: redis.broker(context, app, timeout),
+            lambda: rights.rights(context, app, timeout),
+            lambda: queues.queues(context, app, timeout),
+            lambda: postgres.postgres(context, timeout),
+            lambda: files.media(context),
         ]
     else:
-        if case.config.broker_url is not None:
-            alone = Celery("check", broker=case.config.broker_url, set_as_current=False)
-            rules.append(lambda: live_redis.broker(case, alone, timeout))
-        rules.append(lambda: folders.media(case.config, environ))
+        if context.config.broker_url is not None:
+            alone = Celery("check", broker=context.config.broker_url, set_as_current=False)
+            rules.append(lambda: redis.broker(context, alone, timeout))
+        rules.append(lambda: folders.media(context.config, environ))
     rules += [
-        lambda: live_files.names(case),
-        lambda: live_files.code(case, environ),
-        lambda: live_files.places(case, environ),
+        lambda: files.names(context),
+        lambda: files.code(context, environ),
+        lambda: files.writable_folders(context, environ),
     ]
-    yield from together(rules)
+    yield from run_concurrently(rules)
 
 
-def together(rules: Sequence[Callable[[], Iterator[Finding]]]) -> Iterator[Finding]:
-    """Ask all *rules* at once, each in a thread of its own; return what they find, in order."""
+def run_concurrently(rules: Sequence[Callable[[], Iterator[Finding]]]) -> Iterator[Finding]:
+    """Run all *rules* at once, each in its own thread; return what they find, in order."""
     with ThreadPoolExecutor(len(rules)) as pool:
         for found in [pool.submit(list, rule()) for rule in rules]:
             yield from found.result()

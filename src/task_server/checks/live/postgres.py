@@ -1,4 +1,4 @@
-"""PostgreSQL as it runs: reachable through each alias, with connections for all workers."""
+"""The running PostgreSQL: reachable through each alias, with connections for all workers."""
 
 import math
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from task_server.checks.connections import postgres_connections
-from task_server.checks.facts import Case, listed
+from task_server.checks.facts import Context, listed
 from task_server.errors import Finding
 from task_server.peers.deadline import run_with_timeout
 from task_server.peers.postgres import explain_postgres_error
@@ -27,48 +27,48 @@ SELECT current_setting('server_version'),
 @dataclass(frozen=True, slots=True)
 class Answer:
     """
-    What a PostgreSQL says of itself.
+    What a PostgreSQL reports about itself.
 
     Attributes:
-        most: Connections for the project: max_connections less those that are
+        available: Connections for the project: max_connections less those
             reserved, or the limit of its role or database if that is lower.
 
-        why: The arithmetic of *most*.
+        why: How *available* was computed.
 
-        pending: Migrations that have not run; None where that was not asked.
+        pending: Migrations that have not run; None if not checked.
     """
 
     version: str
-    most: int
+    available: int
     why: str
     pending: tuple[str, ...] | None
 
 
-def postgres(case: Case, timeout: float) -> Iterator[Finding]:
-    """Ask the PostgreSQL of each alias of DATABASES; Django must be set up."""
+def postgres(context: Context, timeout: float) -> Iterator[Finding]:
+    """Connect to the PostgreSQL of each alias in DATABASES; Django must be set up."""
     from task_server.worker.database.aliases import postgresql  # noqa: PLC0415
 
     servers: dict[str, dict[str, Answer]] = {}
     for alias, wrapper in postgresql().items():
         settings = wrapper.settings_dict
-        # libpq's own variables say where, if HOST and PORT do not.
+        # libpq's own variables apply if HOST and PORT are empty.
         server = f"{settings['HOST'] or 'the local socket'}:{settings['PORT'] or 5432}"
         where = f"{server}/{settings['NAME'] or ''}"
         setting = f"DATABASES[{alias!r}]"
         try:
             answer = run_with_timeout(3 * timeout, lambda one=wrapper: _ask(one, timeout))  # type: ignore[misc]
-        except Exception as error:  # noqa: BLE001 - whatever it is, it becomes a line
+        except Exception as error:  # noqa: BLE001 - any error becomes a finding
             yield explain_postgres_error(setting, where, error)
             continue
         yield Finding("ok", setting, f"PostgreSQL {answer.version} answers at {where}")
         yield from _migrations(setting, answer)
         servers.setdefault(server, {})[alias] = answer
     for server, answers in servers.items():
-        yield _room(case, server, answers)
+        yield _capacity(context, server, answers)
 
 
 def _ask(wrapper: "BaseDatabaseWrapper", timeout: float) -> Answer:
-    # A connection of this thread alone, closed before it ends.
+    # A connection of this thread, closed before the thread ends.
     ours = wrapper.copy()
     options = dict(ours.settings_dict["OPTIONS"])
     options.pop("pool", None)
@@ -76,14 +76,14 @@ def _ask(wrapper: "BaseDatabaseWrapper", timeout: float) -> Answer:
     try:
         with ours.cursor() as cursor:
             cursor.execute(_LIMITS)
-            version, most, reserved, role, database = cursor.fetchone()
-        why = f"max_connections {most} less {reserved} reserved"
-        most -= reserved
+            version, maximum, reserved, role, database = cursor.fetchone()
+        why = f"max_connections {maximum} less {reserved} reserved"
+        available = maximum - reserved
         for limit, name in ((role, "the role"), (database, "the database")):
-            if limit is not None and 0 <= limit < most:
-                most, why = limit, f"the limit of {name}"
+            if limit is not None and 0 <= limit < available:
+                available, why = limit, f"the limit of {name}"
         pending = _pending(ours) if ours.alias == "default" else None
-        return Answer(version.split()[0], most, why, pending)
+        return Answer(version.split()[0], available, why, pending)
     finally:
         ours.close()
 
@@ -110,25 +110,25 @@ def _migrations(setting: str, answer: Answer) -> Iterator[Finding]:
         yield Finding("ok", f"{setting} migrations", "all have run")
 
 
-def _room(case: Case, server: str, answers: dict[str, Answer]) -> Finding:
-    """Compare the connections of all workers with what the server has for them."""
+def _capacity(context: Context, server: str, answers: dict[str, Answer]) -> Finding:
+    """Compare the connections of all workers with those the server has available."""
     needed = 0
     terms = []
-    for name, profile in case.profiles.items():
-        one, count = postgres_connections(profile, len(answers)), case.counts[name]
+    for name, profile in context.profiles.items():
+        one, count = postgres_connections(profile, len(answers)), context.counts[name]
         needed += one * count
         terms.append(f"{count} x {name} with {one}")
-    tightest = min(answers.values(), key=lambda answer: answer.most)
+    tightest = min(answers.values(), key=lambda answer: answer.available)
     setting = f"max_connections of {server}"
-    told = (
-        f"workers open up to {needed} connections ({', '.join(terms)}) of {tightest.most} "
+    message = (
+        f"workers open up to {needed} connections ({', '.join(terms)}) of {tightest.available} "
         f"({tightest.why})"
     )
-    if needed > tightest.most:
+    if needed > tightest.available:
         return Finding(
             "error",
             setting,
-            told,
-            "lower database_connections or concurrency, run fewer workers, or raise that",
+            message,
+            "lower database_connections or concurrency, run fewer workers, or raise that limit",
         )
-    return Finding("ok", setting, told)
+    return Finding("ok", setting, message)

@@ -1,95 +1,84 @@
 """The rules that need no server, in the order of their lines."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
-from task_server.checks.facts import Case
-from task_server.checks.rules import (
-    asyncio as loops,
-)
-from task_server.checks.rules import (
-    broker as content,
-)
-from task_server.checks.rules import (
-    database,
-    delivery,
-    routing,
-)
-from task_server.checks.rules import (
-    timeouts as times,
-)
+from task_server.checks.facts import Context
+from task_server.checks.rules import asyncio, broker, database, delivery, routing, timeouts
 from task_server.errors import Finding
 
-RULES: tuple[Callable[[Case], Iterator[Finding]], ...] = (
-    content.eager,
-    content.broker,
-    content.results,
-    content.pickle,
-    content.connections,
-    content.replaced,
-    routing.queues,
-    times.visibility,
-    times.soft_limits,
-    times.drain,
-    delivery.delivery,
-    delivery.transports,
-    delivery.stalls,
-    delivery.events,
-    database.databases,
-    loops.event_loops,
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """
+    One rule of the check.
+
+    Attributes:
+        find: Yields what it finds.
+
+        project: What it checks, for a rule that reads the project's settings or
+            tasks; empty if it needs only task-server's own configuration.
+    """
+
+    find: Callable[[Context], Iterator[Finding]]
+    project: str = ""
+
+
+#: A new rule is a function in one of the modules, and a row here.
+RULES = (
+    Rule(broker.eager),
+    Rule(broker.broker, "broker"),
+    Rule(broker.results, "results"),
+    Rule(broker.pickle, "serializers"),
+    Rule(broker.connections, "connections"),
+    Rule(broker.replaced),
+    Rule(routing.queues, "queues"),
+    Rule(timeouts.visibility, "visibility timeout"),
+    Rule(timeouts.soft_limits, "time limits"),
+    Rule(timeouts.drain),
+    Rule(delivery.delivery, "delivery"),
+    Rule(delivery.transports),
+    Rule(delivery.stalls, "prefetch"),
+    Rule(delivery.events, "events"),
+    Rule(database.databases, "databases"),
+    Rule(asyncio.event_loops),
 )
 
 
-#: Rules whose answer is the project's as much as ours, and what they are about.
-OF_THE_PROJECT: Mapping[Callable[[Case], Iterator[Finding]], str] = {
-    content.broker: "broker",
-    content.results: "results",
-    content.pickle: "serializers",
-    content.connections: "connections",
-    routing.queues: "queues",
-    times.visibility: "visibility timeout",
-    times.soft_limits: "time limits",
-    delivery.delivery: "delivery",
-    delivery.stalls: "prefetch",
-    delivery.events: "events",
-    database.databases: "databases",
-}
-
-
-def offline(case: Case) -> Iterator[Finding]:
+def offline(context: Context) -> Iterator[Finding]:
     """
-    Return what every rule finds in *case*.
+    Return what every rule finds in *context*.
 
-    Where the project could not be read, what would rest on defaults instead of its
-    settings is not said.
+    If the project could not be imported, the rules about it are skipped: they
+    would report on defaults instead of its settings.
     """
     for rule in RULES:
-        if not (case.unread and rule in OF_THE_PROJECT):
-            yield from _judged(rule, case)
-    if case.unread:
+        if not (context.import_failed and rule.project):
+            yield from _run(rule, context)
+    if context.import_failed:
+        skipped = ", ".join(rule.project for rule in RULES if rule.project)
         yield Finding(
             "info",
             "not checked",
-            f"{', '.join(OF_THE_PROJECT.values())}: they depend on the project, which could not "
-            "be read",
+            f"{skipped}: they depend on the project, which could not be imported",
         )
 
 
-def _judged(rule: Callable[[Case], Iterator[Finding]], case: Case) -> Iterator[Finding]:
-    """Return what *rule* finds, or that a setting is of another type than Celery's own."""
+def _run(rule: Rule, context: Context) -> Iterator[Finding]:
+    """Return what *rule* finds, or that a setting has the wrong type."""
     found = []
     try:
-        # What it said before it came to that is told all the same.
-        for finding in rule(case):
+        # What it found before the error is reported all the same.
+        for finding in rule.find(context):
             found.append(finding)  # noqa: PERF402
     except (TypeError, ValueError, AttributeError, OverflowError, KeyError) as error:
-        about = OF_THE_PROJECT.get(rule, rule.__name__)
         found.append(
             Finding(
                 "warning",
                 "not checked",
-                f"{about}: a setting of the project is not what Celery's documentation has it "
-                f"({type(error).__name__}: {str(error)[:200]})",
-                "correct its type; a worker may end of it",
+                f"{rule.project or rule.find.__name__}: a setting of the project has not the type "
+                f"that Celery documents ({type(error).__name__}: {str(error)[:200]})",
+                "correct its type; it may crash a worker",
             )
         )
     yield from found

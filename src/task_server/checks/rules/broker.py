@@ -4,35 +4,35 @@ from collections.abc import Iterator
 from typing import Any
 
 from task_server.checks.connections import REDIS_POOLS
-from task_server.checks.facts import Case, Facts, listed
+from task_server.checks.facts import Context, ProjectFacts, listed
 from task_server.errors import Finding
 from task_server.launch.precedence import NUMBERS, pool_of
 from task_server.launch.profiles import Profile
 from task_server.project.defaults import GREEN_CONNECTIONS
 
-#: Schemes of a broker for which the defaults of task-server are made.
+#: Schemes of the brokers that task-server's defaults are made for.
 REDIS_SCHEMES = ("redis", "rediss", "redis+socket", "sentinel")
 
 #: Names of pickle in `accept_content`: kombu's own and its media type.
 PICKLE = {"pickle", "application/x-python-serialize"}
 
 
-def broker(case: Case) -> Iterator[Finding]:
-    """Tell whether the broker is Redis."""
-    url = case.config.broker_url
-    if url is None and case.facts is not None:
-        url = case.facts.chosen("broker_url")
+def broker(context: Context) -> Iterator[Finding]:
+    """Check that the broker is Redis."""
+    url = context.config.broker_url
+    if url is None and context.facts is not None:
+        url = context.facts.chosen("broker_url")
     if url is None:
-        if case.facts is not None:
+        if context.facts is not None:
             yield Finding(
                 "error",
                 "broker_url",
-                "neither task-server nor the project names a broker, so Celery would look for "
-                "RabbitMQ on this machine",
+                "neither task-server nor the project sets a broker, so Celery would connect "
+                "to RabbitMQ on this machine",
                 "set TASK_SERVER_BROKER_URL, or broker_url in the project",
             )
         return
-    # Celery takes several, too: a list, or one text with semicolons.
+    # Celery also accepts several: a list, or one string with semicolons.
     first = str(url[0] if isinstance(url, list | tuple) and url else url)
     scheme, colon, _ = first.partition("://")
     scheme = scheme[:40]
@@ -41,36 +41,36 @@ def broker(case: Case) -> Iterator[Finding]:
         yield Finding(
             "error",
             "broker_url",
-            "it has no scheme, so it names no Redis",
+            "has no scheme",
             "write redis:// or rediss:// before it",
         )
     elif scheme not in REDIS_SCHEMES:
         yield Finding(
             "error",
             "broker_url",
-            f"the broker is {scheme}://, and what task-server does for its workers (visibility "
-            "timeout, restoring and handing back of messages) is made for Redis",
+            f"the broker is {scheme}://, but what task-server adds to workers (leases, recovery "
+            "and requeueing of messages) needs Redis",
             "use redis:// or rediss://, or start Celery without task-server",
         )
 
 
-def eager(case: Case) -> Iterator[Finding]:
-    """Refuse a project whose tasks run where they are called."""
-    facts = case.facts or Facts()
+def eager(context: Context) -> Iterator[Finding]:
+    """Reject a project whose tasks run in the process that calls them."""
+    facts = context.facts or ProjectFacts()
     if facts.chosen("task_always_eager"):
         yield Finding(
             "error",
             "task_always_eager",
-            f"{facts.whose('task_always_eager')} is on: a task runs in the process that calls it, "
-            "and no worker ever gets one",
-            "remove it where workers are to run; it is for tests",
+            f"{facts.source_of('task_always_eager')} is on: tasks run in the process that "
+            "calls them, and workers get none",
+            "remove it outside of tests",
         )
 
 
-def results(case: Case) -> Iterator[Finding]:
-    """Look at where results go, and whether they ever leave."""
-    facts = case.facts or Facts()
-    url = case.config.result_backend or facts.chosen("result_backend")
+def results(context: Context) -> Iterator[Finding]:
+    """Check where results are stored, and that they expire."""
+    facts = context.facts or ProjectFacts()
+    url = context.config.result_backend or facts.chosen("result_backend")
     if url is None:
         return
     scheme = str(url).partition("://")[0].partition("+")[0]
@@ -78,9 +78,9 @@ def results(case: Case) -> Iterator[Finding]:
         yield Finding(
             "warning",
             "result_backend",
-            "rpc:// sends each result as a message to the process that called; no other process "
-            "can read it, and results of callers that went away stay in Redis",
-            "use the URL of Redis, or no backend if nobody reads results",
+            "rpc:// sends each result as a message to the calling process; no other process "
+            "can read it, and results of callers that have exited stay in Redis",
+            "use a redis:// URL, or no backend if results are never read",
         )
     elif (
         scheme in REDIS_SCHEMES
@@ -90,16 +90,16 @@ def results(case: Case) -> Iterator[Finding]:
         yield Finding(
             "warning",
             "result_expires",
-            f"{facts.whose('result_expires')} is {facts.values['result_expires']!r}: results "
-            "never expire, so the memory of Redis fills up",
-            "remove it (a day is the default), or set ignore_result on tasks whose result "
-            "nobody reads",
+            f"{facts.source_of('result_expires')} is {facts.values['result_expires']!r}: results "
+            "never expire, so Redis fills up",
+            "remove it (the default is a day), or set ignore_result on tasks whose result "
+            "is never read",
         )
 
 
-def pickle(case: Case) -> Iterator[Finding]:
-    """Look for pickle: whoever reaches the broker runs code as the worker's user."""
-    facts = case.facts
+def pickle(context: Context) -> Iterator[Finding]:
+    """Warn of pickle: anyone who can write to the broker can run code as the worker's user."""
+    facts = context.facts
     if facts is None:
         return
     accepted = _names(facts.values.get("accept_content"))
@@ -113,28 +113,28 @@ def pickle(case: Case) -> Iterator[Finding]:
             "error",
             "task_serializer",
             f"{serializer!r} is not in accept_content ({listed(sorted(accepted))}), so workers "
-            "refuse every task",
-            "add it there, or remove one of the two",
+            "reject every task",
+            "add it there, or remove one of the two settings",
         )
     if not accepted & PICKLE:
         return
-    # By this name only: Celery's own test misses the media type (5.7).
-    if case.root and not case.force_root and "pickle" in accepted:
+    # By this name only: Celery's own check misses the media type (5.7).
+    if context.root and not context.force_root and "pickle" in accepted:
         yield Finding(
             "error",
             "accept_content",
-            f"{facts.whose('accept_content')} accepts pickle, and the worker runs as root: Celery "
-            "refuses to start",
+            f"{facts.source_of('accept_content')} accepts pickle, and the worker runs as root: "
+            "Celery refuses to start",
             "remove pickle, or run the worker as another user",
         )
     else:
         yield Finding(
             "warning",
             "accept_content",
-            f"{facts.whose('accept_content')} accepts pickle: whoever can write to Redis runs code "
-            "as the user of the worker",
-            "let nobody else reach Redis (a password or an ACL, TLS, a network of its own); where "
-            "no task is called with pickle, remove it",
+            f"{facts.source_of('accept_content')} accepts pickle: anyone who can write to Redis "
+            "can run code as the worker's user",
+            "restrict access to Redis (a password or an ACL, TLS, a private network); if no task "
+            "is called with pickle, remove it",
         )
 
 
@@ -142,61 +142,64 @@ def _names(accepted: Any) -> set[str]:
     return {str(name) for name in accepted or ()}
 
 
-#: With fewer connections, greenlets spend their time waiting for one.
+#: With fewer connections, greenlets mostly wait for one.
 FEW_CONNECTIONS = 8
 
 
-def connections(case: Case) -> Iterator[Finding]:
-    """Look at the project's bounds on the connections that greenlets share."""
-    facts = case.facts
+def connections(context: Context) -> Iterator[Finding]:
+    """Check the project's limits on the connections that greenlets share."""
+    facts = context.facts
     if facts is None:
         return
     for name in REDIS_POOLS:
         if name not in facts.own:
             continue
         bound = int(facts.values[name] or 0)
-        for worker, profile in case.profiles.items():
+        for worker, profile in context.profiles.items():
             if profile.worker.pool == "gevent" and bound < min(
                 FEW_CONNECTIONS, profile.concurrency
             ):
                 yield Finding(
                     "warning",
                     name,
-                    f"{facts.whose(name)} is {bound}, so that the {profile.concurrency} tasks at "
-                    f"once of {worker} wait for each other when they end",
-                    f"remove it ({GREEN_CONNECTIONS} is the default), or raise it",
+                    f"{facts.source_of(name)} is {bound}, so the {profile.concurrency} concurrent "
+                    f"tasks of {worker} wait for each other when they end",
+                    f"remove it (the default is {GREEN_CONNECTIONS}), or raise it",
                 )
 
 
-def replaced(case: Case) -> Iterator[Finding]:
-    """Tell which of the project's numbers count for no worker, or not for all of them."""
-    facts = case.facts or Facts()
+def replaced(context: Context) -> Iterator[Finding]:
+    """Report which of the project's numbers apply to no worker, or not to all."""
+    facts = context.facts or ProjectFacts()
     if "worker_pool" in facts.own:
         yield Finding(
             "info",
             "worker_pool",
-            f"{facts.whose('worker_pool')} has no effect: each worker has its own pool "
-            "(workers.NAME.pool), which is known before the project is imported",
+            f"{facts.source_of('worker_pool')} has no effect: each worker has its own pool "
+            "(workers.NAME.pool), chosen before the project is imported",
         )
     for name, (ours, _) in NUMBERS.items():
         if name not in facts.own:
             continue
         reasons = {
-            worker: _instead(case, facts, worker, profile, ours)
-            for worker, profile in case.profiles.items()
+            worker: _instead(context, facts, worker, profile, ours)
+            for worker, profile in context.profiles.items()
         }
-        told = [f"{worker} has {reason}" for worker, reason in reasons.items() if reason]
+        told = [f"{worker} uses {reason}" for worker, reason in reasons.items() if reason]
         if told:
-            yield Finding("info", name, f"{facts.whose(name)} does not count for {'; '.join(told)}")
+            message = f"{facts.source_of(name)} does not apply: {'; '.join(told)}"
+            yield Finding("info", name, message)
 
 
-def _instead(case: Case, facts: Facts, name: str, profile: Profile, setting: str) -> str:
-    """Return what counts for the worker *name* instead of the project's number; empty if that."""
-    by = case.said(f"workers.{name}.{setting}")
+def _instead(
+    context: Context, facts: ProjectFacts, name: str, profile: Profile, setting: str
+) -> str:
+    """Return what the worker *name* uses instead of the project's number; empty if it uses that."""
+    by = context.origin_of(f"workers.{name}.{setting}")
     value = getattr(profile, setting)
     if by:
-        return f"{value} by {by}"
+        return f"{value}, set by {by}"
     pool = pool_of(facts.values if "worker_pool" in facts.own else {})
     if pool != profile.worker.pool:
-        return f"{value} by its pool, {profile.worker.pool} (the project's is for {pool})"
+        return f"{value}, chosen for its pool, {profile.worker.pool} (the project's is for {pool})"
     return ""

@@ -1,9 +1,9 @@
-"""What the project's DATABASES mean for workers; connects to nothing."""
+"""What the project's DATABASES mean for workers, without connecting to any."""
 
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from task_server.checks.facts import Case
+from task_server.checks.facts import Context
 from task_server.errors import Finding
 from task_server.project.queues import django_settings
 
@@ -11,12 +11,14 @@ if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
 
 
-def databases(case: Case) -> Iterator[Finding]:
-    """Check DATABASES of a Django project, which must be set up."""
-    if case.facts is None:
+def databases(context: Context) -> Iterator[Finding]:
+    """Check DATABASES; Django must be set up."""
+    if context.facts is None:
         return
     gevent = {
-        name: profile for name, profile in case.profiles.items() if profile.worker.pool == "gevent"
+        name: profile
+        for name, profile in context.profiles.items()
+        if profile.worker.pool == "gevent"
     }
     if not gevent and not _keeps_connections():
         return
@@ -39,7 +41,7 @@ def databases(case: Case) -> Iterator[Finding]:
                 setting = f"workers.{name}.{problem.setting}"
                 found[Finding("error", setting, problem.message)] = None
             found.update(dict.fromkeys(checks.findings(wrappers, limit)))
-            # A worker that does not start shares nothing.
+            # A worker that refuses to start shares no connections.
             if not problems and profile.concurrency > limit and wrappers:
                 found[_sharing(name, profile.concurrency, limit)] = None
         except ImportError as error:
@@ -55,7 +57,7 @@ def databases(case: Case) -> Iterator[Finding]:
 
 
 def _keeps_connections() -> bool:
-    """Whether an alias of DATABASES has CONN_MAX_AGE."""
+    """Whether an alias of DATABASES sets CONN_MAX_AGE."""
     settings = django_settings()
     tables = getattr(settings, "DATABASES", None) or {}
     return any(one.get("CONN_MAX_AGE", 0) != 0 for one in tables.values())
@@ -65,20 +67,20 @@ def _sharing(name: str, concurrency: int, limit: int) -> Finding:
     return Finding(
         "info",
         f"workers.{name}.database_connections",
-        f"{concurrency} tasks at once share {limit} connections to PostgreSQL: each keeps its own "
-        "until it ends, and the others wait; a quarter is kept for tasks that own a lock which "
-        "others wait for",
+        f"{concurrency} concurrent tasks share {limit} connections to PostgreSQL: each keeps one "
+        "until it ends, and the others wait; a quarter is reserved for tasks that hold a lock "
+        "which others wait for",
         "call django.db.connection.close() in tasks before they wait for something else",
     )
 
 
 def connection_age(aliases: "Mapping[str, BaseDatabaseWrapper]") -> Iterator[Finding]:
-    """Explain CONN_MAX_AGE for prefork workers; under gevent the worker's own check does."""
+    """Explain CONN_MAX_AGE for prefork workers; under gevent the pool's own check does."""
     for alias, wrapper in aliases.items():
         if wrapper.settings_dict.get("CONN_MAX_AGE", 0) != 0:
             yield Finding(
                 "info",
                 f"DATABASES[{alias!r}]['CONN_MAX_AGE']",
                 "has no effect in a worker: since 5.6 Celery closes the connection before and "
-                "after each task, which is also what ended the crashes of celery#4878",
+                "after each task, which also fixed the crashes of celery#4878",
             )

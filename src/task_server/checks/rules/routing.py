@@ -1,77 +1,76 @@
-"""Queues that tasks go to and no worker takes from."""
+"""Queues that tasks are sent to and no worker consumes."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
 
-from task_server.checks.facts import Case, listed
+from task_server.checks.facts import Context, listed
 from task_server.config.values import ALL_QUEUES
 from task_server.errors import Finding
 
-#: From so many on, the word for all of them is the shorter cure.
+#: From this many on, suggest ALL_QUEUES too.
 MANY = 5
 
 
-def queues(case: Case) -> Iterator[Finding]:
-    """Find the queues whose tasks would wait for ever, and names that may be such queues."""
-    facts = case.facts
+def queues(context: Context) -> Iterator[Finding]:
+    """Find queues that no worker consumes, and names that may be such queues."""
+    facts = context.facts
     if facts is None:
         return
-    left = {queue: who for queue, who in facts.named.items() if not _taken(case, queue)}
+    left = {queue: who for queue, who in facts.named.items() if not _taken(context, queue)}
     if left:
-        yield _waiting(case, left)
+        yield _waiting(context, left)
     else:
         named = listed(list(facts.named), 20)
-        yield Finding("ok", "queues", f"a worker takes from each that Celery knows: {named}")
+        yield Finding("ok", "queues", f"every queue that Celery knows has a worker: {named}")
     more = [
-        one for one in facts.seen if one.queue not in facts.named and not _taken(case, one.queue)
+        one for one in facts.seen if one.queue not in facts.named and not _taken(context, one.queue)
     ]
     called = {one.queue: f"{one.queue} ({one.where})" for one in more if one.certain}
     if called:
         yield Finding(
             "warning",
             "queues of calls",
-            f"seen in the source, and no worker takes from {_it(called)}, so such tasks wait for "
-            f"ever: {listed(list(called.values()))}",
-            cure(case, missing(case)),
+            f"found in the source, and no worker consumes {_it(called)}, so their tasks never run: "
+            f"{listed(list(called.values()))}",
+            repair(context, missing(context)),
         )
     rest = [one for one in more if not one.certain]
     if rest:
         maybe = [f"{one.queue} ({one.where})" for one in rest]
-        all_of_them = [*missing(case), *(one.queue for one in rest)]
+        all_of_them = [*missing(context), *(one.queue for one in rest)]
         yield Finding(
             "warning",
             "names of queues",
-            f"seen in the source or in settings, and no worker takes from {_it(maybe)}: "
+            f"found in the source or in settings, and no worker consumes {_it(maybe)}: "
             f"{listed(maybe)}",
-            f"if tasks are sent there, {cure(case, all_of_them)}",
+            f"if tasks are sent there, {repair(context, all_of_them)}",
         )
 
 
-def missing(case: Case) -> list[str]:
-    """Return the queues that surely are some and that no worker takes from."""
-    facts = case.facts
+def missing(context: Context) -> list[str]:
+    """Return the queues that certainly exist and that no worker consumes."""
+    facts = context.facts
     if facts is None:
         return []
     found = [*facts.named, *(one.queue for one in facts.seen if one.certain)]
-    return [queue for queue in dict.fromkeys(found) if not _taken(case, queue)]
+    return [queue for queue in dict.fromkeys(found) if not _taken(context, queue)]
 
 
-def _waiting(case: Case, left: Mapping[str, Sequence[str]]) -> Finding:
+def _waiting(context: Context, left: Mapping[str, Sequence[str]]) -> Finding:
     named = [f"{queue} ({listed(list(who), 2)})" for queue, who in left.items()]
     if len(left) == 1:
         ((queue, who),) = left.items()
         return Finding(
             "error",
             f"queue {queue}",
-            f"no worker takes from it, so its tasks wait for ever; it is named by "
-            f"{listed(list(who))}",
-            cure(case, [queue]),
+            f"no worker consumes it, so its tasks never run; it is named by {listed(list(who))}",
+            repair(context, [queue]),
         )
     return Finding(
         "error",
         "queues",
-        f"no worker takes from {len(left)} of them, so their tasks wait for ever: {listed(named)}",
-        cure(case, list(left)),
+        f"no worker consumes {len(left)} of them, so their tasks never run: {listed(named)}",
+        repair(context, list(left)),
     )
 
 
@@ -79,18 +78,18 @@ def _it(names: Sequence[str] | Mapping[str, str]) -> str:
     return "it" if len(names) == 1 else f"these {len(names)}"
 
 
-def _taken(case: Case, queue: str) -> bool:
-    return any(case.takes(name, queue) for name in case.profiles)
+def _taken(context: Context, queue: str) -> bool:
+    return any(context.consumes(name, queue) for name in context.profiles)
 
 
-def cure(case: Case, queues: list[str]) -> str:
-    """Return the line to paste with which a worker takes from *queues* too."""
-    pools = {name: profile.worker.pool for name, profile in case.profiles.items()}
+def repair(context: Context, queues: list[str]) -> str:
+    """Return the line to paste so that a worker consumes *queues* too."""
+    pools = {name: profile.worker.pool for name, profile in context.profiles.items()}
     name = next((name for name, pool in pools.items() if pool == "prefork"), next(iter(pools), ""))
     if not name:
-        return f"describe a worker with workers.NAME.queues = {json.dumps(queues)}"
+        return f"define a worker with workers.NAME.queues = {json.dumps(queues)}"
     setting = f"workers.{name}.queues"
-    both = [*case.profiles[name].worker.queues, *queues]
+    both = [*context.profiles[name].worker.queues, *queues]
     many = len(queues) >= MANY and ALL_QUEUES not in both
     every = f', or {setting} = "{ALL_QUEUES}" for every queue' if many else ""
-    return f"write {setting} = {json.dumps(both)}{every}"
+    return f"set {setting} = {json.dumps(both)}{every}"
