@@ -149,5 +149,5 @@ def test_a_worker_that_does_not_exist_is_wrong_usage(program: Program) -> None:
     number = program("check", "--worker", "gevent=many")
 
     assert (2, 2) == (unknown.returncode, number.returncode)
-    assert "there is no worker 'mail'" in unknown.stderr
+    assert "unknown worker 'mail'" in unknown.stderr
     assert "'many' is not a number of workers; write gevent=2" in number.stderr

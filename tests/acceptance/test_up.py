@@ -107,6 +107,6 @@ def test_an_unknown_worker_and_an_unknown_project_are_named(program: Program) ->
     project = program("up", "--app", "absent_project")
 
     assert 2 == worker.returncode
-    assert "there is no worker 'mail'; there are prefork, gevent, all" in worker.stderr
+    assert "unknown worker 'mail'; choose prefork, gevent or all" in worker.stderr
     assert 78 == project.returncode
     assert "app: there is no module 'absent_project'" in project.stderr

@@ -11,7 +11,8 @@ from types import MappingProxyType
 
 import click
 
-#: The module that has the command, by its name, in the order of the help.
+#: The module of each command, in the order of the help. A new command is a module
+#: with `command`, and a row here.
 COMMANDS: Mapping[str, str] = MappingProxyType(
     {
         "demo": "task_server.cli.demo",
@@ -28,7 +29,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
 
 
 class Commands(click.Group):
-    """A group that imports a command when it is asked for."""
+    """A group that imports a command when it is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's interface
         return list(COMMANDS)
@@ -48,7 +49,7 @@ class Commands(click.Group):
     epilog="""
 \b
 Examples:
-  task-server demo                    the whole system at work, on documents of its own
+  task-server demo                    the whole system at work, on built-in documents
   task-server demo ~/briefs           the same on your PDF files
   task-server up --app cl             servers, workers and Flower for your project
   task-server worker gevent           one worker, in the foreground

@@ -1,4 +1,4 @@
-"""`task-server config show|check`: what was decided, and why."""
+"""`task-server config show|check`: the settings in effect, and where they come from."""
 
 import json
 import os
@@ -29,7 +29,7 @@ from task_server.project.defaults import Default, worker_defaults
 from task_server.project.load import imported
 from task_server.settings.mask import masked
 
-#: Who gave a number that nobody gave.
+#: The origin of a number that neither file nor variable sets.
 CHOSEN = "chosen by the pool, if the project sets none"
 
 
@@ -37,9 +37,9 @@ CHOSEN = "chosen by the pool, if the project sets none"
     epilog="""
 \b
 Examples:
-  task-server config show                    every setting, its value, and who gave it
+  task-server config show                    every setting, its value and its origin
   task-server config show gevent             the Celery settings of one worker, with reasons
-  task-server config check                   only whether it is right: exit 0 or 78
+  task-server config check                   only validate: exit 0 or 78
 """
 )
 def command() -> None:
@@ -60,10 +60,10 @@ def command() -> None:
 )
 def show(worker: str | None, app: str | None, path: Path | None, *, as_json: bool) -> None:
     """
-    Show each setting with its value and where it comes from; secrets are masked.
+    Show each setting with its value and origin; secrets are masked.
 
-    With WORKER: the Celery settings that it starts with, the reason for each,
-    and which of them the project's own settings override.
+    With WORKER: the Celery settings that it starts with, the reason for each, and
+    which ones the project's own settings override.
     """
     found = resolved(path, need_app=False, app=app)
     if not found.config.app:
@@ -96,7 +96,7 @@ def show(worker: str | None, app: str | None, path: Path | None, *, as_json: boo
 @app_option
 @config_option
 def check(app: str | None, path: Path | None) -> None:
-    """Say nothing and exit 0 when the configuration is right, else tell every mistake."""
+    """Exit 0 silently if the configuration is valid, else report all errors."""
     resolved(path, need_app=False, app=app)
 
 
@@ -106,7 +106,7 @@ def settings_of(config: Config) -> Iterator[tuple[str, Any]]:
 
 
 def _chosen(config: Config) -> dict[str, Any]:
-    """Return what the pools' profiles choose where the configuration leaves it to them."""
+    """Return the numbers that the pools' profiles choose if the configuration does not."""
     machine = this_machine()
     return {
         f"workers.{name}.{field.name}": getattr(profile_of(worker, machine), field.name)
@@ -153,7 +153,7 @@ def _celery_rows(found: Resolved, name: str) -> list[dict[str, Any]]:
 
 
 def _celery_row(default: Default, theirs: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the value that is in force, and what it was preferred to."""
+    """Return the value in effect, and the one that it overrides."""
     value, reason = default.value, default.by or default.reason
     if default.name in theirs:
         project = theirs[default.name]

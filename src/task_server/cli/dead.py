@@ -1,4 +1,4 @@
-"""`task-server dead`: tasks that were put aside, since the workers that ran them died, say."""
+"""`task-server dead`: list, retry and delete dead letters."""
 
 import json
 from collections.abc import Callable, Iterable, Iterator
@@ -19,8 +19,8 @@ from task_server.transport.store import dead_letters
 from task_server.transport.store.dead_letters import DeadLetter
 from task_server.transport.store.keys import Keys
 
-#: Names in one line that are shown.
-MOST_NAMES = 20
+#: Names that an error lists.
+MAX_NAMES = 20
 
 json_option = click.option(
     "--json",
@@ -28,23 +28,23 @@ json_option = click.option(
     is_flag=True,
     envvar="TASK_SERVER_JSON",
     show_envvar=True,
-    help="One JSON array with all that is known instead of lines.",
+    help="One JSON array, with every field, instead of lines.",
 )
 
 all_option = click.option(
     "--all",
-    "every",
+    "all_",
     is_flag=True,
     envvar="TASK_SERVER_DEAD_ALL",
     show_envvar=True,
-    help="All of them.",
+    help="All dead letters.",
 )
 
 queue_option = click.option(
     "--queue",
     envvar="TASK_SERVER_DEAD_QUEUE",
     show_envvar=True,
-    help="Only those of this queue.",
+    help="Only dead letters of this queue.",
 )
 
 
@@ -52,20 +52,21 @@ queue_option = click.option(
     epilog="""
 \b
 Examples:
-  task-server dead list                          what was put aside, and how it died
+  task-server dead list                          the dead letters, and why they are dead
   task-server dead list --json | jq -r '.[].id'
-  task-server dead show 7c1e8a52-…               one whole, with its headers
-  task-server dead retry 7c1e8a52-…              put it back to its queue
+  task-server dead show 7c1e8a52-…               one message in full, with its headers
+  task-server dead retry 7c1e8a52-…              put it back into its queue
   task-server dead drop --all --queue io_bound
 """
 )
 def command() -> None:
     """
-    Look at the tasks that were put aside, and run them again or drop them.
+    List, retry or delete tasks that crashed their workers.
 
-    A worker with the atomic transport puts a task aside when `poison_limit`
-    workers, or children of the pool, died of it, and when no code of the worker
-    registers it; then a worker that does takes it by itself.
+    A worker with the atomic transport moves a task to the dead letters when
+    `poison_limit` workers or pool children have crashed while running it, and when
+    the worker's code does not register it; a worker that does register it then
+    fetches it from there.
     """
 
 
@@ -83,10 +84,10 @@ Examples:
 @queue_option
 @json_option
 def list_(app: str | None, path: Path | None, queue: str | None, *, as_json: bool) -> None:
-    """List the tasks that were put aside, the first one first."""
+    """List the dead letters, oldest first."""
     with _store(app, path) as store:
         found = store.of(queue)
-    _say(found, as_json=as_json)
+    _print(found, as_json=as_json)
 
 
 @command.command(
@@ -102,21 +103,21 @@ Examples:
 @config_option
 @json_option
 def show(ids: tuple[str, ...], app: str | None, path: Path | None, *, as_json: bool) -> None:
-    """Show tasks that were put aside whole, with their headers; ID is the task's."""
+    """Show dead letters in full, with their headers; ID is the task's."""
     with _store(app, path) as store:
         found = _named(store.of(None), ids)
-    _say(found, as_json=as_json, whole=True)
+    _print(found, as_json=as_json, whole=True)
 
 
-def _say(found: list[DeadLetter], *, as_json: bool, whole: bool = False) -> None:
+def _print(found: list[DeadLetter], *, as_json: bool, whole: bool = False) -> None:
     if as_json:
-        click.echo(json.dumps([described(one) for one in found]))
+        click.echo(json.dumps([described(letter) for letter in found]))
         return
-    for one in found:
-        # Not folded into columns: an identifier is to be copied.
-        click.echo("\n".join(lines(one, None) if whole else lines(one)))
+    for letter in found:
+        # Not wrapped into columns: identifiers are copied.
+        click.echo("\n".join(lines(letter, None) if whole else lines(letter)))
     if not found:
-        click.echo("no task was put aside")
+        click.echo("no dead letters")
 
 
 @command.command(
@@ -133,11 +134,11 @@ Examples:
 @queue_option
 @all_option
 def retry(
-    ids: tuple[str, ...], app: str | None, path: Path | None, queue: str | None, *, every: bool
+    ids: tuple[str, ...], app: str | None, path: Path | None, queue: str | None, *, all_: bool
 ) -> None:
-    """Put tasks back to their queues, with no death counted; ID is the task's."""
-    _each(
-        app, path, ids, queue=queue, every=every, step=dead_letters.retry, done="back in the queue"
+    """Put tasks back into their queues, with no crash counted; ID is the task's."""
+    _apply(
+        app, path, ids, queue=queue, all_=all_, step=dead_letters.retry, done="back in the queue"
     )
 
 
@@ -155,101 +156,99 @@ Examples:
 @queue_option
 @all_option
 def drop(
-    ids: tuple[str, ...], app: str | None, path: Path | None, queue: str | None, *, every: bool
+    ids: tuple[str, ...], app: str | None, path: Path | None, queue: str | None, *, all_: bool
 ) -> None:
-    """Forget tasks for good; ID is the task's."""
-    _each(app, path, ids, queue=queue, every=every, step=dead_letters.drop, done="dropped")
+    """Delete dead letters for good; ID is the task's."""
+    _apply(app, path, ids, queue=queue, all_=all_, step=dead_letters.drop, done="dropped")
 
 
 @dataclass(frozen=True)
 class Store:
-    """Where the dead messages are."""
+    """The hash of dead letters in Redis."""
 
     client: Any
     key: str
 
     def of(self, queue: str | None) -> list[DeadLetter]:
-        """Return those of *queue*; None is any."""
+        """Return the dead letters of *queue*; None means all queues."""
         found = dead_letters.all_of(self.client, self.key)
-        return [one for one in found if queue in (None, one.queue)]
+        return [letter for letter in found if queue in (None, letter.queue)]
 
 
-def _each(
+def _apply(
     app: str | None,
     path: Path | None,
     ids: tuple[str, ...],
     *,
     queue: str | None,
-    every: bool,
+    all_: bool,
     step: Callable[[Any, str, Iterable[DeadLetter]], int],
     done: str,
 ) -> None:
-    if bool(ids) == every:
-        raise click.UsageError("Name tasks by their IDs, or give --all.")
+    if bool(ids) == all_:
+        raise click.UsageError("Give the IDs of tasks, or --all.")
     with _store(app, path) as store:
         found = store.of(queue)
         if ids:
             found = _named(found, ids)
-        broken = [one for one in found if step is dead_letters.retry and not one.is_whole]
-        count = step(store.client, store.key, [one for one in found if one not in broken])
+        broken = [letter for letter in found if step is dead_letters.retry and not letter.is_whole]
+        count = step(store.client, store.key, [letter for letter in found if letter not in broken])
     click.echo(f"{count} {'task' if count == 1 else 'tasks'} {done}")
     if broken:
-        names = ", ".join(shown(one.id or one.tag) for one in broken[:MOST_NAMES])
+        names = ", ".join(shown(letter.id or letter.tag) for letter in broken[:MAX_NAMES])
         raise TaskServerError(
-            f"{len(broken)} cannot be delivered again, since their records have no message: "
+            f"{len(broken)} cannot be retried, since their records contain no message: "
             f"{names}; drop them."
         )
 
 
 def _named(found: list[DeadLetter], ids: tuple[str, ...]) -> list[DeadLetter]:
     """
-    Return those of *found* with one of *ids*, of tasks or of deliveries.
+    Return those of *found* whose task id or delivery tag is in *ids*.
 
     Raises:
-        TaskServerError: With the ids that are unknown.
+        TaskServerError: With the unknown ids.
     """
-    known = {name for one in found for name in (one.id, one.tag)}
+    known = {name for letter in found for name in (letter.id, letter.tag)}
     unknown = [name for name in ids if name not in known]
     if unknown:
-        raise TaskServerError(
-            f"No task {', '.join(unknown)} was put aside; see `task-server dead list`."
-        )
-    return [one for one in found if one.id in ids or one.tag in ids]
+        raise TaskServerError(f"No dead letter {', '.join(unknown)}; see `task-server dead list`.")
+    return [letter for letter in found if letter.id in ids or letter.tag in ids]
 
 
 @contextmanager
 def _store(app: str | None, path: Path | None) -> Iterator[Store]:
-    """Reach the broker as the project's workers do."""
-    from redis import Redis, exceptions  # noqa: PLC0415 - heavy, as what follows
+    """Connect to the broker as the project's workers do."""
+    from redis import Redis, exceptions  # noqa: PLC0415 - heavy, like the rest
 
     project = _project(resolved(path, app=app).config)
     given = project.conf.broker_write_url or ""
     url = ";".join(map(str, given)) if isinstance(given, list | tuple) else str(given)
     try:
         connection = project.connection_for_write()
-        # Not `connection.connect()`, which tries again for seconds.
+        # Not `connection.connect()`, which retries for seconds.
         channel = connection.transport.create_channel(connection.transport)
     except ValueError as error:
-        # Of a URL whose parts are none; its message may have the password in it.
-        message = f"{address(url)} is not what a client of Redis takes (host, port, database)"
+        # For a malformed URL; the message may contain the password.
+        message = f"{address(url)} is not a valid Redis URL (host, port, database)"
         raise ConfigError([Problem("broker_url", message)]) from error
     except (exceptions.RedisError, OSError) as error:
-        raise _trouble(url, error) from error
+        raise _redis_error(url, error) from error
     with connection:
         if not hasattr(channel, "unacked_key"):
             raise TaskServerError(f"The broker {connection.as_uri()} is not a Redis.")
         try:
-            # The keys are complete; the channel's own client prefixes some commands.
+            # With complete keys: the channel's own client prefixes only some commands.
             yield Store(
                 Redis(connection_pool=channel.pool),
                 Keys.of(channel).dead_letters,
             )
         except (exceptions.RedisError, OSError) as error:
-            raise _trouble(url, error) from error
+            raise _redis_error(url, error) from error
 
 
-def _trouble(url: str, error: Exception) -> TaskServerError:
-    """Return the error for what a client of the Redis at *url* raised."""
+def _redis_error(url: str, error: Exception) -> TaskServerError:
+    """Return our error for *error*, which a client of the Redis at *url* raised."""
     found = explain_redis_error("broker_url", url, error)
     if found.peer:
         return PeerError(found.text)

@@ -1,4 +1,4 @@
-"""How a dead letter is shown: whole, and with nothing in it run or decoded but JSON."""
+"""How a dead letter is printed: nothing in it is executed, and only JSON is decoded."""
 
 import json
 from collections.abc import Iterator
@@ -7,37 +7,37 @@ from typing import Any
 
 from task_server.transport.store.dead_letters import LAST, DeadLetter, body_of
 
-#: Characters of one value, and crashes of one task, that a list shows.
-MOST_SHOWN = 200
+#: Characters of a value, and crashes of a task, that a list shows.
+MAX_CHARACTERS = 200
 MAX_CRASHES = 20
 
 
-def described(one: DeadLetter) -> dict[str, Any]:
-    """Return all that is known of *one*, for JSON; times are seconds since 1970."""
-    payload = _payload(one)
+def described(letter: DeadLetter) -> dict[str, Any]:
+    """Return every field of *letter*, for JSON; times are seconds since 1970."""
+    payload = _payload(letter)
     args, kwargs = arguments(payload)
     return {
-        "id": one.id,
-        "task": one.task,
-        "queue": one.queue,
-        "reason": one.reason,
-        "at": one.at,
+        "id": letter.id,
+        "task": letter.task,
+        "queue": letter.queue,
+        "reason": letter.reason,
+        "at": letter.at,
         "args": args,
         "kwargs": kwargs,
         "headers": _object(payload.get("headers")),
         "content_type": payload.get("content-type"),
-        "deaths": list(one.crashes),
-        "delivery_tag": one.tag,
-        "lists": list(one.lists),
-        "message": one.text,
+        "deaths": list(letter.crashes),
+        "delivery_tag": letter.tag,
+        "lists": list(letter.lists),
+        "message": letter.text,
     }
 
 
 def arguments(payload: dict[str, Any]) -> tuple[Any, Any]:
     """
-    Return the arguments of a message: as its sender has described them, or as its JSON says.
+    Return the arguments of a message: from its sender's `argsrepr`, or from its JSON.
 
-    None for those of which neither is there, such as pickled ones of protocol 1.
+    None where neither exists, as for pickled arguments of protocol 1.
     """
     headers = _object(payload.get("headers"))
     body = body_of(payload)
@@ -51,52 +51,52 @@ def arguments(payload: dict[str, Any]) -> tuple[Any, Any]:
     return args or found[0], kwargs or found[1]
 
 
-def lines(one: DeadLetter, most: int | None = MOST_SHOWN) -> Iterator[str]:
-    """Yield what a terminal shows of *one*; of each value *most* characters, None is all."""
-    payload = _payload(one)
-    yield f"{shown(one.id or one.tag, None)}  {shown(one.task, None)}"
-    queue, reason = shown(one.queue, None), shown(one.reason, None)
-    yield f"  put aside  {when(one.at)} from the queue {queue}: {reason}"
+def lines(letter: DeadLetter, most: int | None = MAX_CHARACTERS) -> Iterator[str]:
+    """Yield the lines for *letter*; *most* characters of each value, None means all."""
+    payload = _payload(letter)
+    yield f"{shown(letter.id or letter.tag, None)}  {shown(letter.task, None)}"
+    queue, reason = shown(letter.queue, None), shown(letter.reason, None)
+    yield f"  dead       {when(letter.at)} from the queue {queue}: {reason}"
     for name, value in zip(("args", "kwargs"), arguments(payload), strict=True):
         yield f"  {name:9}  {shown(value, most)}"
-    for crash in one.crashes[: None if most is None else MAX_CRASHES]:
-        yield f"  death      {_crash(crash)}"
+    for crash in letter.crashes[: None if most is None else MAX_CRASHES]:
+        yield f"  crash      {_crash(crash)}"
     if most is None:
         for name, value in _object(payload.get("headers")).items():
             yield f"  header     {shown(name, None)}: {shown(value, None)}"
-        yield f"  goes to    {', '.join(shown(name, None) for name in one.lists) or '?'}"
+        yield f"  goes to    {', '.join(shown(name, None) for name in letter.lists) or '?'}"
 
 
 def _crash(crash: Any) -> str:
     suspects = crash.get("suspects")
     if crash.get("certain"):
-        among = ", certainly of it"
+        among = ", certainly by this task"
     elif isinstance(suspects, int) and suspects > 1:
-        among = f", of it or {suspects - 1} others"
+        among = f", by this task or one of {suspects - 1} others"
     else:
         among = ""
     node, pid, reason = (shown(crash.get(name)) for name in ("node", "pid", "reason"))
     return f"{when(crash.get('at'))} {node} (pid {pid}): {reason}{among}"
 
 
-def shown(value: Any, most: int | None = MOST_SHOWN) -> str:
-    """Return *value* for a terminal: anybody who can write to Redis can forge it."""
+def shown(value: Any, most: int | None = MAX_CHARACTERS) -> str:
+    """Return *value* safe for a terminal: anyone who can write to Redis can forge it."""
     text = "?" if value is None else str(value)
     if most is not None and len(text) > most:
         text = f"{text[:most]}…"
-    return "".join(one if one.isprintable() else "?" for one in text)
+    return "".join(character if character.isprintable() else "?" for character in text)
 
 
 def when(seconds: Any) -> str:
-    """Return the time *seconds* after 1970; '?' if it is none."""
+    """Return *seconds* since 1970 as a date; '?' if invalid."""
     if not isinstance(seconds, int | float) or not 0 <= seconds < LAST:
         return "?"
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%SZ}"
 
 
-def _payload(one: DeadLetter) -> dict[str, Any]:
+def _payload(letter: DeadLetter) -> dict[str, Any]:
     try:
-        return _object(json.loads(one.text))
+        return _object(json.loads(letter.text))
     except (ValueError, RecursionError):
         return {}
 

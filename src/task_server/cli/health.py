@@ -1,4 +1,4 @@
-"""`task-server health` as the group lists it; `__main__` runs it without click."""
+"""`task-server health`, for the list of commands; `__main__` runs it without click."""
 
 import os
 import sys
@@ -11,9 +11,9 @@ from task_server.health import command as health
 @click.command(
     add_help_option=False,
     context_settings={"ignore_unknown_options": True},
-    short_help="Say whether a worker, or Flower, is alive, and whether it is ready.",
+    short_help="Report whether a worker, or Flower, is alive and ready.",
 )
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def command(arguments: tuple[str, ...]) -> None:
-    """Say whether a worker, or Flower, is alive, and whether it is ready."""
+    """Report whether a worker, or Flower, is alive and ready."""
     sys.exit(health.main(arguments, os.environ))

@@ -1,7 +1,7 @@
-"""The options that several commands share, and the configuration they lead to."""
+"""The options that several commands share, and the configuration they resolve to."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -16,7 +16,7 @@ from task_server.config.variables import suggestion, variable
 from task_server.project.discovery import discover
 from task_server.project.import_errors import TRACEBACK_VARIABLE
 
-#: What is shown of a secret.
+#: Shown instead of a secret.
 MASK = "********"
 
 config_option = click.option(
@@ -25,15 +25,15 @@ config_option = click.option(
     type=click.Path(dir_okay=False, path_type=Path),
     envvar="TASK_SERVER_CONFIG",
     show_envvar=True,
-    help="The configuration (TOML).  [default: ./task-server.toml or ./pyproject.toml]",
+    help="The configuration file (TOML).  [default: ./task-server.toml or ./pyproject.toml]",
 )
 
 app_option = click.option(
     "--app",
     envvar="TASK_SERVER_APP",
     show_envvar=True,
-    help="The project's Celery app, as `celery --app` takes it.  [default: that of manage.py, "
-    "or of the only package with celery.py]",
+    help="The project's Celery app, as for `celery --app`.  [default: that of manage.py, or of "
+    "the only package with a celery.py]",
 )
 
 traceback_option = click.option(
@@ -42,11 +42,11 @@ traceback_option = click.option(
     is_flag=True,
     envvar=TRACEBACK_VARIABLE,
     show_envvar=True,
-    help="Where the project's import fails, print the traceback as well.",
+    help="If the project cannot be imported, print the traceback too.",
 )
 
 
-# Click says of which type it is from 8.2 on, and only to a type checker.
+# Generic since click 8.2, and only for type checkers.
 if TYPE_CHECKING:
     _FloatType = click.ParamType[float]
 else:
@@ -54,7 +54,7 @@ else:
 
 
 class Seconds(_FloatType):
-    """A number of seconds within bounds; neither infinite nor `nan`, which click's range takes."""
+    """A number of seconds in a range; unlike click.FloatRange, never infinite or NaN."""
 
     name = "seconds"
 
@@ -64,25 +64,31 @@ class Seconds(_FloatType):
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> float:
-        """Return *value* as a number, or fail with what is wrong with it."""
+        """Return *value* as a number, or fail with the reason."""
         try:
             return float(self._kind(value))
         except ValueError as error:
             self.fail(f"{error}.", param, ctx)
 
 
+def alternatives(names: Iterable[str]) -> str:
+    """Return *names* as a choice: `prefork, gevent or all`."""
+    *most, last = names
+    return f"{', '.join(most)} or {last}" if most else last
+
+
 def unknown_worker(config: Config, name: str) -> str:
-    """Return that there is no worker *name*, which there are, and where one is described."""
+    """Return the error for an unknown worker *name*, with the choices and how to add one."""
     shown = values.shown(name)
     close = suggestion(name, config.workers)
-    words = f"there is no worker {shown}; there are {', '.join(config.workers)}{close}"
+    words = f"unknown worker {shown}; choose {alternatives(config.workers)}{close}"
     try:
         values.worker_name(name)
     except ValueError:
         return f"{words}."
     return (
-        f"{words}. One more is described by [workers.{name}] in task-server.toml (or "
-        f"[tool.task-server.workers.{name}] in pyproject.toml), or by the variable "
+        f"{words}. To add it, write [workers.{name}] in task-server.toml (or "
+        f"[tool.task-server.workers.{name}] in pyproject.toml), or set "
         f"{variable(f'workers.{name}.queues')}."
     )
 
@@ -93,16 +99,16 @@ state_option = click.option(
     default=Path(".task-server"),
     envvar="TASK_SERVER_STATE",
     show_envvar=True,
-    help="Folder that keeps the data of the local servers.",
+    help="Folder for the data of the local servers.",
 )
 
 
 def resolved(path: Path | None, *, need_app: bool = True, **given: Any) -> Resolved:
     """
-    Return the configuration of *path* (or of this folder), with the options *given*.
+    Return the configuration in *path* (or in this folder), with the options *given*.
 
-    An option is the same as its variable, so both go the same way. An app that
-    nobody names is looked for, and said; without *need_app* it may be empty.
+    Options become the variables of the same settings. An app that is not set is
+    discovered, and reported; without *need_app* it may stay empty.
 
     Raises:
         ConfigError: With every problem found.
@@ -113,10 +119,10 @@ def resolved(path: Path | None, *, need_app: bool = True, **given: Any) -> Resol
 
 def with_app(found: Resolved) -> Resolved:
     """
-    Return *found* with the app of the project in this folder, and say how it was found.
+    Return *found* with the app discovered in this folder, and report how it was found.
 
     Raises:
-        ConfigError: When there is none, or several.
+        ConfigError: When there is no app, or more than one.
     """
     one = discover(found.config, Path.cwd(), os.environ)
     click.echo(f"app: {one.app}, found by {one.how}", err=True)
@@ -126,7 +132,7 @@ def with_app(found: Resolved) -> Resolved:
 
 
 def environ_with(environ: Mapping[str, str], **given: Any) -> dict[str, str]:
-    """Return *environ* with the options *given*, by the names of their settings."""
+    """Return *environ* with the options *given* as the variables of their settings."""
     changed = dict(environ)
     for name, value in given.items():
         if value is not None:

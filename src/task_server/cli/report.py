@@ -8,7 +8,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-#: The state of a document that was read; any other one says what is wrong.
+#: The state of a document that was read; any other names the problem.
 READ = "done"
 
 
@@ -40,7 +40,7 @@ class Report:
         self.close()
 
     def close(self) -> None:
-        """Leave the bars as they are; more may be said below them."""
+        """Stop the bars; further output goes below them."""
         self.bars.stop()
 
     def say(self, text: str) -> None:
@@ -48,7 +48,7 @@ class Report:
         self.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def progress(self, event: dict[str, Any]) -> None:
-        """Move the bars to what *event* counts."""
+        """Move the bars to the counts in *event*."""
         jobs = event["jobs"]
         fetched = event.get("fetched", event.get("fetch_tasks", 0))
         read = event.get("read", event.get("read_tasks", 0))

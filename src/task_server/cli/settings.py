@@ -24,7 +24,7 @@ Examples:
 """
 )
 def command() -> None:
-    """Look into the layered settings files of a project."""
+    """Inspect the layered settings files of a project."""
 
 
 @command.command()
@@ -33,7 +33,7 @@ def command() -> None:
 @config_option
 def explain(name: str, app: str | None, path: Path | None) -> None:
     """
-    Tell which settings file set NAME, and which ones it overrode.
+    Show which settings file sets NAME, and which ones it overrides.
 
     Values of names that look like secrets are masked.
     """
@@ -43,11 +43,11 @@ def explain(name: str, app: str | None, path: Path | None) -> None:
     folder = settings_folder(found.config)
     changes = explain_setting(name, folder, os.environ)
     if not changes:
-        raise click.ClickException(f"no file of {folder} sets {name}; Django's default counts.")
+        raise click.ClickException(f"no file in {folder} sets {name}; Django's default applies.")
     for number, change in enumerate(changes, start=1):
-        counts = "  <- counts" if number == len(changes) else ""
+        mark = "  <- in effect" if number == len(changes) else ""
         value = "" if change.action == "remove" else f" {json.dumps(change.value, default=repr)}"
-        click.echo(f"{change.file}: {change.action}{value}{counts}")
+        click.echo(f"{change.file}: {change.action}{value}{mark}")
 
 
 def settings_folder(config: Config) -> Path:
@@ -67,6 +67,6 @@ def settings_folder(config: Config) -> Path:
     except ImportError:
         spec = None
     if spec is None or not spec.submodule_search_locations:
-        message = f"there is no package {module!r} of settings files; name it in settings_module"
+        message = f"there is no settings package {module!r}; set settings_module to its name"
         raise ConfigError([Problem("settings_module", message)])
     return Path(next(iter(spec.submodule_search_locations)))

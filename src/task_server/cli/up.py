@@ -49,7 +49,7 @@ Examples:
     multiple=True,
     envvar="TASK_SERVER_UP_WORKERS",
     show_envvar=True,
-    help="A worker to start; may be given again.  [default: prefork and gevent]",
+    help="A worker to start; repeatable.  [default: prefork and gevent]",
 )
 @click.option(
     "--migrate/--no-migrate",

@@ -32,7 +32,7 @@ from task_server.settings.mask import masked
 Examples:
   task-server worker prefork                the default queue, `celery`
   task-server worker gevent --app cl        the queue `io_bound`, for the project cl
-  task-server worker all --print-argv       what would be run, and with which variables
+  task-server worker all --print-argv       the command, and its variables
 """
 )
 @click.argument("name")
@@ -43,7 +43,7 @@ Examples:
     is_flag=True,
     envvar="TASK_SERVER_PRINT_ARGV",
     show_envvar=True,
-    help="Print the command, ready for a shell, instead of running it.",
+    help="Print the command, quoted for a shell, instead of running it.",
 )
 @traceback_option
 def command(
@@ -52,8 +52,8 @@ def command(
     """
     Start the worker NAME in the foreground.
 
-    NAME is a row of the table `workers`: prefork, gevent and all are built in.
-    The process becomes Celery: its PID is the worker's, and signals reach it.
+    NAME is a table in `workers`; prefork, gevent and all are built in. The process
+    becomes Celery: its PID is the worker's, and signals reach it.
     """
     config = resolved(path, app=app).config
     if name not in config.workers:
@@ -71,7 +71,7 @@ def command(
             f"{key}={MASK if key in SECRET_VARIABLES else value}"
             for key, value in chosen.environ.items()
         ]
-        # An argument of the project's own may be a URL.
+        # An argument from the project may be a URL with a password.
         click.echo(shlex.join(["env", *masked(settings), *masked(chosen.argv)]))
         return
     check_all(

@@ -68,10 +68,10 @@ def test_a_task_that_kills_its_child_is_put_aside(
     assert "1 task back in the queue" in dead(folder, "retry", "poison")
     until(lambda: worker.starts()[1] == 4, seconds=40)
     until(lambda: broker.client.hlen(DEAD_KEY) == 1)
-    assert "No task gone was put aside" in dead(folder, "drop", "gone", code=1)
-    assert "give --all" in dead(folder, "drop", code=2)
+    assert "No dead letter gone" in dead(folder, "drop", "gone", code=1)
+    assert "or --all" in dead(folder, "drop", code=2)
     assert "1 task dropped" in dead(folder, "drop", "--all")
-    assert "no task was put aside" in dead(folder, "list")
+    assert "no dead letters" in dead(folder, "list")
     assert (0, 0) == (broker.queued(), broker.unacked())
 
 

@@ -78,8 +78,8 @@ def test_the_list_has_whole_names_and_short_values() -> None:
     assert f"{ID}  {task}" == shown[0]
     assert shown[1].endswith("from the queue celery: crashed")
     assert len(shown[2]) < 250
-    assert shown[4].endswith("w@host (pid 7): no sign of life, of it or 2 others")
-    assert shown[5].endswith("w@host (pid 7): no sign of life, certainly of it")
+    assert shown[4].endswith("w@host (pid 7): no sign of life, by this task or one of 2 others")
+    assert shown[5].endswith("w@host (pid 7): no sign of life, certainly by this task")
 
 
 def test_one_is_shown_whole() -> None:

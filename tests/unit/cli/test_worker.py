@@ -40,7 +40,7 @@ def test_an_unknown_worker_is_named_with_those_there_are() -> None:
     wrong = run("mail")
 
     assert 2 == wrong.exit_code
-    assert "there is no worker 'mail'; there are prefork, gevent, all" in wrong.output
+    assert "unknown worker 'mail'; choose prefork, gevent or all" in wrong.output
     assert "[workers.mail] in task-server.toml" in " ".join(wrong.output.split())
     assert "TASK_SERVER_WORKERS_MAIL_QUEUES" in wrong.output
 
@@ -60,5 +60,5 @@ def test_a_folder_of_heartbeats_that_somebody_else_prepared_is_refused(
 
     assert isinstance(refused.exception, ConfigError)
     assert 78 == refused.exception.exit_code
-    assert f"runtime_dir: {name} is a link, to {tmp_path}/elsewhere" in str(refused.exception)
+    assert f"runtime_dir: {name} is a link to {tmp_path}/elsewhere" in str(refused.exception)
     assert [] == list((tmp_path / "elsewhere").iterdir())
