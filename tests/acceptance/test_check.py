@@ -77,7 +77,7 @@ def test_check_tells_what_is_up_and_what_is_not(program: Program) -> None:
         "broker maxmemory-policy: noeviction",
         "media is writable by",
         "fit into the stop grace of 60 s",
-        "512 tasks at once share 20 connections to PostgreSQL",
+        "512 concurrent tasks share 20 connections to PostgreSQL",
     ):
         assert words in right.stdout
 

@@ -1,4 +1,4 @@
-"""An answer within a time, whatever waits underneath."""
+"""A timeout around a blocking call, whatever it waits for."""
 
 import threading
 from collections.abc import Callable
@@ -9,11 +9,11 @@ T = TypeVar("T")
 
 def run_with_timeout(seconds: float, work: Callable[[], T]) -> T:
     """
-    Return what *work* returns, if it does so within *seconds*.
+    Return the result of *work*, if it finishes within *seconds*.
 
-    Clients bound each step (connect, read) and not the look-up of a name, nor
-    their own repetitions. What does not end goes on in a thread that does not
-    keep the process alive.
+    Clients have timeouts for each step (connect, read), but not for resolving a
+    name or for their own retries. Work that does not finish goes on in a daemon
+    thread.
 
     Raises:
         TimeoutError: It took longer.

@@ -6,8 +6,8 @@ from types import MappingProxyType
 
 from task_server.errors import Finding, no_answer
 
-#: What libpq or PostgreSQL says, in the order in which it is looked for: words,
-#: what it means, the repair, and whether nobody answered.
+#: What libpq or PostgreSQL reports, in the order of the search: words, their
+#: meaning, the repair, and whether there was no answer.
 _POSTGRES = (
     (
         ("password authentication failed", "no password supplied"),
@@ -17,7 +17,7 @@ _POSTGRES = (
     ),
     (
         ("authentication failed",),
-        "does not let the user in",
+        "rejects the user",
         "correct USER, or pg_hba.conf",
         False,
     ),
@@ -26,14 +26,14 @@ _POSTGRES = (
     (
         ("too many clients", "remaining connection slots", "too many connections"),
         "has no connection left",
-        "raise max_connections, or lower the workers' bounds",
+        "raise max_connections, or lower database_connections of the workers",
         True,
     ),
     (("starting up", "shutting down", "recovery mode"), "is not ready", "try again soon", True),
     (
         ("could not translate host name", "failed to resolve host", "name or service not known"),
         "has a name that does not resolve",
-        "correct HOST, or repair DNS",
+        "correct HOST, or fix DNS",
         True,
     ),
     (("connection refused",), "refuses the connection", "start it, or correct HOST and PORT", True),
@@ -41,23 +41,23 @@ _POSTGRES = (
     (
         ("timeout expired", "timed out", "no answer within"),
         "does not answer in time",
-        "look at the network or a firewall",
+        "check the network and the firewall",
         True,
     ),
     (("ssl", "certificate"), "and this client disagree on TLS", "correct OPTIONS.sslmode", False),
 )
 
 
-#: What the server does not have, in its own words, and the setting that names it.
+#: What the server reports as missing, and the setting that names it.
 _UNKNOWN = re.compile(r'(?P<kind>role|database) "(?P<name>[^"]+)" does not exist')
 _NAMED_BY = MappingProxyType({"role": "USER", "database": "NAME"})
 
-#: Where libpq looked.
+#: The socket that libpq tried.
 _SOCKET = re.compile(r'on socket "(?P<socket>[^"]+)"')
 
 
 def _no_socket(setting: str, where: str, folder: Path) -> Finding:
-    """Return the line for a socket that is absent: a server that is not there, or its mount."""
+    """Return the finding for a missing socket: the server is down, or its folder not mounted."""
     try:
         absent = next(folder.iterdir(), None) is None
     except OSError:
@@ -72,13 +72,13 @@ def _no_socket(setting: str, where: str, folder: Path) -> Finding:
 
 
 def is_postgres_auth_error(error: BaseException) -> bool:
-    """Whether a PostgreSQL answered, and refused the user or the password."""
+    """Whether PostgreSQL answered, and rejected the user or the password."""
     text = str(error).lower()
     return any(words in text for words in ("authentication failed", "no password supplied"))
 
 
 def explain_postgres_error(setting: str, where: str, error: BaseException) -> Finding:
-    """Return the line for *error*, raised while connecting to the PostgreSQL at *where*."""
+    """Return the finding for *error*, raised while connecting to the PostgreSQL at *where*."""
     text = " ".join(str(error).split())
     found = _SOCKET.search(text)
     if found and "no such file or directory" in text.lower():

@@ -75,7 +75,7 @@ def test_a_database_that_is_not_there_is_the_configuration(
     check: Check, environ, postgres_server
 ) -> None:
     """
-    A wrong name is told by the server, so it is exit 78.
+    The server reports a wrong name, so the exit code is 78.
     """
     url = environ["DATABASE_URL"].rsplit("/", 1)[0] + "/no_such_database"
 
@@ -101,9 +101,9 @@ def test_an_absent_server_is_exit_69(check: Check, environ) -> None:
     assert "hunter2" not in str(checked.found)
 
 
-def test_a_folder_without_a_socket_is_told(check: Check, environ, tmp_path) -> None:
+def test_a_folder_without_a_socket_is_reported(check: Check, environ, tmp_path) -> None:
     """
-    A socket folder in which no server listens is told by its path.
+    A socket folder in which no server listens is named.
     """
     url = f"postgresql://user@{quote(str(tmp_path), safe='')}:5432/docket"
 

@@ -10,7 +10,7 @@ import redis
 from celery import Celery
 from kombu import Connection, Exchange, Queue
 
-from task_server.checks import Context, ProjectFacts, TaskFacts
+from task_server.checks import Context, ProjectFacts, TaskFacts, live
 from task_server.config.model import Config, WorkerConfig
 from task_server.errors import Finding
 from task_server.launch.profiles import Machine, profile_of
@@ -30,7 +30,7 @@ def look(url: str, *, queues: Sequence[str] = ("celery",), **settings: Any) -> l
         ),
     )
     try:
-        return list(queues(context, app, 5.0))
+        return list(live.queues.queues(context, app, 5.0))
     finally:
         app.close()
 
@@ -96,14 +96,14 @@ def test_tasks_that_no_code_registers_are_named(redis_server) -> None:
     found = look(redis_server.url, queues=("celery", "step"))
 
     by = {one.setting: one.text for one in found}
-    assert "2 of the next 50 messages (63 wait) are of tasks" in by["tasks in celery"]
+    assert "2 of the next 50 messages (63 waiting) call tasks" in by["tasks in celery"]
     assert "register: a.renamed; start" in by["tasks in celery"]
-    assert "1 of the next 1 messages (1 wait)" in by["tasks in step"]
+    assert "1 of the next 1 messages (1 waiting)" in by["tasks in step"]
 
 
 def test_what_was_put_aside_is_counted(redis_server, client: Any) -> None:
     """
-    Dead letters and unreadable messages wait for somebody; a wrong type is told, not raised.
+    Dead letters and unreadable messages are counted; a wrong type is reported, not raised.
     """
     client.hset("unacked.dead", mapping={"a": "{}", "b": "{}"})
     client.lpush("unacked.unreadable", "x")
@@ -112,8 +112,8 @@ def test_what_was_put_aside_is_counted(redis_server, client: Any) -> None:
     client.set("unacked.dead", "a word")
     wrong = {one.setting: one.message for one in look(redis_server.url)}
 
-    assert "2 were put aside" == counted["dead letters"]
-    assert "1 were put aside" == counted["unreadable messages"]
+    assert "2 were set apart" == counted["dead letters"]
+    assert "1 were set apart" == counted["unreadable messages"]
     assert "WRONGTYPE" in wrong["dead letters"]
 
 
@@ -158,4 +158,4 @@ def test_many_and_large_messages_are_not_all_fetched(redis_server, client: Any) 
 
     found = look(redis_server.url)
 
-    assert "10 of the next 10 messages (30 wait)" in found[0].message
+    assert "10 of the next 10 messages (30 waiting)" in found[0].message

@@ -60,7 +60,7 @@ def test_a_right_redis_is_ok(redis_server) -> None:
     assert "redis.sock" in of(found, "broker").message
 
 
-def test_every_problem_of_a_server_is_told(start_redis: StartRedis) -> None:
+def test_every_problem_of_a_server_is_reported(start_redis: StartRedis) -> None:
     """
     A Redis set up as a cache is wrong in each way, and each line has its repair.
     """
@@ -93,7 +93,7 @@ def test_snapshots_without_an_append_only_file_lose_less(start_redis: StartRedis
 
 def test_a_full_redis_is_an_error_and_a_nearly_full_one_a_warning(start_redis: StartRedis) -> None:
     """
-    Used memory is compared with maxmemory before Redis refuses tasks, and when it does.
+    Used memory is compared with maxmemory before Redis rejects tasks, and when it does.
     """
     port = start_redis()
     url = f"redis://127.0.0.1:{port}/0"
@@ -110,12 +110,12 @@ def test_a_full_redis_is_an_error_and_a_nearly_full_one_a_warning(start_redis: S
         full = of(look(url), "broker maxmemory")
 
     assert ("warning", "error") == (nearly.level, full.level)
-    assert "refuses new tasks" in full.message
+    assert "rejects new tasks" in full.message
 
 
 def test_a_replica_is_no_broker(start_redis: StartRedis) -> None:
     """
-    A broker that refuses writes is named as a replica.
+    A broker that rejects writes is reported as a replica.
     """
     port = start_redis()
     url = f"redis://127.0.0.1:{port}/0"
@@ -124,12 +124,12 @@ def test_a_replica_is_no_broker(start_redis: StartRedis) -> None:
 
     found = look(url)
 
-    assert "is a replica" in of(found, "broker role").message
+    assert "is a read-only replica" in of(found, "broker role").message
 
 
 def test_another_result_backend_is_looked_at(redis_server, start_redis: StartRedis) -> None:
     """
-    A backend that evicts loses results; the broker's own Redis is not told twice.
+    A backend that evicts loses results; the broker's own Redis is not reported twice.
     """
     port = start_redis("--maxmemory-policy", "allkeys-lru")
 
@@ -152,7 +152,7 @@ def test_a_wrong_password_is_the_configuration(
     start_redis: StartRedis, url: str, words: str
 ) -> None:
     """
-    A refused password is told as such, with the address, without the password; exit 78.
+    A rejected password is reported as such, with the address, without the password; exit 78.
     """
     port = start_redis("--requirepass", "secret")
 
@@ -166,7 +166,7 @@ def test_a_wrong_password_is_the_configuration(
 
 def test_the_right_password_and_a_number_too_large(start_redis: StartRedis) -> None:
     """
-    With the password all is looked at; a database that is not there is told.
+    With the password everything is checked; a missing database is reported.
     """
     port = start_redis("--requirepass", "secret")
 
@@ -174,7 +174,7 @@ def test_the_right_password_and_a_number_too_large(start_redis: StartRedis) -> N
     (number,) = look(f"redis://:secret@127.0.0.1:{port}/99")
 
     assert "ok" == of(right, "broker").level
-    assert "has no database of the number" in number.message
+    assert "has no database with the number" in number.message
     assert not number.peer
 
 
@@ -188,11 +188,11 @@ def test_a_user_who_may_not_look_is_told_so(start_redis: StartRedis) -> None:
 
     (found,) = look(f"redis://app:pw@127.0.0.1:{port}/0")
 
-    assert "does not let this user look" in found.message
+    assert "denies this user a command" in found.message
     assert ("error", False) == (found.level, found.peer)
 
 
-def test_without_config_the_rest_is_told(start_redis: StartRedis) -> None:
+def test_without_config_the_rest_is_reported(start_redis: StartRedis) -> None:
     """
     Where CONFIG is forbidden, as in managed services, INFO has to do.
     """

@@ -57,7 +57,7 @@ def test_a_right_that_is_needed(look) -> None:
 
 def test_a_right_that_a_worker_can_do_without(look) -> None:
     """
-    Without EXPIRE it works all the same, and what is different is told.
+    Without EXPIRE it works all the same, and the difference is reported.
     """
     (found,) = look("~*", "&*", "+@all", "-expire")
 
