@@ -4,6 +4,8 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from celery.app.defaults import DEFAULTS
+
 from task_server.checks.facts import ProjectFacts, TaskFacts
 from task_server.errors import ConfigError
 from task_server.project import celery_app as project
@@ -11,36 +13,12 @@ from task_server.project import queues
 from task_server.project.defaults import Default
 from task_server.settings import explain, locate
 
-#: The settings that the rules read.
-NAMES = (
-    "accept_content",
-    "broker_url",
-    "result_accept_content",
-    "result_backend",
-    "result_expires",
-    "task_acks_late",
-    "task_always_eager",
-    "redis_max_connections",
-    "task_default_queue",
-    "task_ignore_result",
-    "task_reject_on_worker_lost",
-    "task_send_sent_event",
-    "task_serializer",
-    "task_soft_time_limit",
-    "task_time_limit",
-    "visibility_timeout",
-    "worker_concurrency",
-    "worker_max_memory_per_child",
-    "worker_pool",
-    "worker_prefetch_multiplier",
-    "worker_send_task_events",
-)
+#: The settings whose keys rules can read, as `broker_transport_options.KEY`.
+OPTIONS = frozenset({"broker_transport_options", "result_backend_transport_options"})
 
-#: The settings that are dictionaries, and the keys that the rules read.
-OPTIONS: Mapping[str, tuple[str, ...]] = {
-    "broker_transport_options": ("visibility_timeout", "max_connections"),
-    "result_backend_transport_options": ("visibility_timeout",),
-}
+#: The settings that rules can read: all of Celery's, and one that its Redis backend
+#: reads besides.
+NAMES = (*sorted(DEFAULTS.keys() - OPTIONS), "visibility_timeout")
 
 #: Variables that Celery prefers to the project's settings.
 VARIABLES: Mapping[str, str] = {
@@ -70,12 +48,10 @@ def read(app: Any, environ: Mapping[str, str], app_name: str | None = None) -> P
         elif project.sets(app, name):
             own[name] = _written(app, name)
     values = {name: app.conf.get(name) for name in NAMES}
-    for name, keys in OPTIONS.items():
-        options = project.table(app, name)
-        for key in keys:
-            if key in options:
-                values[f"{name}.{key}"] = options[key]
-                own[f"{name}.{key}"] = f"{_written(app, name)}[{key!r}]"
+    for name in sorted(OPTIONS):
+        for key, value in project.table(app, name).items():
+            values[f"{name}.{key}"] = value
+            own[f"{name}.{key}"] = f"{_written(app, name)}[{key!r}]"
     project.apply(app, ACKS_LATE)
     app.loader.import_default_modules()
     app.finalize()

@@ -7,7 +7,7 @@ import pytest
 from celery import Celery
 
 from task_server.checks import Context, offline, profile, used
-from task_server.checks.inspect import NAMES, OPTIONS, read
+from task_server.checks.inspect import OPTIONS, read
 from task_server.config.model import Config
 from task_server.errors import ConfigError
 from task_server.launch.command import decide
@@ -23,9 +23,20 @@ ODD: tuple[Any, ...] = (
     *(object(), print, "redis://:x/y@h/0", "9" * 5000),
 )
 
-SETTINGS = (*NAMES, *OPTIONS, "task_queues", "task_routes", "beat_schedule")
+#: What the rules, and a worker at its start, read.
+SETTINGS = (
+    *("accept_content", "broker_url", "result_accept_content", "result_backend"),
+    *("result_expires", "task_acks_late", "task_always_eager", "redis_max_connections"),
+    *("task_default_queue", "task_ignore_result", "task_reject_on_worker_lost"),
+    *("task_send_sent_event", "task_serializer", "task_soft_time_limit", "task_time_limit"),
+    *("visibility_timeout", "worker_concurrency", "worker_max_memory_per_child", "worker_pool"),
+    *("worker_prefetch_multiplier", "worker_send_task_events", *sorted(OPTIONS)),
+    *("task_queues", "task_routes", "beat_schedule"),
+)
 
-DOTTED = [(name, key) for name, keys in OPTIONS.items() for key in keys]
+KEYS = ("visibility_timeout", "max_connections")
+
+DOTTED = [(name, key) for name in sorted(OPTIONS) for key in KEYS]
 
 
 @pytest.fixture(autouse=True)
