@@ -5,7 +5,7 @@ import sys
 
 import click
 
-from task_server.health import command as health
+from task_server.health.command import main
 
 
 @click.command(
@@ -16,4 +16,4 @@ from task_server.health import command as health
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def command(arguments: tuple[str, ...]) -> None:
     """Report whether a worker, or Flower, is alive and ready."""
-    sys.exit(health.main(arguments, os.environ))
+    sys.exit(main(arguments, os.environ))

@@ -185,9 +185,9 @@ def replaced(context: Context) -> Iterator[Finding]:
             worker: _instead(context, facts, worker, profile, ours)
             for worker, profile in context.profiles.items()
         }
-        told = [f"{worker} uses {reason}" for worker, reason in reasons.items() if reason]
-        if told:
-            message = f"{facts.source_of(name)} does not apply: {'; '.join(told)}"
+        ignored_by = [f"{worker} uses {reason}" for worker, reason in reasons.items() if reason]
+        if ignored_by:
+            message = f"{facts.source_of(name)} does not apply: {'; '.join(ignored_by)}"
             yield Finding("info", name, message)
 
 
