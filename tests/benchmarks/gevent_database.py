@@ -3,7 +3,7 @@ What a task with one trivial query costs with and without used connections.
 
     uv run python -m tests.benchmarks.gevent_database [TASKS]
 
-And how many of 512 tasks fail when psycopg2 has a wait callback and no bound.
+And how many of 512 tasks fail when psycopg2 has a wait callback and no limit.
 """
 
 import json
@@ -84,7 +84,7 @@ def main() -> None:
             text=True,
             env=environ,
         )
-        print(f"a wait callback and no bound: {done.stdout.strip()} of 512 tasks fail")
+        print(f"a wait callback and no limit: {done.stdout.strip()} of 512 tasks fail")
     finally:
         server.stop()
         shutil.rmtree(folder)
