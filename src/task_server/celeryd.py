@@ -12,7 +12,7 @@ import sys
 
 from task_server.launch import early_stop, handover
 from task_server.launch import restart as again
-from task_server.launch.spec import APP_VARIABLE, IMPORT_SECONDS, WORKER_VARIABLE, Decision
+from task_server.launch.spec import APP_VARIABLE, IMPORT_SECONDS, WORKER_VARIABLE, WorkerSpec
 from task_server.project.import_errors import Watch, end, failure, is_own, print_traceback
 
 
@@ -57,8 +57,8 @@ def main(arguments: list[str]) -> None:
 
 
 def _import_seconds() -> float:
-    frozen = os.environ.get(WORKER_VARIABLE)
-    return Decision.thaw(frozen).import_seconds if frozen else IMPORT_SECONDS
+    text = os.environ.get(WORKER_VARIABLE)
+    return WorkerSpec.from_json(text).import_seconds if text else IMPORT_SECONDS
 
 
 if __name__ == "__main__":

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from task_server.config.model import WorkerConfig
-from task_server.launch.spec import APP_VARIABLE, WORKER_VARIABLE, Decision
+from task_server.launch.spec import APP_VARIABLE, WORKER_VARIABLE
+from tests.support.specs import spec_of
 
 PROJECT = """
 from celery import Celery, Task, shared_task
@@ -63,18 +64,14 @@ def test_tasks_that_the_project_binds_have_our_defaults(
     `app.register_task` binds all tasks; each still has the default, the project's, or its own.
     """
     (tmp_path / "binds.py").write_text(PROJECT.format(setting=setting, other=not late))
-    decision = Decision(
-        worker=WorkerConfig(name="w", concurrency=1),
-        visibility_timeout=3600,
-        runtime_dir=str(tmp_path),
-    )
+    spec = spec_of(WorkerConfig(name="w", concurrency=1), runtime_dir=str(tmp_path))
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM],
         env={
             **os.environ,
             "PYTHONPATH": str(tmp_path),
             APP_VARIABLE: "binds",
-            WORKER_VARIABLE: decision.freeze(),
+            WORKER_VARIABLE: spec.to_json(),
         },
         capture_output=True,
         text=True,

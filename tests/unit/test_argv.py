@@ -1,11 +1,12 @@
-"""A profile becomes the arguments of Celery, and only them."""
+"""A spec becomes the arguments of Celery, and only them."""
 
 from dataclasses import replace
 
 from task_server.config.model import Config, FlowerConfig, WorkerConfig
-from task_server.launch.command import flower_command, visibility_timeout, worker_command
-from task_server.launch.profiles import Machine, profile_of
-from task_server.launch.spec import Decision
+from task_server.launch.command import flower_command, worker_command
+from task_server.launch.precedence import visibility_timeout, worker_spec
+from task_server.launch.profiles import Machine
+from task_server.launch.spec import WorkerSpec
 
 MACHINE = Machine(cores=4, memory=8 * 2**30)
 
@@ -13,9 +14,8 @@ MACHINE = Machine(cores=4, memory=8 * 2**30)
 def command(config: Config, name: str, machine: Machine = MACHINE):  # type: ignore[no-untyped-def]
     return worker_command(
         config,
-        profile_of(config.workers[name], machine),
+        worker_spec(config, name, machine, runtime_dir="/run/task-server"),
         python="python3",
-        runtime_dir="/run/task-server",
         environ={"PYTHONPATH": "/lib/python"},
     )
 
@@ -107,20 +107,20 @@ def test_the_project_is_found_and_reached_by_variables() -> None:
     assert "hunter2" not in " ".join([*chosen.argv, chosen.environ["TASK_SERVER_WORKER"]])
 
 
-def test_the_worker_thaws_what_the_launcher_froze() -> None:
+def test_the_worker_reads_the_spec_of_the_launcher() -> None:
     """
     The worker knows the numbers that were decided, not only those that were given.
     """
     chosen = command(Config(), "gevent")
 
-    thawed = Decision.thaw(chosen.environ["TASK_SERVER_WORKER"])
+    spec = WorkerSpec.from_json(chosen.environ["TASK_SERVER_WORKER"])
 
     assert (
-        thawed.worker.concurrency,
-        thawed.worker.prefetch_multiplier,
-        thawed.worker.queues,
-        thawed.runtime_dir,
-        thawed.visibility_timeout,
+        spec.concurrency,
+        spec.prefetch_multiplier,
+        spec.queues,
+        spec.runtime_dir,
+        spec.visibility_timeout,
     ) == (512, 4, ("io_bound",), "/run/task-server", 3600.0)
 
 

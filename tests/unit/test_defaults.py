@@ -3,14 +3,14 @@
 import pytest
 
 from task_server.config.model import WorkerConfig
-from task_server.launch.spec import Decision
 from task_server.project import celery_app as project
 from task_server.project.defaults import worker_defaults
+from tests.support.specs import spec_of
 
 
 def defaults(worker: WorkerConfig, backend: str | None = "redis://db/0") -> dict[str, object]:
-    decision = Decision(worker=worker, visibility_timeout=7200, runtime_dir="/run")
-    return {one.name: one.value for one in worker_defaults(decision, backend)}
+    spec = spec_of(worker, visibility_timeout=7200)
+    return {one.name: one.value for one in worker_defaults(spec, backend)}
 
 
 def test_each_default_has_a_reason_and_one_place() -> None:
@@ -18,7 +18,7 @@ def test_each_default_has_a_reason_and_one_place() -> None:
     No default is unexplained, and none is said twice.
     """
     worker = WorkerConfig(name="w", pool="gevent", concurrency=512)
-    found = worker_defaults(Decision(worker=worker, visibility_timeout=1, runtime_dir="/"), None)
+    found = worker_defaults(spec_of(worker), None)
 
     assert all(one.reason for one in found)
     assert len(found) == len({one.name for one in found})
@@ -85,9 +85,9 @@ def test_a_result_backend_is_shared_where_greenlets_can() -> None:
     Celery 5.6, and a backend that nobody knows, keep one for each greenlet.
     """
     worker = WorkerConfig(name="w", pool="gevent", concurrency=512)
-    decision = Decision(worker=worker, visibility_timeout=1, runtime_dir="/")
+    spec = spec_of(worker)
 
-    found = [one.name for one in worker_defaults(decision, "redis://", shared=False)]
+    found = [one.name for one in worker_defaults(spec, "redis://", shared=False)]
 
     assert "result_backend_thread_safe" not in found
     assert "redis_max_connections" in found

@@ -19,7 +19,8 @@ import pytest
 from task_server.config.loader import load, variable
 from task_server.config.model import Config, FlowerConfig, WorkerConfig
 from task_server.launch.command import worker_command
-from task_server.launch.profiles import Machine, profile_of
+from task_server.launch.precedence import worker_spec
+from task_server.launch.profiles import Machine
 
 PROJECT = """
 import json, os
@@ -181,9 +182,8 @@ def in_force(pool: str, *, said: bool, folder: Path, project_pool: str | None = 
     config = load(None, environ)
     command = worker_command(
         config,
-        profile_of(config.workers[pool], Machine(cores=2, memory=2**31)),
+        worker_spec(config, pool, Machine(cores=2, memory=2**31), runtime_dir=str(folder)),
         python=sys.executable,
-        runtime_dir=str(folder),
         environ={},
     )
     (folder / "contrary.py").write_text(PROJECT)

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from task_server.config.pools import POOLS
 from task_server.errors import ConfigError
-from task_server.launch.requirements import DJANGO, FLOWER, GEVENT, NEEDED, check, check_flower
+from task_server.launch.requirements import DJANGO, FLOWER, NEEDED, check, check_flower
 
 ROOT = Path(__file__).parents[2]
 
@@ -39,8 +40,8 @@ def test_the_tested_versions_are_right() -> None:
     """
     Neither pool complains about what is tested; prefork needs no gevent, and no worker Django.
     """
-    check("gevent", versions())
-    check("prefork", versions(gevent=None, django=None))
+    check(POOLS["gevent"], versions())
+    check(POOLS["prefork"], versions(gevent=None, django=None))
 
 
 def test_everything_wrong_is_named_at_once() -> None:
@@ -48,7 +49,10 @@ def test_everything_wrong_is_named_at_once() -> None:
     Too old, too new and missing packages are told together, with the versions to install.
     """
     with pytest.raises(ConfigError) as caught:
-        check("gevent", versions(celery="5.5.3", kombu="5.8.0rc1", packaging=None, django="4.2.11"))
+        check(
+            POOLS["gevent"],
+            versions(celery="5.5.3", kombu="5.8.0rc1", packaging=None, django="4.2.11"),
+        )
 
     assert [
         "celery: 5.5.3 is too old; the worker needs celery>=5.6.2,<5.8",
@@ -62,7 +66,7 @@ def test_flower_is_named_where_it_is_missing() -> None:
     """
     A worker does without Flower; the command `flower` does not.
     """
-    check("gevent", versions())
+    check(POOLS["gevent"], versions())
     with pytest.raises(ConfigError) as caught:
         check_flower(versions())
 
@@ -90,9 +94,10 @@ def test_the_bounds_are_those_of_the_project() -> None:
             *_project("src/docket")["dependencies"],
         )
     }
+    packages = [pool.package for pool in POOLS.values() if pool.package]
     checked = {
         f"{package}>={lowest}" + (f",<{above}" if above else "")
-        for package, lowest, above in (*NEEDED, GEVENT, FLOWER, DJANGO)
+        for package, lowest, above in (*NEEDED, *packages, FLOWER, DJANGO)
     }
 
     assert checked <= declared

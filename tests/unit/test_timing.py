@@ -7,8 +7,9 @@ import pytest
 from task_server.config.model import Config
 from task_server.errors import ConfigError
 from task_server.launch.command import worker_command
-from task_server.launch.profiles import Machine, profile_of
-from task_server.launch.spec import WORKER_VARIABLE, Decision
+from task_server.launch.precedence import worker_spec
+from task_server.launch.profiles import Machine
+from task_server.launch.spec import WORKER_VARIABLE, WorkerSpec
 from task_server.launch.timing import TIMING_VARIABLE, Timing
 from task_server.project.defaults import worker_defaults
 
@@ -22,15 +23,19 @@ def test_a_variable_of_tests_shrinks_the_times_of_a_worker() -> None:
 
     chosen = worker_command(
         config,
-        profile_of(config.workers["gevent"], Machine(cores=1, memory=None)),
+        worker_spec(
+            config,
+            "gevent",
+            Machine(cores=1, memory=None),
+            timing=Timing.from_environ({TIMING_VARIABLE: timing}),
+        ),
         python="python",
-        runtime_dir="/run",
-        environ={TIMING_VARIABLE: timing},
+        environ={},
     )
 
-    decision = Decision.thaw(chosen.environ[WORKER_VARIABLE])
-    defaults = {default.name: default.value for default in worker_defaults(decision, None)}
-    assert Timing(heartbeat=0.2, socket_timeout=3) == decision.timing
+    spec = WorkerSpec.from_json(chosen.environ[WORKER_VARIABLE])
+    defaults = {default.name: default.value for default in worker_defaults(spec, None)}
+    assert Timing(heartbeat=0.2, socket_timeout=3) == spec.timing
     assert 3 == defaults["broker_transport_options.socket_timeout"]
     assert 25 == defaults["broker_transport_options.health_check_interval"]
 

@@ -8,6 +8,6 @@ and change nothing.
 
 from task_server.checks.facts import Context, ProjectFacts, TaskFacts
 from task_server.checks.rules import offline
-from task_server.checks.workers import profile, used
+from task_server.checks.workers import spec_of, used
 
-__all__ = ["Context", "ProjectFacts", "TaskFacts", "offline", "profile", "used"]
+__all__ = ["Context", "ProjectFacts", "TaskFacts", "offline", "spec_of", "used"]

@@ -1,8 +1,7 @@
 """How many connections a worker may open: the arithmetic, and the measurements behind it."""
 
 from task_server.checks.facts import ProjectFacts
-from task_server.launch.profiles import Profile
-from task_server.project.defaults import GREEN_CONNECTIONS
+from task_server.launch.spec import WorkerSpec
 
 #: Connections to Redis of a worker's main process. One each for BRPOP,
 #: commands, remote control and its commands, heartbeats, queue lengths,
@@ -27,26 +26,27 @@ REDIS_POOLS = ("broker_transport_options.max_connections", "redis_max_connection
 REDIS_PRODUCERS = 10
 
 
-def redis_connections(profile: Profile, facts: ProjectFacts | None = None) -> int:
-    """Return the most connections to Redis that a worker of *profile* opens."""
-    if profile.worker.pool == "gevent":
+def redis_connections(spec: WorkerSpec, facts: ProjectFacts | None = None) -> int:
+    """Return the most connections to Redis that the worker *spec* opens."""
+    shared_pool = spec.pool_row.shared_redis_pool
+    if shared_pool is not None:
         own = facts or ProjectFacts()
-        pools = [int(own.chosen(name) or GREEN_CONNECTIONS) for name in REDIS_POOLS]
+        pools = [int(own.chosen(name) or shared_pool) for name in REDIS_POOLS]
         if not own.shares_results:
             # Each greenlet opens its own, to store its result.
-            pools[-1] = profile.concurrency
-        shared = sum(min(profile.concurrency, size) for size in pools)
+            pools[-1] = spec.concurrency
+        shared = sum(min(spec.concurrency, size) for size in pools)
         return REDIS_WORKER + REDIS_PRODUCERS + shared
-    return REDIS_WORKER + REDIS_CHILD * profile.concurrency
+    return REDIS_WORKER + REDIS_CHILD * spec.concurrency
 
 
-def postgres_connections(profile: Profile, aliases: int) -> int:
+def postgres_connections(spec: WorkerSpec, aliases: int) -> int:
     """
-    Return the most connections to PostgreSQL of a worker of *profile*.
+    Return the most connections to PostgreSQL of the worker *spec*.
 
     Under gevent the limit covers all aliases together. A prefork child runs one
     task at a time, which opens one connection per alias.
     """
-    if profile.worker.pool == "gevent":
-        return profile.worker.database_connections
-    return profile.concurrency * aliases
+    if spec.pool_row.green:
+        return spec.database_connections
+    return spec.concurrency * aliases

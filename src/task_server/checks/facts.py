@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from task_server.config.model import Config, WorkerConfig
+from task_server.config.model import Config
 from task_server.config.values import ALL_QUEUES
-from task_server.launch.profiles import Profile
+from task_server.launch.spec import WorkerSpec
 from task_server.project.queues import Seen
 
 
@@ -87,7 +87,7 @@ class Context:
     Everything that a rule may read.
 
     Attributes:
-        profiles: The workers to run, by name.
+        workers: The workers to run, by name.
 
         counts: How many of each run.
 
@@ -106,7 +106,7 @@ class Context:
     """
 
     config: Config
-    profiles: Mapping[str, Profile]
+    workers: Mapping[str, WorkerSpec]
     counts: Mapping[str, int]
     facts: ProjectFacts | None = None
     import_failed: bool = False
@@ -117,7 +117,7 @@ class Context:
 
     def consumes(self, name: str, queue: str) -> bool:
         """Return whether the worker *name* consumes *queue*."""
-        queues = self.profiles[name].worker.queues
+        queues = self.workers[name].queues
         if queue in queues or ALL_QUEUES not in queues:
             return queue in queues
         # The same rule as in the worker: `task_server.project.queues.every`.
@@ -128,7 +128,7 @@ class Context:
         """Return which file or variable gave *setting*, a dotted name of ours; empty if none."""
         return self.config.origins.get(setting, "")
 
-    def is_atomic(self, worker: WorkerConfig) -> bool:
+    def is_atomic(self, worker: WorkerSpec) -> bool:
         """Return whether *worker* fetches and registers a message in one step."""
         return worker.transport == "atomic" and self.unknown_kombu is None
 

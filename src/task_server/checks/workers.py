@@ -1,14 +1,12 @@
 """Which workers to check, and their numbers with the project's settings applied."""
 
-from dataclasses import replace
-
 from task_server.checks.facts import ProjectFacts
 from task_server.config.model import BUILT_IN_WORKERS, Config
+from task_server.config.pools import DEFAULT
 from task_server.config.values import ALL_QUEUES
-from task_server.launch.command import decide
 from task_server.launch.machine import this_machine
-from task_server.launch.precedence import settled
-from task_server.launch.profiles import Profile, profile_of
+from task_server.launch.precedence import with_project, worker_spec
+from task_server.launch.spec import WorkerSpec
 
 #: The built-in worker that replaces the other two in a single container.
 SINGLE = "all"
@@ -41,22 +39,12 @@ def used(config: Config, facts: ProjectFacts | None) -> dict[str, int]:
             if name != SINGLE and queues & set(worker.queues)
         }
     # Some worker must consume the default queue.
-    return {name: 1 for name in config.workers if name in (chosen or {"prefork"})}
+    return {name: 1 for name in config.workers if name in (chosen or {DEFAULT})}
 
 
-def profile(config: Config, name: str, facts: ProjectFacts | None) -> Profile:
-    """Return the worker *name* with the project's own settings applied."""
-    machine = this_machine()
-    given = profile_of(config.workers[name], machine)
+def spec_of(config: Config, name: str, facts: ProjectFacts | None) -> WorkerSpec:
+    """Return the spec of the worker *name*, with what the project itself sets."""
+    spec = worker_spec(config, name, this_machine())
     if facts is None:
-        return given
-    own = {one: facts.values[one] for one in facts.own}
-    worker = settled(decide(config, given, ""), own, machine).worker
-    assert isinstance(worker.concurrency, int)  # noqa: S101 - it has been decided
-    assert worker.prefetch_multiplier is not None  # noqa: S101
-    return replace(
-        given,
-        concurrency=worker.concurrency,
-        prefetch_multiplier=worker.prefetch_multiplier,
-        max_memory_per_child=worker.max_memory_per_child,
-    )
+        return spec
+    return with_project(spec, {one: facts.values[one] for one in facts.own})

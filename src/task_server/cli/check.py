@@ -144,13 +144,13 @@ def command(
 
     counts = given or checks.used(config, facts)
     try:
-        profiles = {name: checks.profile(config, name, facts) for name in counts}
+        specs = {name: checks.spec_of(config, name, facts) for name in counts}
     except ConfigError as error:
         found.extend(Finding("error", one.setting, one.message) for one in error.problems)
-        profiles = {name: checks.profile(config, name, None) for name in counts}
+        specs = {name: checks.spec_of(config, name, None) for name in counts}
     context = checks.Context(
         config=config,
-        profiles=profiles,
+        workers=specs,
         counts=counts,
         facts=facts,
         import_failed=with_project and facts is None,

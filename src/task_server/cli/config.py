@@ -21,10 +21,9 @@ from task_server.config.loader import Resolved
 from task_server.config.model import Config
 from task_server.errors import ConfigError, TaskServerError
 from task_server.health.folder import heartbeat_folder
-from task_server.launch.command import decide
 from task_server.launch.machine import this_machine
-from task_server.launch.precedence import NUMBERS, settled
-from task_server.launch.profiles import Profile, profile_of
+from task_server.launch.precedence import CHOSEN_BY_POOL, NUMBERS, with_project, worker_spec
+from task_server.launch.timing import Timing
 from task_server.project.defaults import Default, worker_defaults
 from task_server.project.load import imported
 from task_server.settings.mask import masked
@@ -106,13 +105,13 @@ def settings_of(config: Config) -> Iterator[tuple[str, Any]]:
 
 
 def _chosen(config: Config) -> dict[str, Any]:
-    """Return the numbers that the pools' profiles choose if the configuration does not."""
+    """Return the numbers that the pools choose if the configuration does not."""
     machine = this_machine()
+    specs = [worker_spec(config, name, machine) for name in config.workers]
     return {
-        f"workers.{name}.{field.name}": getattr(profile_of(worker, machine), field.name)
-        for name, worker in config.workers.items()
-        for field in fields(Profile)
-        if field.name != "worker"
+        f"workers.{spec.name}.{number}": getattr(spec, number) or None
+        for spec in specs
+        for number in CHOSEN_BY_POOL
     }
 
 
@@ -135,7 +134,13 @@ def _walk(part: Any, prefix: str) -> Iterator[tuple[str, Any]]:
 def _celery_rows(found: Resolved, name: str) -> list[dict[str, Any]]:
     config = found.config
     folder = heartbeat_folder(config, os.environ, os.getuid())
-    decision = decide(config, profile_of(config.workers[name], this_machine()), str(folder))
+    spec = worker_spec(
+        config,
+        name,
+        this_machine(),
+        runtime_dir=str(folder),
+        timing=Timing.from_environ(os.environ),
+    )
     app = _project_app(config)
     theirs: dict[str, Any] = {}
     backend, shared = None, True
@@ -143,10 +148,10 @@ def _celery_rows(found: Resolved, name: str) -> list[dict[str, Any]]:
         from task_server.project import celery_app as project  # noqa: PLC0415
 
         own = project.own(app, (*NUMBERS, "worker_pool"))
-        decision = settled(decision, own, this_machine())
+        spec = with_project(spec, own)
         backend = app.conf.result_backend
         shared = project.shares_results(backend)
-    defaults = worker_defaults(decision, backend, shared=shared)
+    defaults = worker_defaults(spec, backend, shared=shared)
     if app is not None:
         theirs = project.own(app, [default.name for default in defaults])
     return [_celery_row(default, theirs) for default in defaults]

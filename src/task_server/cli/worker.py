@@ -20,8 +20,9 @@ from task_server.health.folder import heartbeat_folder, prepare_folder
 from task_server.launch import folders, requirements
 from task_server.launch.command import SECRET_VARIABLES, worker_command
 from task_server.launch.machine import this_machine
+from task_server.launch.precedence import worker_spec
 from task_server.launch.process import become
-from task_server.launch.profiles import profile_of
+from task_server.launch.timing import Timing
 from task_server.project.import_errors import TRACEBACK_VARIABLE
 from task_server.settings.mask import masked
 
@@ -59,13 +60,14 @@ def command(
     if name not in config.workers:
         raise click.BadParameter(unknown_worker(config, name), param_hint="NAME")
     folder = heartbeat_folder(config, os.environ, os.getuid())
-    chosen = worker_command(
+    spec = worker_spec(
         config,
-        profile_of(config.workers[name], this_machine()),
-        python=sys.executable,
+        name,
+        this_machine(),
         runtime_dir=str(folder),
-        environ=os.environ,
+        timing=Timing.from_environ(os.environ),
     )
+    chosen = worker_command(config, spec, python=sys.executable, environ=os.environ)
     if print_argv:
         settings = [
             f"{key}={MASK if key in SECRET_VARIABLES else value}"
@@ -75,7 +77,7 @@ def command(
         click.echo(shlex.join(["env", *masked(settings), *masked(chosen.argv)]))
         return
     check_all(
-        lambda: requirements.check(config.workers[name].pool),
+        lambda: requirements.check(spec.pool_row),
         lambda: folders.check(config, os.environ, Path.cwd()),
         lambda: prepare_folder(folder, os.getuid()),
         source="the environment of the worker",

@@ -16,6 +16,7 @@ from typing import Any
 
 from task_server.config.files import read_text
 from task_server.config.model import AUTO, BUILT_IN_WORKERS, Config, FlowerConfig, WorkerConfig
+from task_server.config.pools import DEFAULT, POOLS
 from task_server.config.urls import MASK
 from task_server.config.values import Kind, shown, worker_name
 from task_server.config.variables import OTHERS, PREFIX, given, misspelt, suggestion, variable
@@ -279,16 +280,17 @@ class _Reader:
         return None
 
     def _contradictions(self, worker: WorkerConfig, setting: str) -> None:
-        if worker.pool == "gevent":
+        if POOLS[worker.pool].green:
             if worker.concurrency == AUTO:
                 self.problem(
                     f"{setting}.concurrency",
-                    "'auto' counts processors, which gevent does not use; give a number",
+                    f"'auto' counts processors, which {worker.pool} does not use; give a number",
                 )
             if worker.max_memory_per_child is not None:
                 self.problem(
                     f"{setting}.max_memory_per_child",
-                    "the gevent pool cannot enforce it; leave it out or use pool 'prefork'",
+                    f"the {worker.pool} pool cannot enforce it; leave it out or use pool "
+                    f"'{DEFAULT}'",
                 )
         if (
             worker.time_limit is not None

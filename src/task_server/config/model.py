@@ -10,9 +10,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal, get_args
 
-from task_server.config import values
+from task_server.config import pools, values
 
-Pool = Literal["prefork", "gevent"]
 Delivery = Literal["at-least-once", "at-most-once"]
 Transport = Literal["atomic", "stock"]
 LogFormat = Literal["text", "json"]
@@ -20,10 +19,13 @@ EventLoops = Literal["per-task", "shared"]
 Media = Literal["writable", "read-only"]
 LogLevel = Literal["debug", "info", "warning", "error", "critical"]
 
-POOLS: tuple[Pool, ...] = get_args(Pool)
-
 #: "as many as the CPU quota of the cgroup allows"; written `auto` in TOML.
 AUTO: Literal["auto"] = "auto"
+
+
+#: What a stop may take beyond `drain_seconds`: to requeue and to disconnect. Whoever may
+#: kill a worker (Docker's stop grace, systemd's TimeoutStopSec) must leave it this much.
+STOP_MARGIN_SECONDS = 15.0
 
 
 def setting(doc: str, kind: values.Kind, default: Any = ..., *, secret: bool = False) -> Any:
@@ -44,10 +46,10 @@ class WorkerConfig:
     """
 
     name: str = field(metadata={"doc": "Name of the worker; its node name is NAME@HOST."})
-    pool: Pool = setting(
+    pool: str = setting(
         "Execution pool: prefork (CPU-bound) or gevent (network-bound).",
-        values.choice(*POOLS, noun="a pool"),
-        "prefork",
+        values.choice(*pools.POOLS, noun="a pool"),
+        pools.DEFAULT,
     )
     queues: tuple[str, ...] = setting(
         "Queues the worker takes tasks from; all is every queue of the project.",

@@ -9,6 +9,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from task_server.config.pools import POOLS
 from task_server.health.heartbeat import Heartbeat, read
 from task_server.health.process import boot_id, is_running
 
@@ -113,7 +114,7 @@ def _dead_reason(heartbeat: Heartbeat, now: Now, thresholds: Thresholds, *, runn
     age = now.monotonic - heartbeat.monotonic
     if age > _max_age(heartbeat, thresholds):
         reason = f"event loop blocked for {age:.0f} s"
-        if heartbeat.pool == "gevent":
+        if heartbeat.pool in POOLS and POOLS[heartbeat.pool].green:
             reason += "; a task that computes, or blocks outside gevent, stops all others"
         return reason
     if heartbeat.state == "starting" and heartbeat.connecting_since is None:

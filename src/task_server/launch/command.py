@@ -1,14 +1,12 @@
-"""Profile -> the command that becomes the worker; pure."""
+"""A worker's spec -> the command that becomes the worker; pure."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import MappingProxyType
 
 from task_server.config.model import Config
 from task_server.config.values import ALL_QUEUES
-from task_server.launch.profiles import Profile
-from task_server.launch.spec import APP_VARIABLE, WORKER_VARIABLE, Decision
-from task_server.launch.timing import Timing
+from task_server.launch.spec import APP_VARIABLE, WORKER_VARIABLE, WorkerSpec
 
 #: Variables of a command whose values may hold a password.
 SECRET_VARIABLES = frozenset({"CELERY_BROKER_URL", "CELERY_RESULT_BACKEND", "FLOWER_BASIC_AUTH"})
@@ -35,99 +33,57 @@ class Command:
 
 
 def worker_command(
-    config: Config,
-    profile: Profile,
-    *,
-    python: str,
-    runtime_dir: str,
-    environ: Mapping[str, str],
+    config: Config, spec: WorkerSpec, *, python: str, environ: Mapping[str, str]
 ) -> Command:
     """
-    Return the command of the worker that *profile* describes.
+    Return the command of the worker *spec* of *config*.
 
     Args:
         python: Path of the interpreter.
 
-        runtime_dir: Folder of the worker's heartbeat.
-
-        environ: The environment it will run in; PYTHONPATH and TASK_SERVER_TIMING are read.
+        environ: The environment it will run in; only PYTHONPATH is read.
     """
-    worker = profile.worker
     argv = [
         *(python, "-m", "task_server.celeryd"),
         # Celery patches the standard library for gevent when it sees --pool in
         # its own argv, before anything else is imported.
-        f"--pool={worker.pool}",
-        f"--hostname={worker.name}@%h",
+        f"--pool={spec.pool}",
+        f"--hostname={spec.name}@%h",
         # Every queue of the project is known when that is imported, in the worker.
-        *(() if ALL_QUEUES in worker.queues else (f"--queues={','.join(worker.queues)}",)),
+        *(() if ALL_QUEUES in spec.queues else (f"--queues={','.join(spec.queues)}",)),
         # An argument wins over the project's own setting, so only what the operator
         # gave is one; the rest is a default of the app (`task_server.launch.precedence`).
         *(
-            f"--{name.replace('_', '-')}={getattr(profile, name)}"
+            f"--{name.replace('_', '-')}={getattr(spec, name)}"
             for name in ("concurrency", "prefetch_multiplier")
-            if getattr(worker, name) is not None
+            if name in spec.origins
         ),
-        f"--loglevel={worker.log_level}",
+        f"--loglevel={spec.log_level}",
         # Workers do not need to know each other: mingle waits a second for
         # answers at every start, gossip sends every worker each other's events.
         "--without-gossip",
         "--without-mingle",
     ]
-    if worker.log_format == "json":
+    if spec.log_format == "json":
         # The banner is no JSON.
         argv.append("--quiet")
-    if worker.events:
+    if spec.events:
         argv.append("--task-events")
-    if worker.max_memory_per_child is not None:
-        argv.append(f"--max-memory-per-child={worker.max_memory_per_child // 1024}")
-    if worker.time_limit is not None:
-        argv.append(f"--time-limit={worker.time_limit:g}")
-    if worker.soft_time_limit is not None:
-        argv.append(f"--soft-time-limit={worker.soft_time_limit:g}")
-    argv.extend(worker.extra_args)
-    decision = decide(config, profile, runtime_dir, Timing.from_environ(environ))
+    if "max_memory_per_child" in spec.origins:
+        argv.append(f"--max-memory-per-child={spec.max_memory_per_child // 1024}")
+    if spec.time_limit:
+        argv.append(f"--time-limit={spec.time_limit:g}")
+    if spec.soft_time_limit:
+        argv.append(f"--soft-time-limit={spec.soft_time_limit:g}")
+    argv.extend(spec.extra_args)
     added = project_environ(config, environ)
-    added[WORKER_VARIABLE] = decision.freeze()
+    added[WORKER_VARIABLE] = spec.to_json()
     return Command(
         tuple(argv),
         MappingProxyType(added),
         config.no_new_privileges,
         keep_secrets_apart=not config.secrets_in_environment,
     )
-
-
-def decide(
-    config: Config, profile: Profile, runtime_dir: str, timing: Timing | None = None
-) -> Decision:
-    """Return what the worker of *profile* must know; its heartbeat lies in *runtime_dir*."""
-    worker = replace(
-        profile.worker,
-        concurrency=profile.concurrency,
-        prefetch_multiplier=profile.prefetch_multiplier,
-        max_memory_per_child=profile.max_memory_per_child,
-        memory_limit=profile.memory_limit,
-    )
-    return Decision(
-        worker=worker,
-        visibility_timeout=visibility_timeout(config),
-        runtime_dir=runtime_dir,
-        given=profile.worker,
-        said=said(config, worker.name),
-        import_seconds=config.import_seconds,
-        secrets_in_environment=config.secrets_in_environment,
-        timing=timing or Timing(),
-    )
-
-
-def said(config: Config, worker: str) -> dict[str, str]:
-    """Return who gave each setting that the operator gave of all workers and of *worker*."""
-    own = f"workers.{worker}."
-    return {
-        name.removeprefix(own): origin
-        for name, origin in config.origins.items()
-        if name.startswith(own) or "." not in name
-    }
 
 
 def flower_command(config: Config, *, python: str, environ: Mapping[str, str]) -> Command:
@@ -167,17 +123,3 @@ def project_environ(config: Config, environ: Mapping[str, str]) -> dict[str, str
     if config.result_backend is not None:
         added["CELERY_RESULT_BACKEND"] = config.result_backend
     return added
-
-
-def visibility_timeout(config: Config) -> float:
-    """
-    Return the seconds after which an unacknowledged message returns to its queue.
-
-    It must be above the longest time limit, or a task that still runs is given
-    to a second worker; and it is one number for all, since the smallest of all
-    the workers on a broker counts.
-    """
-    if config.visibility_timeout is not None:
-        return config.visibility_timeout
-    longest = max((worker.time_limit or 0 for worker in config.workers.values()), default=0)
-    return max(3600.0, 2 * longest)

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from importlib.metadata import PackageNotFoundError, version
 
-from task_server.config.model import Pool
+from task_server.config.pools import Pool
 from task_server.errors import ConfigError, Problem
 
 #: Package, the first version that is tested, the first that is not; as in pyproject.toml.
@@ -20,7 +20,6 @@ NEEDED: tuple[tuple[str, str, str | None], ...] = (
     # Kombu's Redis transport imports it, and only the extra kombu[redis] brings it.
     ("packaging", "23", None),
 )
-GEVENT = ("gevent", "25.5", None)
 FLOWER = ("flower", "2.0.1", None)
 DJANGO = ("django", "5.2", None)
 
@@ -35,7 +34,7 @@ def check(pool: Pool, version_of: Callable[[str], str] = version) -> None:
     Raises:
         ConfigError: With every package that is missing, too old or too new.
     """
-    needed = [*NEEDED, GEVENT] if pool == "gevent" else NEEDED
+    needed = [*NEEDED, pool.package] if pool.package else NEEDED
     _refuse([*_problems(needed, version_of), *_django(version_of)])
 
 

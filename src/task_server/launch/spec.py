@@ -1,17 +1,18 @@
-"""What the launcher decided, frozen into one variable of the worker's environment."""
+"""What a worker is, decided: from here on nothing is left to be chosen."""
 
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Self
+from typing import Self
 
-from task_server.config.model import WorkerConfig
+from task_server.config.model import Delivery, EventLoops, LogFormat, LogLevel, Transport
+from task_server.config.pools import POOLS, Pool
 from task_server.launch.timing import Timing
 
 #: Names the project's Celery app.
 APP_VARIABLE = "TASK_SERVER_APP"
 
-#: Carries the decision.
+#: Carries the spec from the launcher to the worker.
 WORKER_VARIABLE = "TASK_SERVER_WORKER"
 
 #: How long the project's import may stand still where nobody decided.
@@ -19,23 +20,30 @@ IMPORT_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Decision:
+class WorkerSpec:
     """
-    What a worker needs to know that Celery's arguments cannot say; no secrets.
+    One worker with all its numbers; no secrets, so that it may stand in the environment.
+
+    `task_server.launch.precedence` makes it from what the operator wrote
+    (`task_server.config.model.WorkerConfig`, which describes the fields that are
+    settings), the project's own settings, and the pool's numbers. Sizes are bytes and
+    times are seconds; 0 stands for "no limit" and "never".
 
     Attributes:
-        worker: Its configuration; nothing in it is left to be chosen.
+        prefetch_multiplier: Messages reserved for each place of the pool; 0 is no limit.
 
-        given: The same as it was written, with None for what is left to the
-            profile of the pool; None where that is not known.
+        memory: What the whole worker may use; 0 if nothing limits it.
 
-        said: Who gave each of its settings that the operator gave, by name;
-            these win over the project's own.
+        memory_limit: At which the worker drains to be restarted; 0 is never.
 
-        visibility_timeout: Seconds after which an unacknowledged message
-            returns to its queue.
+        max_memory_per_child: At which a child is replaced; 0 is never.
+
+        visibility_timeout: After which an unacknowledged message returns to its queue.
 
         runtime_dir: Folder of its heartbeat.
+
+        origins: Who gave each of its settings that the operator gave, by name;
+            these win over the project's own.
 
         import_seconds: How long the project's import may stand still.
 
@@ -45,33 +53,47 @@ class Decision:
         timing: Its intervals and time-outs.
     """
 
-    worker: WorkerConfig
+    name: str
+    pool: str
+    queues: tuple[str, ...]
+    concurrency: int
+    prefetch_multiplier: int
+    memory: int
+    memory_limit: int
+    max_memory_per_child: int
+    database_connections: int
+    asyncio: EventLoops
+    time_limit: float
+    soft_time_limit: float
+    drain_seconds: float
+    delivery: Delivery
+    transport: Transport
+    poison_limit: int
+    lease_seconds: float
+    events: bool
+    log_level: LogLevel
+    log_format: LogFormat
+    extra_args: tuple[str, ...]
     visibility_timeout: float
     runtime_dir: str
-    given: WorkerConfig | None = None
-    said: Mapping[str, str] = field(default_factory=dict)
-    import_seconds: float = IMPORT_SECONDS
-    secrets_in_environment: bool = False
+    origins: Mapping[str, str]
+    import_seconds: float
+    secrets_in_environment: bool
     timing: Timing = field(default_factory=Timing)
 
-    def freeze(self) -> str:
-        """Return the decision as JSON."""
+    @property
+    def pool_row(self) -> Pool:
+        """The facts of its pool."""
+        return POOLS[self.pool]
+
+    def to_json(self) -> str:
+        """Return the spec as JSON."""
         return json.dumps(asdict(self), separators=(",", ":"))
 
     @classmethod
-    def thaw(cls, frozen: str) -> Self:
-        """Return the decision that `freeze` wrote."""
-        values = json.loads(frozen)
-        worker, given = (_thawed(values.pop(name)) for name in ("worker", "given"))
-        assert worker is not None  # noqa: S101 - `freeze` wrote one
+    def from_json(cls, text: str) -> Self:
+        """Return the spec that `to_json` wrote."""
+        values = json.loads(text)
         values["timing"] = Timing(**values["timing"])
-        return cls(worker=worker, given=given, **values)
-
-
-def _thawed(values: dict[str, Any] | None) -> WorkerConfig | None:
-    if values is None:
-        return None
-    fields: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
-    }
-    return WorkerConfig(**fields)
+        lists = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
+        return cls(**{**values, **lists})

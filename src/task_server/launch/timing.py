@@ -83,6 +83,9 @@ class Timing:
         return cls(**values)
 
 
+#: What every worker has, tests aside.
+DEFAULT_TIMING = Timing()
+
 #: The names that the variable may have.
 _NAMES = frozenset(field.name for field in fields(Timing))
 

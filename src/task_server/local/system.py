@@ -7,11 +7,12 @@ from dataclasses import dataclass, replace
 from importlib.machinery import PathFinder
 from pathlib import Path
 
-from task_server.config.model import Config
+from task_server.config.model import STOP_MARGIN_SECONDS, Config
 from task_server.errors import ConfigError, Problem
 from task_server.launch.command import Command, flower_command, project_environ, worker_command
 from task_server.launch.machine import this_machine
-from task_server.launch.profiles import profile_of
+from task_server.launch.precedence import worker_spec
+from task_server.launch.timing import Timing
 from task_server.local.discovery.plan import ServerPlan
 from task_server.local.discovery.protocol import POSTGRES_VARIABLES
 from task_server.local.servers import cluster, postgres, redis
@@ -27,9 +28,6 @@ EVERYTHING = ServerPlan(
     postgres=True,
     variables=("REDIS_URL", "REDIS_CLIENT_URL", *POSTGRES_VARIABLES),
 )
-
-#: What a worker may still need after its drain: to hand back and to disconnect.
-AFTER_DRAIN_SECONDS = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,19 +120,19 @@ class System:
 
     def worker(self, name: str, *, quiet: bool = False) -> Child:
         """Return the worker *name*."""
-        worker = self.config.workers[name]
-        command = worker_command(
+        spec = worker_spec(
             self.config,
-            profile_of(worker, this_machine()),
-            python=sys.executable,
+            name,
+            this_machine(),
             runtime_dir=str(self.state.folder("run")),
-            environ=self.environ,
+            timing=Timing.from_environ(self.environ),
         )
+        command = worker_command(self.config, spec, python=sys.executable, environ=self.environ)
         return self._child(
             name,
             command,
             ready=NOTIFY,
-            stop_seconds=worker.drain_seconds + AFTER_DRAIN_SECONDS,
+            stop_seconds=spec.drain_seconds + STOP_MARGIN_SECONDS,
             quiet=quiet,
         )
 

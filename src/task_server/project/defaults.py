@@ -10,15 +10,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from task_server.config.model import WorkerConfig
-from task_server.launch.spec import Decision
-from task_server.launch.timing import Timing
+from task_server.launch.spec import WorkerSpec
+from task_server.launch.timing import DEFAULT_TIMING, Timing
 
 #: What the URL of a Unix socket begins with.
 SOCKET_SCHEMES = ("socket:", "redis+socket:", "unix:")
-
-#: Connections that the greenlets of a worker share to acknowledge, and again to store results.
-GREEN_CONNECTIONS = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +53,9 @@ GOVERNED = {
 
 
 def connection_defaults(
-    result_backend: str | None, timing: Timing | None = None
+    result_backend: str | None, timing: Timing = DEFAULT_TIMING
 ) -> tuple[Default, ...]:
     """Return the defaults of everything that talks to Redis, Flower included."""
-    timing = timing or Timing()
     defaults = [
         Default(
             "broker_connection_retry_on_startup",
@@ -107,23 +102,23 @@ def connection_defaults(
 
 
 def worker_defaults(
-    decision: Decision, result_backend: str | None, *, shared: bool = True
+    spec: WorkerSpec, result_backend: str | None, *, shared: bool = True
 ) -> tuple[Default, ...]:
     """
-    Return the defaults of the worker that *decision* describes, its connections included.
+    Return the defaults of the worker *spec*, its connections included.
 
     Args:
         result_backend: URL of the project's result backend, if it has one.
 
         shared: Whether greenlets may share it (`task_server.project.celery_app.shares_results`).
     """
-    worker = decision.worker
-    late = worker.delivery == "at-least-once"
-    timeout = decision.visibility_timeout
+    pool = spec.pool_row
+    late = spec.delivery == "at-least-once"
+    timeout = spec.visibility_timeout
     together = "what a lost worker had returns to its queue after this; three clients read it"
     defaults = [
-        *connection_defaults(result_backend, decision.timing),
-        Default("task_acks_late", late, f"delivery is {worker.delivery}"),
+        *connection_defaults(result_backend, spec.timing),
+        Default("task_acks_late", late, f"delivery is {spec.delivery}"),
         Default(
             "task_reject_on_worker_lost",
             late,
@@ -136,7 +131,7 @@ def worker_defaults(
         Default("result_backend_transport_options.visibility_timeout", timeout, together),
         Default(
             "broker_transport_options.unacked_restore_interval",
-            decision.timing.restore_interval,
+            spec.timing.restore_interval,
             "how often messages of lost workers are searched for",
         ),
         Default(
@@ -146,14 +141,14 @@ def worker_defaults(
         ),
         Default(
             "broker_transport_options.max_connections",
-            GREEN_CONNECTIONS if worker.pool == "gevent" else _connections(worker.concurrency),
+            pool.shared_redis_pool or _connections(spec.concurrency),
             "acknowledgements of tasks that end together: greenlets wait for their turn"
-            if worker.pool == "gevent"
+            if pool.shared_redis_pool
             else "with the transport's 10, acknowledgements of concurrent tasks fail and are lost",
         ),
         Default(
             "worker_send_task_events",
-            worker.events,
+            spec.events,
             "events nobody reads cost a third of the time; Flower switches them on",
         ),
         Default("worker_hijack_root_logger", False, "the project's own LOGGING keeps its handlers"),
@@ -162,24 +157,24 @@ def worker_defaults(
             60.0,
             "a busy machine forks slowly; after the default 4 s the child is killed",
         ),
-        *_numbers(worker),
+        *_numbers(spec),
     ]
-    if worker.transport == "atomic":
+    if spec.transport == "atomic":
         defaults.append(
             Default(
                 "broker_transport_options.poison_limit",
-                worker.poison_limit,
+                spec.poison_limit,
                 "a task that kills its worker is not run for ever",
             )
         )
         defaults.append(
             Default(
                 "broker_transport_options.lease_seconds",
-                worker.lease_seconds,
+                spec.lease_seconds,
                 "what a killed worker had is delivered again so long after its last sign of life",
             )
         )
-    if worker.transport == "atomic" and not late:
+    if spec.transport == "atomic" and not late:
         defaults.append(
             Default(
                 "broker_transport_options.ack_batching",
@@ -187,7 +182,7 @@ def worker_defaults(
                 "an early acknowledgement that waits for company would let a killed task run again",
             )
         )
-    if worker.pool == "gevent" and shared:
+    if pool.shared_redis_pool is not None and shared:
         defaults.append(
             Default(
                 "result_backend_thread_safe",
@@ -195,48 +190,46 @@ def worker_defaults(
                 "else each greenlet, so each task, makes a result backend of its own",
             )
         )
-    if worker.pool == "gevent":
+    if pool.shared_redis_pool is not None:
         defaults.append(
             Default(
                 "redis_max_connections",
-                GREEN_CONNECTIONS,
+                pool.shared_redis_pool,
                 "the same for results",
             )
         )
     return tuple(
-        replace(one, by=decision.said.get(GOVERNED.get(one.name, ""), "")) for one in defaults
+        replace(one, by=spec.origins.get(GOVERNED.get(one.name, ""), "")) for one in defaults
     )
 
 
-def _numbers(worker: WorkerConfig) -> Iterator[Default]:
+def _numbers(spec: WorkerSpec) -> Iterator[Default]:
     """Return what arguments of `celery worker` would say, which win over the project's settings."""
-    green = worker.pool == "gevent"
-    if worker.concurrency is not None:
-        reason = "greenlets, which mostly wait" if green else "the processors that it may use"
-        yield Default("worker_concurrency", worker.concurrency, reason)
-    if worker.prefetch_multiplier is not None:
-        yield Default(
-            "worker_prefetch_multiplier",
-            worker.prefetch_multiplier,
-            "with 1 and late acknowledgement this pool stalls"
-            if green
-            else "a message that is reserved for a busy child waits although another is free",
-        )
-    if worker.max_memory_per_child is not None:
+    green = spec.pool_row.green
+    reason = "greenlets, which mostly wait" if green else "the processors that it may use"
+    yield Default("worker_concurrency", spec.concurrency, reason)
+    yield Default(
+        "worker_prefetch_multiplier",
+        spec.prefetch_multiplier,
+        "with 1 and late acknowledgement this pool stalls"
+        if green
+        else "a message that is reserved for a busy child waits although another is free",
+    )
+    if spec.max_memory_per_child:
         yield Default(
             "worker_max_memory_per_child",
-            worker.max_memory_per_child // 1024,
+            spec.max_memory_per_child // 1024,
             "in KiB: a child's share of the limit; it is replaced before the kernel kills it",
         )
     # Not only arguments: to a task, `task_time_limit` counts more than those.
-    if worker.time_limit is not None:
-        yield Default("task_time_limit", worker.time_limit, "a task is ended after this")
-    if worker.soft_time_limit is not None:
+    if spec.time_limit:
+        yield Default("task_time_limit", spec.time_limit, "a task is ended after this")
+    if spec.soft_time_limit:
         yield Default(
-            "task_soft_time_limit", worker.soft_time_limit, "a task is told to stop after this"
+            "task_soft_time_limit", spec.soft_time_limit, "a task is told to stop after this"
         )
 
 
-def _connections(concurrency: Any) -> int:
+def _connections(concurrency: int) -> int:
     """Every running task may acknowledge at once; the rest is the worker's own."""
-    return int(concurrency or 0) + 16
+    return concurrency + 16

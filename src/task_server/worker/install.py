@@ -11,12 +11,12 @@ from typing import Any
 from celery import signals
 
 from task_server import transport
-from task_server.config.model import EventLoops, WorkerConfig
+from task_server.config.model import EventLoops
+from task_server.config.pools import Pool
 from task_server.config.values import ALL_QUEUES
 from task_server.errors import ConfigError, Problem
 from task_server.launch import early_stop
-from task_server.launch.spec import APP_VARIABLE
-from task_server.launch.timing import Timing
+from task_server.launch.spec import APP_VARIABLE, WorkerSpec
 from task_server.project import queues
 from task_server.transport import Hooks
 from task_server.worker import logs
@@ -39,9 +39,9 @@ logger = logging.getLogger(__name__)
 LEVELS = {"info": logging.INFO, "warning": logging.WARNING}
 
 
-def install(app: Any, worker: WorkerConfig, runtime_dir: Path, timing: Timing) -> None:
+def install(app: Any, spec: WorkerSpec) -> None:
     """
-    Give *app* the steps of *worker*, whose heartbeat lies in *runtime_dir*.
+    Give *app* the steps of the worker *spec*.
 
     Call it once, in the worker's main process, before Celery builds the
     worker; under gevent after its patching. The first heartbeat is written
@@ -49,10 +49,10 @@ def install(app: Any, worker: WorkerConfig, runtime_dir: Path, timing: Timing) -
     """
     # A pool child that was not forked but started imports the app once more.
     if os.environ.get("FORKED_BY_MULTIPROCESSING"):
-        _install_transport(worker, Hooks())
+        _install_transport(spec, Hooks())
         return
-    heart = Heart(worker, runtime_dir, Notifier(os.environ), timing)
-    drain = Drain(worker.drain_seconds, heart, green=worker.pool == "gevent", timing=timing)
+    heart = Heart(spec, Notifier(os.environ))
+    drain = Drain(spec, heart)
     early_stop.before_leaving(heart.remove)
 
     def take_over(controller: Any) -> None:
@@ -62,7 +62,7 @@ def install(app: Any, worker: WorkerConfig, runtime_dir: Path, timing: Timing) -
     stop_signals.instead_of_celerys(take_over)
     debts = Debts(drain.running_tags)
     debts.install()
-    connections.install(worker.pool)
+    connections.install(spec.pool_row)
     lost.install()
     cancelled.install(debts, lambda: drain.tasks)
     leases = Leases(drain.in_hand)
@@ -74,27 +74,26 @@ def install(app: Any, worker: WorkerConfig, runtime_dir: Path, timing: Timing) -
         # Both pools report what may crash them, see `steps`.
         reports_started=True,
     )
-    _install_transport(worker, hooks)
-    run_file = RunFile(runtime_dir, worker.name).locked()
+    _install_transport(spec, hooks)
+    run_file = RunFile(Path(spec.runtime_dir), spec.name).locked()
     shared = {"drain": drain, "heart": heart, "leases": leases}
-    limit = worker.memory_limit if worker.pool == "gevent" else None
     foreign = ForeignJobs(drain.in_hand)
-    own = {"foreign": foreign, "memory_limit": limit, "timing": timing}
+    own = {"foreign": foreign, "memory_limit": spec.memory_limit, "timing": spec.timing}
     heart.foreign = foreign
     heart.in_hand = drain.in_hand
     app.steps["worker"].add(type("TaskServer", (WorkerStep,), {**shared, **own}))
     consumer = {**shared, "debts": debts, "run_file": run_file}
     app.steps["consumer"].add(type("TaskServerConsumer", (ConsumerStep,), consumer))
-    if worker.log_format == "json":
+    if spec.log_format == "json":
         logs.install()
-    _prepare_processes(worker.pool)
+    _prepare_processes(spec.pool_row)
     signals.worker_init.connect(_look_at_databases(heart), weak=False)
-    if ALL_QUEUES in worker.queues:
-        signals.celeryd_after_setup.connect(_take_every_queue(worker), weak=False)
+    if ALL_QUEUES in spec.queues:
+        signals.celeryd_after_setup.connect(_take_every_queue(spec), weak=False)
     signals.celeryd_after_setup.connect(_warn_of_eager, weak=False)
-    if worker.pool == "gevent":
-        signals.worker_init.connect(_bound_database(heart, worker.database_connections), weak=False)
-        signals.worker_init.connect(_give_loops(worker.asyncio), weak=False)
+    if spec.pool_row.green:
+        signals.worker_init.connect(_bound_database(heart, spec.database_connections), weak=False)
+        signals.worker_init.connect(_give_loops(spec.asyncio), weak=False)
 
     def received(request: Any = None, **_: Any) -> None:
         drain.in_hand.add(request)
@@ -112,19 +111,19 @@ def install(app: Any, worker: WorkerConfig, runtime_dir: Path, timing: Timing) -
     signals.worker_shutdown.connect(ended, weak=False)
 
 
-def _install_transport(worker: WorkerConfig, hooks: Hooks) -> None:
-    """Use the atomic transport, if *worker* does, with a Kombu that it knows."""
-    if worker.transport == "atomic":
-        transport.install(f"{worker.name}@{gethostname()}", hooks)
+def _install_transport(spec: WorkerSpec, hooks: Hooks) -> None:
+    """Use the atomic transport, if the worker *spec* does, with a Kombu that it knows."""
+    if spec.transport == "atomic":
+        transport.install(f"{spec.name}@{gethostname()}", hooks)
 
 
-def _prepare_processes(pool: str) -> None:
-    if pool == "prefork":
+def _prepare_processes(pool: Pool) -> None:
+    if pool.green:
+        memory.freeze_after_imports()
+    else:
         children.install()
         memory.freeze_before_fork()
         memory.count_own()
-    else:
-        memory.freeze_after_imports()
 
 
 def _look_at_databases(heart: Heart) -> Callable[..., None]:
@@ -143,12 +142,12 @@ def _look_at_databases(heart: Heart) -> Callable[..., None]:
     return look
 
 
-def _take_every_queue(worker: WorkerConfig) -> Callable[..., None]:
+def _take_every_queue(spec: WorkerSpec) -> Callable[..., None]:
     """Return the receiver of a signal that comes when the project's tasks are imported."""
 
     def take(instance: Any = None, **_: Any) -> None:
         app, chosen = instance.app, instance.app.amqp.queues
-        given = [name for name in worker.queues if name != ALL_QUEUES]
+        given = [name for name in spec.queues if name != ALL_QUEUES]
         try:
             seen = queues.seen(os.environ.get(APP_VARIABLE, ""), queues.django_settings())
             names = dict.fromkeys([*queues.every(app, seen), *given])
@@ -156,10 +155,10 @@ def _take_every_queue(worker: WorkerConfig) -> Callable[..., None]:
             names.update(dict.fromkeys(chosen.consume_from))
             # With task_create_missing_queues off nobody can send to another one either.
             chosen.select([name for name in names if chosen.create_missing or name in chosen])
-            chosen.deselect(queues.excluded(worker.extra_args))
+            chosen.deselect(queues.excluded(spec.extra_args))
         except Exception as error:  # Celery logs it and goes on, without the queues
             message = f"the queues of the project cannot be told: {type(error).__name__}: {error}"
-            problem = Problem(f"workers.{worker.name}.queues", f"{message}; name them one by one")
+            problem = Problem(f"workers.{spec.name}.queues", f"{message}; name them one by one")
             print(f"Error: {ConfigError([problem])}", file=sys.stderr)
             raise SystemExit(ConfigError.exit_code) from error
         taken = sorted(chosen.consume_from)
@@ -170,7 +169,7 @@ def _take_every_queue(worker: WorkerConfig) -> Callable[..., None]:
                 "these may be queues too, and are not taken: %s; name them in workers.%s.queues "
                 "if they are",
                 ", ".join(left[:20]),
-                worker.name,
+                spec.name,
             )
 
     return take

@@ -34,7 +34,7 @@ class WorkerStep(bootsteps.StartStopStep):
     heart: ClassVar[Heart]
     foreign: ClassVar[ForeignJobs]
     leases: ClassVar[Leases]
-    memory_limit: ClassVar[int | None]
+    memory_limit: ClassVar[int]
     timing: ClassVar[Timing]
 
     _apart: Apart
@@ -106,7 +106,7 @@ class WorkerStep(bootsteps.StartStopStep):
 
     def _beat(self) -> None:
         self.heart.beat()
-        if self.memory_limit is None or self.drain.asked:
+        if not self.memory_limit or self.drain.asked:
             return
         used = memory.used()
         if used > self.memory_limit:

@@ -10,8 +10,8 @@ import pytest
 
 from task_server.checks.connections import redis_connections
 from task_server.config.model import BUILT_IN_WORKERS
-from task_server.launch.profiles import Machine, profile_of
 from tests.support.redis import Redis
+from tests.support.specs import spec_of
 from tests.support.wait import until
 from tests.support.worker import PROJECT, Worker
 
@@ -27,7 +27,7 @@ def connected(broker: Redis) -> list[dict[str, Any]]:
 
 def bound(pool: str, concurrency: int) -> int:
     worker = replace(BUILT_IN_WORKERS[pool], concurrency=concurrency)
-    return redis_connections(profile_of(worker, Machine(cores=1.0, memory=None)))
+    return redis_connections(spec_of(worker))
 
 
 def fill(broker: Redis, name: str, count: int, seconds: float) -> None:

@@ -13,7 +13,7 @@ from kombu import Connection, Exchange, Queue
 from task_server.checks import Context, ProjectFacts, TaskFacts, live
 from task_server.config.model import Config, WorkerConfig
 from task_server.errors import Finding
-from task_server.launch.profiles import Machine, profile_of
+from tests.support.specs import spec_of
 
 
 def look(url: str, *, queues: Sequence[str] = ("celery",), **settings: Any) -> list[Finding]:
@@ -23,7 +23,7 @@ def look(url: str, *, queues: Sequence[str] = ("celery",), **settings: Any) -> l
     worker = WorkerConfig(name="prefork", queues=tuple(queues))
     context = Context(
         config=Config(workers={"prefork": worker}),
-        profiles={"prefork": profile_of(worker, Machine(cores=1, memory=None))},
+        workers={"prefork": spec_of(worker)},
         counts={"prefork": 1},
         facts=ProjectFacts(
             named={"celery": ["task_default_queue"]}, tasks=(TaskFacts(name="a.known"),)

@@ -15,7 +15,8 @@ from task_server.checks import Context, ProjectFacts
 from task_server.checks.live.redis import broker
 from task_server.config.model import Config
 from task_server.errors import Finding
-from task_server.launch.profiles import Machine, profile_of
+from task_server.launch.precedence import worker_spec
+from task_server.launch.profiles import Machine
 from task_server.local.servers.ports import free_port
 from tests.integration.checks.conftest import StartRedis
 
@@ -29,7 +30,7 @@ def look(url: str, *, timeout: float = 5.0, count: int = 1, **settings: Any) -> 
     names = ("prefork", "gevent")
     context = Context(
         config=config,
-        profiles={name: profile_of(config.workers[name], machine) for name in names},
+        workers={name: worker_spec(config, name, machine) for name in names},
         counts=dict.fromkeys(names, count),
         facts=ProjectFacts(),
     )

@@ -10,7 +10,8 @@ from task_server.checks import Context, ProjectFacts
 from task_server.checks.live.rights import rights
 from task_server.config.model import Config
 from task_server.errors import Finding
-from task_server.launch.profiles import Machine, profile_of
+from task_server.launch.precedence import worker_spec
+from task_server.launch.profiles import Machine
 from task_server.transport.store.rights import rules
 from tests.integration.checks.conftest import StartRedis
 
@@ -25,10 +26,8 @@ def look(start_redis: StartRedis) -> Iterator[Callable[..., list[Finding]]]:
             client.execute_command("ACL", "SETUSER", "w", "reset", "on", ">pw", *acl)
         app = Celery("check", broker=f"redis://w:pw@127.0.0.1:{port}/0", set_as_current=False)
         config = Config()
-        profile = profile_of(config.workers["prefork"], Machine(cores=2.0, memory=None))
-        context = Context(
-            config=config, profiles={"prefork": profile}, counts={}, facts=ProjectFacts()
-        )
+        spec = worker_spec(config, "prefork", Machine(cores=2.0, memory=None))
+        context = Context(config=config, workers={"prefork": spec}, counts={}, facts=ProjectFacts())
         try:
             return list(rights(context, app, 5.0))
         finally:

@@ -7,7 +7,8 @@ from typing import Any
 from task_server.checks import Context, ProjectFacts, TaskFacts
 from task_server.config.model import BUILT_IN_WORKERS, Config, WorkerConfig
 from task_server.errors import Finding
-from task_server.launch.profiles import Machine, profile_of
+from task_server.launch.precedence import worker_spec
+from task_server.launch.profiles import Machine
 
 MACHINE = Machine(cores=2.0, memory=None)
 Rule = Callable[[Context], Iterator[Finding]]
@@ -48,11 +49,12 @@ def context(
     for name, changes in (workers or {"prefork": {}, "gevent": {}}).items():
         base = BUILT_IN_WORKERS.get(name) or WorkerConfig(name=name)
         chosen[name] = replace(base, **{"transport": transport, **changes})
+    written = Config(
+        workers=chosen, origins=dict.fromkeys(said, "task-server.toml"), **(config or {})
+    )
     return Context(
-        config=Config(
-            workers=chosen, origins=dict.fromkeys(said, "task-server.toml"), **(config or {})
-        ),
-        profiles={name: profile_of(worker, MACHINE) for name, worker in chosen.items()},
+        config=written,
+        workers={name: worker_spec(written, name, MACHINE) for name in chosen},
         counts=dict.fromkeys(chosen, 1),
         facts=facts,
         **more,

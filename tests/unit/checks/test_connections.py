@@ -5,20 +5,21 @@ from dataclasses import replace
 from task_server.checks import ProjectFacts
 from task_server.checks.connections import postgres_connections, redis_connections
 from task_server.config.model import BUILT_IN_WORKERS
-from task_server.launch.profiles import Machine, Profile, profile_of
+from task_server.launch.spec import WorkerSpec
+from tests.support.specs import spec_of
 
 
-def profile(name: str, concurrency: int) -> Profile:
+def spec(name: str, concurrency: int) -> WorkerSpec:
     worker = replace(BUILT_IN_WORKERS[name], concurrency=concurrency, database_connections=20)
-    return profile_of(worker, Machine(cores=1.0, memory=None))
+    return spec_of(worker)
 
 
 def test_connections_to_redis_are_not_far_above_what_was_counted() -> None:
     """
     Counted on real workers: prefork 9 and 16 at 1 and 4 children, gevent 56 and 68 at 20 and 512.
     """
-    assert [13, 19] == [redis_connections(profile("prefork", number)) for number in (1, 4)]
-    assert [61, 85] == [redis_connections(profile("gevent", number)) for number in (20, 512)]
+    assert [13, 19] == [redis_connections(spec("prefork", number)) for number in (1, 4)]
+    assert [61, 85] == [redis_connections(spec("gevent", number)) for number in (20, 512)]
 
 
 def test_a_projects_own_pools_count() -> None:
@@ -30,7 +31,7 @@ def test_a_projects_own_pools_count() -> None:
         own={"redis_max_connections": "REDIS_MAX_CONNECTIONS"},
     )
 
-    assert 153 == redis_connections(profile("gevent", 512), facts)
+    assert 153 == redis_connections(spec("gevent", 512), facts)
 
 
 def test_greenlets_that_share_no_result_backend_count() -> None:
@@ -39,12 +40,12 @@ def test_greenlets_that_share_no_result_backend_count() -> None:
     """
     facts = ProjectFacts(shares_results=False)
 
-    assert 11 + 10 + 32 + 512 == redis_connections(profile("gevent", 512), facts)
+    assert 11 + 10 + 32 + 512 == redis_connections(spec("gevent", 512), facts)
 
 
 def test_connections_to_postgresql() -> None:
     """
     A prefork child has one for each alias; under gevent the bound is for all aliases.
     """
-    assert 8 == postgres_connections(profile("prefork", 4), aliases=2)
-    assert 20 == postgres_connections(profile("gevent", 512), aliases=2)
+    assert 8 == postgres_connections(spec("prefork", 4), aliases=2)
+    assert 20 == postgres_connections(spec("gevent", 512), aliases=2)

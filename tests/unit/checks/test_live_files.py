@@ -13,7 +13,7 @@ from task_server.checks.live import files
 from task_server.config.model import Config
 from task_server.launch import folders
 
-CASE = Context(config=Config(), profiles={}, counts={})
+CASE = Context(config=Config(), workers={}, counts={})
 
 
 def test_a_folder_is_tried(tmp_path: Path) -> None:
@@ -61,7 +61,7 @@ def test_user_and_group_without_names(monkeypatch) -> None:
     monkeypatch.setattr(grp, "getgrgid", missing)
     pickling = Context(
         config=Config(),
-        profiles={},
+        workers={},
         counts={},
         facts=ProjectFacts(values={"accept_content": ["json", "pickle"]}),
     )

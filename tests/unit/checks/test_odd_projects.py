@@ -6,14 +6,12 @@ from typing import Any
 import pytest
 from celery import Celery
 
-from task_server.checks import Context, offline, profile, used
+from task_server.checks import Context, offline, spec_of, used
 from task_server.checks.inspect import OPTIONS, read
 from task_server.config.model import Config
 from task_server.errors import ConfigError
-from task_server.launch.command import decide
 from task_server.launch.machine import this_machine
-from task_server.launch.precedence import NUMBERS, settled
-from task_server.launch.profiles import profile_of
+from task_server.launch.precedence import NUMBERS, with_project, worker_spec
 from task_server.project import celery_app as project
 from task_server.project.defaults import worker_defaults
 
@@ -66,16 +64,15 @@ def judge(settings: dict[str, Any]) -> None:
     counts = used(config, facts)
     context = Context(
         config=config,
-        profiles={name: profile(config, name, facts) for name in counts},
+        workers={name: spec_of(config, name, facts) for name in counts},
         counts=counts,
         facts=facts,
     )
     assert list(offline(context))
     app = app_of(settings)
-    given = profile_of(config.workers["prefork"], this_machine())
     own = project.own(app, (*NUMBERS, "worker_pool"))
-    decision = settled(decide(config, given, "/run"), own, this_machine())
-    project.apply(app, worker_defaults(decision, None))
+    spec = with_project(worker_spec(config, "prefork", this_machine()), own)
+    project.apply(app, worker_defaults(spec, None))
 
 
 @pytest.mark.filterwarnings("ignore::celery.exceptions.CDeprecationWarning")

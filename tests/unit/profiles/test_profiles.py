@@ -3,7 +3,9 @@
 import pytest
 
 from task_server.config.model import AUTO, WorkerConfig
-from task_server.launch.profiles import Machine, profile_of
+from task_server.config.pools import POOLS
+from task_server.launch.profiles import PROFILES, Machine
+from tests.support.specs import spec_of
 
 GIB = 2**30
 
@@ -20,7 +22,7 @@ def test_prefork_has_a_child_for_each_processor_of_the_quota(
     """
     worker = WorkerConfig(name="w", concurrency=given)
 
-    assert expected == profile_of(worker, Machine(cores=cores, memory=None)).concurrency
+    assert expected == spec_of(worker, Machine(cores=cores, memory=None)).concurrency
 
 
 def test_prefork_children_share_the_memory_limit() -> None:
@@ -29,9 +31,8 @@ def test_prefork_children_share_the_memory_limit() -> None:
     """
     worker = WorkerConfig(name="w", concurrency=4)
 
-    share = profile_of(worker, Machine(cores=4, memory=4 * GIB)).max_memory_per_child
+    share = spec_of(worker, Machine(cores=4, memory=4 * GIB)).max_memory_per_child
 
-    assert share is not None
     assert 0.75 * 4 * GIB < 4 * share < 4 * GIB
 
 
@@ -43,17 +44,17 @@ def test_a_given_share_and_a_given_limit_count() -> None:
     share = WorkerConfig(name="w", concurrency=1, max_memory_per_child=GIB)
     limit = WorkerConfig(name="w", concurrency=1, memory_limit=2 * GIB)
 
-    assert GIB == profile_of(share, machine).max_memory_per_child
-    assert (profile_of(limit, machine).max_memory_per_child or 0) < 2 * GIB
+    assert GIB == spec_of(share, machine).max_memory_per_child
+    assert spec_of(limit, machine).max_memory_per_child < 2 * GIB
 
 
 def test_without_a_limit_no_child_is_replaced() -> None:
     """
     A laptop has no cgroup limit; its children live on.
     """
-    profile = profile_of(WorkerConfig(name="w"), Machine(cores=2, memory=None))
+    spec = spec_of(WorkerConfig(name="w"), Machine(cores=2, memory=None))
 
-    assert (None, None) == (profile.max_memory_per_child, profile.memory_limit)
+    assert (0, 0) == (spec.max_memory_per_child, spec.memory_limit)
 
 
 def test_gevent_drains_before_the_limit() -> None:
@@ -62,7 +63,14 @@ def test_gevent_drains_before_the_limit() -> None:
     """
     worker = WorkerConfig(name="w", pool="gevent", memory_limit=GIB)
 
-    profile = profile_of(worker, Machine(cores=1, memory=None))
+    spec = spec_of(worker, Machine(cores=1, memory=None))
 
-    assert (512, 4) == (profile.concurrency, profile.prefetch_multiplier)
-    assert 0.8 * GIB < (profile.memory_limit or 0) < GIB
+    assert (512, 4) == (spec.concurrency, spec.prefetch_multiplier)
+    assert 0.8 * GIB < spec.memory_limit < GIB
+
+
+def test_each_pool_has_its_numbers() -> None:
+    """
+    A pool that the configuration knows has a profile, and no other has one.
+    """
+    assert set(POOLS) == set(PROFILES)

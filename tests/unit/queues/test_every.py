@@ -12,7 +12,8 @@ import pytest
 
 from task_server.config.loader import load
 from task_server.launch.command import worker_command
-from task_server.launch.profiles import Machine, profile_of
+from task_server.launch.precedence import worker_spec
+from task_server.launch.profiles import Machine
 from task_server.project.queues import excluded
 
 PROJECT = """
@@ -64,9 +65,8 @@ def built(folder: Path, pool: str, source: str, queues: str, extra: Sequence[str
     )
     command = worker_command(
         config,
-        profile_of(config.workers[pool], Machine(cores=1, memory=None)),
+        worker_spec(config, pool, Machine(cores=1, memory=None), runtime_dir=str(folder)),
         python=sys.executable,
-        runtime_dir=str(folder),
         environ={},
     )
     return subprocess.run(

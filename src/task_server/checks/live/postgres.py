@@ -114,8 +114,8 @@ def _capacity(context: Context, server: str, answers: dict[str, Answer]) -> Find
     """Compare the connections of all workers with those the server has available."""
     needed = 0
     terms = []
-    for name, profile in context.profiles.items():
-        one, count = postgres_connections(profile, len(answers)), context.counts[name]
+    for name, worker in context.workers.items():
+        one, count = postgres_connections(worker, len(answers)), context.counts[name]
         needed += one * count
         terms.append(f"{count} x {name} with {one}")
     tightest = min(answers.values(), key=lambda answer: answer.available)

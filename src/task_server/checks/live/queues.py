@@ -124,8 +124,8 @@ def _names(context: Context, content: Content) -> Iterable[str]:
     if context.facts is not None:
         found.update(dict.fromkeys(context.facts.named))
         found.update(dict.fromkeys(one.queue for one in context.facts.seen))
-    for profile in context.profiles.values():
-        found.update(dict.fromkeys(profile.worker.queues))
+    for worker in context.workers.values():
+        found.update(dict.fromkeys(worker.queues))
     return found
 
 
@@ -176,7 +176,7 @@ def _bindings(context: Context, content: Content) -> Iterator[Finding]:
     left = [
         queue
         for queue in sorted(content.bound - known)
-        if not any(context.consumes(name, queue) for name in context.profiles)
+        if not any(context.consumes(name, queue) for name in context.workers)
     ]
     full = {queue: content.waiting[queue] for queue in left if queue in content.waiting}
     if full:
@@ -207,7 +207,7 @@ def _unregistered(context: Context, content: Content) -> Iterator[Finding]:
             for name, count in tasks.items()
             if name not in registered and not name.startswith("celery.")
         }
-        if unregistered and any(context.consumes(name, queue) for name in context.profiles):
+        if unregistered and any(context.consumes(name, queue) for name in context.workers):
             yield Finding(
                 "warning",
                 f"tasks in {queue}",

@@ -224,8 +224,8 @@ def clients(context: Context, answer: Answer) -> Iterator[Finding]:
         return
     needed = 0
     terms = []
-    for name, profile in context.profiles.items():
-        one, count = redis_connections(profile, context.facts), context.counts[name]
+    for name, worker in context.workers.items():
+        one, count = redis_connections(worker, context.facts), context.counts[name]
         needed += one * count
         terms.append(f"{count} x {name} with {one}")
     message = f"workers open up to {needed} connections ({', '.join(terms)}) of maxclients {most}"

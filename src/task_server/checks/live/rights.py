@@ -17,7 +17,7 @@ SETTING = "broker user"
 
 def rights(context: Context, app: Any, timeout: float) -> Iterator[Finding]:
     """Try each command that the workers of *context* need, without changing anything."""
-    workers = [profile.worker for profile in context.profiles.values()]
+    workers = list(context.workers.values())
     if not any(context.is_atomic(worker) for worker in workers):
         return
     named = {queue for worker in workers for queue in worker.queues if queue != ALL_QUEUES}

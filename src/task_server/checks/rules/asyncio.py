@@ -8,9 +8,9 @@ from task_server.errors import Finding
 
 def event_loops(context: Context) -> Iterator[Finding]:
     """Report what does not work, or works differently, with asyncio in greenlets."""
-    green = [name for name, one in context.profiles.items() if one.worker.pool == "gevent"]
+    green = [name for name, one in context.workers.items() if one.pool_row.green]
     for name in green:
-        if context.profiles[name].worker.asyncio == "shared":
+        if context.workers[name].asyncio == "shared":
             yield Finding(
                 "warning",
                 f"workers.{name}.asyncio",

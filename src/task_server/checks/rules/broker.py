@@ -7,8 +7,7 @@ from task_server.checks.connections import REDIS_POOLS
 from task_server.checks.facts import Context, ProjectFacts, listed
 from task_server.errors import Finding
 from task_server.launch.precedence import NUMBERS, pool_of
-from task_server.launch.profiles import Profile
-from task_server.project.defaults import GREEN_CONNECTIONS
+from task_server.launch.spec import WorkerSpec
 
 #: Schemes of the brokers that task-server's defaults are made for.
 REDIS_SCHEMES = ("redis", "rediss", "redis+socket", "sentinel")
@@ -155,16 +154,15 @@ def connections(context: Context) -> Iterator[Finding]:
         if name not in facts.own:
             continue
         bound = int(facts.values[name] or 0)
-        for worker, profile in context.profiles.items():
-            if profile.worker.pool == "gevent" and bound < min(
-                FEW_CONNECTIONS, profile.concurrency
-            ):
+        for worker, spec in context.workers.items():
+            default = spec.pool_row.shared_redis_pool
+            if default is not None and bound < min(FEW_CONNECTIONS, spec.concurrency):
                 yield Finding(
                     "warning",
                     name,
-                    f"{facts.source_of(name)} is {bound}, so the {profile.concurrency} concurrent "
+                    f"{facts.source_of(name)} is {bound}, so the {spec.concurrency} concurrent "
                     f"tasks of {worker} wait for each other when they end",
-                    f"remove it (the default is {GREEN_CONNECTIONS}), or raise it",
+                    f"remove it (the default is {default}), or raise it",
                 )
 
 
@@ -182,8 +180,7 @@ def replaced(context: Context) -> Iterator[Finding]:
         if name not in facts.own:
             continue
         reasons = {
-            worker: _instead(context, facts, worker, profile, ours)
-            for worker, profile in context.profiles.items()
+            worker: _instead(context, facts, spec, ours) for worker, spec in context.workers.items()
         }
         ignored_by = [f"{worker} uses {reason}" for worker, reason in reasons.items() if reason]
         if ignored_by:
@@ -191,15 +188,13 @@ def replaced(context: Context) -> Iterator[Finding]:
             yield Finding("info", name, message)
 
 
-def _instead(
-    context: Context, facts: ProjectFacts, name: str, profile: Profile, setting: str
-) -> str:
-    """Return what the worker *name* uses instead of the project's number; empty if it uses that."""
-    by = context.origin_of(f"workers.{name}.{setting}")
-    value = getattr(profile, setting)
+def _instead(context: Context, facts: ProjectFacts, spec: WorkerSpec, setting: str) -> str:
+    """Return what the worker *spec* uses instead of the project's number; empty if it uses that."""
+    by = context.origin_of(f"workers.{spec.name}.{setting}")
+    value = getattr(spec, setting) or "no limit"
     if by:
         return f"{value}, set by {by}"
     pool = pool_of(facts.values if "worker_pool" in facts.own else {})
-    if pool != profile.worker.pool:
-        return f"{value}, chosen for its pool, {profile.worker.pool} (the project's is for {pool})"
+    if pool != spec.pool:
+        return f"{value}, chosen for its pool, {spec.pool} (the project's is for {pool})"
     return ""

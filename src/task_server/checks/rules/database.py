@@ -15,11 +15,7 @@ def databases(context: Context) -> Iterator[Finding]:
     """Check DATABASES; Django must be set up."""
     if context.facts is None:
         return
-    gevent = {
-        name: profile
-        for name, profile in context.profiles.items()
-        if profile.worker.pool == "gevent"
-    }
+    gevent = {name: worker for name, worker in context.workers.items() if worker.pool_row.green}
     if not gevent and not _keeps_connections():
         return
     # Only a project with such an alias needs anything of the worker.
@@ -30,8 +26,8 @@ def databases(context: Context) -> Iterator[Finding]:
         yield from connection_age(wrappers)
         return
     found: dict[Finding, None] = {}
-    for name, profile in gevent.items():
-        limit = profile.worker.database_connections
+    for name, worker in gevent.items():
+        limit = worker.database_connections
         try:
             # It imports gevent, which need not be there.
             from task_server.worker.database import checks  # noqa: PLC0415
@@ -42,8 +38,8 @@ def databases(context: Context) -> Iterator[Finding]:
                 found[Finding("error", setting, problem.message)] = None
             found.update(dict.fromkeys(checks.findings(wrappers, limit)))
             # A worker that refuses to start shares no connections.
-            if not problems and profile.concurrency > limit and wrappers:
-                found[_sharing(name, profile.concurrency, limit)] = None
+            if not problems and worker.concurrency > limit and wrappers:
+                found[_sharing(name, worker.concurrency, limit)] = None
         except ImportError as error:
             found[
                 Finding(

@@ -15,11 +15,11 @@ LOST = (
 def delivery(context: Context) -> Iterator[Finding]:
     """Explain at-least-once and at-most-once, and who chose it."""
     facts = context.facts or ProjectFacts()
-    for name, profile in context.profiles.items():
-        yield _of_worker(name, profile.worker.delivery, facts, context.origin_of(_setting(name)))
-    said = {name for name in context.profiles if context.origin_of(_setting(name))}
-    if said and said == set(context.profiles):
-        late = all(one.worker.delivery == "at-least-once" for one in context.profiles.values())
+    for name, worker in context.workers.items():
+        yield _of_worker(name, worker.delivery, facts, context.origin_of(_setting(name)))
+    said = {name for name in context.workers if context.origin_of(_setting(name))}
+    if said and said == set(context.workers):
+        late = all(one.delivery == "at-least-once" for one in context.workers.values())
     else:
         late = facts.chosen("task_acks_late", True)
     if late and facts.chosen("task_reject_on_worker_lost", True) is False:
@@ -77,9 +77,9 @@ def _of_worker(name: str, chosen: str, facts: ProjectFacts, said: str) -> Findin
 
 def transports(context: Context) -> Iterator[Finding]:
     """Report what Kombu's own transport loses, and where it is used unexpectedly."""
-    for name, profile in context.profiles.items():
+    for name, worker in context.workers.items():
         setting = f"workers.{name}.transport"
-        if profile.worker.transport == "stock":
+        if worker.transport == "stock":
             yield Finding(
                 "info",
                 setting,
@@ -87,7 +87,7 @@ def transports(context: Context) -> Iterator[Finding]:
                 "loses the message, whatever the delivery",
                 "remove it, unless something depends on Kombu's transport",
             )
-        elif not context.is_atomic(profile.worker):
+        elif not context.is_atomic(worker):
             yield Finding(
                 "warning",
                 setting,
@@ -100,14 +100,13 @@ def transports(context: Context) -> Iterator[Finding]:
 def stalls(context: Context) -> Iterator[Finding]:
     """Warn of a prefetch multiplier that makes a gevent worker wait for its own poll."""
     facts = context.facts or ProjectFacts()
-    for name, profile in context.profiles.items():
-        worker = profile.worker
+    for name, worker in context.workers.items():
         late = worker.delivery == "at-least-once"
         if not context.origin_of(_setting(name)):
             late = facts.chosen("task_acks_late", late)
         if context.is_atomic(worker):
             continue  # an acknowledgement ends the poll
-        if worker.pool == "gevent" and late and profile.prefetch_multiplier == 1:
+        if worker.pool_row.green and late and worker.prefetch_multiplier == 1:
             yield Finding(
                 "warning",
                 f"workers.{name}.prefetch_multiplier",
@@ -126,8 +125,8 @@ def events(context: Context) -> Iterator[Finding]:
     if own:
         who = facts.source_of("worker_send_task_events")
         yield Finding("warning", "worker_send_task_events", f"{who} is on: {cost}", repair)
-    for name, profile in context.profiles.items():
-        if profile.worker.events and not own:
+    for name, worker in context.workers.items():
+        if worker.events and not own:
             yield Finding("warning", f"workers.{name}.events", f"on: {cost}", repair)
     if facts.chosen("task_send_sent_event"):
         yield Finding(

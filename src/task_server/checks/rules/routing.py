@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 
 from task_server.checks.facts import Context, listed
+from task_server.config.pools import DEFAULT
 from task_server.config.values import ALL_QUEUES
 from task_server.errors import Finding
 
@@ -79,17 +80,17 @@ def _it(names: Sequence[str] | Mapping[str, str]) -> str:
 
 
 def _taken(context: Context, queue: str) -> bool:
-    return any(context.consumes(name, queue) for name in context.profiles)
+    return any(context.consumes(name, queue) for name in context.workers)
 
 
 def repair(context: Context, queues: list[str]) -> str:
     """Return the line to paste so that a worker consumes *queues* too."""
-    pools = {name: profile.worker.pool for name, profile in context.profiles.items()}
-    name = next((name for name, pool in pools.items() if pool == "prefork"), next(iter(pools), ""))
+    pools = {name: worker.pool for name, worker in context.workers.items()}
+    name = next((name for name, pool in pools.items() if pool == DEFAULT), next(iter(pools), ""))
     if not name:
         return f"define a worker with workers.NAME.queues = {json.dumps(queues)}"
     setting = f"workers.{name}.queues"
-    both = [*context.profiles[name].worker.queues, *queues]
+    both = [*context.workers[name].queues, *queues]
     many = len(queues) >= MANY and ALL_QUEUES not in both
     every = f', or {setting} = "{ALL_QUEUES}" for every queue' if many else ""
     return f"set {setting} = {json.dumps(both)}{every}"

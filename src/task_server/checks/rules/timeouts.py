@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 
 from task_server.checks.facts import Context, listed
+from task_server.config.model import STOP_MARGIN_SECONDS
 from task_server.errors import Finding
-from task_server.launch.command import visibility_timeout
-from task_server.local.system import AFTER_DRAIN_SECONDS
+from task_server.launch.precedence import visibility_timeout
 
 #: Where Celery reads the visibility timeout; the smallest of the three applies.
 PLACES = (
@@ -18,7 +18,7 @@ PLACES = (
 def visibility(context: Context) -> Iterator[Finding]:
     """Compare the visibility timeout, in its three places, with time limits and retries."""
     ours = visibility_timeout(context.config)
-    if context.profiles and all(context.is_atomic(one.worker) for one in context.profiles.values()):
+    if context.workers and all(context.is_atomic(one) for one in context.workers.values()):
         yield _of_atomic(context, ours)
         return
     limit, limited = _longest_limit(context)
@@ -97,7 +97,7 @@ def _of_atomic(context: Context, ours: float) -> Finding:
 
 def _leases(context: Context, timeout: float) -> str:
     """Return the length of the workers' leases: the shortest to the longest."""
-    all_of_them = {min(one.worker.lease_seconds, timeout) for one in context.profiles.values()}
+    all_of_them = {min(one.lease_seconds, timeout) for one in context.workers.values()}
     shortest, longest = min(all_of_them), max(all_of_them)
     return f"{shortest:g} s" if shortest == longest else f"{shortest:g} to {longest:g} s"
 
@@ -114,8 +114,8 @@ def _raise_it(place: str, who: str, seconds: float) -> str:
 def _longest_limit(context: Context) -> tuple[float, str]:
     """Return the longest hard time limit in seconds (0 for none), and what sets it."""
     limits = [
-        (profile.worker.time_limit or 0.0, f"workers.{name}.time_limit")
-        for name, profile in context.profiles.items()
+        (worker.time_limit, f"workers.{name}.time_limit")
+        for name, worker in context.workers.items()
     ]
     if context.facts is not None:
         limits.append((float(context.facts.chosen("task_time_limit") or 0), "task_time_limit"))
@@ -131,7 +131,7 @@ def _longest_retry(context: Context) -> tuple[float, str]:
 def soft_limits(context: Context) -> Iterator[Finding]:
     """Report soft time limits, which a gevent worker can raise only where tasks yield."""
     facts = context.facts
-    gevent = [name for name, one in context.profiles.items() if one.worker.pool == "gevent"]
+    gevent = [name for name, one in context.workers.items() if not one.pool_row.soft_time_limits]
     if facts is None or not gevent:
         return
     why = "it is raised where the task waits, so late in one that computes or blocks outside gevent"
@@ -163,10 +163,10 @@ def soft_limits(context: Context) -> Iterator[Finding]:
 
 def drain(context: Context) -> Iterator[Finding]:
     """Compare the drain with the stop grace, or report how long that must be."""
-    for name, profile in context.profiles.items():
-        seconds = profile.worker.drain_seconds
+    for name, worker in context.workers.items():
+        seconds = worker.drain_seconds
         setting = f"workers.{name}.drain_seconds"
-        needed = seconds + AFTER_DRAIN_SECONDS
+        needed = seconds + STOP_MARGIN_SECONDS
         give = f"stop_grace_period: {needed:g}s (Docker), TimeoutStopSec={needed:g} (systemd)"
         if context.stop_grace is None:
             yield Finding(

@@ -1,20 +1,14 @@
-"""What each pool makes of a worker's configuration."""
+"""The numbers that each pool chooses for a worker on a machine."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from types import MappingProxyType
 
-from task_server.config.model import Pool, WorkerConfig
 from task_server.launch.profiles import gevent, prefork
 from task_server.launch.profiles.base import Machine, Profile
 
-__all__ = ["PROFILES", "Machine", "Profile", "profile_of"]
+__all__ = ["PROFILES", "Machine", "Profile"]
 
-#: The function that makes the profile, by name of the pool.
-PROFILES: Mapping[Pool, Callable[[WorkerConfig, Machine], Profile]] = MappingProxyType(
-    {"prefork": prefork.profile, "gevent": gevent.profile}
+#: By name of the pool; each pool of `task_server.config.pools` has one.
+PROFILES: Mapping[str, Profile] = MappingProxyType(
+    {"prefork": prefork.PROFILE, "gevent": gevent.PROFILE}
 )
-
-
-def profile_of(worker: WorkerConfig, machine: Machine) -> Profile:
-    """Return the profile of *worker* on *machine*."""
-    return PROFILES[worker.pool](worker, machine)

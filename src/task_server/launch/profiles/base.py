@@ -1,8 +1,7 @@
-"""The profile: one worker, decided."""
+"""What each pool has to say about the numbers of a worker."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-
-from task_server.config.model import WorkerConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,20 +22,21 @@ class Machine:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
     """
-    The numbers a worker runs with; nothing is left to be guessed later.
+    The numbers that a pool chooses where neither the operator nor the project gives them.
 
     Attributes:
-        concurrency: Tasks at once.
+        concurrency: Tasks at once on a machine.
 
         prefetch_multiplier: Messages reserved for each place of the pool.
 
-        max_memory_per_child: Bytes at which a child is replaced; None is never.
+        child_memory: Bytes at which a child is replaced, from the bytes of the whole
+            worker and its concurrency; 0 is never.
 
-        memory_limit: Bytes at which the worker drains to be restarted; None is never.
+        drain_memory: Bytes at which the worker drains to be restarted, from the bytes of
+            the whole worker; 0 is never.
     """
 
-    worker: WorkerConfig
-    concurrency: int
+    concurrency: Callable[[Machine], int]
     prefetch_multiplier: int
-    max_memory_per_child: int | None
-    memory_limit: int | None
+    child_memory: Callable[[int, int], int]
+    drain_memory: Callable[[int], int]

@@ -25,7 +25,7 @@ from kombu.transport import redis as transport
 from redis import connection
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from task_server.config.model import Pool
+from task_server.config.pools import Pool
 from task_server.transport.failover import reconnecting
 from task_server.worker.patches import patch
 
@@ -41,7 +41,7 @@ def install(pool: Pool) -> None:
     channel: Any = transport.Channel
     patch(channel, "__init__", _without_idle_connection(channel.__init__))
     backend: Any = results.RedisBackend
-    if pool == "gevent":
+    if pool.shared_redis_pool is not None:
         patch(channel, "_get_pool", _waiting(channel._get_pool))  # noqa: SLF001
         patch(backend, "_get_pool", _new_pool)
         any_connection: Any = connection.AbstractConnection

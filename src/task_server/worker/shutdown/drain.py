@@ -19,7 +19,7 @@ from celery.worker import state as worker_state
 
 from task_server.launch import early_stop
 from task_server.launch import restart as again
-from task_server.launch.timing import Timing
+from task_server.launch.spec import WorkerSpec
 from task_server.worker.patches import patch
 from task_server.worker.requests import InHand, cancel_scheduled
 from task_server.worker.shutdown.requeue import give_back, requeue
@@ -56,17 +56,17 @@ class Drain:
         node: Name of the worker, once it is known.
     """
 
-    def __init__(self, seconds: float, heart: Heart, *, green: bool, timing: Timing) -> None:
+    def __init__(self, spec: WorkerSpec, heart: Heart) -> None:
         self.wake = WakePipe()
         self.done = WakePipe()
         self.tasks: Tasks | None = None
         self.in_hand = InHand()
-        self._seconds = seconds
-        self._timing = timing
+        self._seconds = spec.drain_seconds
+        self._timing = spec.timing
         self._heart = heart
         self._consumer: Any = None
         self.node: str | None = None
-        self._green = green
+        self._green = spec.pool_row.green
         self._attached = False
         self._restart = False
         self._wished: float | None = None

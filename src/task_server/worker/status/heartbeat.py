@@ -16,10 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 from celery.worker import state
 
-from task_server.config.model import WorkerConfig
 from task_server.health import heartbeat, verdict
 from task_server.health.process import boot_id, process_status
-from task_server.launch.timing import Timing
+from task_server.launch.spec import WorkerSpec
 from task_server.worker.status.databases import Databases
 from task_server.worker.status.places import Places
 from task_server.worker.status.stall import Backlog, Standstill
@@ -32,19 +31,16 @@ logger = logging.getLogger(__name__)
 
 
 class Heart:
-    """The heartbeat of the worker *config*, in *runtime_dir* and to *notifier*."""
+    """The heartbeat of the worker *spec*, in its folder and to *notifier*."""
 
-    def __init__(
-        self, config: WorkerConfig, runtime_dir: Path, notifier: Notifier, timing: Timing
-    ) -> None:
+    def __init__(self, spec: WorkerSpec, notifier: Notifier) -> None:
         self.notifier = notifier
         # Half of what systemd allows, so that one beat may be late.
-        self.interval = min(timing.heartbeat, (notifier.watchdog or 60.0) / 2)
-        self._queue_scan = timing.queue_scan
-        self._path = heartbeat.path_of(runtime_dir, config.name)
+        self.interval = min(spec.timing.heartbeat, (notifier.watchdog or 60.0) / 2)
+        self._queue_scan = spec.timing.queue_scan
+        self._path = heartbeat.path_of(Path(spec.runtime_dir), spec.name)
         self._pid = os.getpid()
         status = process_status(self._pid)
-        concurrency = config.concurrency if isinstance(config.concurrency, int) else 0
         self._beat = heartbeat.Heartbeat(
             state="starting",
             time=time.time(),
@@ -53,11 +49,11 @@ class Heart:
             started=time.monotonic(),
             pid=self._pid,
             pid_start=status and status[1],
-            name=config.name,
+            name=spec.name,
             node=None,
-            pool=config.pool,
-            concurrency=concurrency,
-            free=concurrency,
+            pool=spec.pool,
+            concurrency=spec.concurrency,
+            free=spec.concurrency,
         )
         self._controller: Any = None
         self.in_hand: Iterable[Any] = ()
