@@ -9,8 +9,9 @@ from types import MappingProxyType
 
 import pytest
 
-from task_server.config.loader import OWN_ARGUMENTS
-from task_server.config.model import BUILT_IN_WORKERS, POOLS, WorkerConfig
+from task_server.config.contradictions import OWN_ARGUMENTS
+from task_server.config.model import BUILT_IN_WORKERS, WorkerConfig
+from task_server.config.pools import POOLS
 from tests.nix.conftest import ROOT, Evaluate, nix_files
 from tests.support.require import Require
 

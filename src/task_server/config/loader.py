@@ -8,58 +8,25 @@ TASK_SERVER_… itself. Every problem is gathered before anything is raised.
 
 import os
 import tomllib
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from task_server.config.contradictions import contradictions
 from task_server.config.files import read_text
-from task_server.config.model import AUTO, BUILT_IN_WORKERS, Config, FlowerConfig, WorkerConfig
-from task_server.config.pools import DEFAULT, POOLS
+from task_server.config.model import BUILT_IN_WORKERS, Config, FlowerConfig, WorkerConfig
 from task_server.config.urls import MASK
 from task_server.config.values import Kind, shown, worker_name
 from task_server.config.variables import OTHERS, PREFIX, given, misspelt, suggestion, variable
 from task_server.errors import ConfigError, Problem
 
-#: Arguments that a setting gives; in `extra_args` they would contradict it.
-OWN_ARGUMENTS: Mapping[str, str] = MappingProxyType(
-    {
-        "--app": "app",
-        "-A": "app",
-        "--pool": "pool",
-        "-P": "pool",
-        "--queues": "queues",
-        "-Q": "queues",
-        "--concurrency": "concurrency",
-        "-c": "concurrency",
-        "--prefetch-multiplier": "prefetch_multiplier",
-        "--max-memory-per-child": "max_memory_per_child",
-        "--time-limit": "time_limit",
-        "--soft-time-limit": "soft_time_limit",
-        "--loglevel": "log_level",
-        "-l": "log_level",
-        "--task-events": "events",
-        "--events": "events",
-        "-E": "events",
-        "--hostname": "name",
-        "-n": "name",
-        # Of all of Celery's commands, and secrets: `ps` shows arguments to every user.
-        "--broker": "broker_url",
-        "-b": "broker_url",
-        "--result-backend": "result_backend",
-    }
-)
+#: Services with a table of their own, whose names no worker can have.
+SERVICES = tuple(field.name for field in fields(Config) if is_dataclass(field.default_factory))
 
-#: Those of them that are of no worker alone.
-SECRET_SETTINGS = frozenset({"broker_url", "result_backend"})
-
-
-#: Settings that are tables of their own.
-TABLES = ("workers", "flower")
-
-#: Names that `task-server health` keeps for others.
-RESERVED: Mapping[str, str] = MappingProxyType({"flower": "Flower"})
+#: Settings that are tables.
+TABLES = ("workers", *SERVICES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,8 +153,8 @@ class _Reader:
             except ValueError as error:
                 self.problem(setting, str(error))
                 continue
-            if name in RESERVED:
-                self.problem(setting, f"is the name of {RESERVED[name]}; rename it")
+            if name in SERVICES:
+                self.problem(setting, f"is the name of {name.capitalize()}; rename it")
                 continue
             taken = variables.setdefault(variable(setting), name)
             if taken != name:
@@ -200,7 +167,7 @@ class _Reader:
             if built_in is not None:
                 values = {"pool": built_in.pool, "queues": built_in.queues, **values}
             workers[name] = WorkerConfig(name=name, **values)
-            self._contradictions(workers[name], setting)
+            self.problems.extend(contradictions(workers[name], setting))
         return workers
 
     def _worker_names(self, table: Mapping[str, Any]) -> list[str]:
@@ -279,37 +246,6 @@ class _Reader:
             self.problem(setting, f"{path} {error}; {origin} names it")
         return None
 
-    def _contradictions(self, worker: WorkerConfig, setting: str) -> None:
-        if POOLS[worker.pool].green:
-            if worker.concurrency == AUTO:
-                self.problem(
-                    f"{setting}.concurrency",
-                    f"'auto' counts processors, which {worker.pool} does not use; give a number",
-                )
-            if worker.max_memory_per_child is not None:
-                self.problem(
-                    f"{setting}.max_memory_per_child",
-                    f"the {worker.pool} pool cannot enforce it; leave it out or use pool "
-                    f"'{DEFAULT}'",
-                )
-        if (
-            worker.time_limit is not None
-            and worker.soft_time_limit is not None
-            and worker.soft_time_limit >= worker.time_limit
-        ):
-            self.problem(
-                f"{setting}.soft_time_limit",
-                f"{worker.soft_time_limit:g} is not below time_limit ({worker.time_limit:g})",
-            )
-        for argument in worker.extra_args:
-            own = next(_own_settings(argument), None)
-            if own is not None:
-                secret = own in SECRET_SETTINGS
-                # The value of a secret is not told; `ps` would tell it, too.
-                named = _option(argument) if secret else argument
-                right = own if secret else f"{setting}.{own}"
-                self.problem(f"{setting}.extra_args", f"{named} contradicts {right}; set that")
-
     def _unknown_variables(self, workers: Mapping[str, WorkerConfig]) -> None:
         """
         A mistyped variable would be ignored in silence.
@@ -354,20 +290,6 @@ def _without_secret(message: str, raw: Any) -> str:
     return "it is not text; put it in quotes"
 
 
-def _option(argument: str) -> str:
-    """Return the name of the option in *argument*, without its value."""
-    return argument.split("=", maxsplit=1)[0] if argument.startswith("--") else argument[:2]
-
-
 def _public(value: Any) -> str:
     """Return *value* for an error unless it may be a secret in the wrong place."""
     return shown(value) if isinstance(value, int | float) else "what it is given"
-
-
-def _own_settings(argument: str) -> Iterator[str]:
-    name = argument.split("=", 1)[0]
-    if name in OWN_ARGUMENTS:
-        yield OWN_ARGUMENTS[name]
-    elif not argument.startswith("--"):
-        # A short option with its value attached, such as -c4.
-        yield from (own for short, own in OWN_ARGUMENTS.items() if short == argument[:2])
