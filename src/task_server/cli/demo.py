@@ -16,6 +16,7 @@ from task_server.cli.options import environ_with, state_option
 from task_server.cli.report import Report
 from task_server.config.loader import resolve
 from task_server.errors import TaskServerError
+from task_server.launch.services import FLOWER
 from task_server.local import State, Supervisor
 from task_server.local.system import System
 
@@ -128,7 +129,7 @@ def command(
             _migrate(supervisor, system)
             children = [system.worker(name, quiet=True) for name in WORKERS]
             if keep:
-                flower, flower_url = system.flower(quiet=True)
+                flower, flower_url = system.service(FLOWER, quiet=True)
                 children.append(flower)
                 lock.update(flower=flower_url)
             report.say(f"workers: {', '.join(WORKERS)}")

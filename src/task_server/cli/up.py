@@ -17,8 +17,8 @@ from task_server.cli.options import (
     unknown_worker,
 )
 from task_server.errors import TaskServerError
-from task_server.launch import requirements
 from task_server.launch.folders import MEDIA_VARIABLE
+from task_server.launch.services import SERVICES
 from task_server.local import State, Supervisor
 from task_server.local.discovery.discover import Discovery
 from task_server.local.discovery.plan import ServerPlan, databases_to_migrate, plan_servers
@@ -110,15 +110,18 @@ def command(
         _migrate(supervisor, system, answer, wanted=migrate)
         _print_variables(system, plan, answer)
         children = [system.worker(name) for name in names]
-        flower = system.flower() if requirements.has_flower() else None
-        flower_line = "no Flower (install task-server[flower])"
-        if flower is not None:
-            children.append(flower[0])
-            flower_line = f"Flower is at {flower[1]}"
+        urls: dict[str, str] = {}
+        lines = []
+        for service in SERVICES.values():
+            if service.is_installed():
+                child, urls[service.name] = system.service(service)
+                children.append(child)
+                lines.append(f"{service.title} is at {urls[service.name]}")
+            else:
+                lines.append(f"no {service.title} (install task-server[{service.extra}])")
         supervisor.start_all(children)
-        if flower is not None:
-            lock.update(flower=flower[1])
-        click.echo(f"\nUp: {', '.join(names)}; {flower_line} (Ctrl-C stops everything)\n")
+        lock.update(**urls)
+        click.echo(f"\nUp: {'; '.join([', '.join(names), *lines])} (Ctrl-C stops everything)\n")
         number = supervisor.run()
     if number not in (signal.SIGINT, signal.SIGTERM, 0):
         raise SystemExit(128 + number)
@@ -157,8 +160,12 @@ def _print_variables(system: System, plan: ServerPlan, answer: Answer) -> None:
 
 def already_running(folder: State, holder: dict[str, object]) -> str:
     """Return the message that *holder* is running in *folder*."""
-    flower = f"; Flower is at {holder['flower']}" if "flower" in holder else ""
+    services = "".join(
+        f"; {service.title} is at {holder[service.name]}"
+        for service in SERVICES.values()
+        if service.name in holder
+    )
     return (
         f"task-server is already running in {folder.path} (pid {holder.get('pid', '?')}, project "
-        f"{holder.get('app', '?')}){flower}. Stop it with Ctrl-C, or choose another --state."
+        f"{holder.get('app', '?')}){services}. Stop it with Ctrl-C, or choose another --state."
     )

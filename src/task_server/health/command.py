@@ -17,6 +17,9 @@ from task_server.health import flower, verdict
 from task_server.health.folder import folder_owner, heartbeat_folder
 from task_server.health.verdict import Thresholds
 
+#: What asks each service beside the workers; see `task_server.launch.services`.
+SERVICES = {"flower": flower.check}
+
 EXAMPLES = """\
 examples:
   task-server health prefork            exit 0 unless it needs a restart
@@ -37,8 +40,8 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     """
     options = _parser(environ).parse_args(arguments)
     config = load(options.config or find(Path.cwd()), environ)
-    if options.name == flower.NAME:
-        found = flower.check(config, broker=options.ready)
+    if options.name in SERVICES:
+        found = SERVICES[options.name](config, broker=options.ready)
     else:
         folder = heartbeat_folder(config, environ, os.getuid())
         owner = folder_owner(config, environ, os.getuid())

@@ -16,9 +16,6 @@ TIMEOUT = 5.0
 #: Seconds to wait for a connection to the broker, and again for its answer.
 BROKER_TIMEOUT = 2.0
 
-#: Flower's name on the command line; no worker may have it.
-NAME = "flower"
-
 
 def check(config: Config, *, broker: bool) -> Verdict:
     """

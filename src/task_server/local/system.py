@@ -6,12 +6,14 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from importlib.machinery import PathFinder
 from pathlib import Path
+from typing import Any
 
 from task_server.config.model import STOP_MARGIN_SECONDS, Config
 from task_server.errors import ConfigError, Problem
-from task_server.launch.command import Command, flower_command, project_environ, worker_command
+from task_server.launch.command import Command, project_environ, worker_command
 from task_server.launch.machine import this_machine
 from task_server.launch.precedence import worker_spec
+from task_server.launch.services import Service
 from task_server.launch.timing import Timing
 from task_server.local.discovery.plan import ServerPlan
 from task_server.local.discovery.protocol import POSTGRES_VARIABLES
@@ -136,20 +138,27 @@ class System:
             quiet=quiet,
         )
 
-    def flower(self, *, quiet: bool = False) -> tuple[Child, str]:
+    def service(self, service: Service, *, quiet: bool = False) -> tuple[Child, str]:
         """
-        Return Flower and its URL.
+        Return the child of *service*, and its URL.
 
         Raises:
             LocalServerError: When its port is in use.
         """
-        flower = self.config.flower
-        port = flower.port or free_port(flower.address)
-        check_free(port, "Flower", flower.address)
-        config = replace(self.config, flower=replace(flower, port=port))
-        command = flower_command(config, python=sys.executable, environ=self.environ)
-        child = self._child("flower", command, ready=r"Visit me at", stop_seconds=5.0, quiet=quiet)
-        return child, f"http://{flower.address}:{port}/{flower.url_prefix.strip('/')}"
+        table = getattr(self.config, service.name)
+        port = table.port or free_port(table.address)
+        check_free(port, service.title, table.address)
+        changed: dict[str, Any] = {service.name: replace(table, port=port)}
+        config = replace(self.config, **changed)
+        command = service.command(config, python=sys.executable, environ=self.environ)
+        child = self._child(
+            service.name,
+            command,
+            ready=service.ready,
+            stop_seconds=service.stop_seconds,
+            quiet=quiet,
+        )
+        return child, service.url(config)
 
     def _child(
         self,
