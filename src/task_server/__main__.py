@@ -11,7 +11,7 @@ def main() -> NoReturn:
     """Run the command line; an error is one message and an exit code, never a traceback."""
     # Before anything else is imported: a container may be stopped as soon as it is started.
     if sys.argv[1:2] == ["worker"]:
-        early_stop.watch()
+        early_stop.install()
     from task_server.errors import TaskServerError  # noqa: PLC0415
 
     try:

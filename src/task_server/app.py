@@ -33,21 +33,21 @@ def prepared(environ: Mapping[str, str]) -> Any:
     text = environ.get(WORKER_VARIABLE)
     if text is None:
         with bounded(name, IMPORT_SECONDS), explained(name, environ):
-            app = project.find(name)
-            project.apply(app, connection_defaults(app.conf.result_backend))
+            app = project.load_app(name)
+            project.apply_defaults(app, connection_defaults(app.conf.result_backend))
         return app
     spec = WorkerSpec.from_json(text)
     # Before the project is imported, which may bind its tasks.
-    project.foresee(worker_defaults(spec, None))
+    project.preset_defaults(worker_defaults(spec, None))
     broker = environ.get("CELERY_BROKER_URL")
     with explained(name, environ):
-        app = project.find(name)
-        project.reach(app, broker=broker if "broker_url" in spec.origins else None)
-        project.look_at_urls(app)
-        spec = with_project(spec, project.own(app, (*NUMBERS, "worker_pool")))
+        app = project.load_app(name)
+        project.use_broker(app, broker=broker if "broker_url" in spec.origins else None)
+        project.check_urls(app)
+        spec = with_project(spec, project.own_settings(app, (*NUMBERS, "worker_pool")))
     backend = app.conf.result_backend
     shared = project.shares_results(backend)
-    project.apply(app, worker_defaults(spec, backend, shared=shared))
+    project.apply_defaults(app, worker_defaults(spec, backend, shared=shared))
     if not spec.secrets_in_environment:
         secrets.keep_apart(app, spec.origins)
     install(app, spec)

@@ -10,8 +10,7 @@ arguments; the app is `task_server.app`.
 import os
 import sys
 
-from task_server.launch import early_stop, handover
-from task_server.launch import restart as again
+from task_server.launch import early_stop, handover, restart
 from task_server.launch.spec import APP_VARIABLE, IMPORT_SECONDS, WORKER_VARIABLE, WorkerSpec
 from task_server.project.import_errors import Watch, end, failure, is_own, print_traceback
 
@@ -62,16 +61,16 @@ def _import_seconds() -> float:
 
 
 if __name__ == "__main__":
-    early_stop.end_in_peace()
-    early_stop.watch()
+    early_stop.ignore_signals_at_exit()
+    early_stop.install()
     # The launcher has held them back since its end.
-    early_stop.release()
+    early_stop.unblock()
     try:
-        secrets = handover.take(os.environ)
+        secrets = handover.read(os.environ)
     except (OSError, ValueError) as error:
         print(f"Error: what the launcher handed over cannot be read: {error}", file=sys.stderr)
         sys.exit(1)
-    again.remember(os.environ, secrets)
+    restart.remember(os.environ, secrets)
     # The project may read them while it is imported; see `worker.secrets`.
     os.environ.update(secrets)
     main(sys.argv[1:])

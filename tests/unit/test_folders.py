@@ -123,10 +123,10 @@ if os.getuid() == 0:
     os.setgid(65534)
     os.setuid(65534)
 folder = Path(sys.argv[1])
-print(folders.unreadable_code(folder))
-for finding in folders.code(Config(app="parish", code=str(folder / "closed")), {}, folder):
+print(folders.check_code_readable(folder))
+for finding in folders.check_code(Config(app="parish", code=str(folder / "closed")), {}, folder):
     print(finding)
-for finding in folders.media(Config(), {"DJANGO_MEDIA_ROOT": str(folder / "closed")}):
+for finding in folders.check_media(Config(), {"DJANGO_MEDIA_ROOT": str(folder / "closed")}):
     print(finding)
 """
 
@@ -163,7 +163,7 @@ if os.getuid() == 0:
     os.setuid(65534)
 sys.path.insert(0, sys.argv[1])
 try:
-    project.find("parish")
+    project.load_app("parish")
 except ConfigError as error:
     print(error)
 """

@@ -15,12 +15,12 @@ def test_what_is_given_is_taken_once() -> None:
     """
     The way to it is gone from the environment, and so is the pipe.
     """
-    environ = {handover.VARIABLE: handover.give(SECRET), "PATH": "/bin"}
+    environ = {handover.VARIABLE: handover.write(SECRET), "PATH": "/bin"}
     number = int(environ[handover.VARIABLE])
 
-    assert SECRET == handover.take(environ)
+    assert SECRET == handover.read(environ)
     assert {"PATH": "/bin"} == environ
-    assert {} == handover.take(environ)
+    assert {} == handover.read(environ)
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(number)
 
@@ -31,10 +31,10 @@ def test_the_environment_of_the_worker_has_none_of_them() -> None:
     """
     environ = dict.fromkeys(handover.OURS, "hunter2") | SECRET | {"REDIS_URL": "mine"}
 
-    rest = handover.kept_apart(environ, SECRET)
+    rest = handover.environ_without(environ, SECRET)
 
     assert {"REDIS_URL", handover.VARIABLE} == rest.keys()
-    handover.take(rest)
+    handover.read(rest)
 
 
 def test_a_program_finds_what_it_was_given() -> None:
@@ -42,8 +42,8 @@ def test_a_program_finds_what_it_was_given() -> None:
     The pipe goes over exec(2), and a long URL fits into it.
     """
     long = {"CELERY_RESULT_BACKEND": "redis://" + "x" * 30_000}
-    number = handover.give(long)
-    program = "import os; from task_server.launch import handover; print(handover.take(os.environ))"
+    number = handover.write(long)
+    program = "import os; from task_server.launch import handover; print(handover.read(os.environ))"
     done = subprocess.run(
         [sys.executable, "-c", program],
         env={**os.environ, handover.VARIABLE: number},

@@ -6,9 +6,10 @@ import sys
 BECOME = """
 import sys
 from task_server.launch.command import Command
-from task_server.launch.process import become
+from task_server.launch.process import exec_command
 status = "print(open('/proc/self/status').read())"
-become(Command((sys.executable, "-c", status), {}, no_new_privileges=sys.argv[1] == "yes"), {})
+command = (sys.executable, "-c", status)
+exec_command(Command(command, {}, no_new_privileges=sys.argv[1] == "yes"), {})
 """
 
 

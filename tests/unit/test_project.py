@@ -60,7 +60,7 @@ def test_what_the_project_sets_is_kept_and_the_rest_is_ours(make: Any) -> None:
     """
     app = make()
 
-    overridden = project.apply(app, DEFAULTS)
+    overridden = project.apply_defaults(app, DEFAULTS)
 
     assert {
         "task_acks_late": False,
@@ -77,7 +77,8 @@ def test_what_the_operator_says_replaces_what_the_project_sets(make: Any) -> Non
     """
     app = make()
 
-    replaced = project.apply(app, [replace(one, by="task-server.toml") for one in DEFAULTS])
+    said = [replace(one, by="task-server.toml") for one in DEFAULTS]
+    replaced = project.apply_defaults(app, said)
 
     assert {"task_acks_late": False, "broker_transport_options.max_connections": 3} == replaced
     assert app.conf.task_acks_late
@@ -101,6 +102,6 @@ def test_an_app_that_cannot_be_found_is_named(name: str, message: str) -> None:
     A wrong name of the app is one line that says which part of it is wrong.
     """
     with pytest.raises(ConfigError) as caught:
-        project.find(name)
+        project.load_app(name)
 
     assert message in str(caught.value)

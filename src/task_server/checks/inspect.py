@@ -45,14 +45,14 @@ def read(app: Any, environ: Mapping[str, str], app_name: str | None = None) -> P
     for name in NAMES:
         if name in VARIABLES and environ.get(VARIABLES[name]):
             own[name] = VARIABLES[name]
-        elif project.sets(app, name):
+        elif project.is_set(app, name):
             own[name] = _written(app, name)
     values = {name: app.conf.get(name) for name in NAMES}
     for name in sorted(OPTIONS):
         for key, value in project.table(app, name).items():
             values[f"{name}.{key}"] = value
             own[f"{name}.{key}"] = f"{_written(app, name)}[{key!r}]"
-    project.apply(app, ACKS_LATE)
+    project.apply_defaults(app, ACKS_LATE)
     app.loader.import_default_modules()
     app.finalize()
     name = app.main if app_name is None else app_name

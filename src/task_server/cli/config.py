@@ -126,7 +126,7 @@ def _walk(part: Any, prefix: str) -> Iterator[tuple[str, Any]]:
                 yield from _walk(row, f"{name}.{key}.")
         elif is_dataclass(value):
             yield from _walk(value, f"{name}.")
-        elif "kind" in field.metadata:
+        elif "parser" in field.metadata:
             secret = field.metadata["secret"] and value is not None
             yield name, MASK if secret else masked(value)
 
@@ -147,13 +147,13 @@ def _celery_rows(found: Resolved, name: str) -> list[dict[str, Any]]:
     if app is not None:
         from task_server.project import celery_app as project  # noqa: PLC0415
 
-        own = project.own(app, (*NUMBERS, "worker_pool"))
+        own = project.own_settings(app, (*NUMBERS, "worker_pool"))
         spec = with_project(spec, own)
         backend = app.conf.result_backend
         shared = project.shares_results(backend)
     defaults = worker_defaults(spec, backend, shared=shared)
     if app is not None:
-        theirs = project.own(app, [default.name for default in defaults])
+        theirs = project.own_settings(app, [default.name for default in defaults])
     return [_celery_row(default, theirs) for default in defaults]
 
 

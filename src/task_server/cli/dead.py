@@ -261,5 +261,5 @@ def _project(config: Config) -> Any:
     from task_server.project.defaults import connection_defaults  # noqa: PLC0415
 
     with imported(config) as app:
-        project.apply(app, connection_defaults(app.conf.result_backend))
+        project.apply_defaults(app, connection_defaults(app.conf.result_backend))
         return app

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from task_server.cli.options import app_option, config_option, resolved
-from task_server.launch.process import become
+from task_server.launch.process import exec_command
 from task_server.launch.services import FLOWER
 
 
@@ -38,4 +38,4 @@ def command(app: str | None, path: Path | None, address: str | None, port: int |
     """Start Flower, which watches the workers, in the foreground."""
     FLOWER.check_requirements()
     config = resolved(path, app=app, flower_address=address, flower_port=port).config
-    become(FLOWER.command(config, python=sys.executable, environ=os.environ), os.environ)
+    exec_command(FLOWER.command(config, python=sys.executable, environ=os.environ), os.environ)

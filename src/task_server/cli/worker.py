@@ -21,7 +21,7 @@ from task_server.launch import folders, requirements
 from task_server.launch.command import SECRET_VARIABLES, worker_command
 from task_server.launch.machine import this_machine
 from task_server.launch.precedence import worker_spec
-from task_server.launch.process import become
+from task_server.launch.process import exec_command
 from task_server.launch.timing import Timing
 from task_server.project.import_errors import TRACEBACK_VARIABLE
 from task_server.settings.mask import masked
@@ -83,4 +83,4 @@ def command(
         source="the environment of the worker",
     )
     environ = {**os.environ, TRACEBACK_VARIABLE: "1"} if show_traceback else os.environ
-    become(chosen, environ, hold_signals=True)
+    exec_command(chosen, environ, block_signals=True)

@@ -18,7 +18,7 @@ from task_server.config.contradictions import contradictions
 from task_server.config.files import read_text
 from task_server.config.model import BUILT_IN_WORKERS, Config, FlowerConfig, WorkerConfig
 from task_server.config.urls import MASK
-from task_server.config.values import Kind, shown, worker_name
+from task_server.config.values import Parser, shown, worker_name
 from task_server.config.variables import OTHERS, PREFIX, given, misspelt, suggestion, variable
 from task_server.errors import ConfigError, Problem
 
@@ -212,7 +212,7 @@ class _Reader:
                 continue
             raw, origin = found
             try:
-                values[name] = _checked(field.metadata["kind"], raw)
+                values[name] = _checked(field.metadata["parser"], raw)
             except ValueError as error:
                 message = str(error)
                 if field.metadata["secret"]:
@@ -256,7 +256,7 @@ class _Reader:
         tables = {variable(f"flower.{field.name}") for field in fields(FlowerConfig)}
         for name in workers:
             tables |= {variable(f"workers.{name}.{field.name}") for field in fields(WorkerConfig)}
-        top = {variable(field.name) for field in fields(Config) if "kind" in field.metadata}
+        top = {variable(field.name) for field in fields(Config) if "parser" in field.metadata}
         prefixes = (f"{PREFIX}_WORKERS_", f"{PREFIX}_FLOWER_")
         rest = []
         for name in sorted(set(self.environ) - OTHERS):
@@ -272,14 +272,14 @@ class _Reader:
             self.problem(name, f"is the variable of no setting; did you mean {right}?")
 
 
-def _checked(kind: Kind, raw: Any) -> Any:
-    """Return what *kind* makes of *raw*, which may hold whatever TOML and a system allow."""
+def _checked(parser: Parser, raw: Any) -> Any:
+    """Return what *parser* makes of *raw*, which may hold whatever TOML and a system allow."""
     if isinstance(raw, str):
         try:
             raw.encode()
         except UnicodeEncodeError:
             raise ValueError("it is not text in UTF-8") from None
-    return kind(raw)
+    return parser(raw)
 
 
 def _without_secret(message: str, raw: Any) -> str:

@@ -28,9 +28,9 @@ AUTO: Literal["auto"] = "auto"
 STOP_MARGIN_SECONDS = 15.0
 
 
-def setting(doc: str, kind: values.Kind, default: Any = ..., *, secret: bool = False) -> Any:
+def setting(doc: str, parser: values.Parser, default: Any = ..., *, secret: bool = False) -> Any:
     """Declare one field: its description, the kind of its value and its default."""
-    metadata = {"doc": doc, "kind": kind, "secret": secret}
+    metadata = {"doc": doc, "parser": parser, "secret": secret}
     if default is ...:
         return field(metadata=metadata, repr=not secret)
     return field(default=default, metadata=metadata, repr=not secret)
@@ -58,7 +58,7 @@ class WorkerConfig:
     )
     concurrency: int | Literal["auto"] | None = setting(
         "Tasks at once: a number, or auto (the CPU quota; prefork only).",
-        values.integer_or(AUTO, 1),
+        values.int_or(AUTO, 1),
         None,
     )
     prefetch_multiplier: int | None = setting(

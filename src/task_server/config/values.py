@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from task_server.config import urls
 
-Kind = Callable[[Any], Any]
+Parser = Callable[[Any], Any]
 
 #: In the place of queues: every queue of the project, which is known at the worker's start.
 ALL_QUEUES = "all"
@@ -61,8 +61,8 @@ def optional_path(raw: Any) -> str:
     return raw.strip()
 
 
-def choice(*names: str, noun: str = "one of its values") -> Kind:
-    """Return the kind that takes one of *names*; *noun* is what the error calls them."""
+def choice(*names: str, noun: str = "one of its values") -> Parser:
+    """Return the parser that takes one of *names*; *noun* is what the error calls them."""
     listed = " or ".join(repr(name) for name in names)
 
     def parse(raw: Any) -> str:
@@ -73,8 +73,8 @@ def choice(*names: str, noun: str = "one of its values") -> Kind:
     return parse
 
 
-def integer(minimum: int, maximum: int = MOST) -> Kind:
-    """Return the kind that takes a whole number from *minimum* to *maximum*."""
+def integer(minimum: int, maximum: int = MOST) -> Parser:
+    """Return the parser that takes a whole number from *minimum* to *maximum*."""
 
     def parse(raw: Any) -> int:
         if isinstance(raw, bool) or not isinstance(raw, int | str):
@@ -93,8 +93,8 @@ def integer(minimum: int, maximum: int = MOST) -> Kind:
     return parse
 
 
-def integer_or(word: str, minimum: int, maximum: int = MOST) -> Kind:
-    """Return the kind that takes a whole number or *word*."""
+def int_or(word: str, minimum: int, maximum: int = MOST) -> Parser:
+    """Return the parser that takes a whole number or *word*."""
     number = integer(minimum, maximum)
 
     def parse(raw: Any) -> int | str:
@@ -108,8 +108,8 @@ def integer_or(word: str, minimum: int, maximum: int = MOST) -> Kind:
     return parse
 
 
-def seconds(minimum: float = 0, maximum: float = LONGEST) -> Kind:
-    """Return the kind that takes a number of seconds from *minimum* to *maximum*."""
+def seconds(minimum: float = 0, maximum: float = LONGEST) -> Parser:
+    """Return the parser that takes a number of seconds from *minimum* to *maximum*."""
 
     def parse(raw: Any) -> float:
         if isinstance(raw, bool) or not isinstance(raw, int | float | str):
@@ -128,8 +128,8 @@ def seconds(minimum: float = 0, maximum: float = LONGEST) -> Kind:
     return parse
 
 
-def size(minimum: int, maximum: int = LARGEST) -> Kind:
-    """Return the kind that takes bytes: a number, or text such as 512MB or 4GiB."""
+def size(minimum: int, maximum: int = LARGEST) -> Parser:
+    """Return the parser that takes bytes: a number, or text such as 512MB or 4GiB."""
 
     def parse(raw: Any) -> int:
         refusal = f"{shown(raw)} is not a size; write for example '512MB' or '4GiB'"
@@ -167,7 +167,7 @@ def boolean(raw: Any) -> bool:
     raise ValueError(f"{shown(raw)} is not true or false")
 
 
-def words(raw: Any) -> tuple[str, ...]:
+def name_list(raw: Any) -> tuple[str, ...]:
     """Return names: a list, or text with commas between them; at least one, each once."""
     items = raw.split(",") if isinstance(raw, str) else raw
     if not isinstance(items, Sequence) or not all(isinstance(item, str) for item in items):
@@ -185,7 +185,7 @@ def words(raw: Any) -> tuple[str, ...]:
 
 def queues(raw: Any) -> tuple[str, ...]:
     """Return names of queues; `all` among them is every queue of the project."""
-    names = words(raw)
+    names = name_list(raw)
     for name in names:
         if set(name) & set("*?["):
             raise ValueError(

@@ -21,93 +21,93 @@ from typing import Any
 STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 
 #: They end a process that has no handler, and want nothing of one that starts.
-OTHERS = (signal.SIGUSR1, signal.SIGUSR2)
+IGNORED = (signal.SIGUSR1, signal.SIGUSR2)
 
-ALL = (*STOPPING, signal.SIGHUP, *OTHERS)
+ALL = (*STOPPING, signal.SIGHUP, *IGNORED)
 
 #: Called before a process that has taken no task ends.
-_farewells: list[Callable[[], None]] = []
+_before_exit: list[Callable[[], None]] = []
 
 #: Called at the very end of the process, in the place of its end.
-_after: list[Callable[[], None]] = []
+_instead: list[Callable[[], None]] = []
 
 _handled: dict[int, Any] = {}
 
 
-def watch() -> None:
-    """Take over the signals, in the main thread of a process that starts; see `leave`."""
+def install() -> None:
+    """Take over the signals, in the main thread of a process that starts; see `exit_early`."""
     main = os.getpid()
 
     def handle(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - signal's shape
         if os.getpid() == main:
-            leave(number)
+            exit_early(number)
 
     for number in STOPPING:
-        handled(number, handle)
-    for number in OTHERS:
-        handled(number, _nothing)
+        set_handler(number, handle)
+    for number in IGNORED:
+        set_handler(number, _nothing)
     # nohup has it ignored. Without a terminal it asks for a start anew, which this is.
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-        handled(signal.SIGHUP, handle if os.isatty(1) else _nothing)
+        set_handler(signal.SIGHUP, handle if os.isatty(1) else _nothing)
 
 
-def handled(number: int, handler: Callable[[int, FrameType | None], None]) -> None:
+def set_handler(number: int, handler: Callable[[int, FrameType | None], None]) -> None:
     """Set *handler*, which a process that is forked from this one does not keep."""
     _handled[number] = handler
     signal.signal(number, handler)
 
 
-def leave(number: int) -> None:
+def exit_early(number: int) -> None:
     """End this process, which has taken no task, because of the signal *number*."""
     name = signal.Signals(number).name
     # Whatever is being imported may catch an exception, and hold the lock of a stream.
     with suppress(OSError):
         os.write(2, f"task-server: {name} before any task was taken: it ends\n".encode())
-    for farewell in _farewells:
+    for call in _before_exit:
         with suppress(Exception):
-            farewell()
+            call()
     os._exit(os.EX_OK)
 
 
-def before_leaving(farewell: Callable[[], None]) -> None:
-    """Have *farewell* called when the process leaves; it may not wait for anything."""
-    _farewells.append(farewell)
+def before_early_exit(call: Callable[[], None]) -> None:
+    """Have *call* called when the process leaves; it may not wait for anything."""
+    _before_exit.append(call)
 
 
-def hold() -> None:
-    """Hold the signals back, over the exec(2) that follows, until `release`."""
+def block() -> None:
+    """Hold the signals back, over the exec(2) that follows, until `unblock`."""
     signal.pthread_sigmask(signal.SIG_BLOCK, ALL)
 
 
-def release() -> None:
+def unblock() -> None:
     """Let come what was held back."""
     signal.pthread_sigmask(signal.SIG_UNBLOCK, ALL)
 
 
-def end_in_peace() -> None:
+def ignore_signals_at_exit() -> None:
     """
     Let no signal change how this process ends; call it before anything else registers.
 
     The interpreter takes the handlers away while it ends, and a second SIGTERM in that
     moment would be told as a crash.
     """
-    atexit.register(_last, os.getpid())
+    atexit.register(_finish, os.getpid())
 
 
-def at_the_end(act: Callable[[], None]) -> None:
+def instead_of_exit(act: Callable[[], None]) -> None:
     """Have *act* called, once, in the place of the process's end, if it ends by itself."""
-    _after[:] = [act]
+    _instead[:] = [act]
 
 
-def not_at_the_end() -> None:
-    """Take back `at_the_end`."""
-    _after.clear()
+def cancel_instead_of_exit() -> None:
+    """Take back `instead_of_exit`."""
+    _instead.clear()
 
 
-def _last(main: int) -> None:
+def _finish(main: int) -> None:
     if os.getpid() != main:
         return
-    for act in _after:
+    for act in _instead:
         act()
     for number in ALL:
         signal.signal(number, signal.SIG_IGN)
@@ -118,19 +118,19 @@ def _nothing(number: int, frame: FrameType | None) -> None:
 
 
 #: Whether the process that is being forked keeps the handlers; see `worker.children`.
-keep_over_fork = [False]
+keep_handlers_over_fork = [False]
 
 
-def _let_go() -> None:
+def _reset_after_fork() -> None:
     """Give a forked process what it would have without us: it ends when it is told to."""
-    if keep_over_fork[0]:
-        keep_over_fork[0] = False
+    if keep_handlers_over_fork[0]:
+        keep_handlers_over_fork[0] = False
         return
     for number, handler in _handled.items():
         if signal.getsignal(number) is handler:
             signal.signal(number, signal.SIG_DFL)
     _handled.clear()
-    _after.clear()
+    _instead.clear()
 
 
-os.register_at_fork(after_in_child=_let_go)
+os.register_at_fork(after_in_child=_reset_after_fork)

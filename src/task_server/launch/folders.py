@@ -31,13 +31,13 @@ def check(config: Config, environ: Mapping[str, str], here: Path) -> None:
     Raises:
         ConfigError: With everything that is absent, empty or closed to this user.
     """
-    findings = [*code(config, environ, here), *media(config, environ)]
+    findings = [*check_code(config, environ, here), *check_media(config, environ)]
     problems = [Problem(one.setting, one.text) for one in findings if one.level == "error"]
     if problems:
         raise ConfigError(problems, "the folders of the worker")
 
 
-def code(config: Config, environ: Mapping[str, str], here: Path) -> Iterator[Finding]:
+def check_code(config: Config, environ: Mapping[str, str], here: Path) -> Iterator[Finding]:
     """Tell whether the module of the project's app is where Python will look; imports nothing."""
     if config.code is not None:
         finding = _code_folder("code", Path(config.code))
@@ -108,7 +108,7 @@ def _contents(folder: Path) -> str:
     return f"in {folder} there is {', '.join(names[:SHOWN])}{more}" if names else "which is empty"
 
 
-def unreadable_code(folder: Path, most: int = 20_000) -> Finding:
+def check_code_readable(folder: Path, most: int = 20_000) -> Finding:
     """
     Tell whether this user can read all Python files under *folder*.
 
@@ -139,17 +139,17 @@ def unreadable_code(folder: Path, most: int = 20_000) -> Finding:
     )
 
 
-def media(config: Config, environ: Mapping[str, str]) -> Iterator[Finding]:
+def check_media(config: Config, environ: Mapping[str, str]) -> Iterator[Finding]:
     """Try the media folder that *environ* names, if it names one."""
     folder = environ.get(MEDIA_VARIABLE)
     if folder:
-        yield usable(config, MEDIA_VARIABLE, Path(folder))
+        yield check_usable(config, MEDIA_VARIABLE, Path(folder))
 
 
-def usable(config: Config, setting: str, folder: Path) -> Finding:
+def check_usable(config: Config, setting: str, folder: Path) -> Finding:
     """Tell whether tasks can use *folder* for media files as *config* wants it."""
     if config.media == "writable":
-        return writable(setting, folder)
+        return check_writable(setting, folder)
     try:
         next(folder.iterdir(), None)
     except FileNotFoundError:
@@ -170,7 +170,7 @@ def _absent(setting: str, folder: Path) -> Finding:
     )
 
 
-def writable(setting: str, folder: Path) -> Finding:
+def check_writable(setting: str, folder: Path) -> Finding:
     """Tell whether this user can write in *folder*; leaves nothing in it."""
     try:
         # Trying is the only way to know: a mount, an ACL or a quota may forbid it.

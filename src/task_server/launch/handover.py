@@ -23,7 +23,7 @@ OURS = tuple(
 CELERYS = {"CELERY_BROKER_URL": "broker_url", "CELERY_RESULT_BACKEND": "result_backend"}
 
 
-def give(secrets: Mapping[str, str]) -> str:
+def write(secrets: Mapping[str, str]) -> str:
     """
     Put *secrets* where the program that this process becomes finds them.
 
@@ -42,7 +42,7 @@ def give(secrets: Mapping[str, str]) -> str:
     return str(reader)
 
 
-def take(environ: MutableMapping[str, str]) -> dict[str, str]:
+def read(environ: MutableMapping[str, str]) -> dict[str, str]:
     """
     Return the secrets that were given, and take the way to them out of *environ*.
 
@@ -59,9 +59,9 @@ def take(environ: MutableMapping[str, str]) -> dict[str, str]:
     return {str(name): str(value) for name, value in secrets.items()}
 
 
-def kept_apart(environ: Mapping[str, str], secret: Mapping[str, str]) -> dict[str, str]:
+def environ_without(environ: Mapping[str, str], secret: Mapping[str, str]) -> dict[str, str]:
     """Return *environ* without the variables of ours, and with the way to *secret*."""
     rest = {
         name: value for name, value in environ.items() if name not in OURS and name not in secret
     }
-    return {**rest, VARIABLE: give(secret)}
+    return {**rest, VARIABLE: write(secret)}

@@ -13,32 +13,34 @@ from task_server.launch.command import SECRET_VARIABLES, Command
 PR_SET_NO_NEW_PRIVS = 38
 
 
-def become(command: Command, environ: Mapping[str, str], *, hold_signals: bool = False) -> NoReturn:
+def exec_command(
+    command: Command, environ: Mapping[str, str], *, block_signals: bool = False
+) -> NoReturn:
     """
     Replace this process by *command*: one PID, and signals reach Celery itself.
 
-    With *hold_signals* those to stop reach it when it has handlers; the program
+    With *block_signals* those to stop reach it when it has handlers; the program
     must release them (`early_stop`).
 
     Raises:
         OSError: When the system does not know what the command asks for.
     """
     if command.no_new_privileges:
-        forgo_privileges()
+        set_no_new_privs()
     sys.stdout.flush()
     sys.stderr.flush()
-    if hold_signals:
-        early_stop.hold()
+    if block_signals:
+        early_stop.block()
     added = dict(command.environ)
     secret = {name: added.pop(name) for name in SECRET_VARIABLES & added.keys()}
     if command.keep_secrets_apart:
-        given = handover.kept_apart({**environ, **added}, secret)
+        given = handover.environ_without({**environ, **added}, secret)
     else:
         given = {**environ, **added, **secret}
     os.execvpe(command.argv[0], list(command.argv), given)  # noqa: S606 - no shell is meant
 
 
-def forgo_privileges() -> None:
+def set_no_new_privs() -> None:
     """
     Let no program that is started from here gain privileges (prctl(2), Linux).
 

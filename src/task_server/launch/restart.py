@@ -8,7 +8,7 @@ from typing import NoReturn
 
 from task_server.launch import early_stop, handover
 
-_begun: list[tuple[str, dict[str, str], dict[str, str]]] = []
+_started: list[tuple[str, dict[str, str], dict[str, str]]] = []
 
 
 def remember(environ: Mapping[str, str], secrets: Mapping[str, str]) -> None:
@@ -19,23 +19,23 @@ def remember(environ: Mapping[str, str], secrets: Mapping[str, str]) -> None:
         secrets: What the launcher handed over beside the environment.
     """
     # A folder that is gone has no Path.
-    _begun[:] = [(os.getcwd(), dict(environ), dict(secrets))]  # noqa: PTH109
+    _started[:] = [(os.getcwd(), dict(environ), dict(secrets))]  # noqa: PTH109
 
 
 def possible() -> bool:
     """Whether this process knows how it began."""
-    return bool(_begun)
+    return bool(_started)
 
 
-def start_again() -> NoReturn:
+def restart() -> NoReturn:
     """
     Become what this process was when it began, with the same arguments.
 
     Celery runs `sys.argv` as a script, which for `python -m` is another program: it
     puts the folder of that module first on the path.
     """
-    folder, environ, secrets = _begun[0]
-    early_stop.hold()
+    folder, environ, secrets = _started[0]
+    early_stop.block()
     for number in early_stop.ALL:
         # What is ignored would be so for ever.
         signal.signal(number, signal.SIG_DFL)
@@ -44,5 +44,5 @@ def start_again() -> NoReturn:
             stream.flush()
     os.chdir(folder)
     if secrets:
-        environ = handover.kept_apart(environ, secrets)
+        environ = handover.environ_without(environ, secrets)
     os.execve(sys.executable, sys.orig_argv, environ)  # noqa: S606 - no shell is meant

@@ -28,7 +28,7 @@ SHARED_RESULTS = ("redis", "rediss", "sentinel", "socket", "unix")
 TURNS_SINCE = (5, 7)
 
 
-def find(name: str) -> Any:
+def load_app(name: str) -> Any:
     """
     Return the Celery app *name*: a module, an attribute of one, or a package with `celery.py`.
 
@@ -98,13 +98,13 @@ def shares_results(backend: Any) -> bool:
     return VERSION[:2] >= TURNS_SINCE
 
 
-def foresee(defaults: Iterable[Default]) -> None:
+def preset_defaults(defaults: Iterable[Default]) -> None:
     """
     Give those of the *defaults* that are about tasks to every app that is yet to be made.
 
     A task is bound to what its app's settings say at that moment, and keeps it. A
     project that calls `app.register_task` or looks at `app.tasks` while it is
-    imported binds them all before `apply` can be called: they would be
+    imported binds them all before `apply_defaults` can be called: they would be
     acknowledged before they run.
     """
     attributes = {setting: attribute for attribute, setting in Task.from_config}
@@ -119,7 +119,7 @@ def foresee(defaults: Iterable[Default]) -> None:
                 setattr(Task, attributes[default.name], default.value)
 
 
-def sets(app: Any, name: str) -> bool:
+def is_set(app: Any, name: str) -> bool:
     """
     Whether the project itself sets *name*, under any of the names that Celery knows for it.
 
@@ -137,12 +137,12 @@ def sets(app: Any, name: str) -> bool:
     return True
 
 
-def own(app: Any, names: Iterable[str]) -> dict[str, Any]:
+def own_settings(app: Any, names: Iterable[str]) -> dict[str, Any]:
     """Return what the project itself sets of *names*; a dotted name is a dictionary's key."""
     found = {}
     for full in names:
         name, _, key = full.partition(".")
-        if not key and sets(app, name):
+        if not key and is_set(app, name):
             found[full] = app.conf[name]
         elif key and key in table(app, name):
             found[full] = app.conf[name][key]
@@ -166,7 +166,7 @@ def table(app: Any, name: str) -> Mapping[str, Any]:
     return value
 
 
-def apply(app: Any, defaults: Iterable[Default]) -> dict[str, Any]:
+def apply_defaults(app: Any, defaults: Iterable[Default]) -> dict[str, Any]:
     """
     Give *app* the *defaults*: what the operator said, and the rest where the project says nothing.
 
@@ -175,7 +175,7 @@ def apply(app: Any, defaults: Iterable[Default]) -> dict[str, Any]:
         the operator gave the value (`Default.by`).
     """
     defaults = tuple(defaults)
-    theirs = own(app, [default.name for default in defaults])
+    theirs = own_settings(app, [default.name for default in defaults])
     for default in defaults:
         if default.name in theirs and not default.by:
             continue
@@ -187,7 +187,7 @@ def apply(app: Any, defaults: Iterable[Default]) -> dict[str, Any]:
     return theirs
 
 
-def reach(app: Any, *, broker: str | None) -> None:
+def use_broker(app: Any, *, broker: str | None) -> None:
     """
     Let *app* send to *broker* and take from it, if the operator named one.
 
@@ -196,11 +196,11 @@ def reach(app: Any, *, broker: str | None) -> None:
     """
     if broker is not None:
         for name in ("broker_read_url", "broker_write_url"):
-            if sets(app, name):
+            if is_set(app, name):
                 _put(app, name, broker)
 
 
-def look_at_urls(app: Any) -> None:
+def check_urls(app: Any) -> None:
     """
     Look whether the URLs of the servers of *app* can be read; Celery would log a part of them.
 
@@ -218,7 +218,7 @@ def look_at_urls(app: Any) -> None:
         raise ConfigError(list(problems.values()), "the project's settings")
 
 
-def keep_url(app: Any, name: str, url: str) -> None:
+def set_url(app: Any, name: str, url: str) -> None:
     """
     Let *app* have *url* as its setting *name*, when the variable that gave it is gone.
 

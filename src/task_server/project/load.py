@@ -18,7 +18,7 @@ from task_server.project.import_errors import bounded, explained
 def imported(
     config: Config,
     *,
-    foreseen: Iterable[Default] = (),
+    preset: Iterable[Default] = (),
     late: Callable[[TaskServerError], None] | None = None,
 ) -> Iterator[Any]:
     """
@@ -28,7 +28,7 @@ def imported(
     prints goes to standard error: it is not the command's answer.
 
     Args:
-        foreseen: For `project.foresee`.
+        preset: For `project.preset_defaults`.
 
         late: What to do with an import that hangs; see `imports.Watch`.
 
@@ -48,5 +48,5 @@ def imported(
     ):
         from task_server.project import celery_app as project  # noqa: PLC0415 - imports Celery
 
-        project.foresee(foreseen)
-        yield project.find(config.app)
+        project.preset_defaults(preset)
+        yield project.load_app(config.app)

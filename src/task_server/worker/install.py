@@ -53,7 +53,7 @@ def install(app: Any, spec: WorkerSpec) -> None:
         return
     heart = Heart(spec, Notifier(os.environ))
     drain = Drain(spec, heart)
-    early_stop.before_leaving(heart.remove)
+    early_stop.before_early_exit(heart.remove)
 
     def take_over(controller: Any) -> None:
         drain.node = controller.hostname

@@ -29,7 +29,7 @@ def keep_apart(app: Any, said: Mapping[str, str]) -> None:
             os.environ.pop(name, None)
         for name, setting in handover.CELERYS.items():
             if setting in said and name in os.environ:
-                project.keep_url(app, setting, os.environ[name])
+                project.set_url(app, setting, os.environ[name])
                 del os.environ[name]
 
     signals.worker_init.connect(take_out, weak=False)

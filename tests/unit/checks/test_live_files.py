@@ -20,7 +20,7 @@ def test_a_folder_is_tried(tmp_path: Path) -> None:
     """
     A folder that takes a file is ok, and is left as it was.
     """
-    found = folders.writable("MEDIA_ROOT", tmp_path)
+    found = folders.check_writable("MEDIA_ROOT", tmp_path)
 
     assert ("ok", []) == (found.level, list(tmp_path.iterdir()))
 
@@ -31,8 +31,8 @@ def test_a_folder_that_is_missing_or_none_is_told(tmp_path: Path) -> None:
     """
     (tmp_path / "file").write_text("")
 
-    missing = folders.writable("MEDIA_ROOT", tmp_path / "media")
-    file = folders.writable("MEDIA_ROOT", tmp_path / "file")
+    missing = folders.check_writable("MEDIA_ROOT", tmp_path / "media")
+    file = folders.check_writable("MEDIA_ROOT", tmp_path / "file")
 
     assert ("error", f"{tmp_path}/media does not exist") == (missing.level, missing.message)
     assert ("error", f"{tmp_path}/file is not a folder") == (file.level, file.message)
@@ -42,7 +42,7 @@ def test_a_folder_that_nobody_can_write_in_names_owner_and_mode() -> None:
     """
     Who may write, and who this is, stand in one line. (Not even root writes in /proc.)
     """
-    found = folders.writable("MEDIA_ROOT", Path("/proc"))
+    found = folders.check_writable("MEDIA_ROOT", Path("/proc"))
 
     assert "error" == found.level
     assert f"/proc is not writable by {os.geteuid()}:{os.getegid()} " in found.message

@@ -70,9 +70,9 @@ def judge(settings: dict[str, Any]) -> None:
     )
     assert list(offline(context))
     app = app_of(settings)
-    own = project.own(app, (*NUMBERS, "worker_pool"))
+    own = project.own_settings(app, (*NUMBERS, "worker_pool"))
     spec = with_project(worker_spec(config, "prefork", this_machine()), own)
-    project.apply(app, worker_defaults(spec, None))
+    project.apply_defaults(app, worker_defaults(spec, None))
 
 
 @pytest.mark.filterwarnings("ignore::celery.exceptions.CDeprecationWarning")

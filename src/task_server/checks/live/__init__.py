@@ -37,7 +37,7 @@ def live(
         if context.config.broker_url is not None:
             alone = Celery("check", broker=context.config.broker_url, set_as_current=False)
             rules.append(lambda: redis.broker(context, alone, timeout))
-        rules.append(lambda: folders.media(context.config, environ))
+        rules.append(lambda: folders.check_media(context.config, environ))
     rules += [
         lambda: files.names(context),
         lambda: files.code(context, environ),

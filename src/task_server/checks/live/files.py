@@ -18,7 +18,7 @@ def code(context: Context, environ: Mapping[str, str]) -> Iterator[Finding]:
     # Without a setting the code is installed in the environment.
     named = context.config.code or environ.get("PYTHONPATH", "").split(":")[0]
     if named and Path(named).is_dir():
-        yield folders.unreadable_code(Path(named))
+        yield folders.check_code_readable(Path(named))
 
 
 def media(context: Context) -> Iterator[Finding]:
@@ -31,7 +31,7 @@ def media(context: Context) -> Iterator[Finding]:
     if not folder:
         yield Finding("info", "MEDIA_ROOT", "not set, so no folder is checked")
         return
-    yield folders.usable(context.config, "MEDIA_ROOT", Path(folder))
+    yield folders.check_usable(context.config, "MEDIA_ROOT", Path(folder))
 
 
 def names(context: Context) -> Iterator[Finding]:

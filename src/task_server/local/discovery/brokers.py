@@ -38,7 +38,7 @@ class Brokers:
         self._question = question
         self._ours = ours
         names = ("broker_url", *_TWO_URLS, "broker_host", "result_backend")
-        self._own: Mapping[str, Any] = project.own(app, names)
+        self._own: Mapping[str, Any] = project.own_settings(app, names)
 
     def brokers(self) -> Iterator[tuple[str, Endpoint]]:
         """Yield the URL, with its password, and the description of each broker."""

@@ -46,7 +46,7 @@ def main(question: Question, output: int) -> None:
     RecordingEnviron.install(question.ours)
     try:
         with bounded(question.app, question.seconds, fail), explained(question.app, os.environ):
-            app = project.find(question.app)
+            app = project.load_app(question.app)
             app.loader.import_default_modules()
             discovery = _Discovery(app, question)
         write(discovery.answer().to_dict())

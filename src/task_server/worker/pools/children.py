@@ -45,11 +45,11 @@ def install() -> None:
 
     def launch_child(self: Any, process: Any) -> None:
         # Until its own set-up a child leaves the signals to the main process, too.
-        early_stop.keep_over_fork[0] = os.getpid() == main
+        early_stop.keep_handlers_over_fork[0] = os.getpid() == main
         try:
             launch(self, process)
         finally:
-            early_stop.keep_over_fork[0] = False
+            early_stop.keep_handlers_over_fork[0] = False
 
     patch(popen.Popen, "_launch", launch_child)
 

@@ -17,8 +17,7 @@ from typing import Any, Protocol
 from celery import signals
 from celery.worker import state as worker_state
 
-from task_server.launch import early_stop
-from task_server.launch import restart as again
+from task_server.launch import early_stop, restart
 from task_server.launch.spec import WorkerSpec
 from task_server.worker.patches import patch
 from task_server.worker.requests import InHand, cancel_scheduled
@@ -101,13 +100,13 @@ class Drain:
         if number == signal.SIGHUP and restarts():
             if not self.asked:
                 self._restart = True
-                early_stop.at_the_end(again.start_again)
+                early_stop.instead_of_exit(restart.restart)
                 self.ask(name)
             return
         if self._restart:
             # Who wants it to stop does not want it to start.
             self._restart = False
-            early_stop.not_at_the_end()
+            early_stop.cancel_instead_of_exit()
             self._wished = None
         hurry = number == signal.SIGQUIT
         cold = hurry or self._is_second_wish(time.monotonic())
@@ -283,5 +282,5 @@ class Drain:
         )
         self._heart.remove()
         if self._restart:
-            again.start_again()
+            restart.restart()
         os._exit(os.EX_OK)

@@ -15,8 +15,7 @@ from typing import Any
 
 from celery.apps import worker as celery_worker
 
-from task_server.launch import early_stop
-from task_server.launch import restart as again
+from task_server.launch import early_stop, restart
 from task_server.worker.patches import patch
 
 
@@ -57,17 +56,17 @@ def install(notice: Callable[[int], None]) -> None:
             notice(number)
 
     for number in early_stop.STOPPING:
-        early_stop.handled(number, handle)
+        early_stop.set_handler(number, handle)
     # nohup has it ignored on a terminal; elsewhere it asks for a start anew, as in Celery,
     # whose handler stays where a worker was started by Celery's own command.
     ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
-    if restarts() or (again.possible() and not ignored):
-        early_stop.handled(signal.SIGHUP, handle)
+    if restarts() or (restart.possible() and not ignored):
+        early_stop.set_handler(signal.SIGHUP, handle)
 
 
 def restarts() -> bool:
     """Whether SIGHUP asks for a start anew; on a terminal it says that the terminal is gone."""
-    return again.possible() and not os.isatty(1)
+    return restart.possible() and not os.isatty(1)
 
 
 def instead_of_celerys(install_ours: Callable[[Any], None]) -> None:
@@ -81,7 +80,7 @@ def instead_of_celerys(install_ours: Callable[[Any], None]) -> None:
     patch(celerys, "install_worker_term_handler", install_ours)
     patch(celerys, "install_worker_term_hard_handler", _leave_it)
     patch(celerys, "install_worker_int_handler", _leave_it)
-    if again.possible():
+    if restart.possible():
         patch(celerys, "install_worker_restart_handler", _leave_it)
 
 
