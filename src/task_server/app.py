@@ -14,7 +14,8 @@ from task_server.launch.precedence import NUMBERS, with_project
 from task_server.launch.spec import APP_VARIABLE, IMPORT_SECONDS, WORKER_VARIABLE, WorkerSpec
 from task_server.project import celery_app as project
 from task_server.project.defaults import connection_defaults, worker_defaults
-from task_server.project.import_errors import bounded, explained
+from task_server.project.import_errors import explained
+from task_server.project.import_watch import bounded
 from task_server.worker import secrets
 from task_server.worker.install import install
 

@@ -12,7 +12,8 @@ import sys
 
 from task_server.launch import early_stop, handover, restart
 from task_server.launch.spec import APP_VARIABLE, IMPORT_SECONDS, WORKER_VARIABLE, WorkerSpec
-from task_server.project.import_errors import Watch, end, failure, is_own, print_traceback
+from task_server.project.import_errors import failure, is_own, print_traceback
+from task_server.project.import_watch import Watch, end
 
 
 def main(arguments: list[str]) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from task_server.errors import ConfigError, Problem, TaskServerError
-from task_server.project.import_errors import Watch, explained, failure
+from task_server.project.import_errors import explained, failure
+from task_server.project.import_watch import Watch
 
 
 def error_of(path: Path, text: str) -> Exception:
@@ -130,7 +131,7 @@ def test_a_watch_that_is_stopped_leaves_no_thread() -> None:
     A worker forks its children from a process without other threads.
     """
     program = (
-        "import os; from task_server.project.import_errors import Watch; watch = Watch('proj', 60);"
+        "import os; from task_server.project.import_watch import Watch; watch = Watch('proj', 60);"
         "watch.stop(); watch.stop()\n"
         "while len(os.listdir('/proc/self/task')) > 1: pass"
     )

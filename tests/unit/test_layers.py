@@ -29,7 +29,7 @@ LAYERS = (
     {"transport", "config", "settings", "health.private_folder"},
     {"peers.deadline", "peers.redis", "peers.postgres"},
     {"peers"},
-    {"launch", "health", "project.import_errors"},
+    {"launch", "health", "project.import_errors", "project.import_watch"},
     {"project"},
     {"worker.patches"},
     {

@@ -210,7 +210,7 @@ def _import_project(
     try:
         from task_server.checks.inspect import ACKS_LATE, read  # noqa: PLC0415 - imports Celery
 
-        with imported(config, preset=ACKS_LATE, late=late) as project:
+        with imported(config, preset=ACKS_LATE, on_stall=late) as project:
             facts = read(project, os.environ, config.app)
     except ConfigError as error:
         return None, None, [Finding("error", one.setting, one.message) for one in error.problems]

@@ -34,7 +34,7 @@ def load_app(name: str) -> Any:
 
     Raises:
         ConfigError: When there is no such module, no app in it, or a file of it
-            that this user cannot read; or, as `imports.explained` has it, when
+            that this user cannot read; or, as `import_errors.explained` has it, when
             the project's own code raises.
         PeerError: When a server that its import asks does not answer.
     """

@@ -1,25 +1,21 @@
 """
-The import of a project that fails or hangs -> one line: what, where and what to do.
+The import of a project that fails -> one line: what, where and what to do.
 
     with bounded("cl", 60), explained("cl", os.environ):
         app = find_app("cl")
         app.loader.import_default_modules()
 
-Imports no package but this one, so that it can be begun before gevent patches the
-standard library, and watch what is imported from then on.
+Imports no package but this one; see `task_server.project.import_watch`.
 """
 
-import _thread
 import os
 import sys
 import sysconfig
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
-from typing import Any
 
 from task_server.errors import ConfigError, PeerError, Problem, TaskServerError
 from task_server.settings.mask import masked
@@ -99,7 +95,7 @@ def print_traceback(error: BaseException, environ: Mapping[str, str]) -> None:
 
 def failure(name: str, error: BaseException) -> TaskServerError:
     """Return the one line for *error*, which the import of the project *name* raised."""
-    place = _of_syntax(error) or _place(name, _raised(error))
+    place = _of_syntax(error) or place_of(name, _raised(error))
     where = f" at {place}" if place else f" in {os.environ.get('DJANGO_SETTINGS_MODULE', name)}"
     text = f"{name} cannot be imported: {_text(error)}{where}"
     if _is_absence(error):
@@ -181,16 +177,7 @@ def _raised(error: BaseException) -> list[Place]:
     ]
 
 
-def _waiting(frame: FrameType | None) -> list[Place]:
-    """Return the frames of a stack, the innermost last."""
-    found = [
-        Place(one.f_code.co_filename, line, str(one.f_globals.get("__name__", "")))
-        for one, line in traceback.walk_stack(frame)
-    ]
-    return found[::-1]
-
-
-def _place(name: str, frames: list[Place]) -> Place | None:
+def place_of(name: str, frames: list[Place]) -> Place | None:
     """Return the innermost of *frames* that is the project's own, or else of a library."""
     package = _package(name)
     best = max((_rank(one, package) for one in frames), default=0)
@@ -215,104 +202,3 @@ def _rank(place: Place, package: str) -> int:
     if {"site-packages", "dist-packages"} & set(Path(place.file).parts):
         return _LIBRARY
     return 0 if place.file.startswith(_STANDARD) else _OWN
-
-
-# An import that hangs
-
-
-class Watch:
-    """
-    Notices that the import of the project *name* has not gone on for *seconds*.
-
-    It goes on as long as new modules appear: a large project may take its time. It
-    looks from a thread that gevent does not know; seconds are counted in looks, so
-    that a process that was stopped (SIGSTOP, a suspended machine) is not taken for
-    one that hangs.
-
-    Args:
-        late: Called in that thread with the error; the default prints it and ends
-            the process, since a thread that waits in C cannot be interrupted.
-    """
-
-    def __init__(
-        self, name: str, seconds: float, late: Callable[[ImportPeerError], None] | None = None
-    ) -> None:
-        self._name = name
-        self._seconds = seconds
-        self._late = late or end
-        self._main = _thread.get_ident()
-        self._greenlet: Any = None
-        # Made before gevent patches them, these are the system's own.
-        self._asked, self._ended = _thread.allocate_lock(), _thread.allocate_lock()
-        self._asked.acquire()
-        self._ended.acquire()
-        self._on = True
-        _thread.start_new_thread(self._run, ())
-
-    def patched(self) -> None:
-        """Remember the greenlet that imports; call it when gevent has patched the library."""
-        greenlet = sys.modules.get("greenlet")
-        if greenlet is not None:
-            self._greenlet = greenlet.getcurrent()
-
-    @property
-    def on(self) -> bool:
-        """Whether it still watches."""
-        return self._on
-
-    def stop(self) -> None:
-        """End the thread, and wait for its end: a process with threads should not fork."""
-        if self._on:
-            self._on = False
-            self._asked.release()
-            self._ended.acquire()
-
-    def _run(self) -> None:
-        look = min(1.0, self._seconds / 10)
-        modules, still = len(sys.modules), 0
-        try:
-            while not self._asked.acquire(timeout=look):
-                if len(sys.modules) != modules:
-                    modules, still = len(sys.modules), 0
-                    continue
-                still += 1
-                if still * look >= self._seconds:
-                    self._late(self._error())
-                    still = 0
-        finally:
-            self._ended.release()
-
-    def _error(self) -> ImportPeerError:
-        frames = _waiting(sys._current_frames().get(self._main))  # noqa: SLF001 - the way to see it
-        place = _place(self._name, frames)
-        if self._greenlet is not None and self._greenlet.gr_frame is not None:
-            # It waits in gevent's hub, whose frames say nothing.
-            frames = _waiting(self._greenlet.gr_frame)
-            place = _place(self._name, frames) or place
-        where = f"at {place}" if place else "before its first line"
-        inner = frames[-1] if frames else None
-        if inner is not None and inner != place:
-            where += f" (in {inner.module or inner.file}, line {inner.line})"
-        return ImportPeerError(
-            f"{self._name} cannot be imported: for {self._seconds:g} s it has been {where}; start "
-            "the server that it asks there, or connect when a task needs it; import_seconds "
-            "(TASK_SERVER_IMPORT_SECONDS) bounds this"
-        )
-
-
-def end(error: TaskServerError) -> None:
-    """Print *error*, and end the process from whatever thread, at once."""
-    os.write(2, f"Error: {error}\n".encode())
-    os._exit(error.exit_code)
-
-
-@contextmanager
-def bounded(
-    name: str, seconds: float, late: Callable[[ImportPeerError], None] | None = None
-) -> Iterator[Watch]:
-    """Watch the import of the project *name* that happens in here; see `Watch`."""
-    watch = Watch(name, seconds, late)
-    try:
-        yield watch
-    finally:
-        watch.stop()

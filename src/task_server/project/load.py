@@ -11,7 +11,8 @@ from task_server.config.model import Config
 from task_server.errors import TaskServerError
 from task_server.launch.command import project_environ
 from task_server.project.defaults import Default
-from task_server.project.import_errors import bounded, explained
+from task_server.project.import_errors import explained
+from task_server.project.import_watch import bounded
 
 
 @contextmanager
@@ -19,7 +20,7 @@ def imported(
     config: Config,
     *,
     preset: Iterable[Default] = (),
-    late: Callable[[TaskServerError], None] | None = None,
+    on_stall: Callable[[TaskServerError], None] | None = None,
 ) -> Iterator[Any]:
     """
     Import the project as a worker does, in this process's environment; yield its app.
@@ -30,7 +31,7 @@ def imported(
     Args:
         preset: For `project.preset_defaults`.
 
-        late: What to do with an import that hangs; see `imports.Watch`.
+        on_stall: What to do with an import that hangs; see `import_watch.Watch`.
 
     Raises:
         ConfigError: When it cannot be imported.
@@ -43,7 +44,7 @@ def imported(
             sys.path.insert(0, folder)
     with (
         redirect_stdout(sys.stderr),
-        bounded(config.app, config.import_seconds, late),
+        bounded(config.app, config.import_seconds, on_stall),
         explained(config.app, os.environ),
     ):
         from task_server.project import celery_app as project  # noqa: PLC0415 - imports Celery

@@ -23,7 +23,8 @@ from task_server.local.discovery.databases import Databases, try_database
 from task_server.local.discovery.environ import RecordingEnviron
 from task_server.local.discovery.protocol import Answer, Failure, Question, preset
 from task_server.project import celery_app as project
-from task_server.project.import_errors import bounded, explained
+from task_server.project.import_errors import explained
+from task_server.project.import_watch import bounded
 
 
 def main(question: Question, output: int) -> None:
