@@ -2,16 +2,13 @@
 
 import json
 import os
-import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 import click
 
 from task_server.cli.options import app_option, config_option, resolved, with_app
-from task_server.config.model import Config
-from task_server.errors import ConfigError, Problem
 from task_server.project.discovery import SETTINGS_VARIABLE
+from task_server.project.load import settings_folder
 from task_server.settings import explain as explain_setting
 
 
@@ -48,25 +45,3 @@ def explain(name: str, app: str | None, path: Path | None) -> None:
         mark = "  <- in effect" if number == len(changes) else ""
         value = "" if change.action == "remove" else f" {json.dumps(change.value, default=repr)}"
         click.echo(f"{change.file}: {change.action}{value}{mark}")
-
-
-def settings_folder(config: Config) -> Path:
-    """
-    Return the folder of the project's settings module.
-
-    Raises:
-        ConfigError: When there is no such package.
-    """
-    if config.code is not None:
-        sys.path.insert(0, config.code)
-    top = config.app.partition(":")[0].partition(".")[0]
-    module = config.settings_module or os.environ.get(SETTINGS_VARIABLE)
-    module = module or f"{top}.settings"
-    try:
-        spec = find_spec(module)
-    except ImportError:
-        spec = None
-    if spec is None or not spec.submodule_search_locations:
-        message = f"there is no settings package {module!r}; set settings_module to its name"
-        raise ConfigError([Problem("settings_module", message)])
-    return Path(next(iter(spec.submodule_search_locations)))

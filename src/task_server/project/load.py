@@ -1,16 +1,18 @@
-"""The project's app in this process: what `check`, `config show` and `dead` look at."""
+"""The project's app in this process: the one way in which commands import it."""
 
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, redirect_stdout
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from task_server.config.model import Config
-from task_server.errors import TaskServerError
+from task_server.errors import ConfigError, Problem, TaskServerError
 from task_server.launch.command import project_environ
 from task_server.project.defaults import Default
+from task_server.project.discovery import SETTINGS_VARIABLE
 from task_server.project.import_errors import explained
 from task_server.project.import_watch import bounded
 
@@ -39,9 +41,7 @@ def imported(
     """
     # The modules of the project see what a worker's would.
     os.environ.update(project_environ(config, os.environ))
-    for folder in (str(Path.cwd()), config.code):
-        if folder is not None and folder not in sys.path:
-            sys.path.insert(0, folder)
+    _find_project(config)
     with (
         redirect_stdout(sys.stderr),
         bounded(config.app, config.import_seconds, on_stall),
@@ -51,3 +51,31 @@ def imported(
 
         project.preset_defaults(preset)
         yield project.load_app(config.app)
+
+
+def settings_folder(config: Config) -> Path:
+    """
+    Return the folder of the project's settings module.
+
+    Raises:
+        ConfigError: When there is no such package.
+    """
+    _find_project(config)
+    top = config.app.partition(":")[0].partition(".")[0]
+    module = config.settings_module or os.environ.get(SETTINGS_VARIABLE)
+    module = module or f"{top}.settings"
+    try:
+        spec = find_spec(module)
+    except ImportError:
+        spec = None
+    if spec is None or not spec.submodule_search_locations:
+        message = f"there is no settings package {module!r}; set settings_module to its name"
+        raise ConfigError([Problem("settings_module", message)])
+    return Path(next(iter(spec.submodule_search_locations)))
+
+
+def _find_project(config: Config) -> None:
+    """Let Python find the project's modules: in `code`, then in the working folder."""
+    for folder in (str(Path.cwd()), config.code):
+        if folder is not None and folder not in sys.path:
+            sys.path.insert(0, folder)
