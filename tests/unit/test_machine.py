@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from task_server.launch.cgroup import cpu_quota, memory_limit
+from task_server.launch.machine import cpu_quota, memory_limit
 
 Tree = Callable[[str, dict[str, str]], tuple[Path, Path]]
 
