@@ -1,6 +1,8 @@
 """A spec becomes the arguments of Celery, and only them."""
 
 from dataclasses import replace
+from types import NoneType
+from typing import get_args, get_type_hints
 
 from task_server.config.model import Config, FlowerConfig, WorkerConfig
 from task_server.launch.command import flower_command, worker_command
@@ -163,3 +165,12 @@ def test_a_service_called_flower_does_not_end_flower() -> None:
     chosen = flower_command(Config(), python="python3", environ=environ)
 
     assert "5555" == chosen.environ["FLOWER_PORT"]
+
+
+def test_a_spec_leaves_no_number_open() -> None:
+    """
+    What a worker reads is decided: 0 stands for "none", and no field may be None.
+    """
+    assert [] == [
+        name for name, kind in get_type_hints(WorkerSpec).items() if NoneType in get_args(kind)
+    ]

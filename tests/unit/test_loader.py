@@ -151,7 +151,7 @@ def test_a_wrong_secret_is_not_in_the_error() -> None:
     found = problems(None, {"TASK_SERVER_FLOWER_BASIC_AUTH": "hunter2"})
 
     assert [
-        "flower.basic_auth: it has not the form user:password (from TASK_SERVER_FLOWER_BASIC_AUTH)"
+        "flower.basic_auth: must be user:password (from TASK_SERVER_FLOWER_BASIC_AUTH)"
     ] == found
 
 

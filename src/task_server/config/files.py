@@ -12,8 +12,8 @@ def read_text(path: Path) -> str:
     """
     Return the text of *path*; an editor's byte order mark is not part of it.
 
-    A pipe would wait for a writer, for ever if nobody writes, so only a regular
-    file is read (and /dev/null, which says "none").
+    Opening a pipe waits for a writer, so only a regular file is read (and /dev/null,
+    which says "none").
 
     Raises:
         ValueError: When that is not possible; it says why.

@@ -47,7 +47,7 @@ def find(folder: Path) -> Path | None:
     Return the configuration file of *folder*: task-server.toml, or else pyproject.toml.
 
     What has the first name counts, whatever it is: a pipe or a link that leads
-    nowhere is a mistake, and told when it is read.
+    nowhere is an error, reported when it is read.
     """
     own = folder / "task-server.toml"
     if os.path.lexists(own):
@@ -58,7 +58,7 @@ def find(folder: Path) -> Path | None:
     try:
         return project if "[tool.task-server" in read_text(project) else None
     except ValueError:
-        # Nobody can say whether it has the table.
+        # It may have the table.
         return project
 
 

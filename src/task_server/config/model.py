@@ -23,8 +23,8 @@ LogLevel = Literal["debug", "info", "warning", "error", "critical"]
 AUTO: Literal["auto"] = "auto"
 
 
-#: What a stop may take beyond `drain_seconds`: to requeue and to disconnect. Whoever may
-#: kill a worker (Docker's stop grace, systemd's TimeoutStopSec) must leave it this much.
+#: What a stop may take beyond `drain_seconds`, to requeue and to disconnect. Docker's stop
+#: grace and systemd's TimeoutStopSec must leave a worker this much.
 STOP_MARGIN_SECONDS = 15.0
 
 
@@ -134,7 +134,7 @@ class WorkerConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FlowerConfig:
-    """Where Flower listens and who may look."""
+    """Where Flower listens, and who may see it."""
 
     address: str = setting("Address that Flower listens on.", values.text, "127.0.0.1")
     port: int = setting("TCP port of Flower; 0 is any free one.", values.integer(0, 65535), 5555)

@@ -40,7 +40,7 @@ class Pool:
     package: tuple[str, str, str | None] | None = None
 
 
-#: Where nobody names a pool, as Celery has it.
+#: The pool of a worker that names none, as in Celery.
 DEFAULT = "prefork"
 
 POOLS: Mapping[str, Pool] = MappingProxyType(

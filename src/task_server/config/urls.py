@@ -17,7 +17,7 @@ _END_OF_HOST = re.compile(r"[/?#]")
 
 def fault(url: str) -> str | None:
     """
-    Return what is wrong with *url* if nobody can tell its host from its password; else None.
+    Return what is wrong with *url* if its host and password cannot be told apart; else None.
 
     Of Redis alone, whose paths have no @; several URLs have semicolons between.
     """

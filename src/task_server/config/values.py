@@ -18,7 +18,7 @@ Parser = Callable[[Any], Any]
 #: In the place of queues: every queue of the project, which is known at the worker's start.
 ALL_QUEUES = "all"
 
-#: Bounds that nobody means to reach. The timers of the kernel and of Python end
+#: Bounds above every sensible value. The timers of the kernel and of Python end
 #: beyond some weeks (a poll) or years (an alarm), with a traceback in the worker.
 DAY = 86_400.0
 LONGEST = 366 * DAY
@@ -245,5 +245,5 @@ def user_and_password(raw: Any) -> str:
     value = text(raw)
     user, colon, password = value.partition(":")
     if not (user and colon and password):
-        raise ValueError("it has not the form user:password")
+        raise ValueError("must be user:password")
     return value

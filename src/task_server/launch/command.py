@@ -93,7 +93,7 @@ def flower_command(config: Config, *, python: str, environ: Mapping[str, str]) -
         *(python, "-m", "celery", "--app", "task_server.app", "flower"),
         f"--address={flower.address}",
         f"--port={flower.port}",
-        # Without it a killed worker stays Online for ever.
+        # Without it a killed worker stays Online.
         "--purge-offline-workers=60",
     ]
     if flower.url_prefix:

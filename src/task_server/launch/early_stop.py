@@ -1,10 +1,10 @@
 """
-The signals to stop, from the launcher's first line until the worker has its own way.
+The signals to stop, from the launcher's first line until the worker's own handlers.
 
 Without a handler a signal is lost on PID 1 of a container, and ends any other process
-with a code that tells of a crash. So the launcher has handlers, holds back what comes
-while it becomes the worker, and the worker has the same handlers until its event loop
-takes over. Who is asked to stop here has taken no task: it ends at once, with 0.
+with a code that means a crash. So the launcher has handlers, blocks the signals while
+it becomes the worker, and the worker has the same handlers until its event loop takes
+over. A process that is stopped here has taken no task: it exits at once, with 0.
 
 The start of the interpreter before the first line, some 20 ms, cannot be covered.
 """
@@ -28,7 +28,7 @@ ALL = (*STOPPING, signal.SIGHUP, *IGNORED)
 #: Called before a process that has taken no task ends.
 _before_exit: list[Callable[[], None]] = []
 
-#: Called at the very end of the process, in the place of its end.
+#: Called at the very end of the process, instead of its exit.
 _instead: list[Callable[[], None]] = []
 
 _handled: dict[int, Any] = {}
@@ -46,7 +46,7 @@ def install() -> None:
         set_handler(number, handle)
     for number in IGNORED:
         set_handler(number, _nothing)
-    # nohup has it ignored. Without a terminal it asks for a start anew, which this is.
+    # nohup ignores it. Without a terminal it asks for a restart, and this is a start.
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
         set_handler(signal.SIGHUP, handle if os.isatty(1) else _nothing)
 
@@ -75,12 +75,12 @@ def before_early_exit(call: Callable[[], None]) -> None:
 
 
 def block() -> None:
-    """Hold the signals back, over the exec(2) that follows, until `unblock`."""
+    """Block the signals, over the exec(2) that follows, until `unblock`."""
     signal.pthread_sigmask(signal.SIG_BLOCK, ALL)
 
 
 def unblock() -> None:
-    """Let come what was held back."""
+    """Deliver the signals that were blocked."""
     signal.pthread_sigmask(signal.SIG_UNBLOCK, ALL)
 
 
@@ -89,13 +89,13 @@ def ignore_signals_at_exit() -> None:
     Let no signal change how this process ends; call it before anything else registers.
 
     The interpreter takes the handlers away while it ends, and a second SIGTERM in that
-    moment would be told as a crash.
+    moment would look like a crash.
     """
     atexit.register(_finish, os.getpid())
 
 
 def instead_of_exit(act: Callable[[], None]) -> None:
-    """Have *act* called, once, in the place of the process's end, if it ends by itself."""
+    """Have *act* called, once, instead of the exit, if the process exits normally."""
     _instead[:] = [act]
 
 
@@ -122,7 +122,7 @@ keep_handlers_over_fork = [False]
 
 
 def _reset_after_fork() -> None:
-    """Give a forked process what it would have without us: it ends when it is told to."""
+    """Reset the signals in a forked process, which then ends on SIGTERM as any other."""
     if keep_handlers_over_fork[0]:
         keep_handlers_over_fork[0] = False
         return

@@ -1,8 +1,8 @@
 """
-The folders that a worker stands on: the project's code and its media files.
+Preflight of the folders that a worker needs: the project's code and its media files.
 
-The launcher looks at them before it becomes Celery, so that a mount that was
-forgotten is named at the start, and not by the first task that misses it.
+The launcher checks them before it becomes Celery, so that a forgotten mount is
+reported at the start, and not by the first task that misses it.
 """
 
 import os
@@ -20,7 +20,7 @@ from task_server.errors import ConfigError, Finding, Problem
 #: Names the folder of media files; containers and services set it.
 MEDIA_VARIABLE = "DJANGO_MEDIA_ROOT"
 
-#: How much of a folder is named to tell it from the right one.
+#: Names of a folder's contents that a message shows.
 SHOWN = 6
 
 
@@ -38,7 +38,7 @@ def check(config: Config, environ: Mapping[str, str], here: Path) -> None:
 
 
 def check_code(config: Config, environ: Mapping[str, str], here: Path) -> Iterator[Finding]:
-    """Tell whether the module of the project's app is where Python will look; imports nothing."""
+    """Check that Python will find the module of the project's app; import nothing."""
     if config.code is not None:
         finding = _code_folder("code", Path(config.code))
         if finding is not None:
@@ -110,10 +110,10 @@ def _contents(folder: Path) -> str:
 
 def check_code_readable(folder: Path, most: int = 20_000) -> Finding:
     """
-    Tell whether this user can read all Python files under *folder*.
+    Check that this user can read all Python files under *folder*.
 
     Args:
-        most: Files and folders looked at, so that a large tree takes no minutes.
+        most: Files and folders to check, so that a large tree does not take minutes.
     """
     closed: list[Path] = []
 
@@ -147,7 +147,7 @@ def check_media(config: Config, environ: Mapping[str, str]) -> Iterator[Finding]
 
 
 def check_usable(config: Config, setting: str, folder: Path) -> Finding:
-    """Tell whether tasks can use *folder* for media files as *config* wants it."""
+    """Check that tasks can use *folder* for media files as *config* wants it."""
     if config.media == "writable":
         return check_writable(setting, folder)
     try:
@@ -171,7 +171,7 @@ def _absent(setting: str, folder: Path) -> Finding:
 
 
 def check_writable(setting: str, folder: Path) -> Finding:
-    """Tell whether this user can write in *folder*; leaves nothing in it."""
+    """Check that this user can write in *folder*; leave nothing in it."""
     try:
         # Trying is the only way to know: a mount, an ACL or a quota may forbid it.
         with tempfile.TemporaryFile(dir=folder):
@@ -192,7 +192,7 @@ def check_writable(setting: str, folder: Path) -> Finding:
 
 
 def owner(path: Path) -> str:
-    """Return whose *path* is and its mode, to stand behind a message; empty if not to be seen."""
+    """Return the owner and mode of *path*, as the end of a message; empty if unknown."""
     try:
         status = path.stat()
     except OSError:

@@ -14,7 +14,7 @@ from collections.abc import Mapping, MutableMapping
 #: Names the end of the pipe.
 VARIABLE = "TASK_SERVER_SECRETS_FD"
 
-#: Variables of ours with secrets, of which a worker needs none: it is given the next ones.
+#: Variables of ours with secrets. A worker needs none of them: it gets the next ones.
 OURS = tuple(
     f"TASK_SERVER_{name}" for name in ("BROKER_URL", "RESULT_BACKEND", "FLOWER_BASIC_AUTH")
 )

@@ -79,7 +79,7 @@ def _folders(proc: Path, root: Path, controller: str) -> list[Path]:
         else:
             continue
         parts = [part for part in path.split("/") if part not in ("", "..")]
-        # In a container the path may be the host's, of which only the root is seen.
+        # In a container the path may be the host's, and only its root visible.
         for depth in range(len(parts), -1, -1):
             folders[mount.joinpath(*parts[:depth])] = None
     return list(folders)

@@ -29,7 +29,7 @@ NUMBERS: Mapping[str, tuple[str, int]] = MappingProxyType(
     }
 )
 
-#: The settings that the pool chooses where nobody gives them.
+#: The settings that the pool chooses where neither operator nor project does.
 CHOSEN_BY_POOL = ("concurrency", "prefetch_multiplier", "max_memory_per_child", "memory_limit")
 
 
@@ -84,7 +84,7 @@ def origins(config: Config, worker: WorkerConfig) -> dict[str, str]:
     """Return who gave each setting that the operator gave of all workers and of *worker*."""
     own = f"workers.{worker.name}."
     return {
-        # Whoever made the configuration without a file or a variable.
+        # A configuration made in Python has no file or variable to name.
         **{
             ours: "the configuration"
             for ours, _ in NUMBERS.values()

@@ -1,4 +1,4 @@
-"""A worker that starts anew under its process id: what SIGHUP asks for."""
+"""A worker that restarts under its process id, on SIGHUP."""
 
 import os
 import signal
@@ -13,23 +13,23 @@ _started: list[tuple[str, dict[str, str], dict[str, str]]] = []
 
 def remember(environ: Mapping[str, str], secrets: Mapping[str, str]) -> None:
     """
-    Remember how this process began, with *environ*; call it before anything changes that.
+    Remember how this process was started, with *environ*; call it before anything changes that.
 
     Args:
         secrets: What the launcher handed over beside the environment.
     """
-    # A folder that is gone has no Path.
+    # Path.cwd() fails in a deleted folder.
     _started[:] = [(os.getcwd(), dict(environ), dict(secrets))]  # noqa: PTH109
 
 
 def possible() -> bool:
-    """Whether this process knows how it began."""
+    """Whether this process knows how it was started."""
     return bool(_started)
 
 
 def restart() -> NoReturn:
     """
-    Become what this process was when it began, with the same arguments.
+    Run this process again from its start, with the same arguments.
 
     Celery runs `sys.argv` as a script, which for `python -m` is another program: it
     puts the folder of that module first on the path.
@@ -37,7 +37,7 @@ def restart() -> NoReturn:
     folder, environ, secrets = _started[0]
     early_stop.block()
     for number in early_stop.ALL:
-        # What is ignored would be so for ever.
+        # exec(2) keeps ignored signals ignored.
         signal.signal(number, signal.SIG_DFL)
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:

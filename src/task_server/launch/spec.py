@@ -15,7 +15,7 @@ APP_VARIABLE = "TASK_SERVER_APP"
 #: Carries the spec from the launcher to the worker.
 WORKER_VARIABLE = "TASK_SERVER_WORKER"
 
-#: How long the project's import may stand still where nobody decided.
+#: How long the project's import may stall where no launcher decided.
 IMPORT_SECONDS = 60.0
 
 
@@ -45,7 +45,7 @@ class WorkerSpec:
         origins: Who gave each of its settings that the operator gave, by name;
             these win over the project's own.
 
-        import_seconds: How long the project's import may stand still.
+        import_seconds: How long the project's import may stall.
 
         secrets_in_environment: Whether programs that tasks start inherit the
             URLs of broker and result backend.

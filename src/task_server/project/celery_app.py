@@ -202,10 +202,10 @@ def use_broker(app: Any, *, broker: str | None) -> None:
 
 def check_urls(app: Any) -> None:
     """
-    Look whether the URLs of the servers of *app* can be read; Celery would log a part of them.
+    Check that the URLs of *app* can be parsed; of others Celery would log a part.
 
     Raises:
-        ConfigError: When nobody can tell the host from the password.
+        ConfigError: When host and password cannot be told apart.
     """
     problems: dict[str, Problem] = {}
     for name in ("broker_url", "broker_read_url", "broker_write_url", "result_backend"):

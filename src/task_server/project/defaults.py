@@ -65,7 +65,7 @@ def connection_defaults(
         Default(
             "broker_connection_max_retries",
             None,
-            "after a long outage a worker comes back by itself; the default gives up after 100",
+            "a worker reconnects after any outage; the default gives up after 100 attempts",
         ),
         Default(
             "broker_transport_options.socket_keepalive",
@@ -80,7 +80,7 @@ def connection_defaults(
         Default(
             "broker_transport_options.socket_timeout",
             timing.socket_timeout,
-            "a Redis that accepts and never answers would stop the worker's loop for ever",
+            "a Redis that accepts and never answers would block the worker's loop",
         ),
         Default(
             "broker_transport_options.socket_connect_timeout",
@@ -137,7 +137,7 @@ def worker_defaults(
         Default(
             "broker_transport_options.unacked_restore_throttle",
             1,
-            "at each look, not at each tenth",
+            "at each search, not at each tenth",
         ),
         Default(
             "broker_transport_options.max_connections",
@@ -164,7 +164,7 @@ def worker_defaults(
             Default(
                 "broker_transport_options.poison_limit",
                 spec.poison_limit,
-                "a task that kills its worker is not run for ever",
+                "a task that crashes its workers is not run again and again",
             )
         )
         defaults.append(

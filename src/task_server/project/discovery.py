@@ -1,5 +1,5 @@
 """
-Which Celery app a project has, where nobody names it: looked for as other tools do.
+Discovery of the project's Celery app where none is named, as other tools do it.
 
 First the settings that DJANGO_SETTINGS_MODULE, or else manage.py, names: their
 package, or one around it, that makes a Celery app. Then the only package of the
@@ -25,7 +25,7 @@ PLACES = (("celery.py", ""), ("celery/__init__.py", ""), ("celery_app.py", ".cel
 #: class of the project's own.
 _MAKES_APP = re.compile(r"\b\w*Celery\(")
 
-#: Characters of a file that are looked at.
+#: Characters of a file that are read.
 _MOST = 1_000_000
 
 
@@ -34,7 +34,7 @@ class Found:
     """
     An app, and how it was found, for people.
 
-    *code* is the folder it lies in where Python does not look by itself, or None.
+    *code* is the folder it lies in if Python does not search it anyway, or None.
     """
 
     app: str

@@ -3,7 +3,7 @@ Names of queues in the source of a project, and in its settings.
 
 A call of a task that names its queue (`apply_async(queue="batch1")`) is as good as a
 declaration; another argument of that name, a default of a parameter or of a command's
-option, and a setting that ends in QUEUE may be something else, and are told as such.
+option, and a setting that ends in QUEUE may be something else, and are reported as such.
 """
 
 import ast
@@ -74,7 +74,7 @@ def seen(app_name: str, settings: Any = None) -> tuple[Seen, ...]:
 
 
 def _upper(settings: Any) -> dict[str, Any]:
-    """Return the settings that may name queues; another one is not even looked up."""
+    """Return the settings that may name queues; no other is even read."""
     names = (name for name in dir(settings) if name.isupper() and "QUEUE" in name)
     return {name: getattr(settings, name, None) for name in names}
 
