@@ -47,6 +47,6 @@ def test_the_module_leaves_the_margin() -> None:
     """
     systemd's TimeoutStopSec is above a worker's drain by the margin.
     """
-    more = found("nix/modules/worker-options.nix", r"ceil config\.drain_seconds \+ (\d+)")
+    more = found("nix/modules/worker-options.nix", r"ceil config\.settings\.drain_seconds \+ (\d+)")
 
     assert float(more) >= STOP_MARGIN_SECONDS
