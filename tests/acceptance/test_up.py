@@ -2,11 +2,14 @@
 
 import json
 import signal
+import subprocess
 import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import pytest
 
-from tests.support.program import Output, Program
+from tests.support.program import Output, Program, program_in
 
 
 @pytest.fixture
@@ -14,6 +17,25 @@ def program(program: Program) -> Program:
     """Return the program in an environment that names the reference project."""
     program.environ = {**program.environ, "TASK_SERVER_APP": "docket"}
     return program
+
+
+@dataclass(frozen=True)
+class Up:
+    """An `up` that runs: the program of its folder, its process and the address of its Flower."""
+
+    program: Program
+    process: subprocess.Popen[str]
+    flower: str
+
+
+@pytest.fixture(scope="module")
+def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    """Return an `up` for the tests that leave it as it is."""
+    with program_in(tmp_path_factory.mktemp("up")) as program:
+        program.environ = {**program.environ, "TASK_SERVER_APP": "docket"}
+        process = program.start("up", "--flower-port", "0")
+        line = Output(process).until("Flower is at ")
+        yield Up(program, process, line.split("Flower is at ")[1].split()[0])
 
 
 def test_up_is_ready_in_order_and_stops_workers_before_servers(program: Program) -> None:
@@ -42,33 +64,27 @@ def test_up_is_ready_in_order_and_stops_workers_before_servers(program: Program)
     assert (0, {}) == (process.returncode, program.alive())
 
 
-def test_a_second_up_says_that_the_first_is_up(program: Program) -> None:
+def test_a_second_up_says_that_the_first_is_up(up: Up) -> None:
     """
     Two in one state folder would fight; the second says where the first is, and ends.
     """
-    first = Output(program.start("up", "--flower-port", "0"))
-    flower = first.until("Flower is at ").split("Flower is at ")[1].split()[0]
-
-    second = program("up", "--flower-port", "0")
+    second = up.program("up", "--flower-port", "0")
 
     assert 1 == second.returncode
     assert "is already running" in second.stderr
-    assert flower in second.stderr
+    assert up.flower in second.stderr
 
 
-def test_a_demo_beside_it_uses_its_workers(program: Program) -> None:
+def test_a_demo_beside_it_uses_its_workers(up: Up) -> None:
     """
     A demo finds the servers and workers that are up, and leaves them up.
     """
-    process = program.start("up", "--flower-port", "0")
-    Output(process).until("Flower is at ")
-
-    ended = program("demo", "--json")
+    ended = up.program("demo", "--json")
 
     assert 0 == ended.returncode, ended.stderr
-    assert f"pid {process.pid}" in ended.stderr
+    assert f"pid {up.process.pid}" in ended.stderr
     assert 4 == ended.result["read_tasks"]
-    assert process.poll() is None
+    assert up.process.poll() is None
 
 
 def test_kill_9_leaves_no_orphan(program: Program) -> None:
@@ -84,15 +100,13 @@ def test_kill_9_leaves_no_orphan(program: Program) -> None:
     assert {} == program.left()
 
 
-def test_a_port_in_use_is_named(program: Program) -> None:
+def test_a_port_in_use_is_named(up: Up) -> None:
     """
     Flower's port is checked, and the line says how to choose another.
     """
-    first = Output(program.start("up", "--flower-port", "0"))
-    url = first.until("Flower is at ").split("Flower is at ")[1].split()[0]
-    port = url.rstrip("/").rpartition(":")[2]
+    port = up.flower.rstrip("/").rpartition(":")[2]
 
-    second = program("up", "--state", "other", "--flower-port", port)
+    second = up.program("up", "--state", "other", "--flower-port", port)
 
     assert 1 == second.returncode
     assert f"127.0.0.1:{port}" in second.stderr

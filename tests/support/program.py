@@ -134,17 +134,21 @@ class Output:
         return self.seen
 
 
-@pytest.fixture
-def program(tmp_path: Path) -> Iterator[Program]:
-    """Return the program, in an empty folder; nothing of it may be left at the end."""
-    folder = tmp_path / "folder"
-    folder.mkdir()
+@contextlib.contextmanager
+def program_in(folder: Path) -> Iterator[Program]:
+    """Have the program in *folder*; what of it still runs is ended."""
     environ = {**os.environ, "NO_COLOR": "1", "COLUMNS": "200", "PYTHONUNBUFFERED": "1"}
     # Tests of docket set Django up in this process; a newcomer's shell names no settings.
     environ.pop("DJANGO_SETTINGS_MODULE", None)
     one = Program(folder, environ)
-    yield one
-    for process in one.started:
+    try:
+        yield one
+    finally:
+        _end(one.started)
+
+
+def _end(started: list[subprocess.Popen[str]]) -> None:
+    for process in started:
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
             try:
@@ -154,3 +158,12 @@ def program(tmp_path: Path) -> Iterator[Program]:
         for pipe in (process.stdout, process.stderr):
             if pipe is not None:
                 pipe.close()
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Iterator[Program]:
+    """Return the program, in an empty folder."""
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    with program_in(folder) as one:
+        yield one

@@ -3,9 +3,11 @@ Real servers for the tests: one Redis and one PostgreSQL a session, started
 through task_server.local in a folder of their own; and the real documents.
 """
 
+import fcntl
 import io
 import itertools
 import os
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -62,12 +64,31 @@ def session_redis(require, local_state, session_supervisor) -> local.Server:
 
 
 @pytest.fixture(scope="session")
-def session_postgres(require, local_state, session_supervisor) -> local.Server:
+def session_postgres(require, local_state, session_supervisor, tmp_path_factory) -> local.Server:
     """Return the session's PostgreSQL."""
     try:
-        return _started(session_supervisor, local.postgres.find(local_state, os.environ))
+        server = local.postgres.find(local_state, os.environ)
+        _take_cluster(tmp_path_factory, local_state.path / "postgres", server, session_supervisor)
+        return _started(session_supervisor, server)
     except LocalServerError as error:
         require("postgres", str(error))
+
+
+def _take_cluster(
+    factory: pytest.TempPathFactory, data: Path, server: local.Server, supervisor: local.Supervisor
+) -> None:
+    """Copy the cluster that another process of pytest-xdist has initialised, or leave one."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        return
+    shared = factory.getbasetemp().parent
+    template = shared / "cluster"
+    with (shared / "cluster.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if template.exists():
+            shutil.copytree(template, data)
+        elif server.child is not None and server.child.before is not None:
+            server.child.before(supervisor.run_job)
+            shutil.copytree(data, template)
 
 
 @pytest.fixture(scope="session")
