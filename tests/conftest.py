@@ -8,9 +8,8 @@ the tests of any other peer that cannot be had are skipped, with the reason.
 import os
 import signal
 
-import pytest
-
 pytest_plugins = [
+    "tests.support.processes",
     "tests.support.require",
     "tests.support.servers",
     "tests.support.program",
@@ -30,20 +29,3 @@ for _name in list(os.environ):
 # A shell ignores SIGINT for what it starts in the background, and so would
 # every child of a test: Ctrl-C would stop nothing.
 signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Return three processes a core, for most tests wait; one file needs no other process."""
-    if all(".py" in argument for argument in config.args):
-        return 0
-    return 3 * len(os.sched_getaffinity(0))
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let the tests that share a fixture of their module run in one process."""
-    for item in items:
-        fixtures = item._fixtureinfo.name2fixturedefs.values()
-        shared = any(found[-1].scope in {"module", "package"} for found in fixtures if found)
-        if shared and item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))

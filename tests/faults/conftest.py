@@ -74,10 +74,8 @@ def kills() -> int:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let one process fill the table, and judge the whole run when it is over."""
+    """Judge the whole run when it is over."""
     items.sort(key=lambda item: item.path.name == "test_total.py")
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.slow)
-            if "table" in getattr(item, "fixturenames", ()):
-                item.add_marker(pytest.mark.xdist_group("faults"))

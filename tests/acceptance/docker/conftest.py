@@ -29,11 +29,10 @@ USER = 33
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let one process use the engine, and give each test the time of a small machine."""
+    """Mark each test, and give it the time of a small machine."""
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.docker)
-            item.add_marker(pytest.mark.xdist_group("docker"))
             item.add_marker(pytest.mark.timeout(1800))
 
 

@@ -85,14 +85,6 @@ class Child:
             self.process.stdout.close()
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let one process run both workers."""
-    for item in items:
-        if Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.xdist_group("docket"))
-
-
 @contextmanager
 def child(argv: list[str], environ: dict[str, str]) -> Iterator[Child]:
     """Run a child meanwhile."""
