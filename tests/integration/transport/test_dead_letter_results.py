@@ -1,4 +1,4 @@
-"""Whoever waits for a task that is put aside hears of it, by whichever way."""
+"""A caller that waits for a task gets the failure of a dead letter, by every result backend."""
 
 import gc
 import json
@@ -170,7 +170,7 @@ def test_of_a_message_that_cannot_be_decoded_the_result_says_it(app, server, con
 @pytest.mark.parametrize("changes", [{"body": "%%%"}, {"properties": {}}, {"headers": []}])
 def test_a_broken_message_ends_nobody(app, changes: dict[str, Any], server, connect) -> None:
     """
-    What is known is told; the worker goes on.
+    What is known is stored; the worker goes on.
     """
     one = app(f"redis+socket://{server.path}")
     task_id = send(one)

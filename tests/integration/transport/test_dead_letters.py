@@ -28,8 +28,8 @@ def let_die(worker, rounds: int, **options) -> None:
 
 
 @pytest.fixture
-def telling(worker, monkeypatch):
-    """Make workers, each as in a process of its own, that tell which tasks have begun."""
+def reporting(worker, monkeypatch):
+    """Make workers, each as in a process of its own, that report which tasks have started."""
 
     def make(name: str, **options):
         monkeypatch.setattr(owner, "RUN_ID", name)
@@ -57,7 +57,7 @@ def test_a_message_that_workers_die_of_is_put_aside(worker, publish, server, cap
     let_die(worker, 2, poison_limit=2)
     last = worker(**FAST, poison_limit=2)
     with caplog.at_level(logging.ERROR):
-        last.run(lambda: dead_in(server), "the message to be put aside")
+        last.run(lambda: dead_in(server), "the dead letter")
     (one,) = dead_in(server)
 
     assert [] == last.bodies
@@ -68,27 +68,27 @@ def test_a_message_that_workers_die_of_is_put_aside(worker, publish, server, cap
     assert "moved to dead letters: 2 workers crashed while they had it" in caplog.text
 
 
-def let_tell(telling, name: str, bodies: list[str], **options):
+def let_report(reporting, name: str, bodies: list[str], **options):
     """Let the worker *name* take *bodies*, which are then marked, and return it before it dies."""
-    one = telling(name, **options)
+    one = reporting(name, **options)
     one.run(lambda: len(one.bodies) == len(bodies))
     assert sorted(bodies) == sorted(one.bodies)
     return one
 
 
-def test_only_what_had_begun_is_what_a_worker_died_of(telling, publish, server) -> None:
+def test_only_a_started_task_may_have_crashed_its_worker(reporting, publish, server) -> None:
     """
-    What a dead worker held beside the tasks that it ran is delivered again, and not counted.
+    What a dead worker had beside the tasks that it ran is delivered again, with no crash counted.
     """
     bodies = ["runs", "waits", "waits too"]
     for body in bodies:
         publish(body)
-    let_tell(telling, "first", bodies, poison_limit=2)
-    second = let_tell(telling, "second", bodies, poison_limit=2)
+    let_report(reporting, "first", bodies, poison_limit=2)
+    second = let_report(reporting, "second", bodies, poison_limit=2)
     second.channel.qos.reporter.start(tag_of(second, "runs"))
-    last = telling("last", poison_limit=2)
+    last = reporting("last", poison_limit=2)
     last.run(lambda: len(last.bodies) == 2)
-    last.run(lambda: dead_in(server), "the message to be put aside")
+    last.run(lambda: dead_in(server), "the dead letter")
     (one,) = dead_in(server)
 
     assert {"waits", "waits too"} == set(last.bodies)
@@ -100,26 +100,26 @@ def test_only_what_had_begun_is_what_a_worker_died_of(telling, publish, server) 
     assert "run" not in one.crashes[0]
 
 
-def test_a_task_that_has_ended_is_not_what_a_worker_died_of(telling, publish, server) -> None:
+def test_a_task_that_has_ended_has_not_crashed_its_worker(reporting, publish, server) -> None:
     """
-    Its end is told, though its message is still unacked: instant neighbours of poison are not it.
+    Its end is reported, though its message is unacked still: instant neighbours are cleared.
     """
     bodies = ["ended", "runs"]
     for body in bodies:
         publish(body)
-    let_tell(telling, "first", bodies, poison_limit=2)
-    second = let_tell(telling, "second", bodies, poison_limit=2)
+    let_report(reporting, "first", bodies, poison_limit=2)
+    second = let_report(reporting, "second", bodies, poison_limit=2)
     for body in bodies:
         second.channel.qos.reporter.start(tag_of(second, body))
     second.channel.qos.reporter.end(tag_of(second, "ended"))
-    last = telling("last", poison_limit=2)
+    last = reporting("last", poison_limit=2)
     last.run(lambda: last.bodies and dead_in(server), "both messages")
 
     assert ["ended"] == last.bodies
     assert [tag_of(second, "runs")] == [one.tag for one in dead_in(server)]
 
 
-def test_what_ran_together_is_not_put_aside_for_one_death_more(telling, publish, server) -> None:
+def test_what_ran_together_is_no_dead_letter_for_one_crash_more(reporting, publish, server) -> None:
     """
     A node that is killed again and again condemns none of the tasks that it ran beside others.
     """
@@ -127,10 +127,10 @@ def test_what_ran_together_is_not_put_aside_for_one_death_more(telling, publish,
     for body in bodies:
         publish(body)
     for number in range(4):
-        last = let_tell(telling, f"w{number}", bodies, poison_limit=2)
+        last = let_report(reporting, f"w{number}", bodies, poison_limit=2)
         for body in bodies:
             last.channel.qos.reporter.start(tag_of(last, body))
-    last = let_tell(telling, "last", bodies, poison_limit=2)
+    last = let_report(reporting, "last", bodies, poison_limit=2)
 
     assert [] == dead_in(server)
     assert [[3, 3, 3, 3]] * 3 == [
@@ -138,19 +138,19 @@ def test_what_ran_together_is_not_put_aside_for_one_death_more(telling, publish,
     ]
 
 
-def test_the_one_that_had_the_processor_is_what_a_worker_died_of(telling, publish, server) -> None:
+def test_the_task_that_had_the_processor_has_crashed_its_worker(reporting, publish, server) -> None:
     """
     Of several that had begun it alone is counted.
     """
     bodies = ["waits", "crashes"]
     for body in bodies:
         publish(body)
-    let_tell(telling, "first", bodies, poison_limit=2)
-    second = let_tell(telling, "second", bodies, poison_limit=2)
+    let_report(reporting, "first", bodies, poison_limit=2)
+    second = let_report(reporting, "second", bodies, poison_limit=2)
     for body in bodies:
         second.channel.qos.reporter.start(tag_of(second, body), on_cpu=True)
         second.channel.qos.reporter.on_cpu(tag_of(second, "waits"), on=False)
-    last = telling("last", poison_limit=2)
+    last = reporting("last", poison_limit=2)
     last.run(lambda: last.bodies and dead_in(server), "both messages")
     (one,) = dead_in(server)
 
@@ -161,20 +161,20 @@ def test_the_one_that_had_the_processor_is_what_a_worker_died_of(telling, publis
     ]
 
 
-def test_a_message_that_is_not_marked_is_told_beside_one_that_is(telling, publish, server) -> None:
+def test_an_unmarked_message_is_reported_beside_a_marked_one(reporting, publish, server) -> None:
     """
-    What runs already when a suspect begins is told with it: nothing is missing in what is known.
+    What runs already when a suspect starts is reported with it: nothing is missing then.
     """
     publish("suspect")
-    let_tell(telling, "first", ["suspect"], poison_limit=2)
+    let_report(reporting, "first", ["suspect"], poison_limit=2)
     publish("new")
-    second = let_tell(telling, "second", ["suspect", "new"], poison_limit=2)
+    second = let_report(reporting, "second", ["suspect", "new"], poison_limit=2)
     second.running.add(tag_of(second, "new"))
     second.channel.qos.reporter.start(tag_of(second, "suspect"))
     members = server.client().smembers("unacked.begun:second")
-    # What is told is not answered.
-    second.run(lambda: server.client().scard("unacked.begun:second") == 3, "what is told")
-    last = let_tell(telling, "last", ["suspect", "new"], poison_limit=2)
+    # A report gets no reply.
+    second.run(lambda: server.client().scard("unacked.begun:second") == 3, "the report")
+    last = let_report(reporting, "last", ["suspect", "new"], poison_limit=2)
 
     assert members <= {b"*"} | {tag_of(second, body).encode() for body in ("suspect", "new")}
     assert [] == dead_in(server)
@@ -184,22 +184,22 @@ def test_a_message_that_is_not_marked_is_told_beside_one_that_is(telling, publis
     }
 
 
-def test_a_worker_that_dies_before_it_tells_may_have_died_of_any(telling, publish, server) -> None:
+def test_a_crash_before_any_report_may_be_of_any_message(reporting, publish, server) -> None:
     """
-    Without a word of a begun task all that it held count, once: of those the next one tells.
+    Without a report all that it had count, once: the next worker reports those.
     """
     publish("poison")
     publish("fine")
     for name in ("first", "second"):
-        one = telling(name, poison_limit=2)
+        one = reporting(name, poison_limit=2)
         one.run(lambda one=one: len(one.bodies) == 2)
         deaths = [len(message._raw.get("deaths", ())) for message in one.messages]
         assert [name == "second"] * 2 == deaths
         if name == "second":
             one.channel.qos.reporter.start(tag_of(one, "poison"))
-    third = telling("third", poison_limit=2)
+    third = reporting("third", poison_limit=2)
     third.run(lambda: third.bodies and dead_in(server), "both messages")
-    fourth = telling("fourth", poison_limit=2)
+    fourth = reporting("fourth", poison_limit=2)
     fourth.run(lambda: fourth.bodies)
 
     assert (["fine"], ["fine"]) == (third.bodies, fourth.bodies)
@@ -214,7 +214,7 @@ def test_a_dead_message_is_delivered_again_with_no_death_counted(worker, publish
     publish("poison")
     let_die(worker, 1, poison_limit=1)
     last = worker(**FAST, poison_limit=1)
-    last.run(lambda: dead_in(server), "the message to be put aside")
+    last.run(lambda: dead_in(server), "the dead letter")
     found = dead_in(server)
     count = dead_letters.retry(server.client(), "unacked.dead", found)
     last.run(lambda: last.bodies)
@@ -230,7 +230,7 @@ def test_a_dead_message_is_dropped_once(worker, publish, server) -> None:
     """
     publish("poison")
     let_die(worker, 1, poison_limit=1)
-    worker(**FAST, poison_limit=1).run(lambda: dead_in(server), "the message to be put aside")
+    worker(**FAST, poison_limit=1).run(lambda: dead_in(server), "the dead letter")
     found = dead_in(server)
 
     assert [1, 0] == [dead_letters.drop(server.client(), "unacked.dead", found) for _ in range(2)]
@@ -255,7 +255,7 @@ def test_a_clean_end_is_no_death(worker, publish, server) -> None:
 
 def test_a_lost_child_counts(worker, publish, server) -> None:
     """
-    A message that is requeued because its child died is put aside when it is enough.
+    A message that is requeued because its child was lost becomes a dead letter when it is enough.
     """
     publish("poison")
     consumer = worker(poison_limit=2)
@@ -274,7 +274,7 @@ def test_a_lost_child_counts(worker, publish, server) -> None:
 
 def test_what_a_stock_worker_held_is_no_death(worker, server) -> None:
     """
-    Kombu's transport gives no sign of life: its ETA tasks come back, and are not put aside.
+    Kombu's transport gives no sign of life: its ETA tasks come back, and are no dead letters.
     """
     payload = {
         "body": "WzFd",
@@ -354,16 +354,16 @@ def test_what_an_unread_reply_has_moved_comes_back(worker, publish, server) -> N
 
 
 @pytest.mark.parametrize("forged", [7, "deaths", {"a": 1}, [7, None, ["x"]], [{}] * 300])
-def test_forged_deaths_keep_no_message_back(telling, publish, server, forged) -> None:
+def test_forged_crashes_keep_no_message_back(reporting, publish, server, forged) -> None:
     """
-    Anybody can write them: a dead worker's message is delivered again, with a history of ours.
+    Anyone can write them: a dead worker's message is delivered again, with a history of ours.
     """
     publish("fine")
     (text,) = server.client().lrange("q", 0, -1)
     server.client().lset("q", 0, json.dumps(json.loads(text) | {"deaths": forged}))
-    first = let_tell(telling, "first", ["fine"], poison_limit=3)
+    first = let_report(reporting, "first", ["fine"], poison_limit=3)
     first.channel.qos.reporter.start(tag_of(first, "fine"))
-    last = let_tell(telling, "last", ["fine"], poison_limit=3)
+    last = let_report(reporting, "last", ["fine"], poison_limit=3)
 
     assert [1] == [death["suspects"] for death in last.messages[0]._raw["deaths"][-1:]]
     assert 101 >= len(last.messages[0]._raw["deaths"])

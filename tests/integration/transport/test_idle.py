@@ -37,7 +37,7 @@ def test_an_idle_worker_is_told_of_a_message(worker, publish) -> None:
 
 def test_a_message_of_any_priority_and_queue_wakes(worker, publish) -> None:
     """
-    One connection tells of all lists of all queues.
+    One connection is notified of all lists of all queues.
     """
     consumer = worker("q", "r", "s")
     for number, (queue, priority) in enumerate([("s", 9), ("q", 0), ("r", 3), ("s", 6)], 1):
@@ -67,7 +67,7 @@ def test_one_message_wakes_one_or_two_of_many_workers(worker, publish, server) -
     asked = calls(server, "evalsha", "eval") - before
 
     assert ["one"] == [body for each in workers for body in each.bodies]
-    # Told of it: the watcher, which asks until there is no more, and the one that takes over.
+    # Notified: the watcher, which fetches until there is no more, and the one that takes over.
     # Besides each asks every two seconds.
     assert asked < 9
 
@@ -160,7 +160,7 @@ def test_a_server_that_took_over_tells_as_well(worker, publish, server, caplog) 
     waiting.listener._tracked = None
     waiting.fetch_due = True
     with caplog.at_level(logging.WARNING):
-        consumer.run(lambda: waiting.listener._tracked is not None, "to be told again")
+        consumer.run(lambda: waiting.listener._tracked is not None, "to be notified again")
         consumer.idle()
 
     assert "does not tell" not in caplog.text
@@ -196,7 +196,7 @@ def test_where_the_server_does_not_tell_it_is_asked(
 @pytest.mark.parametrize("kind", ["normal", "pubsub"])
 def test_a_lost_connection_is_made_again(worker, publish, server, kind: str) -> None:
     """
-    After the server has cut the connections a new one is told of messages again.
+    After the server has cut the connections a new one is notified of messages again.
     """
     consumer = worker()
     consumer.idle()

@@ -12,7 +12,7 @@ from tests.integration.transport.peers import user
 from tests.support.wait import until
 
 
-def told(server) -> set[bytes]:
+def reported(server) -> set[bytes]:
     """Return the delivery tags of which the server has heard."""
     members: set[bytes] = server.client().smembers(Keys().started(owner.RUN_ID))
     return members - {crashes.COMPLETE.encode()}
@@ -20,14 +20,14 @@ def told(server) -> set[bytes]:
 
 def test_it_hears_of_each(worker, server) -> None:
     """
-    All begins arrive, on one connection more, which goes with the channel.
+    All starts arrive, on one connection more, which goes with the channel.
     """
     consumer = worker(max_connections=2)
     consumer.idle()
     before = len(server.client().client_list())
     for number in range(200):
         consumer.channel.qos.reporter.start(str(number))
-    until(lambda: len(told(server)) == 200, "all begins")
+    until(lambda: len(reported(server)) == 200, "all starts")
     assert before + 1 == len(server.client().client_list())
     assert server.client().ttl(Keys().started(owner.RUN_ID)) > reporter.KEPT_SECONDS - 60
     consumer.close()
@@ -40,26 +40,26 @@ def test_after_a_lost_connection_it_hears_of_the_next(worker, server) -> None:
     """
     consumer = worker()
     consumer.channel.qos.reporter.start("first")
-    until(lambda: told(server) == {b"first"}, "the first")
+    until(lambda: reported(server) == {b"first"}, "the first")
     server.client().execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
 
     def heard() -> bool:
         # What is sent before this side has seen the end is lost.
         consumer.channel.qos.reporter.start("second")
-        return b"second" in told(server)
+        return b"second" in reported(server)
 
     until(heard, "the second")
 
 
 def test_where_silence_is_denied_it_is_waited_for(worker, server) -> None:
     """
-    A user who may not use CLIENT REPLY tells all the same.
+    For a user who may not use CLIENT REPLY starts are reported all the same.
     """
     with user(server, "~*", "&*", "+@all", "-client|reply") as url:
         consumer = worker(url=url)
         for tag in ("one", "two"):
             consumer.channel.qos.reporter.start(tag)
-        assert {b"one", b"two"} == told(server)
+        assert {b"one", b"two"} == reported(server)
         consumer.close()
 
 
@@ -75,4 +75,4 @@ def test_it_hears_of_a_process_that_dies_at_once(times: int, worker, server) -> 
             consumer.channel.qos.reporter.start(str(number))
         os.kill(os.getpid(), signal.SIGKILL)
     os.waitpid(pid, 0)
-    until(lambda: len(told(server)) == times, "the begins")
+    until(lambda: len(reported(server)) == times, "the starts")

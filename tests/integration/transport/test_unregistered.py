@@ -1,4 +1,4 @@
-"""Messages of tasks that nobody registers: kept as they were, and back when somebody does."""
+"""Messages of tasks that no worker registers: kept as they were, and back once one does."""
 
 import json
 import threading
@@ -21,8 +21,8 @@ def registering(worker, *tasks: str, queue: str = "q"):
     return worker(queue, **FAST)
 
 
-def put_aside(worker, publish, server, priority: int = 0) -> bytes:
-    """Put one message of the task `t.new` aside; return it as it was in its list."""
+def refused(worker, publish, server, priority: int = 0) -> bytes:
+    """Let a worker refuse one message of the task `t.new`; return it as it was in its list."""
     consumer = worker(**FAST)
     consumer.acknowledges = False
     publish("it", priority=priority)
@@ -38,7 +38,7 @@ def test_it_is_kept_as_it_was_with_the_reason(worker, publish, server) -> None:
     """
     It is in no list and not unacked, and a retry puts it back byte for byte.
     """
-    text = put_aside(worker, publish, server, priority=3)
+    text = refused(worker, publish, server, priority=3)
     (one,) = dead_in(server)
 
     assert ("not registered", "t.new", "id") == (one.reason, one.task, one.id)
@@ -52,9 +52,9 @@ def test_it_is_kept_as_it_was_with_the_reason(worker, publish, server) -> None:
 
 def test_a_worker_that_registers_it_gets_it_once(worker, publish, server) -> None:
     """
-    However many look at the same time; of other tasks it gets none.
+    However many scan at the same time; of other tasks it gets none.
     """
-    put_aside(worker, publish, server)
+    refused(worker, publish, server)
     others = registering(worker, "t.old")
     others.channel.unacked.restore.registered()
     assert 1 == len(dead_in(server))
@@ -71,11 +71,11 @@ def test_a_worker_that_registers_it_gets_it_once(worker, publish, server) -> Non
     assert ([], 1) == (dead_in(server), server.client().llen("q"))
 
 
-def test_a_worker_looks_by_itself(worker, publish, server) -> None:
+def test_a_worker_scans_for_them(worker, publish, server) -> None:
     """
     At its start, and from time to time: its code may have come meanwhile.
     """
-    put_aside(worker, publish, server)
+    refused(worker, publish, server)
     consumer = registering(worker, "t.new")
     consumer.run(lambda: consumer.bodies)
 
@@ -84,9 +84,9 @@ def test_a_worker_looks_by_itself(worker, publish, server) -> None:
 
 def test_a_worker_of_other_queues_leaves_it(worker, publish, server) -> None:
     """
-    It would go to the queue that nobody who registers it consumes, and come back.
+    Its queue has no consumer that registers it: it would come back.
     """
-    put_aside(worker, publish, server)
+    refused(worker, publish, server)
     consumer = registering(worker, "t.new", queue="other")
     consumer.channel.unacked.restore.registered()
 
@@ -95,9 +95,9 @@ def test_a_worker_of_other_queues_leaves_it(worker, publish, server) -> None:
 
 def test_what_has_crashed_or_is_forged_stays(worker, publish, server) -> None:
     """
-    Only what was put aside for this reason goes back by itself.
+    Only a dead letter of this reason goes back.
     """
-    put_aside(worker, publish, server)
+    refused(worker, publish, server)
     client = server.client()
     (tag,) = client.hkeys("unacked.dead")
     record = json.loads(client.hget("unacked.dead", tag))
@@ -112,20 +112,20 @@ def test_what_has_crashed_or_is_forged_stays(worker, publish, server) -> None:
     assert {"crashed": 3, "not registered": 1} == dead_letters.counts(client, "unacked.dead")
 
 
-def test_many_dead_letters_are_looked_at_in_parts(worker, publish, server) -> None:
+def test_many_dead_letters_are_scanned_in_parts(worker, publish, server) -> None:
     """
-    A look is bounded, and the next one goes on where it ended.
+    A scan is bounded, and the next one continues where it ended.
     """
-    put_aside(worker, publish, server)
+    refused(worker, publish, server)
     client = server.client()
     filler = json.dumps({"reason": "crashed", "text": "x" * 100})
     client.hset("unacked.dead", mapping={str(number): filler for number in range(3000)})
     consumer = registering(worker, "t.new")
-    looks = 0
+    scans = 0
     while not client.llen("q"):
         consumer.channel.unacked.restore.registered()
-        looks += 1
-        assert looks < 30
+        scans += 1
+        assert scans < 30
 
     assert 3000 == client.hlen("unacked.dead")
 

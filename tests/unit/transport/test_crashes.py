@@ -1,5 +1,5 @@
 """
-Who is to blame for a dead worker: decided by what it told, and tried on workers that die.
+Which message crashed a worker: decided by its reports, and tried on workers that crash.
 """
 
 import math
@@ -31,26 +31,26 @@ def test_the_one_that_had_the_processor_is_certain() -> None:
     """
     Of all that had begun it alone is counted.
     """
-    told = {COMPLETE, "a", "b", "c", f"{ON_CPU}b"}
+    reported = {COMPLETE, "a", "b", "c", f"{ON_CPU}b"}
 
     assert [None, Blame(1, certain=True), None] == [
-        blame(tag, told, seen_before=True) for tag in "abc"
+        blame(tag, reported, seen_before=True) for tag in "abc"
     ]
 
 
 def test_without_it_all_that_had_begun_share_the_death() -> None:
     """
-    What had not begun, marked or not, is not counted where all begins were told.
+    What had not started, marked or not, is not counted where all starts were reported.
     """
-    told = {COMPLETE, "a", "b"}
+    reported = {COMPLETE, "a", "b"}
 
-    assert Blame(2) == blame("a", told, seen_before=False)
-    assert [None, None] == [blame("c", told, seen_before=marked) for marked in (True, False)]
+    assert Blame(2) == blame("a", reported, seen_before=False)
+    assert [None, None] == [blame("c", reported, seen_before=marked) for marked in (True, False)]
 
 
 def test_where_not_all_is_told_what_was_not_marked_may_have_begun() -> None:
     """
-    How many suspects there are is not known then, be it that one alone was told of.
+    How many suspects there are is not known then, even if only one was reported.
     """
     assert Blame(0) == blame("a", {"a"}, seen_before=True)
     assert Blame(0) == blame("b", {"a"}, seen_before=False)
@@ -192,16 +192,16 @@ class Trial:
         self.crashes += 1
         if cpu is not None:
             cpu.died_of += 1
-        told = set()
+        reported = set()
         # It tells all from the first marked one on; then nothing is missing.
         if any(one.deaths is not None for one in running):
-            told = {COMPLETE, *(one.name for one in running)}
+            reported = {COMPLETE, *(one.name for one in running)}
             if cpu is not None and self.told_cpu:
-                told.add(ON_CPU + cpu.name)
+                reported.add(ON_CPU + cpu.name)
         for one in waiting:
             if one.state != "waits":
                 continue
-            found = blame(one.name, told, seen_before=one.deaths is not None)
+            found = blame(one.name, reported, seen_before=one.deaths is not None)
             one.deaths = one.deaths or []
             if found is not None:
                 one.deaths.append(found.described())
