@@ -16,7 +16,7 @@ import pytest
 
 from task_server import local
 
-#: Starts servers and whatever `more` adds, tells their pids in one line of
+#: Starts servers and whatever `more` adds, prints their pids in one line of
 #: JSON, and waits for a signal.
 PROGRAM = """
 import json, os, sys
@@ -35,10 +35,10 @@ with state.lock(), local.Supervisor(environ=environ) as supervisor:
     more = [local.Child(environ=environ, **options) for options in json.loads(sys.argv[2])]
     for child in more:
         supervisor.start(child)
-    told = {"uid": os.getuid(), "where": {server.name: server.where for server in servers}}
-    told["environ"] = {k: v for server in servers for k, v in server.environ.items()}
-    told["pids"] = {child.name: supervisor.pid(child) for child in [*children, *more]}
-    print("TOLD " + json.dumps(told), flush=True)
+    report = {"uid": os.getuid(), "where": {server.name: server.where for server in servers}}
+    report["environ"] = {k: v for server in servers for k, v in server.environ.items()}
+    report["pids"] = {child.name: supervisor.pid(child) for child in [*children, *more]}
+    print("STARTED " + json.dumps(report), flush=True)
     supervisor.run()
 print("ENDED", flush=True)
 """
@@ -46,15 +46,15 @@ print("ENDED", flush=True)
 
 @dataclass
 class Running:
-    """A supervisor in a process of its own; *told* is what it says when all are ready."""
+    """A supervisor in a process of its own; *report* is what it prints when all are ready."""
 
     process: subprocess.Popen[str]
-    told: dict[str, Any]
+    report: dict[str, Any]
 
     @property
     def environ(self) -> Mapping[str, str]:
         """What clients of its servers need."""
-        environ: dict[str, str] = self.told["environ"]
+        environ: dict[str, str] = self.report["environ"]
         return environ
 
     def rest(self) -> list[str]:
@@ -113,8 +113,8 @@ def run() -> Iterator[Run]:
         lines: list[str] = []
         assert process.stdout is not None
         for line in process.stdout:
-            if line.startswith("TOLD "):
-                return Running(process, json.loads(line.removeprefix("TOLD ")))
+            if line.startswith("STARTED "):
+                return Running(process, json.loads(line.removeprefix("STARTED ")))
             lines.append(line.rstrip("\n"))
         pytest.fail("the program ended:\n" + "\n".join(lines))
 

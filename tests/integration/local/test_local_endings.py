@@ -69,8 +69,8 @@ def test_a_killed_supervisor_leaves_no_process(
     """
     running = run(tmp_path / "state", workers)
     handles = family(running.process.pid)
-    expected = {running.process.pid, *running.told["pids"].values()}
-    expected.discard(running.told["pids"]["giver"])
+    expected = {running.process.pid, *running.report["pids"].values()}
+    expected.discard(running.report["pids"]["giver"])
 
     assert expected < set(handles)
     running.process.kill()
@@ -102,7 +102,7 @@ def test_after_a_kill_the_next_start_has_the_data(tmp_path: Path, run) -> None:
 
     assert b"1" == kept
     assert [(1,)] == rows
-    assert {"redis", "postgres"} == set(second.told["pids"])
+    assert {"redis", "postgres"} == set(second.report["pids"])
 
 
 def test_ctrl_c_stops_workers_before_servers(
@@ -135,7 +135,7 @@ def test_a_dead_server_ends_the_whole(tmp_path: Path, run, family, survivors) ->
     """
     running = run(tmp_path / "state")
     handles = family(running.process.pid)
-    os.kill(running.told["pids"]["redis"], signal.SIGKILL)
+    os.kill(running.report["pids"]["redis"], signal.SIGKILL)
     lines = running.rest()
 
     assert 1 == running.process.returncode
@@ -193,7 +193,7 @@ def test_an_ordinary_user_has_it_all(run, ordinary, uid: int) -> None:
         running.process.send_signal(signal.SIGTERM)
         lines = running.rest()
 
-    assert uid == running.told["uid"]
+    assert uid == running.report["uid"]
     assert {uid} == owners
     assert "ENDED" == lines[-1]
 

@@ -27,9 +27,9 @@ def cursor_of(url: str) -> Iterator[psycopg2.extensions.cursor]:
             yield cursor
 
 
-def ask(url: str, query: str) -> object:
+def query(url: str, sql: str) -> object:
     with cursor_of(url) as cursor:
-        cursor.execute(query)
+        cursor.execute(sql)
         return cursor.fetchone()[0]
 
 
@@ -57,7 +57,7 @@ def test_its_settings_suit_development(postgres_server: local.Server) -> None:
     UTF-8, a hundred connections, no TCP port, and commits that reach the disk.
     """
     names = ("server_encoding", "max_connections", "listen_addresses", "fsync")
-    found = [ask(postgres_server.url, f"SHOW {name}") for name in names]
+    found = [query(postgres_server.url, f"SHOW {name}") for name in names]
 
     assert ["UTF8", "100", "", "on"] == found
 
@@ -66,10 +66,10 @@ def test_letters_beyond_ascii_have_case(postgres_server: local.Server) -> None:
     """
     The locale knows the letters of other languages, so that searches ignore case.
     """
-    if int(str(ask(postgres_server.url, "SHOW server_version_num"))) < 170000:
+    if int(str(query(postgres_server.url, "SHOW server_version_num"))) < 170000:
         pytest.skip("before 17 PostgreSQL has no locale of its own")
 
-    assert "é" == ask(postgres_server.url, "SELECT lower('É')")
+    assert "é" == query(postgres_server.url, "SELECT lower('É')")
 
 
 def test_its_url_is_one_that_django_takes(postgres_server: local.Server) -> None:
@@ -97,14 +97,14 @@ def test_only_its_owner_reaches_the_socket(postgres_server: local.Server) -> Non
 
 def test_a_second_start_finds_the_first(local_state, session_postgres: local.Server) -> None:
     """
-    Who asks again gets the running server and its pid, and a database that is new if need be.
+    A second find returns the running server, its pid, and a new database if needed.
     """
     again = local.postgres.find(local_state, os.environ, database="Second one")
     pid = (local_state.path / "postgres" / "postmaster.pid").read_text().split()[0]
 
     assert again.child is None
     assert f"(pid {pid})" in again.where
-    assert "Second one" == ask(again.url, "SELECT current_database()")
+    assert "Second one" == query(again.url, "SELECT current_database()")
 
 
 def test_the_one_of_the_distribution_does_as_well(state, supervisor, monkeypatch) -> None:
@@ -117,7 +117,7 @@ def test_the_one_of_the_distribution_does_as_well(state, supervisor, monkeypatch
     server = local.postgres.find(state, os.environ)
     supervisor.start(server.child)
 
-    assert "UTF8" == ask(server.url, "SHOW server_encoding")
+    assert "UTF8" == query(server.url, "SHOW server_encoding")
     assert "wheel" not in server.where
 
 
@@ -134,7 +134,7 @@ def test_data_survives_a_kill(copy, supervisor) -> None:
     second = local.postgres.find(copy, os.environ)
     supervisor.start(second.child)
 
-    assert 43 == ask(second.url, "SELECT answer FROM kept")
+    assert 43 == query(second.url, "SELECT answer FROM kept")
 
 
 def test_a_stale_pid_is_no_obstacle(copy, supervisor) -> None:
@@ -150,7 +150,7 @@ def test_a_stale_pid_is_no_obstacle(copy, supervisor) -> None:
     server = local.postgres.find(copy, os.environ)
     supervisor.start(server.child)
 
-    assert 42 == ask(server.url, "SELECT answer FROM kept")
+    assert 42 == query(server.url, "SELECT answer FROM kept")
 
 
 def test_an_interrupted_initdb_is_begun_again(state, supervisor, session_postgres) -> None:
@@ -161,7 +161,7 @@ def test_an_interrupted_initdb_is_begun_again(state, supervisor, session_postgre
     server = local.postgres.find(state, os.environ)
     supervisor.start(server.child)
 
-    assert "docket" == ask(server.url, "SELECT current_database()")
+    assert "docket" == query(server.url, "SELECT current_database()")
     assert not (state.path / "postgres.new").exists()
 
 
@@ -212,7 +212,7 @@ def test_root_has_two_ways_and_may_change(copy, as_nobody) -> None:
             supervisor.start(server.child)
             pid = supervisor.pid(server.child)
             owners = Path(f"/proc/{pid}").stat().st_uid, (copy.path / "postgres").stat().st_uid
-            answer = ask(server.url, "SELECT answer FROM kept")
+            answer = query(server.url, "SELECT answer FROM kept")
 
         assert 42 == answer
         assert (0 != owners[1]) == way

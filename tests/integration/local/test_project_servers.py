@@ -55,26 +55,28 @@ def supervisor() -> Iterator[local.Supervisor]:
 
 
 @pytest.fixture
-def ask(tmp_path: Path, state: local.State, supervisor: local.Supervisor) -> Callable[..., Answer]:
-    """Ask a Django project, whose settings have the text, in an environment."""
+def discover(
+    tmp_path: Path, state: local.State, supervisor: local.Supervisor
+) -> Callable[..., Answer]:
+    """Discover the servers of a Django project with these settings in an environment."""
     package = tmp_path / "code" / "site1"
     package.mkdir(parents=True)
     (package / "__init__.py").touch()
     (package / "celery.py").write_text(CELERY)
 
-    def ask_project(settings: str, tasks: str = "", **environ: str) -> Answer:
+    def discover_project(settings: str, tasks: str = "", **environ: str) -> Answer:
         (package / "settings.py").write_text(SETTINGS + settings)
         (package / "tasks.py").write_text(tasks)
         config = Config(app="site1", code=str(package.parent), import_seconds=20)
         discovery = Discovery(config, state, {**ENVIRON, **environ}, database="site1")
         return discovery.run(supervisor)
 
-    return ask_project
+    return discover_project
 
 
 @pytest.fixture
 def closed() -> int:
-    """Return a port on which nobody listens."""
+    """Return a port on which no program listens."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -103,12 +105,12 @@ def production(session_postgres: local.Server, postgres_server: local.Server) ->
 
 
 def test_what_is_named_and_answers_needs_nothing_of_ours(
-    ask: Callable[..., Answer], production: local.Server, redis_server: local.Server
+    discover: Callable[..., Answer], production: local.Server, redis_server: local.Server
 ) -> None:
     """
     The case of the issue: settings that do not read a variable; broker and results stay together.
     """
-    answer = ask(
+    answer = discover(
         postgres_settings(production)
         + f"CELERY_BROKER_URL = CELERY_RESULT_BACKEND = {redis_server.url!r}\n"
     )
@@ -123,13 +125,13 @@ def test_what_is_named_and_answers_needs_nothing_of_ours(
 
 
 def test_what_is_named_and_does_not_answer_is_told_at_once(
-    ask: Callable[..., Answer], closed: int
+    discover: Callable[..., Answer], closed: int
 ) -> None:
     """
     Broker, results and database, each with its cure; exit 69, and nothing is started instead.
     """
     with pytest.raises(PeerError) as caught:
-        ask(
+        discover(
             f"CELERY_BROKER_URL = 'redis://:hunter2@127.0.0.1:{closed}/1'\n"
             f"CELERY_RESULT_BACKEND = 'redis://127.0.0.1:{closed}/2'\n"
             "DATABASES = {'default': {'ENGINE': 'django.db.backends.postgresql', 'NAME': 'cl',"
@@ -146,13 +148,13 @@ def test_what_is_named_and_does_not_answer_is_told_at_once(
 
 
 def test_a_database_that_is_not_there_is_a_mistake(
-    ask: Callable[..., Answer], production: local.Server
+    discover: Callable[..., Answer], production: local.Server
 ) -> None:
     """
     The server answers, so that to start it again does not help: 78.
     """
     with pytest.raises(ConfigError) as caught:
-        ask(postgres_settings(production, NAME="absent") + "CELERY_BROKER_URL = 'memory://'\n")
+        discover(postgres_settings(production, NAME="absent") + "CELERY_BROKER_URL = 'memory://'\n")
 
     assert "has no database 'absent'; create it" in str(caught.value)
 
@@ -183,13 +185,13 @@ TAKEN = {
 @pytest.mark.parametrize("kind", TAKEN)
 @pytest.mark.parametrize("broker", ["REDIS_URL", "CELERY_BROKER_URL"])
 def test_what_is_taken_from_the_environment_is_ours(
-    kind: str, broker: str, ask: Callable[..., Answer]
+    kind: str, broker: str, discover: Callable[..., Answer]
 ) -> None:
     """
     Nothing runs yet, and nothing is connected to; the variables that are taken are known.
     """
     settings, variables = TAKEN[kind]
-    answer = ask(
+    answer = discover(
         f"import dj_database_url\n{settings}\nCELERY_BROKER_URL = os.environ[{broker!r}]\n"
     )
 
@@ -200,13 +202,13 @@ def test_what_is_taken_from_the_environment_is_ours(
 
 
 def test_a_database_that_happens_to_be_called_like_the_project_is_its_own(
-    ask: Callable[..., Answer],
+    discover: Callable[..., Answer],
 ) -> None:
     """
     Without a host, it is the server that libpq finds; ours is not put in its place.
     """
     with pytest.raises(PeerError) as caught:
-        ask(
+        discover(
             "DATABASES = {'default': dict(ENGINE='django.db.backends.postgresql', NAME='site1',"
             " OPTIONS={'host': '/absent'})}\nCELERY_BROKER_URL = 'memory://'\n"
         )
@@ -227,25 +229,27 @@ def test_a_database_that_happens_to_be_called_like_the_project_is_its_own(
     ids=["none", "empty", "sqlite"],
 )
 def test_sqlite_and_no_database_need_no_postgres(
-    settings: str, lines: list[str], ask: Callable[..., Answer]
+    settings: str, lines: list[str], discover: Callable[..., Answer]
 ) -> None:
     """
     The file of SQLite is not even made.
     """
-    answer = ask(f"{settings}\nCELERY_BROKER_URL = os.environ.get('REDIS_URL', 'redis://db/0')\n")
+    answer = discover(
+        f"{settings}\nCELERY_BROKER_URL = os.environ.get('REDIS_URL', 'redis://db/0')\n"
+    )
 
     assert [False, lines] == [plan_servers(answer).postgres, [str(one) for one in answer.databases]]
     assert not Path("absent.db").exists()
 
 
 def test_several_databases_are_told_apart(
-    ask: Callable[..., Answer], production: local.Server
+    discover: Callable[..., Answer], production: local.Server
 ) -> None:
     """
     One of ours, one of its own, a mirror, and a second name of the first.
     """
     settings = postgres_settings(production, "production")
-    answer = ask(
+    answer = discover(
         f"import dj_database_url\n{settings}"
         f"DATABASES['default'] = dj_database_url.parse({URL})\n"
         "DATABASES['again'] = dict(DATABASES['default'])\n"
@@ -262,12 +266,12 @@ def test_several_databases_are_told_apart(
 
 
 def test_psycopg_3_is_asked_as_well(
-    ask: Callable[..., Answer], production: local.Server, psycopg3: Path
+    discover: Callable[..., Answer], production: local.Server, psycopg3: Path
 ) -> None:
     """
     Where psycopg2 is not installed, Django takes psycopg 3; its pool is left alone.
     """
-    answer = ask(
+    answer = discover(
         f"import sys\nsys.path.insert(0, {str(psycopg3)!r})\nsys.modules['psycopg2'] = None\n"
         + postgres_settings(production, OPTIONS={"pool": {"min_size": 4}})
         + "CELERY_BROKER_URL = 'memory://'\n"
@@ -287,20 +291,22 @@ def test_psycopg_3_is_asked_as_well(
     ],
     ids=["two", "alternates"],
 )
-def test_ways_to_name_a_broker(settings: str, urls: list[str], ask: Callable[..., Answer]) -> None:
+def test_ways_to_name_a_broker(
+    settings: str, urls: list[str], discover: Callable[..., Answer]
+) -> None:
     """
     One to read from and one to write to, or a list.
     """
-    assert urls == [one.url for one in ask(settings).brokers]
+    assert urls == [one.url for one in discover(settings).brokers]
 
 
 def test_a_redis_url_that_is_given_is_the_broker_that_nobody_names(
-    ask: Callable[..., Answer], redis_server: local.Server
+    discover: Callable[..., Answer], redis_server: local.Server
 ) -> None:
     """
-    It is tried, and Celery is told of it; no Redis is started.
+    It is tried, and Celery gets it; no Redis is started.
     """
-    answer = ask("", REDIS_URL=redis_server.url)
+    answer = discover("", REDIS_URL=redis_server.url)
 
     assert [("REDIS_URL", "CELERY_BROKER_URL")] == [
         (one.setting, one.variable) for one in answer.brokers
@@ -309,7 +315,7 @@ def test_a_redis_url_that_is_given_is_the_broker_that_nobody_names(
 
 
 def test_a_redis_url_that_is_given_is_what_celerys_own_variables_stand_for(
-    ask: Callable[..., Answer], redis_server: local.Server, closed: int
+    discover: Callable[..., Answer], redis_server: local.Server, closed: int
 ) -> None:
     """
     Settings that want CELERY_BROKER_URL get the Redis that REDIS_URL names; it is tried, too.
@@ -319,34 +325,36 @@ def test_a_redis_url_that_is_given_is_what_celerys_own_variables_stand_for(
         "CELERY_RESULT_BACKEND = os.environ['CELERY_RESULT_BACKEND']\n"
     )
 
-    answer = ask(settings, REDIS_URL=redis_server.url)
+    answer = discover(settings, REDIS_URL=redis_server.url)
 
     both = ("CELERY_BROKER_URL", "CELERY_RESULT_BACKEND")
     assert [redis_server.url] == [one.url for one in answer.brokers]
     assert both == plan_servers(answer).variables
     with pytest.raises(PeerError, match="2 servers"):
-        ask(settings, REDIS_URL=f"redis://127.0.0.1:{closed}/0")
+        discover(settings, REDIS_URL=f"redis://127.0.0.1:{closed}/0")
 
 
 def test_celerys_own_variable_wins_over_the_settings(
-    ask: Callable[..., Answer], closed: int
+    discover: Callable[..., Answer], closed: int
 ) -> None:
     """
     As it does in the worker.
     """
     with pytest.raises(PeerError) as caught:
-        ask("CELERY_BROKER_URL = 'memory://'", CELERY_BROKER_URL=f"redis://127.0.0.1:{closed}/0")
+        discover(
+            "CELERY_BROKER_URL = 'memory://'", CELERY_BROKER_URL=f"redis://127.0.0.1:{closed}/0"
+        )
 
     assert f"broker (CELERY_BROKER_URL): nothing listens at 127.0.0.1:{closed}" in str(caught.value)
 
 
 def test_an_import_that_needs_our_redis_is_helped_to_it(
-    ask: Callable[..., Answer], state: local.State
+    discover: Callable[..., Answer], state: local.State
 ) -> None:
     """
-    Tasks that ask Redis while they are imported: ours is started, and the question put again.
+    Tasks that need Redis while they are imported: ours is started, and the import repeated.
     """
-    answer = ask(
+    answer = discover(
         "CELERY_BROKER_URL = os.environ['REDIS_URL']\n",
         "import os, redis\nredis.Redis.from_url(os.environ['REDIS_CLIENT_URL']).ping()\n",
     )
@@ -356,12 +364,12 @@ def test_an_import_that_needs_our_redis_is_helped_to_it(
 
 
 def test_settings_that_our_socket_breaks_are_asked_without_it(
-    ask: Callable[..., Answer], redis_server: local.Server
+    discover: Callable[..., Answer], redis_server: local.Server
 ) -> None:
     """
     Who takes REDIS_URL apart finds no port in it; what is named without it is used.
     """
-    answer = ask(
+    answer = discover(
         "from urllib.parse import urlsplit\n"
         "parts = urlsplit(os.environ.get('REDIS_URL', 'redis://127.0.0.1:1/0'))\n"
         "assert parts.port\n"
@@ -383,12 +391,12 @@ FILES = {
 
 @pytest.mark.parametrize("kind", FILES)
 def test_what_the_projects_own_file_of_variables_names_is_named(
-    kind: str, ask: Callable[..., Answer], redis_server: local.Server
+    kind: str, discover: Callable[..., Answer], redis_server: local.Server
 ) -> None:
     """
     Its web process reads that file and not our variables, and has to send to the same Redis.
     """
-    answer = ask(
+    answer = discover(
         f"{FILES[kind].format(url=redis_server.url)}"
         "CELERY_BROKER_URL = os.environ['REDIS_URL']\n"
         "CELERY_RESULT_BACKEND = os.environ['CELERY_RESULT_BACKEND']\n"
@@ -399,12 +407,12 @@ def test_what_the_projects_own_file_of_variables_names_is_named(
 
 
 def test_who_copies_the_environment_takes_nothing_from_it(
-    ask: Callable[..., Answer], redis_server: local.Server
+    discover: Callable[..., Answer], redis_server: local.Server
 ) -> None:
     """
     A library that keeps the environment reads every variable, and none for itself.
     """
-    answer = ask(
+    answer = discover(
         f"KEPT = dict(os.environ), os.environ.copy()\nCELERY_BROKER_URL = {redis_server.url!r}\n"
     )
 
@@ -424,22 +432,22 @@ def test_who_copies_the_environment_takes_nothing_from_it(
     ],
 )
 def test_a_project_that_cannot_be_imported_is_told_as_by_a_worker(
-    text: str, words: str, ask: Callable[..., Answer]
+    text: str, words: str, discover: Callable[..., Answer]
 ) -> None:
     """
     One line with the place, before anything is started.
     """
     with pytest.raises(Exception, match="site1") as caught:
-        ask(f"{text}\n")
+        discover(f"{text}\n")
 
     assert words in str(caught.value)
 
 
-def test_what_the_project_prints_is_no_answer(ask: Callable[..., Answer]) -> None:
+def test_what_the_project_prints_is_no_answer(discover: Callable[..., Answer]) -> None:
     """
     Prints to standard output, also of programs it starts, do not get in the way.
     """
-    answer = ask(
+    answer = discover(
         "import subprocess\nprint('{}')\nsubprocess.run(['echo', '{}'])\n"
         "CELERY_BROKER_URL = 'memory://'\n"
     )

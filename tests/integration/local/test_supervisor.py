@@ -85,7 +85,7 @@ def supervisor(out: io.StringIO) -> Iterator[Supervisor]:
 
 
 def process_ends(pid: int) -> bool:
-    """Tell whether the process *pid* is gone."""
+    """Return whether the process *pid* is gone."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

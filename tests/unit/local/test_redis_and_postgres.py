@@ -121,7 +121,7 @@ def test_data_of_another_major_version_names_both(no_wheels: None, tmp_path: Pat
 @pytest.mark.parametrize("module", [redis, postgres])
 def test_a_port_in_use_is_named(tmp_path: Path, module) -> None:
     """
-    A TCP port that somebody else listens on is an error that names it.
+    A TCP port that another program listens on is an error that names it.
     """
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]

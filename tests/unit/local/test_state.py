@@ -140,7 +140,7 @@ def test_a_socket_folder_open_to_others_is_refused(tmp_path: Path) -> None:
 
 def test_a_link_in_place_of_the_socket_folder_is_refused(tmp_path: Path) -> None:
     """
-    A symbolic link that somebody laid in /tmp is not followed.
+    A symbolic link in /tmp is not followed.
     """
     state = State.open(tmp_path / "With-Capitals")
     folder = state.socket_folder()
