@@ -87,6 +87,14 @@ let
       bash tests/nix/image-contents.sh ${image} deploy/image.json ${toString largest}
     '';
 
+  # A file in tests/nix/vm is a test of one behaviour.
+  machines = lib.mapAttrs' (
+    file: _:
+    lib.nameValuePair "vm-${lib.replaceStrings [ "_" ] [ "-" ] (lib.removeSuffix ".nix" file)}" (
+      vm (tests + "/vm/${file}")
+    )
+  ) (lib.filterAttrs (file: _: lib.hasSuffix ".nix" file) (builtins.readDir (tests + "/vm")));
+
   vm =
     file:
     pkgs.testers.runNixOSTest {
@@ -154,6 +162,5 @@ in
   # What `nix build .#stack` gives; the tests hold it against the images.
   inherit (project) stack;
 
-  one-machine = vm (tests + "/vm/one-machine.nix");
-  three-machines = vm (tests + "/vm/three-machines.nix");
 }
+// lib.optionalAttrs project.isLinux machines

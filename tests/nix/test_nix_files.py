@@ -135,6 +135,19 @@ def test_the_old_names_of_settings_are_settings(root: Path) -> None:
     assert old <= {one.name for one in fields(WorkerConfig)} - {"name"}
 
 
+def test_each_vm_test_has_its_script(root: Path) -> None:
+    """
+    A test on machines is NAME.nix with NAME.py, one behaviour each.
+    """
+    folder = root / "tests" / "nix" / "vm"
+    machines = {file.stem for file in folder.glob("*.nix")}
+
+    assert machines == {file.stem for file in folder.glob("*.py")}
+    assert "drain" in machines
+    for name in machines:
+        assert f"./{name}.py" in (folder / f"{name}.nix").read_text()
+
+
 def test_a_worker_of_the_module_is_hardened(
     evaluate: Evaluate, require: Require, tmp_path: Path
 ) -> None:

@@ -23,7 +23,7 @@ let
       # In place of what puts secrets on a machine.
       environment.etc = {
         "secrets/broker-url".text = "redis://:${password}@server:6379/0";
-        "secrets/11-private.py".source = ./private_settings.py;
+        "secrets/11-private.py".source = ./machine/private_settings.py;
       };
       environment.systemPackages = [
         (pkgs.writeShellScriptBin "docket-here" ''
@@ -64,7 +64,7 @@ in
         environment.systemPackages = [
           pkgs.python3
           (pkgs.writeShellScriptBin "make-samples" ''
-            exec ${environment}/bin/python ${./make_samples.py} "$@"
+            exec ${environment}/bin/python ${./machine/make_samples.py} "$@"
           '')
         ];
         # The media folder that the workers share.
