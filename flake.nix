@@ -44,7 +44,18 @@
     in
     {
       lib = import ./nix/lib.nix { inherit inputs systems; };
-      packages = forAllSystems (system: project.${system}.packages);
+      packages = forAllSystems (
+        system:
+        let
+          inherit (project.${system}) pkgs;
+        in
+        project.${system}.packages
+        // {
+          optionsDoc = pkgs.writeText "nixos-options.md" (
+            import ./nix/options-doc.nix { inherit lib pkgs self; }
+          );
+        }
+      );
       apps = forAllSystems (system: project.${system}.apps);
       devShells = forAllSystems (system: project.${system}.devShells);
       nixosModules.default = lib.modules.importApply ./nix/modules { inherit lib self; };

@@ -26,6 +26,7 @@ let
       ../.ci
       ../LICENSE
       ../deploy
+      ../docs
       ../nix
       ../src
       ../templates
@@ -153,6 +154,18 @@ in
       check "options" [ ] "true"
     else
       throw "evaluated otherwise than expected: ${lib.generators.toPretty { } failures}";
+
+  # The copy in docs/ is of these options. How a type is called is nixpkgs' affair,
+  # and may change with it.
+  options-doc =
+    let
+      without = text: lib.filter (line: !(lib.hasPrefix "*Type:*" line)) (lib.splitString "\n" text);
+      written = import ../nix/options-doc.nix { inherit lib pkgs self; };
+    in
+    if without written == without (lib.readFile ../docs/nixos-options.md) then
+      check "options-doc" [ ] "true"
+    else
+      throw "docs/nixos-options.md is out of date: nix build .#optionsDoc && cp result docs/nixos-options.md";
 
   worker-image = contents project.images.workerImage;
   prefork-image = contents project.images.preforkWorkerImage;
