@@ -1,4 +1,4 @@
-# The OCI images. What a container is told (entry point, user, environment,
+# The OCI images. Their configuration (entry point, user, environment,
 # health check, labels) stands in deploy/image.json, which the images that CI
 # builds without Nix read as well; here is only how the files get there.
 {
@@ -49,9 +49,9 @@ let
     extraGroupLines = [ "${user.group}:x:${toString user.gid}:" ];
   };
 
-  # Compiled once and not at every start: nothing may write beside the code. A
-  # file that no Python of ours reads (a template, say) is left as it is. Who
-  # changes a file in an image of their own gets that file: Python compares.
+  # Compiled once and not at every start, since workers cannot write beside the
+  # code. A file that does not compile (a template, say) is left as it is. Python
+  # compares hashes, so a file that a derived image replaces is the one that runs.
   compiledCode = pkgs.runCommand "${name}-code" { } ''
     cp -r ${code} $out
     chmod -R u+w $out
@@ -78,7 +78,7 @@ let
     ) description.folders
   );
 
-  # A shell and what goes with it, for people who look around in a container.
+  # A shell and coreutils, to inspect a container.
   tools = [
     pkgs.dockerTools.binSh
     pkgs.bashInteractive
@@ -96,7 +96,7 @@ let
       # The store's layers keep the date of 1970, so that a new commit does
       # not make every layer a new one.
       created = timestamp;
-      # Docker's limit is 127, and whoever builds on the image needs some.
+      # Docker's limit is 127, and images built on this one need some.
       # Each path of the store is a layer as long as these suffice.
       maxLayers = 120;
       contents = [
@@ -139,11 +139,11 @@ let
     kind: environment: extra: tag:
     let
       # A tarball, since `docker load < result` is what people type; its
-      # `stream` is the script that writes one, for those who pipe.
+      # `stream` is the script that writes one, for pipes.
       image = pkgs.dockerTools.buildLayeredImage (arguments kind environment extra tag);
     in
     lib.extendDerivation true {
-      # What the image is made of, for the checks and for whoever extends it.
+      # What the image is made of, for the checks and for images that extend it.
       arguments = arguments kind environment extra tag;
       meta = (image.meta or { }) // {
         description = description.images.${kind}.title;

@@ -1,4 +1,4 @@
-# What other flakes call: `mkTaskServer`, and `mkFlake` for those who want
+# What other flakes call: `mkTaskServer`, and `mkFlake` for a flake that has
 # nothing else.
 { inputs, systems }:
 let
@@ -105,7 +105,7 @@ rec {
     }@arguments:
     let
       # From the name, where there is one: which outputs a flake has can then
-      # be told for each system without its package set.
+      # be known for each system without its package set.
       isLinux = lib.hasSuffix "-linux" (arguments.system or pkgs.stdenv.hostPlatform.system);
 
       load = import ./python.nix { inherit lib inputs pkgs; };

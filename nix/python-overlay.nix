@@ -1,7 +1,7 @@
 # What a project's uv.lock lacks of ours, laid over its packages: task-server,
 # where it does not have it, and Flower. Only what the project lacks is added,
 # from our own lock; each package that it has stays as it is, version and all.
-# Whether those are new enough is told by the worker when it starts.
+# The worker reports at its start whether those are new enough.
 {
   lib,
   # The overlay of our own uv.lock.

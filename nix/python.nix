@@ -20,8 +20,8 @@ let
   locked = workspace.mkPyprojectOverlay { inherit sourcePreference; };
 
   # psycopg2 and psycopg-c have no wheel for Linux, and the wheel of psycopg2-binary
-  # carries a libpq, an OpenSSL and a Kerberos of its own that nobody updates. All
-  # are built from their source against the libpq of nixpkgs.
+  # carries a libpq, an OpenSSL and a Kerberos of its own that no update reaches.
+  # All are built from their source against the libpq of nixpkgs.
   againstLibpq =
     final: package:
     package.overrideAttrs (old: {
@@ -72,7 +72,7 @@ let
     };
 
   # uv.lock does not say what a source distribution is built with.
-  # A package that it has for another platform alone is none here.
+  # A package that the lock has for another platform only is skipped.
   built =
     final: prev:
     lib.throwIfNot (unknown == [ ])

@@ -69,7 +69,7 @@ pkgs.mkShell {
 
       task-server up              Redis, PostgreSQL, both workers and Flower
       task-server worker gevent   one worker in the foreground
-      task-server config show     every setting, its value, and who gave it
+      task-server config show     every setting, its value, and its origin
       pytest                      the tests
 
     COMMANDS

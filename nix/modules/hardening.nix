@@ -35,7 +35,7 @@
     "@system-service"
     "~@privileged @resources"
   ];
-  # A call that is refused is an error that Python tells, not the end of the
+  # A refused call is an error that Python reports, not the end of the
   # worker.
   SystemCallErrorNumber = "EPERM";
 

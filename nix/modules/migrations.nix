@@ -20,7 +20,7 @@ in
       # along: they drain before it runs and start when it has.
       stopIfChanged = false;
       # Nothing of it stands in task-server.toml, so that a change of a worker
-      # does not run it anew.
+      # does not run it again.
       environment =
         service.environment
         // {

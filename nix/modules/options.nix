@@ -183,7 +183,7 @@ in
       };
       description = ''
         The workers of this machine, by name: for each its `settings`, the table
-        of task-server.toml, and what systemd is told.
+        of task-server.toml, and the options of its unit.
       '';
     };
 

@@ -17,9 +17,8 @@ let
   inherit (cfg) mediaDir;
   code = lib.optional (cfg.code != null) cfg.code;
 
-  # A folder that is absent is no matter of the unit: systemd would end it with
-  # 226 and start it again and again, while the program names the folder and
-  # ends with 78.
+  # Optional for systemd, which would fail the unit with 226 and restart it again
+  # and again; the program names the missing folder and exits with 78.
   ifPresent = map (path: "-${path}");
 
   # What is below the state folder is made by systemd; any other folder is the
@@ -88,7 +87,7 @@ in
         "task-server"
       ]
       ++ lib.optional ownMedia (lib.removePrefix "/var/lib/" mediaDir);
-      # Who may read the files may enter the folder that they are in.
+      # Anyone who may read the files may enter their folder.
       StateDirectoryMode = if lib.hasSuffix "7" cfg.umask then "0750" else "0755";
       WorkingDirectory = "/var/lib/task-server";
       ReadWritePaths = ifPresent (lib.optional (writesMedia && !ownMedia) mediaDir);

@@ -1,5 +1,5 @@
 # Options of one worker: `settings`, its table in task-server.toml, and beside it
-# what systemd is told.
+# the options of its unit.
 { lib, toml }:
 { name, config, ... }:
 let

@@ -17,21 +17,21 @@ size=$(stat --format=%s "$(readlink -f "$tarball")")
 image=$(mktemp --directory)
 tar -xf "$tarball" -C "$image"
 manifest=$image/manifest.json
-told=$image/$(jq -r '.[0].Config' "$manifest")
+actual=$image/$(jq -r '.[0].Config' "$manifest")
 
 # Every value of the description is in the image, as it stands there.
 jq -e --slurpfile description "$config" '
-  .config as $told
+  .config as $actual
   | $description[0].config
-  | .User == $told.User
-    and .WorkingDir == $told.WorkingDir
-    and .Entrypoint == $told.Entrypoint
-    and .StopSignal == $told.StopSignal
-    and ([.Env | to_entries[] | "\(.key)=\(.value)"] - $told.Env == [])
-    and (.Labels | to_entries | all($told.Labels[.key] == .value))
-' "$told" >/dev/null || fail "its configuration is not that of $config"
-jq -e '.config.Healthcheck.Test[0] == "CMD"' "$told" >/dev/null || fail "it has no health check"
-jq -e '.created > "1980"' "$told" >/dev/null || fail "it says that it was created in 1970"
+  | .User == $actual.User
+    and .WorkingDir == $actual.WorkingDir
+    and .Entrypoint == $actual.Entrypoint
+    and .StopSignal == $actual.StopSignal
+    and ([.Env | to_entries[] | "\(.key)=\(.value)"] - $actual.Env == [])
+    and (.Labels | to_entries | all($actual.Labels[.key] == .value))
+' "$actual" >/dev/null || fail "its configuration is not that of $config"
+jq -e '.config.Healthcheck.Test[0] == "CMD"' "$actual" >/dev/null || fail "it has no health check"
+jq -e '.created > "1980"' "$actual" >/dev/null || fail "it says that it was created in 1970"
 
 names=$image/names
 jq -r '.[0].Layers[]' "$manifest" | while read -r layer; do

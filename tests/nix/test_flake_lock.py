@@ -90,9 +90,9 @@ def test_inputs_of_inputs_follow_as_the_flake_says(
     """
     locked = lock["nodes"][lock["root"]]["inputs"]
     follows = {
-        name: {inner: [one["follows"]] for inner, one in told["inputs"].items()}
-        for name, told in inputs.items()
-        if "inputs" in told
+        name: {inner: [one["follows"]] for inner, one in declared["inputs"].items()}
+        for name, declared in inputs.items()
+        if "inputs" in declared
     }
     found = {
         name: lock["nodes"][node]["inputs"]

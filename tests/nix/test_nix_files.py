@@ -78,7 +78,7 @@ def test_it_is_laid_out(file: Path) -> None:
 
 def test_no_flag_of_celery_is_in_nix(root: Path) -> None:
     """
-    What Celery is told is decided in Python: Nix starts `task-server worker NAME`.
+    Celery's arguments are decided in Python: Nix starts `task-server worker NAME`.
     """
     found = [
         f"{file.relative_to(root)}: {flag}"

@@ -54,12 +54,12 @@ def test_a_service_runs_what_its_image_runs(
     check = service["healthcheck"]
     assert check["test"] == image["Healthcheck"]["Test"]
     assert check["retries"] == image["Healthcheck"]["Retries"]
-    for told, known in (
+    for key, known in (
         ("interval", "Interval"),
         ("timeout", "Timeout"),
         ("start_period", "StartPeriod"),
     ):
-        assert seconds(check[told]) * 1_000_000_000 == image["Healthcheck"][known]
+        assert seconds(check[key]) * 1_000_000_000 == image["Healthcheck"][known]
 
 
 @pytest.mark.parametrize("name", [*IMAGES, "bulk"])
@@ -84,7 +84,7 @@ def test_a_service_may_do_nothing_it_need_not(
 @pytest.mark.parametrize("name", WORKERS)
 def test_a_worker_has_time_to_drain(services: dict[str, Any], name: str) -> None:
     """
-    The engine kills a worker only after it should have ended by itself.
+    The engine kills a worker only after it should have exited.
     """
     drain = WorkerConfig(name=name).drain_seconds
 
@@ -169,7 +169,7 @@ def test_the_stack_of_no_project_is_the_file(root: Path, evaluate: Evaluate) -> 
 
 def test_a_line_that_the_stack_no_longer_has_is_an_error(evaluate: Evaluate) -> None:
     """
-    Whoever changes stack.yml is told, and no stack deploys what nobody pinned.
+    A changed stack.yml fails the build, instead of deploying images that are not pinned.
     """
     gone = 'import ./nix/stack-text.nix { images."gone:latest" = "other:1"; }'
 

@@ -12,7 +12,7 @@ with subtest("the worker ends with 78 and is not tried again"):
     restarts = machine.succeed(f"systemctl show --property=NRestarts --value {UNIT}")
     assert restarts.strip() == "0", restarts
 
-with subtest("it names the password, and does not tell it"):
+with subtest("it says that the password was refused, without showing it"):
     machine.succeed(f"journalctl --unit={UNIT} | grep password >&2")
     machine.fail("journalctl | grep the-wrong-one")
 

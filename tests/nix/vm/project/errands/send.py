@@ -11,8 +11,8 @@ def main() -> None:
     parser.add_argument("--queue", default="celery")
     parser.add_argument("name")
     parser.add_argument("arguments", nargs="*")
-    told = parser.parse_args()
-    app.send_task(f"errands.{told.name}", told.arguments, queue=told.queue)
+    options = parser.parse_args()
+    app.send_task(f"errands.{options.name}", options.arguments, queue=options.queue)
 
 
 if __name__ == "__main__":
