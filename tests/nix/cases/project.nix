@@ -83,6 +83,11 @@
     );
   };
 
+  testPsycopgIsGivenLibpq = {
+    expr = lib.hasInfix "/lib/libpq." project.pythonSet.psycopg.postInstall;
+    expected = true;
+  };
+
   testTheStackIsTheProjects = {
     expr = map (one: lib.hasInfix "\${TASK_SERVER_APP:-parish}" one.stack.text) [
       project
