@@ -139,4 +139,4 @@ def test_a_worker_warns_of_tasks_that_never_reach_it(pool: str, tmp_path: Path) 
     )
 
     assert 0 == done.returncode, done.stderr
-    assert "task_always_eager is on in the project's settings" in done.stderr
+    assert "task_always_eager is set in the project's settings" in done.stderr

@@ -4,8 +4,8 @@ Jobs of the pool that are not one of Celery's requests, such as a batch of celer
 A request class of the project's, or a strategy of a task's, may collect messages and
 give many of them to the pool as one job, whose end acknowledges all. To Celery such
 requests are neither reserved nor active. Here each gets what Celery's own have: the
-pool's result and the time it began, so that a stop waits for it, and hands back what
-has not begun.
+pool's result and its start time, so that a stop waits for it, and requeues what has
+not started.
 """
 
 import logging
@@ -18,14 +18,14 @@ from weakref import WeakKeyDictionary, ref
 from billiard import einfo as billiard_einfo
 from celery.app.task import Task
 
-from task_server.worker.requests import InHand
+from task_server.worker.requests import ReceivedRequests
 from task_server.worker.worker_lost import LOST
 
 logger = logging.getLogger(__name__)
 
 einfo: Any = billiard_einfo
 
-#: How deep in the arguments of a job its messages are looked for.
+#: How deep in the arguments of a job its messages are searched for.
 DEPTH = 4
 
 
@@ -35,52 +35,52 @@ class Job:
     One job, and the *requests* it is for.
 
     Attributes:
-        begun: Whether it runs.
+        started: Whether it runs.
 
-        over: Whether its requests were told; nothing tells them again.
+        finished: Whether its requests have their result.
     """
 
     requests: list[Any]
-    begun: bool = False
-    over: bool = False
+    started: bool = False
+    finished: bool = False
     accept: Callable[..., None] | None = None
     callback: Callable[..., None] | None = None
 
     def accepted(self, *details: Any) -> None:
-        """Take note that it begins."""
-        self.begun = True
+        """Record that it starts."""
+        self.started = True
         for request in self.requests:
             request.time_start = time.time()
         if self.accept is not None:
             self.accept(*details)
 
     def ended(self, result: Any = None) -> None:
-        """Tell its *result*, unless it is over."""
-        if not self.over:
-            self.over = True
+        """Pass its *result* on, unless it is finished."""
+        if not self.finished:
+            self.finished = True
             if self.callback is not None:
                 self.callback(result)
 
 
-class ForeignJobs:
-    """The jobs of this worker that are for requests of *in_hand*, and not one of them."""
+class PoolJobs:
+    """The jobs of this worker's pool that are for many requests of *received*."""
 
-    def __init__(self, in_hand: InHand) -> None:
-        self._in_hand = in_hand
+    def __init__(self, received: ReceivedRequests) -> None:
+        self._received = received
         self._jobs: WeakKeyDictionary[Any, Job] = WeakKeyDictionary()
         self._closed = False
 
     @property
     def running(self) -> list[Job]:
-        """The jobs that have begun and not ended."""
-        return [job for job in set(self._jobs.values()) if job.begun and not job.over]
+        """The jobs that run."""
+        return [job for job in set(self._jobs.values()) if job.started and not job.finished]
 
     def close(self) -> None:
-        """Take no new job: what it would be for goes back."""
+        """Accept no new job; its messages are requeued."""
         self._closed = True
 
     def of(self, request: Any) -> Job | None:
-        """Return the job that *request* is part of; None if it is one of Celery's own."""
+        """Return the job of *request*; None if Celery runs it by itself."""
         return self._jobs.get(request)
 
     def start(
@@ -107,7 +107,7 @@ class ForeignJobs:
 
     def job_for(self, arguments: Any) -> Job:
         """Return a new job, for the requests that *arguments* name, else all that wait for one."""
-        waiting = [one for one in self._in_hand if self.of(one) is None and _is_foreign(one)]
+        waiting = [one for one in self._received if self.of(one) is None and _is_foreign(one)]
         ids = set(_ids(arguments, DEPTH))
         job = Job([one for one in waiting if one.id in ids] or waiting)
         for request in job.requests:
@@ -116,14 +116,14 @@ class ForeignJobs:
 
     def failed(self, job: Job, error: BaseException | None, *, lost: bool = False) -> None:
         """
-        Tell the requests of *job*, which did not end by itself, of its *error*.
+        Fail the requests of *job*, which ended with *error*.
 
-        Those whose process was *lost* go back, and a death is counted; else they have failed,
-        and nobody else acknowledges them.
+        If its process was *lost* they are requeued, and a crash is counted; otherwise they
+        have failed, and are acknowledged here.
         """
-        if job.over:
+        if job.finished:
             return
-        job.over = True
+        job.finished = True
         names = sorted({request.name for request in job.requests})
         logger.error("a job of %d messages for %s: %r", len(job.requests), ", ".join(names), error)
         for request in job.requests:

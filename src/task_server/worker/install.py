@@ -1,4 +1,4 @@
-"""What runs inside the worker."""
+"""Installs all of this in a worker of Celery."""
 
 import logging
 import os
@@ -23,20 +23,20 @@ from task_server.worker import logs
 from task_server.worker import worker_lost as lost
 from task_server.worker.broker import cancelled, connections, dead_letters
 from task_server.worker.broker.leases import Leases
-from task_server.worker.broker.reconnect import Debts
+from task_server.worker.broker.reconnect import PendingAcks
 from task_server.worker.broker.run_file import RunFile
-from task_server.worker.foreign_requests import ForeignJobs
+from task_server.worker.foreign_requests import PoolJobs
 from task_server.worker.pools import children, memory
 from task_server.worker.shutdown import signals as stop_signals
 from task_server.worker.shutdown.drain import Drain
 from task_server.worker.status.databases import Databases
-from task_server.worker.status.heartbeat import Heart
+from task_server.worker.status.heartbeat import HeartbeatWriter
 from task_server.worker.status.systemd import Notifier
 from task_server.worker.steps import ConsumerStep, WorkerStep
 
 logger = logging.getLogger(__name__)
 
-LEVELS = {"info": logging.INFO, "warning": logging.WARNING}
+_LEVELS = {"info": logging.INFO, "warning": logging.WARNING}
 
 
 def install(app: Any, spec: WorkerSpec) -> None:
@@ -47,25 +47,25 @@ def install(app: Any, spec: WorkerSpec) -> None:
     worker; under gevent after its patching. The first heartbeat is written
     here, and NOTIFY_SOCKET is taken out of the environment.
     """
-    # A pool child that was not forked but started imports the app once more.
+    # A pool child that is spawned, not forked, imports the app again.
     if os.environ.get("FORKED_BY_MULTIPROCESSING"):
         _install_transport(spec, Hooks())
         return
-    heart = Heart(spec, Notifier(os.environ))
-    drain = Drain(spec, heart)
-    early_stop.before_early_exit(heart.remove)
+    heartbeat = HeartbeatWriter(spec, Notifier(os.environ))
+    drain = Drain(spec, heartbeat)
+    early_stop.before_early_exit(heartbeat.remove)
 
     def take_over(controller: Any) -> None:
         drain.node = controller.hostname
         stop_signals.install(drain.on_signal)
 
-    stop_signals.instead_of_celerys(take_over)
-    debts = Debts(drain.running_tags)
-    debts.install()
+    stop_signals.replace_celerys(take_over)
+    pending_acks = PendingAcks(drain.running_tags)
+    pending_acks.install()
     connections.install(spec.pool_row)
     lost.install()
-    cancelled.install(debts, lambda: drain.tasks)
-    leases = Leases(drain.in_hand)
+    cancelled.install(pending_acks, lambda: drain.tasks)
+    leases = Leases(drain.received)
     hooks = Hooks(
         running=drain.running_tags,
         registered_tasks=lambda: app.tasks,
@@ -76,35 +76,37 @@ def install(app: Any, spec: WorkerSpec) -> None:
     )
     _install_transport(spec, hooks)
     run_file = RunFile(Path(spec.runtime_dir), spec.name).locked()
-    shared = {"drain": drain, "heart": heart, "leases": leases}
-    foreign = ForeignJobs(drain.in_hand)
+    shared = {"drain": drain, "heartbeat": heartbeat, "leases": leases}
+    foreign = PoolJobs(drain.received)
     own = {"foreign": foreign, "memory_limit": spec.memory_limit, "timing": spec.timing}
-    heart.foreign = foreign
-    heart.in_hand = drain.in_hand
+    heartbeat.foreign = foreign
+    heartbeat.requests = drain.received
     app.steps["worker"].add(type("TaskServer", (WorkerStep,), {**shared, **own}))
-    consumer = {**shared, "debts": debts, "run_file": run_file}
+    consumer = {**shared, "pending_acks": pending_acks, "run_file": run_file}
     app.steps["consumer"].add(type("TaskServerConsumer", (ConsumerStep,), consumer))
     if spec.log_format == "json":
         logs.install()
     _prepare_processes(spec.pool_row)
-    signals.worker_init.connect(_look_at_databases(heart), weak=False)
+    signals.worker_init.connect(_check_databases(heartbeat), weak=False)
     if ALL_QUEUES in spec.queues:
-        signals.celeryd_after_setup.connect(_take_every_queue(spec), weak=False)
+        signals.celeryd_after_setup.connect(_consume_every_queue(spec), weak=False)
     signals.celeryd_after_setup.connect(_warn_of_eager, weak=False)
     if spec.pool_row.green:
-        signals.worker_init.connect(_bound_database(heart, spec.database_connections), weak=False)
-        signals.worker_init.connect(_give_loops(spec.asyncio), weak=False)
+        signals.worker_init.connect(
+            _limit_connections(heartbeat, spec.database_connections), weak=False
+        )
+        signals.worker_init.connect(_install_event_loops(spec.asyncio), weak=False)
 
     def received(request: Any = None, **_: Any) -> None:
-        drain.in_hand.add(request)
-        heart.received(request)
+        drain.received.add(request)
+        heartbeat.received(request)
 
     def ready(**_: Any) -> None:
-        heart.ready()
+        heartbeat.ready()
 
     def ended(**_: Any) -> None:
-        heart.remove()
-        run_file.remove(drain.in_hand)
+        heartbeat.remove()
+        run_file.remove(drain.received)
 
     signals.task_received.connect(received, weak=False)
     signals.worker_ready.connect(ready, weak=False)
@@ -123,26 +125,26 @@ def _prepare_processes(pool: Pool) -> None:
     else:
         children.install()
         memory.freeze_before_fork()
-        memory.count_own()
+        memory.limit_private_memory()
 
 
-def _look_at_databases(heart: Heart) -> Callable[..., None]:
-    """Return the receiver of `worker_init`; it comes before the one that bounds connections."""
+def _check_databases(heartbeat: HeartbeatWriter) -> Callable[..., None]:
+    """Return the receiver of `worker_init`; it precedes the one that limits connections."""
 
-    def look(**_: Any) -> None:
+    def check(**_: Any) -> None:
         databases = Databases()
         if databases.refusals:
             # Celery logs what a receiver raises and goes on.
             error = ConfigError(databases.refusals, "the project's settings")
             print(f"Error: {error}", file=sys.stderr)
             raise SystemExit(error.exit_code)
-        if databases.lines:
-            heart.missing(databases)
+        if databases.errors:
+            heartbeat.database_error(databases)
 
-    return look
+    return check
 
 
-def _take_every_queue(spec: WorkerSpec) -> Callable[..., None]:
+def _consume_every_queue(spec: WorkerSpec) -> Callable[..., None]:
     """Return the receiver of a signal that comes when the project's tasks are imported."""
 
     def take(instance: Any = None, **_: Any) -> None:
@@ -153,7 +155,7 @@ def _take_every_queue(spec: WorkerSpec) -> Callable[..., None]:
             names = dict.fromkeys([*queues.every(app, seen), *given])
             # Those of the project's own Queue objects too, such as that of `worker_direct`.
             names.update(dict.fromkeys(chosen.consume_from))
-            # With task_create_missing_queues off nobody can send to another one either.
+            # Without task_create_missing_queues no one can send to another one either.
             chosen.select([name for name in names if chosen.create_missing or name in chosen])
             chosen.deselect(queues.excluded(spec.extra_args))
         except Exception as error:  # Celery logs it and goes on, without the queues
@@ -162,12 +164,12 @@ def _take_every_queue(spec: WorkerSpec) -> Callable[..., None]:
             print(f"Error: {ConfigError([problem])}", file=sys.stderr)
             raise SystemExit(ConfigError.exit_code) from error
         taken = sorted(chosen.consume_from)
-        logger.info("takes every queue of the project: %s", ", ".join(taken))
+        logger.info("consumes every queue of the project: %s", ", ".join(taken))
         left = [f"{one.queue} ({one.where})" for one in seen if one.queue not in taken]
         if left:
             logger.warning(
-                "these may be queues too, and are not taken: %s; name them in workers.%s.queues "
-                "if they are",
+                "these may be queues too, and are not consumed: %s; if they are, add them to "
+                "workers.%s.queues",
                 ", ".join(left[:20]),
                 spec.name,
             )
@@ -176,15 +178,15 @@ def _take_every_queue(spec: WorkerSpec) -> Callable[..., None]:
 
 
 def _warn_of_eager(conf: Any = None, **_: Any) -> None:
-    """Say that the project's tasks run where they are called, so that none comes here."""
+    """Warn that the project's tasks run where they are called, so that none comes here."""
     if conf.task_always_eager:
         logger.warning(
-            "task_always_eager is on in the project's settings: where they count, a task runs in "
-            "the process that calls it, and no worker ever gets one; it is for tests"
+            "task_always_eager is set in the project's settings: tasks run in the process that "
+            "calls them, and workers receive none; it is meant for tests"
         )
 
 
-def _give_loops(loops: EventLoops) -> Callable[..., None]:
+def _install_event_loops(loops: EventLoops) -> Callable[..., None]:
     """Return the receiver of `worker_init` that gives each task its own event loop, or none."""
 
     def give(**_: Any) -> None:
@@ -197,7 +199,7 @@ def _give_loops(loops: EventLoops) -> Callable[..., None]:
     return give
 
 
-def _bound_database(heart: Heart, connections: int) -> Callable[..., None]:
+def _limit_connections(heartbeat: HeartbeatWriter, connections: int) -> Callable[..., None]:
     """Return the receiver of `worker_init`, which comes when Django is set up."""
 
     def bound(**_: Any) -> None:
@@ -210,8 +212,8 @@ def _bound_database(heart: Heart, connections: int) -> Callable[..., None]:
             # Celery logs what a receiver raises and goes on: into a worker that blocks.
             print(f"Error: {error}", file=sys.stderr)
             raise SystemExit(error.exit_code) from error
-        heart.watch_database(installed.pool)
+        heartbeat.watch_database(installed.pool)
         for finding in installed.findings:
-            logger.log(LEVELS[finding.level], "%s: %s", finding.setting, finding.message)
+            logger.log(_LEVELS[finding.level], "%s: %s", finding.setting, finding.message)
 
     return bound

@@ -1,4 +1,4 @@
-"""Logs as JSON: one object a line, for journald and whoever collects lines."""
+"""Logs as JSON: one object a line, for journald and log collectors."""
 
 import json
 import logging
@@ -17,7 +17,7 @@ class JsonFormatter(logging.Formatter):
     """
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return *record* as JSON, without a line's end inside."""
+        """Return *record* as one line of JSON."""
         fields: dict[str, Any] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),

@@ -1,4 +1,4 @@
-"""The URLs of broker and result backend, out of reach of the programs that tasks start."""
+"""Keeps the URLs of broker and result backend from the programs that tasks start."""
 
 import os
 from collections.abc import Mapping

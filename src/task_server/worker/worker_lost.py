@@ -1,9 +1,9 @@
 """
-Tasks that take their process with them: the out-of-memory killer, a crash in C.
+Tasks that kill their process: the out-of-memory killer, a crash in C.
 
-With `task_reject_on_worker_lost` Celery puts the message back to its queue, each
-time and for ever. Which rejection is such a one only the worker knows; the
-transport counts it, and puts the message aside when there are too many.
+With `task_reject_on_worker_lost` Celery requeues the message without end. Only the
+worker knows which rejections are such; the transport counts them, and after too
+many the message becomes a dead letter.
 """
 
 from typing import Any
@@ -16,26 +16,26 @@ from task_server.worker.patches import patch
 
 einfo: Any = billiard_einfo
 
-#: What Celery takes for a lost process; it asks once more, and says so then.
+#: What Celery takes for a lost process.
 LOST = (WorkerLostError, SystemExit, KeyboardInterrupt)
 
 
 def install() -> None:
-    """Let each request tell its transport when its process was lost."""
+    """Report to the transport when the process of a request was lost."""
     request: Any = celery_request.Request
     on_failure = request.on_failure
 
-    def told(self: Any, exc_info: Any, *args: Any, **kwargs: Any) -> Any:
+    def on_failure_with_loss(self: Any, exc_info: Any, *args: Any, **kwargs: Any) -> Any:
         error = error_of(exc_info)
         qos = getattr(self.message.channel, "qos", None)
         lost = getattr(qos, "lost", None)
         if lost is not None and isinstance(error, LOST):
-            # Celery rejects in the next turn of its loop; what is rejected, or
-            # acknowledged after all, is forgotten there.
+            # Celery rejects it in the next turn of its loop; the transport removes
+            # what is rejected or acknowledged.
             lost.add(self.message.delivery_tag)
         return on_failure(self, exc_info, *args, **kwargs)
 
-    patch(request, "on_failure", told)
+    patch(request, "on_failure", on_failure_with_loss)
 
 
 def error_of(exc_info: Any) -> Any:

@@ -318,7 +318,7 @@ def test_sigusr1_shows_where_the_worker_is(pool: str, start: Callable[..., Worke
     """
     As in Celery, the stack of each thread is in the log; under gevent, of each greenlet.
     """
-    words = {"prefork": "LOCAL VARIABLES", "gevent": "_drain_when_asked"}[pool]
+    words = {"prefork": "LOCAL VARIABLES", "gevent": "_drain_when_requested"}[pool]
     worker = start(pool)
     worker.hear("READY=1", 60)
 

@@ -85,20 +85,20 @@ def built(folder: Path, pool: str, source: str, queues: str, extra: Sequence[str
     ("queues", "extra", "changed"),
     [("all", (), set()), ("all,mine", ("-X", "own"), {"mine", "own"})],
 )
-def test_one_word_takes_every_queue(
+def test_one_word_consumes_every_queue(
     pool: str, queues: str, extra: Sequence[str], changed: set[str], tmp_path: Path
 ) -> None:
     """
-    Declared queues, routes, tasks, schedules and calls; what may be a queue is told, not taken.
+    Declared queues, routes, tasks, schedules and calls; what may be a queue is only logged.
     """
     done = built(tmp_path, pool, PROJECT, queues, extra)
 
     expected = sorted({"web", "declared", "feeds", "nights", "own", "called"} ^ changed)
     assert 0 == done.returncode, done.stderr
-    # The project's own declaration is the one that is consumed from.
+    # The project's own declaration is consumed from.
     assert [expected, "a.#"] == json.loads(done.stdout.splitlines()[-1])
     assert "perhaps" in done.stderr
-    assert f"name them in workers.{pool}.queues" in done.stderr
+    assert f"add them to workers.{pool}.queues" in done.stderr
 
 
 def test_a_project_that_makes_no_queues_has_those_that_it_declares(tmp_path: Path) -> None:
@@ -115,9 +115,9 @@ def test_a_project_that_makes_no_queues_has_those_that_it_declares(tmp_path: Pat
     assert ["declared", "own", "web"] == json.loads(done.stdout.splitlines()[-1])[0]
 
 
-def test_queues_that_cannot_be_told_end_the_worker(tmp_path: Path) -> None:
+def test_queues_that_cannot_be_listed_end_the_worker(tmp_path: Path) -> None:
     """
-    It would take from the default queue alone, and nobody would know; exit 78.
+    It would consume the default queue alone, silently; exit 78.
     """
     source = PROJECT.replace(
         "@app.task", "class Odd(dict):\n    def items(self): raise OSError('odd')\n\n\n@app.task"
@@ -125,7 +125,7 @@ def test_queues_that_cannot_be_told_end_the_worker(tmp_path: Path) -> None:
     done = built(tmp_path, "prefork", source, "all")
 
     assert 78 == done.returncode, done.stderr
-    assert "workers.prefork.queues: the queues of the project cannot be told: OSError: odd" in (
+    assert "workers.prefork.queues: the queues of the project cannot be listed: OSError: odd" in (
         done.stderr
     )
 

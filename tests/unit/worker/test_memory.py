@@ -51,7 +51,7 @@ def test_what_a_child_shares_with_its_parent_does_not_count(tmp_path: Path, put:
     A child of a large parent has little of its own.
     """
     put(232, 2)
-    own = memory.Own(tmp_path)
+    own = memory.PrivateMemory(tmp_path)
 
     assert 2 * MIB == own.bytes(100 * MIB)
 
@@ -61,17 +61,17 @@ def test_a_child_below_its_limit_is_not_looked_at(tmp_path: Path, put: Put) -> N
     The cheap number answers the question.
     """
     put(80, -1)
-    own = memory.Own(tmp_path)
+    own = memory.PrivateMemory(tmp_path)
 
     assert 80 * MIB == own.bytes(100 * MIB)
 
 
 def test_a_child_that_grows_is_looked_at_at_once(tmp_path: Path, put: Put) -> None:
     """
-    The looks are some time apart, unless it may have come above its limit meanwhile.
+    The looks are some time quarantine, unless it may have come above its limit meanwhile.
     """
     put(232, 2)
-    own = memory.Own(tmp_path)
+    own = memory.PrivateMemory(tmp_path)
     own.bytes(100 * MIB)
 
     put(282, 52)
@@ -89,7 +89,7 @@ def test_where_the_kernel_does_not_tell_what_came_since_the_fork_counts(
     Old kernels, and some sandboxes, have no smaps_rollup.
     """
     put(232, -1)
-    own = memory.Own(tmp_path)
+    own = memory.PrivateMemory(tmp_path)
     put(272, -1)
 
     assert 40 * MIB == own.bytes(100 * MIB)
@@ -99,7 +99,7 @@ def test_the_kernel_tells_of_this_process() -> None:
     """
     What is read here has the names that are looked for.
     """
-    assert 1 * MIB < memory.Own().bytes(0) <= memory.used()
+    assert 1 * MIB < memory.PrivateMemory().bytes(0) <= memory.used()
 
 
 def test_a_worker_that_does_not_fork_leaves_out_what_was_imported() -> None:

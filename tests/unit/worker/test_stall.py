@@ -1,18 +1,18 @@
-"""When messages count as left lying."""
+"""When a queue counts as stalled."""
 
 import pytest
 
-from task_server.worker.status.stall import Standstill
+from task_server.worker.status.stall import StallDetector
 
 
-def test_a_queue_that_does_not_shrink_beside_free_places_counts_from_the_second_look() -> None:
+def test_a_queue_that_does_not_shrink_beside_free_slots_stalls_from_the_second_reading() -> None:
     """
-    One look tells nothing: the messages may have come this moment.
+    One reading proves nothing: the messages may just have arrived.
     """
-    queues = Standstill()
-    looks = enumerate((1, 2, 2, 5))
+    detector = StallDetector()
+    readings = enumerate((1, 2, 2, 5))
 
-    found = [queues.look(waiting, 0, 10.0 * number, idle=True) for number, waiting in looks]
+    found = [detector.update(waiting, 0, 10.0 * number, idle=True) for number, waiting in readings]
 
     assert [None, 10.0, 10.0, 10.0] == found
 
@@ -20,12 +20,12 @@ def test_a_queue_that_does_not_shrink_beside_free_places_counts_from_the_second_
 @pytest.mark.parametrize(
     ("waiting", "idle", "taken"), [(1, True, 0), (3, False, 0), (3, True, 1), (0, True, 0)]
 )
-def test_anything_that_moves_begins_the_count_anew(waiting: int, *, idle: bool, taken: int) -> None:
+def test_progress_ends_a_stall(waiting: int, *, idle: bool, taken: int) -> None:
     """
-    Fewer messages, no free place, a message taken, or an empty queue is no backlog.
+    Fewer messages, no free slot, a message received, or an empty queue is no stall.
     """
-    queues = Standstill()
+    detector = StallDetector()
     for now in (0.0, 10.0, 20.0):
-        queues.look(2, 0, now, idle=True)
+        detector.update(2, 0, now, idle=True)
 
-    assert queues.look(waiting, taken, 30.0, idle=idle) is None
+    assert detector.update(waiting, taken, 30.0, idle=idle) is None

@@ -10,8 +10,8 @@ import gevent
 from celery.concurrency.gevent import TaskPool
 
 from task_server.transport.started.reported import ReportedTasks
-from task_server.worker.broker import started as begun
-from task_server.worker.broker.suspects import Apart
+from task_server.worker.broker import started
+from task_server.worker.broker.quarantine import Quarantine
 
 
 class Telling:
@@ -64,7 +64,7 @@ def run_all(
 ) -> None:
     pool: Any = TaskPool(limit)
     pool.start()
-    begun.tell_in_greenlets(pool, Apart(str))
+    started.report_in_greenlets(pool, Quarantine(str))
 
     def task(tag: str) -> None:
         telling.log.append(("run", tag))

@@ -32,11 +32,11 @@ class Leases:
     The requests of this worker, as their leases have it.
 
     Args:
-        in_hand: The requests that are received and not acknowledged.
+        received: The requests that are received and not acknowledged.
     """
 
-    def __init__(self, in_hand: Iterable[Any]) -> None:
-        self._in_hand = in_hand
+    def __init__(self, received: Iterable[Any]) -> None:
+        self._received = received
         self._controller: Any = None
         self._channel: Any = None
 
@@ -137,7 +137,7 @@ class Leases:
         forgotten: set[str] = set()
         if not tags or self._controller is None:
             return forgotten
-        for request in list(self._in_hand):
+        for request in list(self._received):
             tag = request.message.delivery_tag
             if tag not in tags:
                 continue

@@ -1,4 +1,4 @@
-"""A Redis that does not let the worker in: said once, and the end where waiting cannot help."""
+"""A Redis that refuses the worker: logged once, and fatal where waiting cannot help."""
 
 import logging
 from typing import Any
@@ -9,7 +9,7 @@ from redis.exceptions import RedisError
 
 from task_server.errors import ConfigError, Finding
 from task_server.peers.redis import explain_redis_error, is_redis_auth_error
-from task_server.worker.status.heartbeat import Heart
+from task_server.worker.status.heartbeat import HeartbeatWriter
 
 #: Seconds that the result backend has to accept a connection, and again to answer.
 TIMEOUT = 2.0
@@ -17,16 +17,16 @@ TIMEOUT = 2.0
 logger = logging.getLogger(__name__)
 
 
-class Absence:
-    """What *heart* and the log are told while there is no connection to Redis."""
+class BrokerOutage:
+    """Reports to *heartbeat* and the log why there is no connection to Redis."""
 
-    def __init__(self, heart: Heart) -> None:
-        self._heart = heart
-        self._said = ""
+    def __init__(self, heartbeat: HeartbeatWriter) -> None:
+        self._heartbeat = heartbeat
+        self._logged = ""
 
-    def told(self, connection: Any, error: Exception) -> None:
+    def report(self, connection: Any, error: Exception) -> None:
         """
-        Take note of *error*, with which *connection* failed.
+        Report *error*, with which *connection* failed.
 
         Raises:
             WorkerShutdown: With the code of a wrong configuration, when Redis
@@ -34,26 +34,26 @@ class Absence:
                 Later it may be Redis that is being changed, so the worker waits.
         """
         found = explain_redis_error("broker", connection.as_uri(), error)
-        # One of several servers may let the worker in.
+        # Another of several servers may accept the worker.
         alone = len(connection.alt or ()) < 2  # noqa: PLR2004
         if alone and is_redis_auth_error(error):
             self._end_at_start(found)
-        self._heart.trouble(found.text)
-        if found.text != self._said:
-            # Celery repeats its own line at each attempt, without what to do.
-            self._said = found.text
+        self._heartbeat.broker_error(found.text)
+        if found.text != self._logged:
+            # Celery logs its own line at each attempt, without what to do.
+            self._logged = found.text
             logger.error("%s: %s", found.setting, found.text)
 
-    def look_at_results(self, app: Any) -> None:
+    def check_result_backend(self, app: Any) -> None:
         """
-        Ask the result backend of *app* where it is a Redis with a URL of its own.
+        Connect to the result backend of *app*, if it is a Redis other than the broker.
 
         Raises:
-            WorkerShutdown: As `told` does. One that does not answer is logged.
+            WorkerShutdown: As `report` does. One that does not answer is logged.
         """
         url = str(app.conf.result_backend or "")
         broker = app.conf.broker_read_url or app.conf.broker_url
-        if self._heart.was_ready or url == broker or not url.startswith(("redis", "rediss")):
+        if self._heartbeat.was_ready or url == broker or not url.startswith(("redis", "rediss")):
             return
         options = dict(app.backend.connparams)
         # A Unix socket has not both of them.
@@ -70,7 +70,7 @@ class Absence:
             pool.disconnect()
 
     def _end_at_start(self, found: Finding) -> None:
-        if self._heart.was_ready:
+        if self._heartbeat.was_ready:
             return
         logger.critical("%s: %s", found.setting, found.text)
         raise WorkerShutdown(ConfigError.exit_code)

@@ -1,9 +1,9 @@
 """
-Which greenlet has the processor: told while tasks run of which a worker has died before.
+Which greenlet is running: recorded while suspects run, which may have crashed a worker.
 
-A crash in C, `os._exit`, or too much memory ends the process in the greenlet
-that runs. So whoever had the processor is what the process died of; and if none
-had it, the loop waited, and somebody outside has ended it.
+A crash in C, `os._exit`, or too much memory ends the process in the running
+greenlet. So that greenlet crashed the process; and if none was running, the event
+loop was waiting, and the process was killed from outside.
 """
 
 from collections.abc import Callable
@@ -22,15 +22,15 @@ class Processor:
         self._before: Trace | None = None
 
     def enter(self, telling: Any, tag: str) -> None:
-        """Tell by *telling* when the present greenlet, the task of *tag*, is switched."""
+        """Record by *telling* when the current greenlet, the task of *tag*, is switched."""
         if not self._inside:
             self._before = greenlet.settrace(self._switched)
         self._inside[greenlet.getcurrent()] = telling, tag
 
     def leave(self) -> None:
-        """Leave the present greenlet alone."""
+        """Stop recording the current greenlet."""
         self._inside.pop(greenlet.getcurrent(), None)
-        # Someone may have put a trace of theirs above this one.
+        # Another trace may have been installed above this one.
         if not self._inside and greenlet.gettrace() == self._switched:
             greenlet.settrace(self._before)
             self._before = None

@@ -33,7 +33,7 @@ from task_server.worker.patches import patch
 logger = logging.getLogger(__name__)
 
 
-class Debts:
+class PendingAcks:
     """
     What this worker owes Redis for messages of connections that are gone.
 
@@ -71,7 +71,7 @@ class Debts:
         self._restore.extend(tag for tag in delivered if tag not in dirty | running)
         delivered.clear()
 
-    def give_back(self, request: Any) -> None:
+    def requeue(self, request: Any) -> None:
         """Put the message of *request*, which nothing runs any more, back to its queue."""
         request.acknowledged = True
         message, channel = request.message, self._channel
@@ -116,45 +116,45 @@ class Debts:
         return self._channel._create_client()  # noqa: SLF001
 
     def _later(self, ack: Callable[[Any, str], None]) -> Callable[[Any, str], None]:
-        debts = self
+        pending_acks = self
 
         def acknowledge(self: Any, delivery_tag: str) -> None:
             try:
                 ack(self, delivery_tag)
             except self.channel.connection_errors as error:
                 logger.info("an acknowledgement waits for Redis: %s", error)
-                debts._acknowledge.append(delivery_tag)
+                pending_acks._acknowledge.append(delivery_tag)
                 virtual.QoS.ack(self, delivery_tag)
 
         return acknowledge
 
     @property
     def _restore_unacked(self) -> Callable[..., None]:
-        debts = self
+        pending_acks = self
 
         def restore_unacked(self: Any, client: Any = None) -> None:
-            running = debts._running()
+            running = pending_acks._running()
             waiting = [tag for tag in self._delivered if tag not in running]
             self._delivered.clear()
             while waiting:
                 try:
                     self.restore_by_tag(waiting[-1], client=client)
                 except self.channel.connection_errors:
-                    debts._restore.extend(waiting)
+                    pending_acks._restore.extend(waiting)
                     return
                 waiting.pop()
 
         return restore_unacked
 
 
-def _through_next(conn_or_acquire: Any, debts: Debts) -> Any:
+def _through_next(conn_or_acquire: Any, pending_acks: PendingAcks) -> Any:
     @contextmanager
     def conn_or_next(self: Any, client: Any = None) -> Iterator[Any]:
         if client or _is_open(self):
             with conn_or_acquire(self, client) as usable:
                 yield usable
         else:
-            yield debts.client()
+            yield pending_acks.client()
 
     return conn_or_next
 

@@ -1,11 +1,11 @@
 """
-A message that Celery cannot make a task of ends no worker, and is not dropped.
+A message that Celery cannot run neither ends the worker nor is dropped.
 
-Celery's consumer drops what it does not understand, and what it does not expect
-(`timelimit: 7`) ends it: the message then goes back to the head of its queue and
-ends the next worker. Here such a message goes to the list of the unreadable
-ones, with the reason. The atomic transport keeps that list, and puts aside what
-fails before it comes to Celery; with Kombu's nothing is changed.
+Celery's consumer drops messages it does not understand, and ends at those it does
+not expect (`timelimit: 7`): the message returns to the head of its queue and ends
+the next worker. Here such a message moves to the list of unreadable messages, with
+the reason. The atomic transport keeps that list, and moves there what fails before
+it reaches Celery; with Kombu's transport nothing is changed.
 """
 
 import logging
@@ -24,17 +24,17 @@ state: Any = worker_state
 #: Time limits that most messages have.
 _NO_LIMITS = ((None, None), [None, None])
 
-#: Seconds that a time limit can have; NaN is no less.
+#: A time limit is below; NaN is not.
 MOST_SECONDS = 1e12
 
 
 def install_in_consumer(consumer: Any) -> None:
-    """Let *consumer*, which does not consume yet, put aside what it would drop."""
+    """Let *consumer*, which does not consume yet, move what it would drop."""
     for name, words in (
         ("on_unknown_message", "it is no message of a task"),
         ("on_invalid_task", "Celery refuses it"),
     ):
-        patch(consumer, name, _instead(consumer, getattr(consumer, name), words))
+        patch(consumer, name, _replacement(consumer, getattr(consumer, name), words))
     on_decode_error = consumer.on_decode_error
 
     def undecoded(message: Any, error: Exception) -> Any:
@@ -43,27 +43,27 @@ def install_in_consumer(consumer: Any) -> None:
 
     patch(consumer, "on_decode_error", undecoded)
     if consumer.hub is None:
-        patch(consumer, "on_task_request", _guarded(consumer.on_task_request, _no_place))
+        patch(consumer, "on_task_request", _guarded(consumer.on_task_request, _no_slot))
 
 
 def install_in_controller(controller: Any) -> None:
-    """Let *controller*, which has a pool of processes, put aside what it cannot give to it."""
+    """Let *controller*, which has a pool of processes, move what the pool cannot take."""
     process, release = controller._process_task, controller._quick_release  # noqa: SLF001
 
-    def free_place(request: Any) -> None:
+    def free_slot(request: Any) -> None:
         release()
         # The pool knows the job already if it could not be written to a child.
         for job in list(controller.pool._pool._cache.values()):  # noqa: SLF001
-            # Its id may be another's too.
+            # Another job may have the same id.
             if getattr(job._callback, "__self__", None) is request:  # noqa: SLF001
                 job.discard()
 
-    patch(controller, "_process_task", _guarded(process, free_place))
+    patch(controller, "_process_task", _guarded(process, free_slot))
 
 
 def refuse(message: Any, reason: str) -> bool:
     """
-    Put *message* aside for *reason*; return False if its transport has no place for it.
+    Move *message* to the unreadable ones for *reason*; return False if its transport cannot.
 
     Raises:
         ConnectionError: Or another of the transport's, when Redis does not answer.
@@ -77,8 +77,8 @@ def refuse(message: Any, reason: str) -> bool:
     return True
 
 
-def _instead(consumer: Any, original: Callable[..., Any], words: str) -> Callable[..., Any]:
-    """Return what takes the place of the consumer's method *original*."""
+def _replacement(consumer: Any, original: Callable[..., Any], words: str) -> Callable[..., Any]:
+    """Return the replacement of the consumer's method *original*."""
 
     def put_aside(body: Any, message: Any, error: Exception | None = None) -> Any:
         reason = f"{words}: {_named(error)}" if error else words
@@ -90,15 +90,15 @@ def _instead(consumer: Any, original: Callable[..., Any], words: str) -> Callabl
     return put_aside
 
 
-def _guarded(process: Callable[[Any], Any], free_place: Callable[[Any], None]) -> Any:
+def _guarded(process: Callable[[Any], Any], free_slot: Callable[[Any], None]) -> Any:
     """Return *process*, which gives a request to the pool, for requests of all kinds."""
 
     def give(request: Any) -> Any:
         try:
-            _look_at(request)
+            _validate(request)
             return process(request)
         except Exception as error:
-            # To Kombu each KeyError is a lost connection.
+            # Kombu counts KeyError as a connection error.
             if isinstance(error, request.connection_errors) and not isinstance(error, KeyError):
                 raise
             if not refuse(request.message, f"it cannot be run: {_named(error)}"):
@@ -106,14 +106,14 @@ def _guarded(process: Callable[[Any], Any], free_place: Callable[[Any], None]) -
             logger.debug("%s cannot be run", request.id, exc_info=error)
             request.acknowledged = True
             state.task_ready(request)
-            free_place(request)
+            free_slot(request)
 
     return give
 
 
-def _look_at(request: Any) -> None:
+def _validate(request: Any) -> None:
     """
-    Refuse what the pool would take, and stumble over when it is too late.
+    Refuse what the pool would accept and fail at later.
 
     Raises:
         ValueError: With the field that is wrong.
@@ -141,8 +141,8 @@ def _is_limit(value: Any) -> bool:
     )
 
 
-def _no_place(request: Any) -> None:
-    """Free nothing: a greenlet that was not spawned has no place."""
+def _no_slot(request: Any) -> None:
+    """Free nothing: a greenlet that was not spawned has no slot."""
 
 
 def _named(error: BaseException) -> str:

@@ -122,9 +122,9 @@ class RunFile:
                 os.close(file)
             os.close(folder)
 
-    def remove(self, in_hand: Iterable[Any]) -> None:
-        """Take the file away: the process ends; if it holds nothing of *in_hand* any more."""
-        if self._file is None or os.getpid() != self._process or any(True for _ in in_hand):
+    def remove(self, received: Iterable[Any]) -> None:
+        """Take the file away: the process ends; if it holds nothing of *received* any more."""
+        if self._file is None or os.getpid() != self._process or any(True for _ in received):
             return
         with suppress(OSError):
             folder = private_folder.open_folder(self._path, None)

@@ -1,15 +1,15 @@
 """
-Messages that a worker may have died of: Redis hears of their begin before their tasks run.
+Reports to Redis which tasks start, before they run: one of them may crash the worker.
 
-What is told when is the transport's, see its `reporter`. Here are the two pools, and
-the way of a request through them: it may be kept back (see `apart`), its begin is
-told, it runs, its end is told.
+The transport decides what is reported when. Here a request passes through either
+pool: it may be deferred (see `quarantine`), its start is reported, it runs, its end
+is reported.
 """
 
 from collections.abc import Callable
 from typing import Any
 
-from task_server.worker.broker.suspects import Apart
+from task_server.worker.broker.quarantine import Quarantine
 from task_server.worker.patches import patch
 
 
@@ -32,7 +32,7 @@ def is_marked(request: Any) -> bool:
     return "deaths" in raw and bool(request.task.acks_late) and not request.acknowledged
 
 
-def tell_in_greenlets(pool: Any, apart: Apart) -> None:
+def report_in_greenlets(pool: Any, quarantine: Quarantine) -> None:
     """Let the greenlets of *pool* tell, just before they run the task, and after it."""
     # gevent is there where it is the pool, and nowhere else.
     from task_server.worker.broker.processor import Processor  # noqa: PLC0415
@@ -46,7 +46,7 @@ def tell_in_greenlets(pool: Any, apart: Apart) -> None:
         request = request_of(accept_callback)
         if request is None:
             return apply_async(target, *args, accept_callback=accept_callback, **options)
-        if apart.keeps_back(request):
+        if quarantine.defers(request):
             return None
         telling = request.message.channel.qos.reporter
         tag = str(request.message.delivery_tag)
@@ -74,7 +74,7 @@ def tell_in_greenlets(pool: Any, apart: Apart) -> None:
     patch(pool, "apply_async", apply)
 
 
-def tell_before_children(pool: Any, apart: Apart) -> None:
+def report_before_children(pool: Any, quarantine: Quarantine) -> None:
     """
     Tell before a task is given to *pool*, the main process of prefork.
 
@@ -86,7 +86,7 @@ def tell_before_children(pool: Any, apart: Apart) -> None:
     def apply(*args: Any, accept_callback: Any = None, **options: Any) -> Any:
         request = request_of(accept_callback)
         if request is not None:
-            if apart.keeps_back(request):
+            if quarantine.defers(request):
                 return None
             telling, marked = request.message.channel.qos.reporter, is_marked(request)
             if marked or telling.reported.marked:

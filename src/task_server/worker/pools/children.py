@@ -1,8 +1,8 @@
 """
 The processes of the prefork pool: they live and die with the main process.
 
-A task runs in a child; whether it may go on is decided by the main process
-alone, which knows what is acknowledged and what has to go back to the queue.
+A task runs in a child; only the main process, which knows what is acknowledged and
+what must be requeued, decides whether it may continue.
 """
 
 import ctypes
@@ -27,24 +27,23 @@ popen: Any = billiard_popen
 
 PR_SET_PDEATHSIG = 1
 
-#: What undoes `leave_sigterm_to_main` in a process that a task forks.
+#: What undoes `ignore_sigterm` in a process that a task forks.
 _undo: list[Callable[[], None]] = []
 
 
 def install() -> None:
     """Prepare the main process before it forks; the children inherit what is set here."""
-    # A SIGTERM for the whole group (kill -- -PGID, systemd's control-group
-    # mode) would end the running tasks in the children, behind the back of
-    # the main process that lets them finish. So children take SIGTERM as
-    # meant for the main process, and the main process ends them with SIGQUIT,
-    # which billiard handles in the same way.
+    # A SIGTERM for the process group (kill -- -PGID, systemd's control-group
+    # mode) would end the running tasks in the children, although the main
+    # process lets them finish. So children ignore SIGTERM, and the main process
+    # ends them with SIGQUIT, which billiard handles in the same way.
     patch(pool, "TERM_SIGNAL", signal.SIGQUIT)
     patch(popen, "TERM_SIGNAL", signal.SIGQUIT)
     main = os.getpid()
     launch = popen.Popen._launch  # noqa: SLF001
 
     def launch_child(self: Any, process: Any) -> None:
-        # Until its own set-up a child leaves the signals to the main process, too.
+        # Until its own set-up a child leaves signals to the main process.
         early_stop.keep_handlers_over_fork[0] = os.getpid() == main
         try:
             launch(self, process)
@@ -54,8 +53,8 @@ def install() -> None:
     patch(popen.Popen, "_launch", launch_child)
 
     def set_up(**_: Any) -> None:
-        die_with(main)
-        leave_sigterm_to_main()
+        set_parent_death_signal(main)
+        ignore_sigterm()
 
     signals.worker_process_init.connect(set_up, weak=False)
 
@@ -70,7 +69,7 @@ def wrap_pool(task_pool: Any) -> None:
     patch(task_pool, "terminate_job", terminate)
 
 
-def die_with(main: int) -> None:
+def set_parent_death_signal(main: int) -> None:
     """
     Have the kernel kill this process when its parent, the process *main*, dies.
 
@@ -86,7 +85,7 @@ def die_with(main: int) -> None:
         os._exit(1)
 
 
-def leave_sigterm_to_main() -> None:
+def ignore_sigterm() -> None:
     """Ignore SIGTERM in this child from now on; not in the processes that its tasks start."""
     reset = pool.reset_signals
 
@@ -98,22 +97,22 @@ def leave_sigterm_to_main() -> None:
 
     # billiard sets its own handlers after the signal worker_process_init.
     patch(pool, "reset_signals", reset_and_ignore)
-    # What ends the processes that a task starts with billiard.
+    # What ends the processes that a task starts through billiard.
     popen.TERM_SIGNAL = signal.SIGTERM
 
     def undo() -> None:
         pool.reset_signals = reset
         pool.TERM_SIGNAL = signal.SIGTERM
         if signal.getsignal(signal.SIGTERM) is _ignore:
-            # What a child of stock Celery has, and hands on.
+            # What a child of plain Celery has, and its own children inherit.
             signal.signal(signal.SIGTERM, common._shutdown_cleanup)  # noqa: SLF001
 
     _undo[:] = [undo]
 
 
-def _as_without_us() -> None:
+def _undo_in_forks() -> None:
     """
-    Let a process that a task has forked end when it is terminated.
+    Let a process that a task forked end at SIGTERM.
 
     `multiprocessing` sends SIGTERM, and a Pool of it waits for its processes to end.
     """
@@ -122,7 +121,7 @@ def _as_without_us() -> None:
     _undo.clear()
 
 
-os.register_at_fork(after_in_child=_as_without_us)
+os.register_at_fork(after_in_child=_undo_in_forks)
 
 
 def _ignore(number: int, frame: FrameType | None) -> None:

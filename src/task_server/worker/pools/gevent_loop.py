@@ -12,74 +12,74 @@ from gevent.socket import wait_read
 from gevent.util import print_run_info
 from kombu.utils.eventio import READ
 
-from task_server.worker.broker.suspects import Apart
+from task_server.worker.broker.quarantine import Quarantine
 from task_server.worker.patches import patch
 from task_server.worker.shutdown.drain import Drain
-from task_server.worker.shutdown.signals import WakePipe
+from task_server.worker.shutdown.signals import SelfPipe
 
 logger = logging.getLogger(__name__)
 
 #: Seconds between two looks of a draining worker at what still runs.
 DRAIN_INTERVAL = 0.1
 
-#: Seconds between two looks at suspects that wait.
-APART_INTERVAL = 0.05
+#: Seconds between two attempts to start deferred requests.
+ADMIT_INTERVAL = 0.05
 
-#: Seconds between two looks whether Redis is to be told that the worker lives.
-KEEP_INTERVAL = 0.25
+#: Seconds between two checks whether leases must be renewed.
+RENEW_INTERVAL = 0.25
 
 
 class GeventLoop:
-    """The greenlets that call *beat* every *interval* seconds, and *drain* when it is asked."""
+    """The greenlets that call *write* every *interval* seconds, and *drain* when requested."""
 
-    def __init__(self, drain: Drain, beat: Callable[[], None], interval: float) -> None:
+    def __init__(self, drain: Drain, write: Callable[[], None], interval: float) -> None:
         self._greenlets = (
-            gevent.spawn(_beat_for_ever, beat, interval),
-            gevent.spawn(_drain_when_asked, drain),
+            gevent.spawn(_write_heartbeats, write, interval),
+            gevent.spawn(_drain_when_requested, drain),
         )
 
 
-def looked_at(start: Callable[[Any], None]) -> Apart:
-    """Return suspects; while some of them wait a greenlet looks, and *start* is called in one."""
-    looking: set[Any] = set()
+def quarantine_in_greenlet(start: Callable[[Any], None]) -> Quarantine:
+    """Return a quarantine whose waiting requests a greenlet admits; *start* runs in another."""
+    admitting: set[Any] = set()
 
-    def look() -> None:
-        while apart.waiting:
+    def admit() -> None:
+        while quarantine.waiting:
             try:
-                apart.look()
+                quarantine.admit()
             except Exception:
-                # They would wait for ever.
-                logger.exception("a task that was kept back could not be started")
-            gevent.sleep(APART_INTERVAL)
-        looking.clear()
+                # Without this the others would wait forever.
+                logger.exception("a deferred task could not be started")
+            gevent.sleep(ADMIT_INTERVAL)
+        admitting.clear()
 
-    def waits() -> None:
-        if not looking:
-            looking.add(gevent.spawn(look))
+    def on_defer() -> None:
+        if not admitting:
+            admitting.add(gevent.spawn(admit))
 
-    # Whoever gives a task to a full pool waits.
-    apart = Apart(lambda request: gevent.spawn(start, request), waits)
-    return apart
+    # Giving a task to a full pool waits.
+    quarantine = Quarantine(lambda request: gevent.spawn(start, request), on_defer)
+    return quarantine
 
 
-def wake_when_done(connection: Any, drain: Drain) -> None:
+def end_poll_when_drained(connection: Any, drain: Drain) -> None:
     """
-    End the poll of *connection*, two seconds at most, as soon as *drain* is done.
+    End the poll of *connection*, which takes up to two seconds, when *drain* is done.
 
-    Celery's loop asks only after it whether to stop, and then polls once more.
+    Celery's loop checks only after it whether to stop, and then polls again.
     """
     cycle = getattr(connection.transport, "cycle", None)
     if cycle is not None and hasattr(cycle, "poller"):
         patch(cycle, "poller", WakeablePoller(cycle.poller, drain.done))
 
 
-class Keeper:
+class LeaseRenewer:
     """
-    Lets the messages that *connection* holds stay its own, while Celery's loop waits.
+    Renews the leases of the messages of *connection* while Celery's loop waits.
 
-    With every place taken it waits, for as long as tasks run, for a free one,
-    and its transport cannot tell Redis that the worker lives. The transport is
-    the atomic one; Kombu's tells nothing.
+    With every slot taken the loop waits, for as long as tasks run, for a free one,
+    and its transport cannot renew leases. The transport is the atomic one; Kombu's
+    has no leases.
     """
 
     def __init__(self, connection: Any) -> None:
@@ -89,19 +89,19 @@ class Keeper:
             gevent.spawn(self._run)
 
     def stop(self) -> None:
-        """Leave the connection alone."""
+        """Stop renewing."""
         self._keep = None
 
     def _run(self) -> None:
         while (keep := self._keep) is not None:
             keep()
-            gevent.sleep(KEEP_INTERVAL)
+            gevent.sleep(RENEW_INTERVAL)
 
 
 class WakeablePoller:
     """Kombu's *poller*, whose `poll` times out at once when *done* is readable."""
 
-    def __init__(self, poller: Any, done: WakePipe) -> None:
+    def __init__(self, poller: Any, done: SelfPipe) -> None:
         self._poller = poller
         self._fileno = done.fileno()
         poller.register(self._fileno, READ)
@@ -114,7 +114,7 @@ class WakeablePoller:
         Return the events that *poller* sees.
 
         Raises:
-            TimeoutError: When the drain is done; Celery's loop turns on it.
+            TimeoutError: When the drain is done; Celery's loop continues.
         """
         events = self._poller.poll(timeout)
         if events and any(fileno == self._fileno for fileno, _ in events):
@@ -126,7 +126,7 @@ def show_stacks(*_: Any) -> None:
     """
     Write where each greenlet is to the log; the handler of SIGUSR1.
 
-    Celery's own looks for threads, and shows none of those that gevent has patched.
+    Celery's own shows threads, but none that gevent has patched.
     """
     text = io.StringIO()
     print_run_info(file=text)
@@ -134,16 +134,16 @@ def show_stacks(*_: Any) -> None:
         os.write(2, f"\n{text.getvalue()}\n".encode(errors="replace"))
 
 
-def _beat_for_ever(beat: Callable[[], None], interval: float) -> None:
+def _write_heartbeats(write: Callable[[], None], interval: float) -> None:
     while True:
-        beat()
+        write()
         gevent.sleep(interval)
 
 
-def _drain_when_asked(drain: Drain) -> None:
+def _drain_when_requested(drain: Drain) -> None:
     while True:
         wait_read(drain.wake.fileno())
         drain.wake.clear()
-        while drain.asked and not drain.finished:
+        while drain.requested and not drain.finished:
             drain.step()
             gevent.sleep(DRAIN_INTERVAL)

@@ -16,12 +16,12 @@ logger = logging.getLogger(__name__)
 
 pool: Any = billiard_pool
 
-#: Seconds between two looks at what a child has of its own; the kernel goes through all
-#: of its pages for the answer, some milliseconds for each 100 MiB.
-LOOK_INTERVAL = 0.5
+#: Seconds between two reads of a child's private memory; the kernel walks all of its
+#: pages for the answer, some milliseconds for each 100 MiB.
+READ_INTERVAL = 0.5
 
-#: The looks may take this share of a child's time.
-LOOK_SHARE = 0.01
+#: The share of a child's time that the reads may take.
+READ_SHARE = 0.01
 
 
 def freeze_before_fork() -> None:
@@ -30,9 +30,8 @@ def freeze_before_fork() -> None:
 
     A collection writes into the header of every object, so each child would
     soon have its own copy of all of them: 58 MiB a child instead of 27 for an
-    import-heavy project. A frozen object is not looked at any more. What is
-    garbage is collected first; the few objects that come between two forks
-    are of no weight.
+    import-heavy project. A frozen object is not visited any more. Garbage is
+    collected first; the few objects created between two forks do not matter.
     """
 
     def freeze(**_: Any) -> None:
@@ -60,7 +59,7 @@ def freeze_after_imports() -> None:
 
 
 def used(statm: Path = Path("/proc/self/statm")) -> int:
-    """Return the bytes of this process in memory; 0 where the system does not tell."""
+    """Return the bytes of this process in memory; 0 if the system has no /proc."""
     try:
         resident = statm.read_text().split()[1]
     except (OSError, IndexError):
@@ -68,12 +67,12 @@ def used(statm: Path = Path("/proc/self/statm")) -> int:
     return int(resident) * os.sysconf("SC_PAGE_SIZE")
 
 
-class Own:
+class PrivateMemory:
     """
-    What a child of the pool has of its own, the memory it shares with its parent left out.
+    The memory of a pool child that it does not share with its parent.
 
-    billiard asks after each task, and counts what the parent had before the fork for
-    each child: a large parent, and every child is replaced after its first task.
+    billiard checks after each task, and counts the parent's memory for each child: with a
+    large parent every child is replaced after its first task.
     """
 
     def __init__(self, proc: Path = Path("/proc/self")) -> None:
@@ -82,29 +81,29 @@ class Own:
         self._inherited = used(self._statm)
         self._own = 0
         self._all = 0
-        self._next_look = 0.0
+        self._next_read = 0.0
 
     def bytes(self, limit: int) -> int:
         """
-        Return the bytes; more than it has, up to *limit*, where that answers the question.
+        Return the bytes; an upper bound if that is within *limit*, which is cheaper.
         """
         everything = used(self._statm)
         if everything <= limit:
             return everything
-        # What has come since the last look is its own.
+        # What was added since the last read is private.
         most = self._own + everything - self._all
-        if time.monotonic() < self._next_look and most <= limit:
+        if time.monotonic() < self._next_read and most <= limit:
             return most
         began = time.monotonic()
         private = self._private()
         self._own = everything - self._inherited if private is None else private
         self._all = everything
         ended = time.monotonic()
-        self._next_look = ended + max(LOOK_INTERVAL, (ended - began) / LOOK_SHARE)
+        self._next_read = ended + max(READ_INTERVAL, (ended - began) / READ_SHARE)
         return max(0, self._own)
 
     def _private(self) -> int | None:
-        """Return the bytes of pages that no other process has; None where it is not told."""
+        """Return the bytes of pages that no other process has; None if the kernel does not say."""
         try:
             lines = self._rollup.read_text().splitlines()
             kib = [int(line.split()[1]) for line in lines if line.startswith(PRIVATE)]
@@ -118,12 +117,12 @@ PRIVATE = ("Private_Clean:", "Private_Dirty:", "SwapPss:")
 
 
 class Replaced(str):
-    """billiard's message, for a log that nobody sees; its line is in Celery's."""
+    """billiard's message, whose log is not shown; formatting it logs a line to Celery's."""
 
     __slots__ = ()
 
     def format(self, *args: object, **kwargs: object) -> str:
-        """Say that this child is replaced: *args* are what it has and its limit, in KiB."""
+        """Log that this child is replaced: *args* are its memory and the limit, in KiB."""
         kib, limit = args
         logger.warning(
             "child %d is replaced: it has %d MiB of its own, the limit is %d MiB",
@@ -134,15 +133,15 @@ class Replaced(str):
         return super().format(*args, **kwargs)
 
 
-def count_own() -> None:
-    """Let billiard judge the children that are forked from now on by what is their own."""
+def limit_private_memory() -> None:
+    """Apply billiard's limit to the private memory of children forked from now on."""
     known = pool.mem_rss
     if not used():
         return
-    held: list[Own] = []
+    memory: list[PrivateMemory] = []
 
     def begin(**_: Any) -> None:
-        held[:] = [Own()]
+        memory[:] = [PrivateMemory()]
 
     workloop = pool.Worker.workloop
 
@@ -150,7 +149,7 @@ def count_own() -> None:
         limit = (self.max_memory_per_child or 0) << 10
 
         def own() -> int:
-            return (held[0].bytes(limit) if held else known() << 10) >> 10
+            return (memory[0].bytes(limit) if memory else known() << 10) >> 10
 
         patch(pool, "mem_rss", own)
         return workloop(self, *args, **kwargs)

@@ -10,7 +10,7 @@ from typing import Any
 
 from billiard.pool import WorkersJoined
 
-from task_server.worker.foreign_requests import ForeignJobs, request_of
+from task_server.worker.foreign_requests import PoolJobs, request_of
 from task_server.worker.patches import patch
 
 
@@ -23,7 +23,7 @@ class PreforkTasks:
         grace: Seconds between SIGQUIT, on which a task's `finally` blocks run, and SIGKILL.
     """
 
-    def __init__(self, controller: Any, foreign: ForeignJobs, grace: float) -> None:
+    def __init__(self, controller: Any, foreign: PoolJobs, grace: float) -> None:
         self._grace = grace
         self._controller = controller
         self._foreign = foreign
@@ -38,13 +38,13 @@ class PreforkTasks:
         patch(controller.pool, "apply_async", apply)
 
     def running(self, requests: Iterable[Any]) -> list[Any]:
-        """Return those of *requests* that a child has got and not ended."""
+        """Return those of *requests* that run in a child."""
         buffered = self._controller.pool._pool.outbound_buffer  # noqa: SLF001
         jobs = [(request, _job(request)) for request in requests]
         return [request for request, job in jobs if job is not None and job not in buffered]
 
-    def withdraw(self, requests: Iterable[Any]) -> list[Any]:
-        """Return those of *requests* that no child has got; none of them will start."""
+    def cancel_pending(self, requests: Iterable[Any]) -> list[Any]:
+        """Return those of *requests* that were not sent to a child; none of them will start."""
         self._controller.semaphore.clear()
         self._foreign.close()
         pool = self._controller.pool._pool  # noqa: SLF001
@@ -69,10 +69,10 @@ class PreforkTasks:
         End the children that run *requests*; takes up to `grace` and a second.
 
         Returns:
-            Those that had not ended by themselves; no child runs them any more.
+            Those that had not finished; no child runs them any more.
         """
         pool = self._controller.pool._pool  # noqa: SLF001
-        # A closed pool puts no new child in the place of a dead one.
+        # A closed pool does not replace dead children.
         self._controller.pool.close()
         jobs = []
         ended: set[str] = set()
@@ -90,7 +90,7 @@ class PreforkTasks:
         for process in stubborn:
             _kill(process.pid, signal.SIGKILL)
         _wait(stubborn, 1.0)
-        # Reads the results that the dead have left, then drops them.
+        # Reads the results that dead children have left, then drops the children.
         with suppress(WorkersJoined):
             pool._join_exited_workers(shutdown=True)  # noqa: SLF001
         unfinished = []
@@ -103,13 +103,13 @@ class PreforkTasks:
     def _count_success_only(self, request: Any, job: Any, ended: set[str]) -> None:
         """Let only a success of *job* count, and add its request to *ended* then."""
         foreign = self._foreign.of(request)
-        told = job._callback if foreign else request.on_success  # noqa: SLF001
+        report = job._callback if foreign else request.on_success  # noqa: SLF001
 
         def on_result(result: Any) -> None:
             # What a task raises because it is stopped is not its result.
             if foreign or not result[0]:
                 ended.add(request.id)
-                told(result)
+                report(result)
 
         job._callback = on_result  # noqa: SLF001
         job._error_callback = None  # noqa: SLF001
@@ -117,11 +117,10 @@ class PreforkTasks:
 
 def _remember_running_jobs(task_pool: Any) -> None:
     """
-    Let the tasks that run while the connection is lost deliver their results.
+    Let the tasks that run while the connection is lost report their results.
 
-    Celery flushes the pool then, and up to 5.6 forgets all its jobs: the
-    children end their tasks, and nobody hears of it. From 5.7 on this changes
-    nothing.
+    Celery flushes the pool then, and up to 5.6 forgets all its jobs: the children
+    end their tasks, and the results are lost. From 5.7 on this changes nothing.
     """
     flush = task_pool.flush
 
@@ -143,7 +142,7 @@ def _remember_running_jobs(task_pool: Any) -> None:
 
 
 def _job(request: Any) -> Any | None:
-    """Return what the pool knows of *request*; None if it has ended or never began."""
+    """Return the pool's job of *request*; None if it has ended or never started."""
     reference = request._apply_result  # noqa: SLF001
     job = reference and reference()
     return None if job is None or job.ready() else job

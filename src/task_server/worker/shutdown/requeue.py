@@ -1,9 +1,9 @@
 """
-Messages that this worker has taken, and the way back to their queue.
+Puts messages back to their queues.
 
-A message that is taken lies in the hash `unacked` until it is acknowledged. If
-the worker ends before, it lies there for the visibility timeout, an hour or
-more, unless the worker puts it back.
+A received message is in the hash `unacked` until it is acknowledged. If the worker
+exits before, the message stays there for the visibility timeout, an hour or more,
+unless the worker requeues it.
 """
 
 import logging
@@ -15,18 +15,18 @@ from kombu.transport.virtual import QoS
 logger = logging.getLogger(__name__)
 
 
-def give_back(requests: Iterable[Any], errors: tuple[type[Exception], ...]) -> list[Any]:
+def requeue_requests(requests: Iterable[Any], errors: tuple[type[Exception], ...]) -> list[Any]:
     """
-    Put the messages of *requests* back at the front of their queues, the oldest first in line.
+    Put the messages of *requests* back at the front of their queues, the oldest first.
 
-    A request that is given back is never acknowledged, whatever becomes of it.
+    A requeued request is never acknowledged, even if its task still ends.
 
     Args:
         requests: Oldest first.
 
         errors: What the transport raises when Redis does not answer. After the
-            first the rest is left in `unacked`, from where other workers take
-            it when the visibility timeout is over.
+            first error the rest stays in `unacked`, where other workers find it
+            after the visibility timeout.
 
     Returns:
         The requests that are back in their queues.
@@ -34,16 +34,16 @@ def give_back(requests: Iterable[Any], errors: tuple[type[Exception], ...]) -> l
     back: list[Any] = []
     going = [request for request in requests if not request.acknowledged]
     for request in going:
-        # Before the first wait, so that nothing acknowledges what is on its way.
+        # Before anything waits, so that nothing acknowledges what is being requeued.
         request.acknowledged = True
-    # The last that is put to the front is the first in line.
+    # Push in reverse, so that the oldest ends up first.
     for request in reversed(going):
         try:
             requeue(request.message)
         except errors as error:
             logger.warning(
                 "Redis does not answer (%s): %s[%s] and the rest stay registered as unacked; "
-                "they are delivered again when nobody renews their lease any more",
+                "they are redelivered when their lease expires",
                 error,
                 request.name,
                 request.id,
@@ -68,8 +68,8 @@ def requeue(message: Any) -> None:
     if restore is None:
         message.requeue()
         return
-    # message.requeue() puts it at the end, behind all that came later; a task
-    # whose turn it was would wait for the whole queue once more.
+    # message.requeue() puts it at the end: a task whose turn it was would wait
+    # for the whole queue again.
     restore(message.delivery_tag)
     QoS.ack(qos, message.delivery_tag)
     message._state = "REQUEUED"  # noqa: SLF001 - what message.requeue() sets

@@ -1,9 +1,9 @@
 """
-The signals that stop a worker, brought into the worker's own loop.
+Brings the signals that stop a worker into the worker's event loop (the self-pipe trick).
 
 A handler runs between any two instructions, under gevent even inside the hub,
-where whatever waits raises BlockingSwitchOutError and the rest of the stop is
-skipped. So a handler only writes a byte to a pipe; the loop reads it.
+where waiting raises BlockingSwitchOutError and the rest of the stop is skipped.
+So a handler only writes a byte to a pipe; the loop reads it.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ from task_server.launch import early_stop, restart
 from task_server.worker.patches import patch
 
 
-class WakePipe:
+class SelfPipe:
     """A pipe that is readable once `wake` was called, until `clear`; neither waits."""
 
     def __init__(self) -> None:
@@ -41,43 +41,43 @@ class WakePipe:
             os.read(self._reader, 4096)
 
 
-def install(notice: Callable[[int], None]) -> None:
+def install(callback: Callable[[int], None]) -> None:
     """
-    Have *notice* called with the number of each signal to stop, or to start anew.
+    Call *callback* with the number of each signal that stops or restarts the worker.
 
-    It runs inside the handler and must not wait for anything. Celery installs
-    handlers of its own when the worker starts; see `instead_of_celerys`.
+    It runs inside the handler and must not wait. Celery installs
+    handlers of its own when the worker starts; see `replace_celerys`.
     """
     main = os.getpid()
 
     def handle(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - signal's shape
         # A pool child has this handler between its fork and its own set-up.
         if os.getpid() == main:
-            notice(number)
+            callback(number)
 
     for number in early_stop.STOPPING:
         early_stop.set_handler(number, handle)
-    # nohup has it ignored on a terminal; elsewhere it asks for a start anew, as in Celery,
-    # whose handler stays where a worker was started by Celery's own command.
+    # nohup ignores it; without a terminal it restarts the worker, as in Celery, whose
+    # handler stays where the worker was started by Celery's own command.
     ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     if restarts() or (restart.possible() and not ignored):
         early_stop.set_handler(signal.SIGHUP, handle)
 
 
 def restarts() -> bool:
-    """Whether SIGHUP asks for a start anew; on a terminal it says that the terminal is gone."""
+    """Whether SIGHUP restarts the worker; on a terminal it means that the terminal is gone."""
     return restart.possible() and not os.isatty(1)
 
 
-def instead_of_celerys(install_ours: Callable[[Any], None]) -> None:
+def replace_celerys(install_handlers: Callable[[Any], None]) -> None:
     """
-    Let *install_ours* set the handlers where a worker of Celery sets its own, and gets itself.
+    Call *install_handlers* with the worker where Celery installs its own signal handlers.
 
     Celery's cold shutdown fails before there is a consumer, and its restart runs
     another program than the one that was started. SIGUSR1 and SIGUSR2 stay Celery's.
     """
     celerys: Any = celery_worker
-    patch(celerys, "install_worker_term_handler", install_ours)
+    patch(celerys, "install_worker_term_handler", install_handlers)
     patch(celerys, "install_worker_term_hard_handler", _leave_it)
     patch(celerys, "install_worker_int_handler", _leave_it)
     if restart.possible():

@@ -1,8 +1,8 @@
 """
-The project's PostgreSQL, looked at when the worker starts.
+Checks the project's PostgreSQL when the worker starts.
 
-A wrong password would fail every task, and so would a socket whose folder is
-not mounted; neither should be told by the tasks first.
+A wrong password would fail every task, and so would a socket whose folder is not
+mounted; the tasks should not be the first to find out.
 """
 
 import logging
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: Seconds that a server has at the start; libpq takes at least 2.
+#: Seconds for a connection at the start; libpq waits at least 2.
 TIMEOUT = 3
 
-#: Seconds that a look at a server that was absent may hold up the worker's loop.
-AGAIN_TIMEOUT = 1.0
+#: Seconds that retrying an unreachable server may block the worker's loop.
+RETRY_TIMEOUT = 1.0
 
 #: Where libpq of Debian and of PostgreSQL itself look for a socket.
 SOCKET_FOLDERS = ("/var/run/postgresql", "/tmp")  # noqa: S108 - read, never written
@@ -36,36 +36,36 @@ Address = str | tuple[str, int]
 
 class Databases:
     """
-    The PostgreSQL of each alias, asked once for a connection, which is closed again.
+    The PostgreSQL of each alias: one connection is opened, and closed.
 
     Call it when Django is set up, before connections are shared by greenlets.
 
     Attributes:
         refusals: Of servers that refuse the user or the password.
 
-        lines: What else is wrong, for the log.
+        errors: What else is wrong, for the log.
 
-        missing: The line of a server that does not answer; None if all do.
+        unreachable: The line of a server that does not answer; None if all do.
     """
 
     def __init__(self) -> None:
         self.refusals: list[Problem] = []
-        self.lines: list[str] = []
-        self.missing: str | None = None
-        self._absent: dict[str, list[Address]] = {}
+        self.errors: list[str] = []
+        self.unreachable: str | None = None
+        self._unreachable_servers: dict[str, list[Address]] = {}
         for alias, wrapper in postgresql().items():
             settings = wrapper.settings_dict
             server = f"{settings['HOST'] or os.environ.get('PGHOST') or 'the local socket'}"
             server += f":{settings['PORT'] or os.environ.get('PGPORT') or 5432}"
             # Two aliases of one silent server would take the time of two.
-            if server in self._absent:
+            if server in self._unreachable_servers:
                 continue
             try:
                 _connect(wrapper)
             except Exception as error:  # noqa: BLE001 - whatever it is, it becomes a line
-                self._note(f"DATABASES[{alias!r}]", server, wrapper, error)
+                self._record(f"DATABASES[{alias!r}]", server, wrapper, error)
 
-    def _note(
+    def _record(
         self, setting: str, server: str, wrapper: "BaseDatabaseWrapper", error: Exception
     ) -> None:
         where = f"{server}/{wrapper.settings_dict['NAME'] or ''}"
@@ -74,19 +74,19 @@ class Databases:
             self.refusals.append(Problem(found.setting, found.text))
             return
         line = f"{found.setting}: {found.text}"
-        self.lines.append(line)
+        self.errors.append(line)
         if found.peer:
-            self._absent[server] = list(_addresses(wrapper))
-            self.missing = line
+            self._unreachable_servers[server] = list(_addresses(wrapper))
+            self.unreachable = line
 
-    def look_again(self) -> str | None:
-        """Return the line of a server that is still absent; None if all accept a connection."""
-        for server, addresses in list(self._absent.items()):
+    def retry(self) -> str | None:
+        """Return the line of a server that is still unreachable; None if all accept connections."""
+        for server, addresses in list(self._unreachable_servers.items()):
             if not any(_accepts(address) for address in addresses):
-                return self.missing
-            logger.info("PostgreSQL at %s answers", server)
-            del self._absent[server]
-        self.missing = None
+                return self.unreachable
+            logger.info("PostgreSQL at %s accepts connections", server)
+            del self._unreachable_servers[server]
+        self.unreachable = None
         return None
 
 
@@ -112,10 +112,10 @@ def _accepts(address: Address) -> bool:
     try:
         if isinstance(address, str):
             with socket.socket(socket.AF_UNIX) as client:
-                client.settimeout(AGAIN_TIMEOUT)
+                client.settimeout(RETRY_TIMEOUT)
                 client.connect(address)
         else:
-            socket.create_connection(address, AGAIN_TIMEOUT).close()
+            socket.create_connection(address, RETRY_TIMEOUT).close()
     except OSError:
         return False
     return True

@@ -1,4 +1,4 @@
-"""Numbers that cannot be: tasks that hold a place of the pool and run nowhere."""
+"""Tasks that occupy a slot of the pool and do not run."""
 
 import logging
 from collections.abc import Callable, Iterable
@@ -7,13 +7,13 @@ from weakref import WeakKeyDictionary
 
 logger = logging.getLogger(__name__)
 
-#: Seconds that a task may be between its end and the news of it.
-PATIENCE = 30.0
+#: Seconds that Celery may need to process the end of a task.
+GRACE = 30.0
 
 
-class Places:
+class LeakedSlots:
     """
-    Looks, at each heartbeat, whether what is counted as running does run.
+    Checks, at each heartbeat, that the tasks counted as active do run.
 
     Args:
         running: Returns those of some requests that run.
@@ -22,10 +22,10 @@ class Places:
     def __init__(self, running: Callable[[Iterable[Any]], list[Any]]) -> None:
         self._running = running
         self._since: WeakKeyDictionary[Any, float] = WeakKeyDictionary()
-        self._told: set[str] = set()
+        self._logged: set[str] = set()
 
-    def lost(self, active: Iterable[Any], now: float) -> int:
-        """Return how many of the requests *active* run nowhere, for longer than is possible."""
+    def count(self, active: Iterable[Any], now: float) -> int:
+        """Return how many of the requests *active* have not run for longer than `GRACE`."""
         active = list(active)
         running = {id(request) for request in self._running(active)}
         gone = [request for request in active if id(request) not in running]
@@ -33,13 +33,13 @@ class Places:
         for request in gone:
             since[request] = self._since.get(request, now)
         self._since = since
-        lost = [request for request in gone if now - since[request] >= PATIENCE]
+        lost = [request for request in gone if now - since[request] >= GRACE]
         for request in lost:
-            if request.id not in self._told:
-                self._told.add(request.id)
+            if request.id not in self._logged:
+                self._logged.add(request.id)
                 logger.error(
-                    "%s[%s] holds a place and does not run: its end was not told, which is a fault "
-                    "of task-server or Celery; its place is free again when the worker restarts",
+                    "%s[%s] occupies a slot and does not run: its end was not reported, which is a "
+                    "bug of task-server or Celery; a restart of the worker frees the slot",
                     request.name,
                     request.id,
                 )

@@ -1,4 +1,4 @@
-"""How many messages wait in the queues, and whether this worker leaves them lying there."""
+"""How many messages wait in the queues, and whether this worker leaves them there."""
 
 import logging
 from typing import Any, Self
@@ -12,32 +12,32 @@ from task_server.transport.store.keys import Keys
 
 logger = logging.getLogger(__name__)
 
-#: Seconds that a look at the queues may hold up the worker's loop.
+#: Seconds that reading the queues may block the worker's loop.
 TIMEOUT = 2.0
 
 
-class Standstill:
-    """Whether messages are left lying, from one look at the queues to the next."""
+class StallDetector:
+    """Whether messages wait although this worker is idle, from one reading to the next."""
 
     def __init__(self) -> None:
         self._before: tuple[int, int] | None = None
         self._since: float | None = None
 
-    def look(self, waiting: int, taken: int, now: float, *, idle: bool) -> float | None:
+    def update(self, waiting: int, taken: int, now: float, *, idle: bool) -> float | None:
         """
-        Return since when messages lie although this worker could take them; None if none do.
+        Return since when messages wait although this worker is idle; None if none do.
 
         Args:
             waiting: Messages in the queues now.
 
-            taken: Messages this worker has taken in its life.
+            taken: Messages that this worker has received in total.
 
-            now: The time, on the clock of the answer.
+            now: The time, on the clock of the result.
 
-            idle: Whether the worker has free places and nothing to put there.
+            idle: Whether the worker has free slots and no requests for them.
         """
         before, self._before = self._before, (waiting, taken)
-        # Fewer than before: somebody takes them, be it another worker.
+        # Fewer than before: some worker consumes them.
         stuck = (
             idle
             and waiting > 0
@@ -52,7 +52,7 @@ class Standstill:
         return self._since
 
 
-class Backlog:
+class QueueLengths:
     """
     The queues of *consumer*, seen over a connection of its own.
 
@@ -83,7 +83,7 @@ class Backlog:
         channel = consumer.connection.default_channel
         return cls(consumer, channel) if hasattr(channel, "_q_for_pri") else None
 
-    def lengths(self) -> dict[str, int] | None:
+    def read(self) -> dict[str, int] | None:
         """Return the messages in each queue that is consumed; None if Redis does not answer."""
         names = [queue.name for queue in self._consumer.task_consumer.queues]
         try:

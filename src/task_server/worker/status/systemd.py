@@ -1,4 +1,4 @@
-"""What the worker tells systemd (sd_notify(3)), or whoever listens on NOTIFY_SOCKET."""
+"""Notifies systemd (sd_notify(3)), or another listener on NOTIFY_SOCKET."""
 
 import os
 import socket
@@ -10,12 +10,12 @@ class Notifier:
     """
     The socket that *environ* names; without one, everything here does nothing.
 
-    The variables are removed, so that no task, and no program that a task
-    starts, can speak for the worker.
+    The variables are removed, so that no task, and no program that a task starts,
+    can notify in the worker's name.
 
     Attributes:
-        watchdog: Seconds within which systemd wants to hear from the worker;
-            None if it does not.
+        watchdog: Seconds within which systemd expects a notification; None if it
+            expects none.
     """
 
     def __init__(self, environ: MutableMapping[str, str]) -> None:
@@ -29,20 +29,20 @@ class Notifier:
         self._last_status = ""
 
     def ready(self) -> None:
-        """Say that the worker takes tasks, for the first time."""
+        """Notify that the worker consumes."""
         self._send("READY=1")
 
     def stopping(self) -> None:
-        """Say that the worker has begun to stop."""
+        """Notify that the worker is stopping."""
         self._send("STOPPING=1")
 
     def alive(self) -> None:
-        """Keep the watchdog quiet."""
+        """Feed the watchdog."""
         if self.watchdog is not None:
             self._send("WATCHDOG=1")
 
     def status(self, line: str) -> None:
-        """Say *line*, if it is another than the last."""
+        """Send *line* as the status, if it has changed."""
         if line != self._last_status:
             self._last_status = line
             self._send(f"STATUS={line}")
@@ -50,7 +50,7 @@ class Notifier:
     def _send(self, message: str) -> None:
         if not self._address:
             return
-        # A listener that is gone or does not read must not hold up the loop.
+        # A listener that is gone or does not read must not block the loop.
         with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
             sender.setblocking(False)
             sender.sendto(message.encode(), self._address)
