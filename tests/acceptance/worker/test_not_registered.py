@@ -32,7 +32,7 @@ def test_it_waits_and_runs_once(
         assert ["PENDING"] * 3 == [one.state for one in results]
         assert {"not registered"} == {record["reason"] for record in records}
         assert {one.id for one in results} == {record["id"] for record in records}
-        assert 1 == old.output().count("no code of this worker registers the task proj.more")
+        assert 1 == old.output().count("this worker does not register the task proj.more")
         assert (0, 0) == (broker.queued(), broker.unacked())
 
         new = start(pool, environ={**backend, "PROJ_MORE": "1"})

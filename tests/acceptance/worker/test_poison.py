@@ -88,7 +88,7 @@ def test_who_waits_for_a_task_that_is_put_aside_hears_of_its_failure(
         last = (perish.clone((1,)) | answer.clone((2,), immutable=True)).apply_async()
         first = last.parent
 
-        with pytest.raises(WorkerLostError, match="2 workers died while they ran it"):
+        with pytest.raises(WorkerLostError, match="2 workers crashed while they ran it"):
             last.get(timeout=60)
         until(lambda: f"failed {first.id} WorkerLostError" in worker.log.read_text())
 

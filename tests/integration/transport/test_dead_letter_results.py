@@ -90,7 +90,7 @@ def test_its_result_is_a_failure(
 
     assert "FAILURE" == meta["status"]
     assert isinstance(meta["result"], WorkerLostError)
-    assert "3 workers died while they ran it" in str(meta["result"])
+    assert "3 workers crashed while they ran it" in str(meta["result"])
 
 
 @pytest.mark.parametrize("protocol", [1, 2])

@@ -40,7 +40,7 @@ def left(folder: Path, run: str = DEAD, **said: object) -> Path:
 def buried(folder: Path, broker: str = "here") -> list[str]:
     """Return the processes that a new worker of *folder* takes for dead."""
     found: list[str] = []
-    RunFile(folder, "w").bury(broker, found.extend)
+    RunFile(folder, "w").restore_dead(broker, found.extend)
     return found
 
 
@@ -160,7 +160,7 @@ def test_a_restore_that_fails_leaves_the_file(folder: Path) -> None:
         raise ConnectionError
 
     with pytest.raises(ConnectionError):
-        RunFile(folder, "w").bury("here", refuse)
+        RunFile(folder, "w").restore_dead("here", refuse)
     assert path.exists()
     assert [DEAD] == buried(folder)
 
@@ -171,5 +171,5 @@ def test_a_folder_that_cannot_be_written_is_one_line(folder: Path, caplog) -> No
     """
     RunFile(folder / "gone", "w").locked()
 
-    assert "no use of the run files in" in caplog.text
+    assert "the run files in" in caplog.text
     assert 1 == len(caplog.records)

@@ -1,21 +1,20 @@
 """
 Few connections to Redis for each worker, since hundreds of workers share one Redis.
 
-- Each channel of Kombu asks PING on a connection for BRPOP and SUBSCRIBE. A
-  channel that only publishes, such as that of each prefork child, never uses
-  it again and holds it for ever. Here it is closed, and opened anew by those
-  that do.
-- Under gevent each task that acknowledges or stores its result takes a
-  connection of a pool that refuses when it is full: the acknowledgement or the
-  result is lost, and the task with it until the visibility timeout. Here it
-  waits for its turn, so a small pool is enough for hundreds of greenlets.
-- A greenlet may close the connection that another one is about to use, as
-  Celery does when one is lost. redis-py tries its socket first, and fails with
-  a ValueError of gevent's, which nobody takes for a lost connection: the
-  acknowledgement was gone, and the task was run again an hour later.
-- The result backend keeps its connections to a primary that became a replica,
-  and each result is refused for as long as the worker lives. Here they are
-  lost ones, which Celery replaces, as in the atomic transport.
+- Each channel of Kombu opens a connection for BRPOP and SUBSCRIBE, for a PING. A
+  channel that only publishes, such as that of each prefork child, never uses it
+  again and keeps it. Here it is closed; channels that need it reopen it.
+- Under gevent each task that acknowledges or stores its result takes a connection
+  from a pool that raises when exhausted: the acknowledgement or the result is
+  lost, and the task with it until the visibility timeout. Here the task waits for
+  a connection, so a small pool serves hundreds of greenlets.
+- A greenlet may close the connection that another one is about to use, as Celery
+  does with a lost one. redis-py polls its socket first, and raises gevent's
+  ValueError, which is no connection error: the acknowledgement was lost, and the
+  task ran again an hour later.
+- The result backend keeps its connections to a primary that became a replica, and
+  each result is refused until the worker exits. Here they count as lost, and
+  Celery replaces them, as in the atomic transport.
 """
 
 from typing import Any
@@ -32,12 +31,12 @@ from task_server.worker.patches import patch
 #: Its types are not declared in every version.
 WaitingPool: Any = connection.BlockingConnectionPool
 
-#: Seconds that a greenlet waits for its turn; as long as a silent Redis is waited for.
-TURN = 20
+#: Seconds that a greenlet waits for a connection; as long as for an answer of Redis.
+POOL_TIMEOUT = 20
 
 
 def install(pool: Pool) -> None:
-    """Fasten this to Kombu's transport and Celery's backend, for a worker with *pool*."""
+    """Patch Kombu's transport and Celery's backend, for a worker with *pool*."""
     channel: Any = transport.Channel
     patch(channel, "__init__", _without_idle_connection(channel.__init__))
     backend: Any = results.RedisBackend
@@ -60,13 +59,13 @@ def _without_idle_connection(init: Any) -> Any:
 def _waiting(get_pool: Any) -> Any:
     def get_waiting_pool(self: Any, asynchronous: bool = False) -> Any:  # noqa: FBT001, FBT002 - Kombu's shape
         if asynchronous:
-            # Those that wait in it hold two or three connections, for ever.
+            # BRPOP and SUBSCRIBE keep two or three connections of it.
             return get_pool(self, asynchronous=True)
         plain = get_pool(self)
         return WaitingPool(
             connection_class=plain.connection_class,
             max_connections=self.max_connections,
-            timeout=TURN,
+            timeout=POOL_TIMEOUT,
             **plain.connection_kwargs,
         )
 
@@ -74,15 +73,15 @@ def _waiting(get_pool: Any) -> Any:
 
 
 def _new_pool(_: Any, **parameters: Any) -> Any:
-    return WaitingPool(timeout=TURN, **parameters)
+    return WaitingPool(timeout=POOL_TIMEOUT, **parameters)
 
 
 def _reconnecting(get_pool: Any) -> Any:
-    def get_leaving_pool(self: Any, **parameters: Any) -> Any:
+    def get_reconnecting_pool(self: Any, **parameters: Any) -> Any:
         kind = parameters.get("connection_class", connection.Connection)
         return get_pool(self, **{**parameters, "connection_class": reconnecting(kind)})
 
-    return get_leaving_pool
+    return get_reconnecting_pool
 
 
 def _or_lost(can_read: Any) -> Any:

@@ -1,11 +1,11 @@
 """
-A task that is put aside has failed: its result says so, and nobody waits for it for ever.
+A task whose message becomes a dead letter has failed: its result is stored.
 
-Celery stores the failure of a task whose process was lost only when the task
-does not run again. The transport decides that here, and whoever finds the last
-death stores what Celery would have: the result, the failure of the rest of a
-chain or chord, the errbacks, the signal `task_failure`. It may not register the
-task, nor be able to decode the message; what it knows it tells all the same.
+Celery stores the failure of a task whose process was lost only when the task does
+not run again. Here the transport decides that, and the worker that finds the last
+crash stores what Celery would: the result, the failure of the rest of a chain or
+chord, the errbacks, the signal `task_failure`. That worker may not register the
+task or be able to decode the message; it stores what it knows.
 """
 
 import json
@@ -29,15 +29,15 @@ logger = logging.getLogger(__name__)
 def failing(app: Any) -> Callable[[Any, DeadLetter], None]:
     """Return what stores the failure of the task of *app* whose message became a dead letter."""
 
-    def fail(channel: Any, one: DeadLetter) -> None:
+    def fail(channel: Any, letter: DeadLetter) -> None:
         before = _open_databases()
         try:
-            _fail(app, _context(app, channel, one), one)
+            _fail(app, _context(app, channel, letter), letter)
         except Exception:
-            # It is aside, and said so; a worker does not end over its result.
-            logger.exception("the failure of %s[%s] could not be stored", one.task, one.id)
+            # It is a dead letter, and logged; its result must not end the worker.
+            logger.exception("the failure of %s[%s] could not be stored", letter.task, letter.id)
         finally:
-            # No task's end closes what the result backend has opened.
+            # No task closes the connections that the result backend opened.
             for connection in _open_databases():
                 if connection not in before:
                     _close(connection)
@@ -45,13 +45,13 @@ def failing(app: Any) -> Callable[[Any, DeadLetter], None]:
     return fail
 
 
-def _fail(app: Any, context: Any, one: Any) -> None:
-    """Tell whoever waits for the task of *context*, a dead letter *one*, that it has failed."""
+def _fail(app: Any, context: Any, letter: Any) -> None:
+    """Store the failure of the task of *context*, whose message is the dead letter *letter*."""
     lost = WorkerLostError(
-        f"{len(one.crashes)} workers died while they ran it; it is put aside, "
+        f"{len(letter.crashes)} workers crashed while they ran it; it is a dead letter, "
         "see `task-server dead list`"
     )
-    task = app.tasks.get(one.task)
+    task = app.tasks.get(letter.task)
     ignored = context.ignore_result
     if ignored is None:
         ignored = app.conf.task_ignore_result if task is None else task.ignore_result
@@ -66,7 +66,7 @@ def _fail(app: Any, context: Any, one: Any) -> None:
             or (even_so if task is None else task.store_errors_even_if_ignored),
         )
     if task is None:
-        # The receivers of the signal are given a task.
+        # The signal needs a task as its sender.
         return
     info = _described(lost)
     task.request_stack.push(context)
@@ -84,11 +84,11 @@ def _fail(app: Any, context: Any, one: Any) -> None:
         task.request_stack.pop()
 
 
-def _context(app: Any, channel: Any, one: Any) -> Context:
-    """Return what Celery's request of the message would say, as far as it can be read."""
-    payload = json.loads(one.text)
+def _context(app: Any, channel: Any, letter: Any) -> Context:
+    """Return the context that Celery's request of the message would have, if readable."""
+    payload = json.loads(letter.text)
     headers, properties = _object(payload.get("headers")), _object(payload.get("properties"))
-    found: dict[str, Any] = {**headers, "id": headers.get("id") or one.id or None}
+    found: dict[str, Any] = {**headers, "id": headers.get("id") or letter.id or None}
     try:
         message = channel.Message(
             payload, channel=channel, accept=prepare_accept_content(app.conf.accept_content)
@@ -104,9 +104,9 @@ def _context(app: Any, channel: Any, one: Any) -> Context:
         found |= {"args": args, "kwargs": kwargs, **_object(embedded)}
     except Exception as error:  # noqa: BLE001 - whatever a body and its decoder can raise
         logger.warning(
-            "the message of %s[%s] cannot be decoded (%s): its result says that it has failed; its "
-            "errbacks, and who waits for a chain or a chord with it, are not told",
-            *(one.task, one.id, type(error).__name__),
+            "the message of %s[%s] cannot be decoded (%s): only its own failure is stored; its "
+            "errbacks are not called, and a chain or chord with it does not fail",
+            *(letter.task, letter.id, type(error).__name__),
         )
     found.setdefault("ignore_result", None)
     found |= {
@@ -114,7 +114,7 @@ def _context(app: Any, channel: Any, one: Any) -> Context:
         "reply_to": properties.get("reply_to"),
         "correlation_id": properties.get("correlation_id") or found["id"],
         "delivery_info": _object(properties.get("delivery_info")),
-        "task": one.task,
+        "task": letter.task,
     }
     return Context(found)
 

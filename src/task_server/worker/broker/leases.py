@@ -1,10 +1,9 @@
 """
-What a worker does with messages that are its own no longer.
+What a worker does with messages whose lease has expired.
 
-It was stopped (SIGSTOP, a suspended machine) or cut off for longer than its
-lease, and others have its messages now. It begins none of them; of those that
-it runs it says so. Whether one is still its own the atomic transport knows, see
-its `lease`.
+It was stopped (SIGSTOP, a suspended machine) or disconnected for longer than its
+lease, and other workers have its messages now. It starts none of them, and logs
+those that it runs. The atomic transport knows which leases are lost, see its `leases`.
 """
 
 import logging
@@ -23,13 +22,13 @@ logger = logging.getLogger(__name__)
 
 state: Any = worker_state
 
-#: Seconds between two tries to begin what may be others', prefork's loop waiting meanwhile.
+#: Seconds between two checks of leases that may have expired; prefork's loop waits meanwhile.
 PAUSE = 0.05
 
 
 class Leases:
     """
-    The requests of this worker, as their leases have it.
+    Lets only requests start whose lease is valid.
 
     Args:
         received: The requests that are received and not acknowledged.
@@ -41,11 +40,11 @@ class Leases:
         self._channel: Any = None
 
     def attach(self, channel: Any) -> None:
-        """Ask *channel*, which is about to consume."""
+        """Use *channel*, which is about to consume."""
         self._channel = channel
 
     def guard(self, controller: Any) -> None:
-        """Let the pool of *controller* begin no task whose message is another's."""
+        """Let the pool of *controller* start no task whose lease was lost."""
         self._controller = controller
         apply_async, is_green = controller.pool.apply_async, controller.pool.is_green
 
@@ -54,11 +53,11 @@ class Leases:
             if not hasattr(request, "message"):
                 return apply_async(*args, accept_callback=accept_callback, **kwargs)
             if is_green:
-                # It may wait there for a place, and asks when it has one.
-                accept_callback = self._asking(request, accept_callback)
-            elif not self._may_begin(request):
+                # It may wait there for a slot, and is checked when it has one.
+                accept_callback = self._checking(request, accept_callback)
+            elif not self._may_start(request):
                 self._forget(request)
-                # As Celery does with a task that was revoked: its place is free.
+                # As Celery does with a revoked task: its slot is freed.
                 raise TaskRevokedError(request.id)
             return apply_async(*args, accept_callback=accept_callback, **kwargs)
 
@@ -66,10 +65,10 @@ class Leases:
 
     def guard_writes(self, hub: Any) -> None:
         """
-        Let no child get a task that waits in the main process and may be another's.
+        Send no task to a child whose lease may have expired in the main process.
 
-        The pool registers its own callback after this, at each connection; so it is wrapped
-        when the loop turns.
+        The pool sets its callback after this, at each connection; so it is wrapped in the
+        loop's next turn.
         """
         hub.call_soon(self._guard_writes, hub)
 
@@ -95,11 +94,11 @@ class Leases:
         except (RedisError, OSError):
             return False
 
-    def _asking(self, request: Any, accept: Any) -> Callable[..., None]:
-        """Return *accept* for a greenlet, which asks before it begins."""
+    def _checking(self, request: Any, accept: Any) -> Callable[..., None]:
+        """Return *accept* for a greenlet, which checks the lease before it starts."""
 
         def accepted(*args: Any) -> None:
-            if not self._may_begin(request):
+            if not self._may_start(request):
                 # gevent is imported where it is the pool, and nowhere else.
                 from gevent import GreenletExit  # noqa: PLC0415
 
@@ -107,33 +106,33 @@ class Leases:
                 raise GreenletExit
             accept(*args)
 
-        # Others look whose method it is.
+        # Other wrappers read whose method it is.
         accepted.__self__ = request  # type: ignore[attr-defined]
         return accepted
 
-    def _may_begin(self, request: Any) -> bool:
+    def _may_start(self, request: Any) -> bool:
         if request.acknowledged:
-            # Given back, or acknowledged early; the pool decides as ever.
+            # Requeued, or acknowledged early; the pool decides as usual.
             return not getattr(request, "is_forgotten", False)
         qos = getattr(request.message.channel, "qos", None)
         may_start = getattr(qos, "may_start", None)
         return may_start is None or bool(may_start(request.message.delivery_tag))
 
     def _forget(self, request: Any) -> None:
-        """Have Celery forget *request*, which does not begin; its message is left alone."""
+        """Have Celery drop *request*, which does not start, without touching its message."""
         if not getattr(request, "is_forgotten", False):
             request.is_forgotten = request.acknowledged = True
             qos, tag = request.message.channel.qos, request.message.delivery_tag
             virtual.QoS.ack(qos, tag)
             logger.warning(
-                "%s[%s] does not begin: this worker was stopped, or cut off, for longer than its "
-                "lease, and another has it or will have it",
+                "%s[%s] does not start: this worker was stopped or disconnected for longer than "
+                "its lease, and another worker has it or will have it",
                 *(request.name, request.id),
             )
         state.task_ready(request)
 
     def on_lost(self, tags: Collection[str]) -> set[str]:
-        """Deal with the messages of *tags*, which others have; return those that do not begin."""
+        """Drop the messages of *tags*, which others have; return those that do not start."""
         forgotten: set[str] = set()
         if not tags or self._controller is None:
             return forgotten
@@ -146,15 +145,15 @@ class Leases:
                 forgotten.add(tag)
             else:
                 logger.warning(
-                    "%s[%s] lost its lease while it was running: this worker was stopped, or cut "
-                    "off, for too long, and another may run it as well",
+                    "%s[%s] lost its lease while it was running: this worker was stopped or "
+                    "disconnected for too long, and another may run it as well",
                     *(request.name, request.id),
                 )
         return forgotten
 
     def _is_waiting(self, request: Any) -> bool:
-        """Return whether *request* has not begun; take it from those that a child would get."""
-        reference = request._apply_result  # noqa: SLF001 - Celery says it nowhere else
+        """Return whether *request* has not started; a job for a child is discarded."""
+        reference = request._apply_result  # noqa: SLF001 - Celery has no other way
         if reference is None:
             return True
         job = reference()

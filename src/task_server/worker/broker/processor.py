@@ -21,11 +21,11 @@ class Processor:
         self._inside: dict[Any, tuple[Any, str]] = {}
         self._before: Trace | None = None
 
-    def enter(self, telling: Any, tag: str) -> None:
-        """Record by *telling* when the current greenlet, the task of *tag*, is switched."""
+    def enter(self, reporter: Any, tag: str) -> None:
+        """Record by *reporter* when the current greenlet, the task of *tag*, is switched."""
         if not self._inside:
             self._before = greenlet.settrace(self._switched)
-        self._inside[greenlet.getcurrent()] = telling, tag
+        self._inside[greenlet.getcurrent()] = reporter, tag
 
     def leave(self) -> None:
         """Stop recording the current greenlet."""
@@ -42,5 +42,5 @@ class Processor:
         for one, on in ((origin, False), (target, True)):
             found = self._inside.get(one)
             if found is not None:
-                telling, tag = found
-                telling.on_cpu(tag, on=on)
+                reporter, tag = found
+                reporter.on_cpu(tag, on=on)

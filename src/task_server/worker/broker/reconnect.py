@@ -1,21 +1,21 @@
 """
 A worker that outlives its connection to Redis, and so do its tasks.
 
-Celery closes a lost connection, and the channel that took the messages with
-it. What then happens to them is not what one would wish:
+Celery closes a lost connection, and with it the channel that received the messages.
+Their fate without this module:
 
-- A task that runs on is acknowledged through the closed channel, which asks
-  the missing connection for its address: "Unrecoverable error: AttributeError
+- A task that continues is acknowledged through the closed channel, which reads
+  the address of the missing connection: "Unrecoverable error: AttributeError
   'NoneType' object has no attribute 'hostname'" (or 'client'), and the worker
   ends. The same happens when the connection is closed a second time, as
   Celery does, while messages are unacknowledged.
-- If Redis answers again by then, the messages of tasks that still run are put
-  back as well, and these tasks run twice.
+- If Redis answers again by then, the messages of running tasks are requeued as
+  well, and these tasks run twice.
 - If it does not, the messages that wait in the worker stay registered as
   unacked until the visibility timeout, an hour or more.
 
-An acknowledgement, and the way back to the queue, need the message's tag and
-any connection. So here what is owed is paid through the next one.
+Acknowledging and requeueing need the message's tag and any connection. So pending
+acks and requeues go out on the next connection.
 """
 
 import logging
@@ -35,10 +35,10 @@ logger = logging.getLogger(__name__)
 
 class PendingAcks:
     """
-    What this worker owes Redis for messages of connections that are gone.
+    Acks and requeues for messages of lost connections, which the next one sends.
 
     Args:
-        running: Returns the delivery tags of the messages whose tasks run now.
+        running: Returns the delivery tags of the messages whose tasks run.
     """
 
     def __init__(self, running: Callable[[], set[str]]) -> None:
@@ -48,8 +48,11 @@ class PendingAcks:
         self._channel: Any = None
 
     def attach(self, channel: Any) -> None:
-        """Pay through *channel*, which is connected, and use it from now on."""
+        """Use *channel*, which is connected, and flush through it."""
         self._channel = channel
+        self._flush(channel)
+
+    def _flush(self, channel: Any) -> None:
         while self._acknowledge:
             channel.qos._remove_from_indices(self._acknowledge[-1]).execute()  # noqa: SLF001
             self._acknowledge.pop()
@@ -58,25 +61,25 @@ class PendingAcks:
             channel.qos.restore_by_tag(self._restore[-1])
             self._restore.pop()
         if restored:
-            logger.info("%d tasks of the lost connection are back in their queues", restored)
+            logger.info("%d tasks of the lost connection are requeued", restored)
 
     def detach(self) -> None:
-        """Do without a connection until the next `attach`, and remember what was not restored."""
+        """Drop the connection until the next `attach`; keep what it has not requeued."""
         channel, self._channel = self._channel, None
         if channel is None or _is_open(channel):
             return
-        # Up to Kombu 5.6 the attempt to read the last answer ends the closing.
+        # Up to Kombu 5.6 reading the last answer fails, and ends the closing early.
         delivered, dirty = channel.qos._delivered, channel.qos._dirty  # noqa: SLF001
         running = self._running()
         self._restore.extend(tag for tag in delivered if tag not in dirty | running)
         delivered.clear()
 
     def requeue(self, request: Any) -> None:
-        """Put the message of *request*, which nothing runs any more, back to its queue."""
+        """Requeue the message of *request*, whose task has ended."""
         request.acknowledged = True
         message, channel = request.message, self._channel
         tag = message.delivery_tag
-        # The channel that it came by has nothing to do with it any more.
+        # Its own channel must not requeue it as well.
         virtual.QoS.ack(message.channel.qos, tag)
         errors = (*message.channel.connection_errors, RedisError)
         if channel is None or not _is_open(channel) or not _restored(channel, tag, errors):
@@ -85,7 +88,7 @@ class PendingAcks:
                 self._restore.append(tag)
             else:
                 pending.restores.append((tag, time.monotonic()))
-        logger.info("%s[%s] was cancelled, and goes back to its queue", request.name, request.id)
+        logger.info("%s[%s] was cancelled and is requeued", request.name, request.id)
 
     @property
     def is_lost(self) -> bool:
@@ -94,9 +97,9 @@ class PendingAcks:
 
     def install(self) -> None:
         """
-        Fasten this to Kombu's Redis transport, in place of three of its methods.
+        Replace three methods of Kombu's Redis transport.
 
-        The atomic transport does it without this, and asks only what runs.
+        The atomic transport does this itself, and only needs to know what runs.
         """
         channel: Any = redis.Channel
         qos: Any = redis.QoS
@@ -106,10 +109,10 @@ class PendingAcks:
 
     def client(self) -> Any:
         """
-        Return a client of the present connection.
+        Return a client of the current connection.
 
         Raises:
-            ConnectionError: Redis-py's; when there is none.
+            ConnectionError: Redis-py's, when there is none.
         """
         if self._channel is None or not _is_open(self._channel):
             raise RedisConnectionError("the connection is lost and there is no new one yet")
@@ -163,7 +166,7 @@ def _restored(channel: Any, tag: str, errors: tuple[type[Exception], ...]) -> bo
     try:
         channel.qos.restore_by_tag(tag)
     except errors as error:
-        logger.info("a message waits for Redis on its way back: %s", error)
+        logger.info("a requeue waits for Redis: %s", error)
         return False
     return True
 

@@ -1,12 +1,12 @@
 """
 The proof that an earlier worker of this host is dead: a file that it had locked.
 
-Each worker process keeps a file in the folder of heartbeats, and a lock (flock)
-on it, for as long as it lives. Its children inherit the lock, programs that tasks
-start do not: a lock that is free says that no process is left that could run its
-tasks. Then what it had need not wait for its lease. Containers see the files of
-their own folder alone, and each process only those of the same boot: a folder
-that several machines share may know nothing of each other's locks.
+Each worker process keeps a file in the folder of heartbeats, with a lock (flock) for
+as long as it lives. Its children inherit the lock, programs that tasks start do not:
+a free lock proves that no process is left to run its tasks. Then its messages need
+not wait for their lease. Containers see only the files of their own folder, and a
+process uses only those of the same boot: machines that share a folder may not see
+each other's locks.
 """
 
 import fcntl
@@ -27,14 +27,14 @@ from task_server.transport.store.owner import RUN_ID
 
 logger = logging.getLogger(__name__)
 
-#: NAME.RUN.run; of no other file is it known what it means.
+#: NAME.RUN.run; other files are left alone.
 NAME = re.compile(r"[a-z0-9_-]+\.([0-9a-f]{32})\.run")
 
-#: Files that one start looks at; of a worker that dies all the time there are more.
-MOST = 1000
+#: Files that one start reads; a worker that crashes all the time leaves more.
+MAX_FILES = 1000
 
-#: Seconds after which nobody is waited for who would restore what a dead worker had.
-KEPT = 86400.0
+#: Seconds for which a file is kept for a worker of its broker to restore its messages.
+MAX_AGE = 86400.0
 
 
 class RunFile:
@@ -42,7 +42,7 @@ class RunFile:
     The file of the process *run* of the worker *name*, and those of dead ones, in *folder*.
 
     Args:
-        run: As it stands in the messages that the process holds.
+        run: The run id in the messages that the process has fetched.
     """
 
     def __init__(self, folder: Path, name: str, run: str = RUN_ID) -> None:
@@ -52,19 +52,19 @@ class RunFile:
         self._process = os.getpid()
         self._file: int | None = None
         self._broker = ""
-        self._complained = False
+        self._has_warned = False
 
     def locked(self) -> Self:
-        """Make the file; call it before the first child is forked."""
+        """Create and lock the file; call it before the first child is forked."""
         if transport.installed():
             try:
                 self._make()
             except OSError as error:
-                self._complain(error)
+                self._warn_once(error)
         return self
 
     def attach(self, channel: Any) -> None:
-        """Deliver again what dead workers had, by *channel*; it is about to consume."""
+        """Restore the messages of dead workers through *channel*, which is about to consume."""
         broker = getattr(channel, "broker_id", None)
         if broker is None or not transport.installed():
             return
@@ -72,22 +72,22 @@ class RunFile:
             if self._file is not None and broker != self._broker:
                 _write(self._file, broker)
                 self._broker = broker
-            self.bury(broker, channel.qos.restore_runs)
+            self.restore_dead(broker, channel.qos.restore_runs)
         except (OSError, channel.ResponseError) as error:
-            self._complain(error)
+            self._warn_once(error)
 
-    def _complain(self, error: Exception) -> None:
-        if not self._complained:
-            self._complained = True
+    def _warn_once(self, error: Exception) -> None:
+        if not self._has_warned:
+            self._has_warned = True
             logger.warning(
-                "no use of the run files in %s (%s): what a killed worker had is delivered again "
-                "after its lease, not at its next start",
+                "the run files in %s cannot be used (%s): the messages of a killed worker are "
+                "redelivered after their lease, not at its next start",
                 *(self._path, error),
             )
 
-    def bury(self, broker: str, restore: Callable[[Collection[str]], None]) -> None:
+    def restore_dead(self, broker: str, restore: Callable[[Collection[str]], None]) -> None:
         """
-        Let *restore* deliver again what dead processes had on *broker*; then remove their files.
+        Let *restore* redeliver the messages of dead processes on *broker*; remove their files.
 
         Raises:
             OSError: When the folder cannot be read.
@@ -98,19 +98,19 @@ class RunFile:
         try:
             for name in os.listdir(folder):  # noqa: PTH208 - a descriptor
                 match = NAME.fullmatch(name)
-                if match is None or match[1] == self._run or len(locked) >= MOST:
+                if match is None or match[1] == self._run or len(locked) >= MAX_FILES:
                     continue
                 file = _lock_of_dead(folder, name)
                 if file is None:
                     continue
                 locked[name] = file
-                said = _read(folder, name)
-                if said.get("boot") != boot_id() or not said.get("broker"):
+                content = _read(folder, name)
+                if content.get("boot") != boot_id() or not content.get("broker"):
                     continue
-                if said["broker"] == broker:
+                if content["broker"] == broker:
                     runs.append(match[1])
-                elif time.time() - os.fstat(file).st_mtime < KEPT:
-                    # A worker of that broker restores what it had.
+                elif time.time() - os.fstat(file).st_mtime < MAX_AGE:
+                    # A worker of that broker restores its messages.
                     os.close(locked.pop(name))
             if runs:
                 restore(runs)
@@ -123,7 +123,7 @@ class RunFile:
             os.close(folder)
 
     def remove(self, received: Iterable[Any]) -> None:
-        """Take the file away: the process ends; if it holds nothing of *received* any more."""
+        """Remove the file at the end of the process, if nothing of *received* is left."""
         if self._file is None or os.getpid() != self._process or any(True for _ in received):
             return
         with suppress(OSError):
@@ -135,7 +135,7 @@ class RunFile:
 
     def _make(self) -> None:
         folder = private_folder.open_folder(self._path, None)
-        # Locked before it has its name: another start would take it for a dead one's.
+        # Locked before it gets its name: another start would take it for a dead worker's.
         temporary = f".{self._name}"
         try:
             flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -177,7 +177,7 @@ def _lock_of_dead(folder: int, name: str) -> int | None:
 
 def _read(folder: int, name: str) -> dict[str, Any]:
     try:
-        said = json.loads(private_folder.read(folder, name))
+        content = json.loads(private_folder.read(folder, name))
     except (OSError, ValueError, RecursionError):
         return {}
-    return said if isinstance(said, dict) else {}
+    return content if isinstance(content, dict) else {}

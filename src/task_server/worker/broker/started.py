@@ -14,7 +14,7 @@ from task_server.worker.patches import patch
 
 
 def request_of(accept: Any) -> Any | None:
-    """Return the request whose method *accept* is, if its transport tells; else None."""
+    """Return the request whose method *accept* is, if its transport reports; else None."""
     request = getattr(accept, "__self__", None)
     message = getattr(request, "message", None)
     if message is None or not hasattr(getattr(message.channel, "qos", None), "reporter"):
@@ -22,18 +22,18 @@ def request_of(accept: Any) -> Any | None:
     return request
 
 
-def is_marked(request: Any) -> bool:
+def is_seen_before(request: Any) -> bool:
     """
-    Return whether a worker that held the message of *request* has died before.
+    Return whether the message of *request* was with a worker that crashed.
 
-    One that is acknowledged before its task runs does not come back.
+    A message that is acknowledged before its task runs is not redelivered.
     """
     raw = request.message._raw or ()  # noqa: SLF001 - Kombu's message
     return "deaths" in raw and bool(request.task.acks_late) and not request.acknowledged
 
 
 def report_in_greenlets(pool: Any, quarantine: Quarantine) -> None:
-    """Let the greenlets of *pool* tell, just before they run the task, and after it."""
+    """Let the greenlets of *pool* report just before they run the task, and after it."""
     # gevent is there where it is the pool, and nowhere else.
     from task_server.worker.broker.processor import Processor  # noqa: PLC0415
 
@@ -48,38 +48,38 @@ def report_in_greenlets(pool: Any, quarantine: Quarantine) -> None:
             return apply_async(target, *args, accept_callback=accept_callback, **options)
         if quarantine.defers(request):
             return None
-        telling = request.message.channel.qos.reporter
+        reporter = request.message.channel.qos.reporter
         tag = str(request.message.delivery_tag)
-        marked = is_marked(request)
-        told = telling.reported
+        seen_before = is_seen_before(request)
+        reported = reporter.reported
 
-        def tells(*args: Any, **options: Any) -> Any:
-            if not (marked or told.marked):
+        def reporting(*args: Any, **options: Any) -> Any:
+            if not (seen_before or reported.marked):
                 try:
                     return target(*args, **options)
                 finally:
-                    # Told of meanwhile, because a marked one has begun.
-                    if tag in told.started:
-                        telling.end(tag)
-            telling.start(tag, marked=marked, on_cpu=True)
-            processor.enter(telling, tag)
+                    # Reported meanwhile, because a suspect has started.
+                    if tag in reported.started:
+                        reporter.end(tag)
+            reporter.start(tag, marked=seen_before, on_cpu=True)
+            processor.enter(reporter, tag)
             try:
                 return target(*args, **options)
             finally:
                 processor.leave()
-                telling.end(tag)
+                reporter.end(tag)
 
-        return apply_async(tells, *args, accept_callback=accept_callback, **options)
+        return apply_async(reporting, *args, accept_callback=accept_callback, **options)
 
     patch(pool, "apply_async", apply)
 
 
 def report_before_children(pool: Any, quarantine: Quarantine) -> None:
     """
-    Tell before a task is given to *pool*, the main process of prefork.
+    Report before a task is given to *pool*, in the main process of prefork.
 
-    What a child has begun it hears later, and maybe never if it is killed. A
-    child that dies names its message by itself; this is for the main process.
+    The main process learns later what a child has started, and never if it is killed.
+    A child that dies identifies its message; this is for the main process.
     """
     apply_async = pool.apply_async
 
@@ -88,28 +88,28 @@ def report_before_children(pool: Any, quarantine: Quarantine) -> None:
         if request is not None:
             if quarantine.defers(request):
                 return None
-            telling, marked = request.message.channel.qos.reporter, is_marked(request)
-            if marked or telling.reported.marked:
+            reporter, seen_before = request.message.channel.qos.reporter, is_seen_before(request)
+            if seen_before or reporter.reported.marked:
                 tag = str(request.message.delivery_tag)
                 for name in ("callback", "error_callback"):
                     if options.get(name) is not None:
-                        options[name] = _AndEnd(options[name], telling, tag)
-                telling.start(tag, marked=marked)
+                        options[name] = _ReportingEnd(options[name], reporter, tag)
+                reporter.start(tag, marked=seen_before)
         return apply_async(*args, accept_callback=accept_callback, **options)
 
     patch(pool, "apply_async", apply)
 
 
-class _AndEnd:
-    """What calls *callback*, a method of a request, and tells before that its task has ended."""
+class _ReportingEnd:
+    """Calls *callback*, a method of a request, after reporting that its task has ended."""
 
-    def __init__(self, callback: Callable[..., Any], telling: Any, tag: str) -> None:
-        # As of a method: by this the pool's jobs are known.
+    def __init__(self, callback: Callable[..., Any], reporter: Any, tag: str) -> None:
+        # Like a method: the pool's jobs are identified by it.
         self.__self__ = getattr(callback, "__self__", None)
         self._callback = callback
-        self._telling = telling
+        self._reporter = reporter
         self._tag = tag
 
     def __call__(self, *args: Any, **options: Any) -> Any:
-        self._telling.end(self._tag)
+        self._reporter.end(self._tag)
         return self._callback(*args, **options)

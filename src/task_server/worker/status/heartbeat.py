@@ -20,8 +20,9 @@ from task_server.health import heartbeat, verdict
 from task_server.health.process import boot_id, process_status
 from task_server.launch.spec import WorkerSpec
 from task_server.worker.status.databases import Databases
+from task_server.worker.status.queues import ConsumedQueues
 from task_server.worker.status.slots import LeakedSlots
-from task_server.worker.status.stall import QueueLengths, StallDetector
+from task_server.worker.status.stall import StallDetector
 from task_server.worker.status.systemd import Notifier
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ class HeartbeatWriter:
         self.foreign: PoolJobs | None = None
         self._slots: LeakedSlots | None = None
         self._consumer: Any = None
-        self._queues: QueueLengths | None = None
+        self._queues: ConsumedQueues | None = None
         self._stall = StallDetector()
         self._count_received = 0
         self._queues_at = 0.0
@@ -113,7 +114,7 @@ class HeartbeatWriter:
     def connected(self, consumer: Any) -> None:
         """Record that *consumer* is connected."""
         self._consumer = consumer
-        self._queues = QueueLengths.of(consumer)
+        self._queues = ConsumedQueues.of(consumer)
         self._stall = StallDetector()
         self._queues_at = 0.0
         self._heartbeat = replace(

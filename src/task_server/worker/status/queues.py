@@ -1,0 +1,57 @@
+"""The queues that a worker consumes, read over a connection of its own."""
+
+from typing import Any, Self
+
+from redis import Redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from task_server.peers.queues import QueueLengths
+from task_server.transport.store.keys import Keys
+
+#: Seconds that reading the queues may block the worker's loop.
+TIMEOUT = 2.0
+
+
+class ConsumedQueues:
+    """
+    The queues of *consumer*.
+
+    The consumer's connection waits in BRPOP, and reading the queues must not block the loop
+    for long when Redis hangs; so this one is its own, with a time-out.
+    """
+
+    def __init__(self, consumer: Any, channel: Any) -> None:
+        self._consumer = consumer
+        self._channel = channel
+        self._pool = channel._get_pool()  # noqa: SLF001 - knows TLS, sockets and Sentinel
+        options = self._pool.connection_kwargs
+        options["socket_timeout"] = TIMEOUT
+        options["retry"] = Retry(NoBackoff(), 0)
+        if "socket_connect_timeout" in options:
+            options["socket_connect_timeout"] = TIMEOUT
+        client = Redis(connection_pool=self._pool)
+        self._lengths = QueueLengths(client, Keys.of(channel))
+
+    @classmethod
+    def of(cls, consumer: Any) -> Self | None:
+        """Return the queues of *consumer*; None if its broker is not Redis."""
+        channel = consumer.connection.default_channel
+        return cls(consumer, channel) if hasattr(channel, "_q_for_pri") else None
+
+    @property
+    def unreadable(self) -> int | None:
+        """How many messages cannot be delivered, at the last reading; None if unknown."""
+        counted = self._lengths.unreadable
+        # Those too that could not be moved to their list.
+        pending = getattr(self._channel, "pending", None)
+        elsewhere = pending.unreadable if pending is not None else 0
+        return (counted or 0) + elsewhere if elsewhere else counted
+
+    def read(self) -> dict[str, int] | None:
+        """Return the messages in each consumed queue; None if Redis does not answer."""
+        return self._lengths.read([queue.name for queue in self._consumer.task_consumer.queues])
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._pool.disconnect()
