@@ -145,7 +145,7 @@ def _check_databases(heartbeat: HeartbeatWriter) -> Callable[..., None]:
 
 
 def _consume_every_queue(spec: WorkerSpec) -> Callable[..., None]:
-    """Return the receiver of a signal that comes when the project's tasks are imported."""
+    """Return the receiver of a signal that Celery sends when the project's tasks are imported."""
 
     def take(instance: Any = None, **_: Any) -> None:
         app, chosen = instance.app, instance.app.amqp.queues
@@ -159,7 +159,7 @@ def _consume_every_queue(spec: WorkerSpec) -> Callable[..., None]:
             chosen.select([name for name in names if chosen.create_missing or name in chosen])
             chosen.deselect(queues.excluded(spec.extra_args))
         except Exception as error:  # Celery logs it and goes on, without the queues
-            message = f"the queues of the project cannot be told: {type(error).__name__}: {error}"
+            message = f"the queues of the project cannot be listed: {type(error).__name__}: {error}"
             problem = Problem(f"workers.{spec.name}.queues", f"{message}; name them one by one")
             print(f"Error: {ConfigError([problem])}", file=sys.stderr)
             raise SystemExit(ConfigError.exit_code) from error
