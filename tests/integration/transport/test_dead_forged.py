@@ -73,7 +73,7 @@ def test_forged_records_are_shown_and_dropped(redis_server, run: Any) -> None:
     assert len(FORGED) + 1 == len(json.loads(program.stdout))
     assert 1 == retried.returncode
     assert retried.stdout == "1 task back in the queue\n"
-    assert f"{len(FORGED)} cannot be delivered again" in retried.stderr
+    assert f"{len(FORGED)} cannot be retried" in retried.stderr
     assert "Traceback" not in retried.stderr
     assert [b"{}"] == delivered
     assert 0 == dropped.returncode, dropped.stderr
@@ -84,10 +84,10 @@ def test_forged_records_are_shown_and_dropped(redis_server, run: Any) -> None:
 @pytest.mark.parametrize(
     ("url", "code", "words"),
     [
-        ("redis://:hunter2@localhost:port/0", 78, "is not what a client of Redis takes"),
-        ("redis://localhost:99999999/0", 78, "is not what a client of Redis takes"),
-        ("redis://[::1/0", 78, "is not what a client of Redis takes"),
-        ("redis://:hunter2/x@localhost/0", 78, "is not what a client of Redis takes"),
+        ("redis://:hunter2@localhost:port/0", 78, "is not a valid Redis URL"),
+        ("redis://localhost:99999999/0", 78, "is not a valid Redis URL"),
+        ("redis://[::1/0", 78, "is not a valid Redis URL"),
+        ("redis://:hunter2/x@localhost/0", 78, "is not a valid Redis URL"),
         ("redis://127.0.0.1:1/0", 69, "nothing listens at 127.0.0.1:1"),
     ],
 )

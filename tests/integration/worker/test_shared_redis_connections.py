@@ -11,8 +11,9 @@ monkey.patch_all()
 import sys
 import redis
 from redis._parsers import hiredis as parser
+from task_server.config.pools import POOLS
 from task_server.worker.broker import connections
-connections.install("gevent")
+connections.install(POOLS["gevent"])
 client = redis.Redis.from_url(sys.argv[1])
 client.ping()
 connection = client.connection_pool.get_connection()
