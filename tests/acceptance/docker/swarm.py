@@ -11,7 +11,7 @@ from tests.acceptance.docker.engine import Container, docker
 from tests.acceptance.docker.image import ROOT
 from tests.support.wait import until
 
-FILE = ROOT / "nix" / "stack" / "stack.yml"
+FILE = ROOT / "deploy" / "swarm" / "stack.yml"
 
 PROGRAM = "/opt/task-server/bin/task-server"
 
