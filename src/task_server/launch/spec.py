@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Self
 
-from task_server.config.model import Delivery, EventLoops, LogFormat, LogLevel, Transport
+from task_server.config.model import WorkerConfig
 from task_server.config.pools import POOLS, Pool
 from task_server.launch.timing import Timing
 
@@ -20,23 +20,23 @@ IMPORT_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WorkerSpec:
+class WorkerSpec(WorkerConfig):
     """
     One worker with all its numbers; no secrets, so that it may stand in the environment.
 
-    `task_server.launch.precedence` makes it from what the operator wrote
-    (`task_server.config.model.WorkerConfig`, which describes the fields that are
-    settings), the project's own settings, and the pool's numbers. Sizes are bytes and
-    times are seconds; 0 stands for "no limit" and "never".
+    It has every setting of a worker as the operator wrote it
+    (`task_server.config.model.WorkerConfig` describes them), or as
+    `task_server.launch.precedence` decided it where that may be left out: here nothing
+    is optional. Sizes are bytes and times are seconds; 0 stands for "no limit" and "never".
 
     Attributes:
         prefetch_multiplier: Messages reserved for each place of the pool; 0 is no limit.
 
-        memory: What the whole worker may use; 0 if nothing limits it.
-
         memory_limit: At which the worker drains to be restarted; 0 is never.
 
         max_memory_per_child: At which a child is replaced; 0 is never.
+
+        memory: What the whole worker may use; 0 if nothing limits it.
 
         visibility_timeout: After which an unacknowledged message returns to its queue.
 
@@ -53,27 +53,16 @@ class WorkerSpec:
         timing: Its intervals and time-outs.
     """
 
-    name: str
-    pool: str
-    queues: tuple[str, ...]
+    # The settings that may be left out.
     concurrency: int
     prefetch_multiplier: int
-    memory: int
     memory_limit: int
     max_memory_per_child: int
-    database_connections: int
-    asyncio: EventLoops
     time_limit: float
     soft_time_limit: float
-    drain_seconds: float
-    delivery: Delivery
-    transport: Transport
-    poison_limit: int
-    lease_seconds: float
-    events: bool
-    log_level: LogLevel
-    log_format: LogFormat
-    extra_args: tuple[str, ...]
+
+    # What is no setting of one worker.
+    memory: int
     visibility_timeout: float
     runtime_dir: str
     origins: Mapping[str, str]
