@@ -14,13 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.integration.database.database_server import (
-    HERE,
-    SOURCES,
-    Server,
-    become_nobody,
-    postgresql_binaries,
-)
+from tests.integration.database.database_server import HERE, SOURCES, Server
 
 UNBOUND = """
 from gevent import monkey; monkey.patch_all()
@@ -41,16 +35,7 @@ def main() -> None:
     """Run each way three times, side by side."""
     tasks = int(sys.argv[1]) if len(sys.argv) > 1 else 2000
     folder = Path(tempfile.mkdtemp(prefix="postgres-"))
-    server = Server(folder, postgresql_binaries())
-    subprocess.run(
-        [
-            *(server.binaries / "initdb", "-D", folder / "data", "-U", "tester"),
-            *("-A", "trust", "-E", "UTF8", "--locale=C", "-N"),
-        ],
-        check=True,
-        stdout=subprocess.DEVNULL,
-        preexec_fn=become_nobody,
-    )
+    server = Server(folder)
     server.start()
     environ = {**os.environ, "PYTHONPATH": str(SOURCES)}
     try:

