@@ -1,7 +1,6 @@
 """`task-server check` on the reference project, as an operator runs it."""
 
 import json
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -11,6 +10,7 @@ import pytest
 import redis
 
 from task_server import local
+from task_server.local.servers.ports import free_port
 from tests.support.program import Ended, Output, Program
 
 
@@ -42,11 +42,6 @@ def password(environ: dict[str, str], value: str) -> Iterator[None]:
             yield
         finally:
             client.config_set("requirepass", "")
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
 
 
 def test_check_tells_what_is_up_and_what_is_not(program: Program) -> None:
