@@ -19,7 +19,7 @@ import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Self
 
 import pytest
 
@@ -43,25 +43,33 @@ class Ended:
         loaded: dict[str, Any] = json.loads(self.stdout)
         return loaded
 
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        """The JSON objects on standard output, one a line."""
+        return [json.loads(line) for line in self.stdout.splitlines()]
+
 
 @dataclass
 class Program:
-    """Starts `task-server` in *folder*, with *environ* and a mark of its own."""
+    """Starts `task-server`, or another *module*, in *folder* with *environ* and a mark."""
 
     folder: Path
     environ: Mapping[str, str]
+    module: str = "task_server"
+    #: Both outputs in one pipe, that of stdout.
+    one_pipe: bool = False
     mark: str = field(default_factory=lambda: uuid.uuid4().hex)
     started: list[subprocess.Popen[str]] = field(default_factory=list)
 
     def start(self, *arguments: str | Path, **environ: str) -> subprocess.Popen[str]:
         """Start the program with pipes for its output."""
         process = subprocess.Popen(
-            [sys.executable, "-m", "task_server", *map(str, arguments)],
+            [sys.executable, "-m", self.module, *map(str, arguments)],
             cwd=self.folder,
             env={**self.environ, **environ, MARK: self.mark},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=subprocess.STDOUT if self.one_pipe else subprocess.PIPE,
             text=True,
         )
         self.started.append(process)
@@ -72,6 +80,23 @@ class Program:
         process = self.start(*arguments, **environ)
         stdout, stderr = process.communicate(timeout=PATIENCE)
         return Ended(process.returncode, stdout, stderr)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End what still runs."""
+        for process in self.started:
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+                try:
+                    process.communicate(timeout=60)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    process.wait()
+            for pipe in (process.stdout, process.stderr):
+                if pipe is not None:
+                    pipe.close()
 
     def alive(self) -> dict[int, str]:
         """Return pid and command line of all processes that belong to this program."""
@@ -140,24 +165,8 @@ def program_in(folder: Path) -> Iterator[Program]:
     environ = {**os.environ, "NO_COLOR": "1", "COLUMNS": "200", "PYTHONUNBUFFERED": "1"}
     # Tests of docket set Django up in this process; a newcomer's shell names no settings.
     environ.pop("DJANGO_SETTINGS_MODULE", None)
-    one = Program(folder, environ)
-    try:
+    with Program(folder, environ) as one:
         yield one
-    finally:
-        _end(one.started)
-
-
-def _end(started: list[subprocess.Popen[str]]) -> None:
-    for process in started:
-        if process.poll() is None:
-            process.send_signal(signal.SIGTERM)
-            try:
-                process.communicate(timeout=60)
-            except subprocess.TimeoutExpired:
-                process.kill()
-        for pipe in (process.stdout, process.stderr):
-            if pipe is not None:
-                pipe.close()
 
 
 @pytest.fixture

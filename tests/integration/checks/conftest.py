@@ -1,9 +1,6 @@
 """Servers with something wrong, and the program that has to find it."""
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -14,6 +11,7 @@ from typing import Any, Protocol
 import pytest
 
 from task_server.errors import LocalServerError
+from tests.support.program import Program
 from tests.support.redis import Redis
 
 
@@ -60,24 +58,16 @@ Check = Callable[..., Checked]
 
 
 @pytest.fixture
-def check(tmp_path: Path) -> Check:
+def check(program: Program) -> Check:
     """Return what runs the command on the project *app* in an empty folder."""
-    folder = tmp_path / "folder"
-    folder.mkdir()
-    (folder / "media").mkdir()
+    media = program.folder / "media"
+    media.mkdir()
 
     def run(
         *arguments: str, app: str = "docket", environ: Mapping[str, str] | None = None
     ) -> Checked:
-        ended = subprocess.run(
-            [sys.executable, "-m", "task_server", "check", "--json", "--app", app, *arguments],
-            cwd=folder,
-            env={**os.environ, "DJANGO_MEDIA_ROOT": str(folder / "media"), **(environ or {})},
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
+        variables = {"DJANGO_MEDIA_ROOT": str(media), **(environ or {})}
+        ended = program("check", "--json", "--app", app, *arguments, **variables)
         assert ended.stdout, ended.stderr
         return Checked(ended.returncode, json.loads(ended.stdout))
 
