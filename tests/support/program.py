@@ -140,8 +140,10 @@ class Output:
         self._thread.start()
 
     def _read(self, pipe: IO[str]) -> None:
-        for line in pipe:
-            self._lines.put(line.rstrip("\n"))
+        # Program closes the pipe of a child that has ended, read to its end or not.
+        with contextlib.suppress(ValueError):
+            for line in pipe:
+                self._lines.put(line.rstrip("\n"))
         self._lines.put(None)
 
     def until(self, text: str) -> str:

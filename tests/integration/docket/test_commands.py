@@ -23,7 +23,7 @@ def test_the_samples_are_read(sampled):
 
     assert [item["pages"] for item in end["documents"]] == [10, 4, 7, 5]
     assert {item["state"] for item in end["documents"]} == {"done"}
-    assert sampled[0].code == 0
+    assert sampled[0].returncode == 0
 
 
 def test_the_same_source_makes_no_second_row(sampled):
@@ -55,12 +55,12 @@ def test_people_get_lines(sampled, docket, tmp_path):
     Without --json-lines there is a line for each document, and the sums.
     """
     result = docket("ingest", "--sample", "--sample-dir", tmp_path)
-    lines = result.output.splitlines()
+    lines = result.stdout.splitlines()
 
     assert lines[0] == "4 documents, 4 jobs"
     assert lines[1] == "   10 pages     2375 words  harbor-trust-v-lindqvist-opinion.pdf  done"
     assert lines[-1].startswith("4 of 4 jobs ended; 4 fetches, 4 reads, 0 extra; ")
-    assert (result.code, result.errors) == (0, "")
+    assert (result.returncode, result.stderr) == (0, "")
 
 
 def test_search_finds_and_marks(sampled, docket):
@@ -69,10 +69,10 @@ def test_search_finds_and_marks(sampled, docket):
     """
     result = docket("search", '"mooring lines"', "frayed", "--limit", "1")
 
-    assert result.code == 0
-    assert len(result.output.splitlines()) == 2
-    assert " pages)" in result.output
-    assert "*mooring* *lines*" in result.output
+    assert result.returncode == 0
+    assert len(result.stdout.splitlines()) == 2
+    assert " pages)" in result.stdout
+    assert "*mooring* *lines*" in result.stdout
 
 
 def test_search_without_a_match_says_so(sampled, docket):
@@ -81,7 +81,7 @@ def test_search_without_a_match_says_so(sampled, docket):
     """
     result = docket("search", "xylophone")
 
-    assert (result.code, result.output, result.errors) == (1, "no match for xylophone\n", "")
+    assert (result.returncode, result.stdout, result.stderr) == (1, "no match for xylophone\n", "")
 
 
 @pytest.mark.parametrize("command", [("search", "x"), ("ingest", "http://127.0.0.1:1/a.pdf")])
@@ -91,9 +91,9 @@ def test_an_absent_database_is_one_line(docket, command):
     """
     result = docket(*command, DATABASE_URL="postgres://nobody@127.0.0.1:1/docket")
 
-    assert result.code == 69
-    assert result.errors.startswith("CommandError: PostgreSQL: connection to server at")
-    assert len(result.errors.splitlines()) == 1
+    assert result.returncode == 69
+    assert result.stderr.startswith("CommandError: PostgreSQL: connection to server at")
+    assert len(result.stderr.splitlines()) == 1
 
 
 def test_an_absent_broker_is_one_line_and_queues_nothing(docket):
@@ -103,9 +103,9 @@ def test_an_absent_broker_is_one_line_and_queues_nothing(docket):
     before = Job.objects.count()
     result = docket("ingest", "http://127.0.0.1:1/a.pdf", REDIS_URL="redis://127.0.0.1:1/0")
 
-    assert result.code == 69
-    assert result.errors.startswith("CommandError: Redis: ")
-    assert len(result.errors.splitlines()) == 1
+    assert result.returncode == 69
+    assert result.stderr.startswith("CommandError: Redis: ")
+    assert len(result.stderr.splitlines()) == 1
     assert Job.objects.count() == before
 
 
@@ -118,8 +118,8 @@ def test_bad_arguments_are_told_at_once(docket, tmp_path):
     good.write_bytes(b"x")
     result = docket("ingest", "--repeat", "0", good, tmp_path / "absent", "ftp://x.org/a.pdf")
 
-    assert result.code == 2
-    assert [line.rpartition(": ")[2] for line in result.errors.splitlines()[1:]] == [
+    assert result.returncode == 2
+    assert [line.rpartition(": ")[2] for line in result.stderr.splitlines()[1:]] == [
         "give 1 or more",
         "no such file or folder",
         "ftp scheme; use http, https, or the path of a file",
@@ -133,7 +133,7 @@ def test_the_migrations_are_complete(docket):
     """
     result = docket("makemigrations", "--check", "--dry-run")
 
-    assert (result.code, result.output) == (0, "No changes detected\n")
+    assert (result.returncode, result.stdout) == (0, "No changes detected\n")
 
 
 def test_the_project_has_no_problem(docket):
@@ -142,7 +142,7 @@ def test_the_project_has_no_problem(docket):
     """
     result = docket("check", "--fail-level", "WARNING")
 
-    assert (result.code, result.errors) == (0, "")
+    assert (result.returncode, result.stderr) == (0, "")
 
 
 def test_a_wrong_settings_path_is_told(docket):
@@ -151,9 +151,9 @@ def test_a_wrong_settings_path_is_told(docket):
     """
     result = docket("check", TASK_SERVER_SETTINGS_PATH="/nonexistent/11-private.py")
 
-    assert result.code == 78
-    assert "/nonexistent/11-private.py does not exist" in result.errors
-    assert "Traceback" not in result.errors
+    assert result.returncode == 78
+    assert "/nonexistent/11-private.py does not exist" in result.stderr
+    assert "Traceback" not in result.stderr
 
 
 @pytest.mark.parametrize("path", ["document/", "document/?q=harbor&state=done", "job/"])

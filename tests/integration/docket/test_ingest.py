@@ -14,7 +14,7 @@ def test_the_real_documents_are_read(docket, documents):
     found = {item["name"]: item for item in end["documents"]}
     pages = {name: item["pages"] for name, item in found.items()}
 
-    assert (result.code, result.errors) == (0, "")
+    assert (result.returncode, result.stderr) == (0, "")
     assert pages == {
         "ca1_12-2209.pdf": 2,
         "ca8_17-2543.pdf": 3,
@@ -44,4 +44,4 @@ def test_every_repeated_job_runs_once(docket, documents):
         "read_tasks": 200,
     }
     assert end["extra_runs"] == 0
-    assert result.code == 0
+    assert result.returncode == 0

@@ -242,7 +242,7 @@ def test_every_job_ends(result):
     """
     end = result.events[-1]
 
-    assert (result.code, result.errors) == (0, "")
+    assert (result.returncode, result.stderr) == (0, "")
     assert end["jobs"] == end["ended"] == len(EXPECTED) + 1
     assert end["extra_runs"] == 0
 
