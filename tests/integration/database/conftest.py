@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from task_server.errors import LocalServerError
-from tests.integration.database.database_server import PSYCOPG3, REQUIRED, Launcher, Server
+from tests.integration.database.database_server import PSYCOPG3, Launcher, Server
 from tests.support.redis import Redis
-from tests.support.require import Require
+from tests.support.require import Require, is_required
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,7 @@ def server() -> Iterator[Server]:
 def launch(request: pytest.FixtureRequest, server: Server) -> Iterator[Launcher]:
     command = [sys.executable]
     if request.param == "psycopg3":
-        if "psycopg3" not in REQUIRED:
+        if not is_required("psycopg3"):
             pytest.skip("TASK_SERVER_REQUIRE does not name psycopg3")
         extras = [word for package in PSYCOPG3 for word in ("--with", package)]
         command = ["uv", "run", "--quiet", "--isolated", "--no-project", *extras, "python"]

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent
 SOURCES = HERE.parents[2] / "src"
 CLONE_NEWUSER = 0x10000000
-REQUIRED = os.environ.get("TASK_SERVER_REQUIRE", "").split(",")
 #: What the program needs beside psycopg 3, which the development environment lacks.
 PSYCOPG3 = [
     *("celery[redis]>=5.6.2,<5.8", "gevent", "django>=5.2,<5.3", "psycopg[binary,pool]>=3.2"),
