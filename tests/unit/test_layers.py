@@ -70,13 +70,14 @@ LAYERS = (
     {"worker.shutdown.drain", "worker.broker.cancelled", "worker.broker.started"},
     {"worker.shutdown", "worker.broker"},
     {
-        *("worker.pools.children", "worker.pools.memory", "worker.pools.prefork"),
+        *("worker.pools.base", "worker.pools.children", "worker.pools.memory"),
         *("worker.pools.gevent_limits", "worker.pools.gevent_asgiref"),
     },
     {
         *("worker.pools.gevent_asyncio", "worker.pools.gevent_loop", "worker.pools.gevent_run"),
     },
-    {"worker.pools.gevent", "worker.pools"},
+    # A pool needs no line of its own.
+    {"worker.pools"},
     {"worker.steps"},
     {"worker.install", "worker"},
     {"local.supervisor"},

@@ -1,8 +1,8 @@
 """
 The pools that a worker can have: a row of facts each, which the rest reads in place of names.
 
-A third pool is a row here, its numbers in `task_server.launch.profiles`, and what differs
-inside the worker in `task_server.worker.pools`.
+A pool's name is also that of its modules: its numbers in `task_server.launch.profiles`,
+and what differs inside the worker in `task_server.worker.pools`.
 """
 
 from collections.abc import Mapping

@@ -11,8 +11,6 @@ from typing import Any
 from celery import signals
 
 from task_server import transport
-from task_server.config.model import EventLoops
-from task_server.config.pools import Pool
 from task_server.config.values import ALL_QUEUES
 from task_server.errors import ConfigError, Problem
 from task_server.launch import early_stop
@@ -26,7 +24,7 @@ from task_server.worker.broker.leases import Leases
 from task_server.worker.broker.reconnect import PendingAcks
 from task_server.worker.broker.run_file import RunFile
 from task_server.worker.foreign_requests import PoolJobs
-from task_server.worker.pools import children, memory
+from task_server.worker.pools.base import module_of
 from task_server.worker.shutdown import signals as stop_signals
 from task_server.worker.shutdown.drain import Drain
 from task_server.worker.status.databases import Databases
@@ -35,8 +33,6 @@ from task_server.worker.status.systemd import Notifier
 from task_server.worker.steps import ConsumerStep, WorkerStep
 
 logger = logging.getLogger(__name__)
-
-_LEVELS = {"info": logging.INFO, "warning": logging.WARNING}
 
 
 def install(app: Any, spec: WorkerSpec) -> None:
@@ -76,7 +72,8 @@ def install(app: Any, spec: WorkerSpec) -> None:
     )
     _install_transport(spec, hooks)
     run_file = RunFile(Path(spec.runtime_dir), spec.name).locked()
-    shared = {"drain": drain, "heartbeat": heartbeat, "leases": leases}
+    pool = module_of(spec.pool)
+    shared = {"drain": drain, "heartbeat": heartbeat, "leases": leases, "pool": pool}
     foreign = PoolJobs(drain.received)
     own = {"foreign": foreign, "memory_limit": spec.memory_limit, "timing": spec.timing}
     heartbeat.foreign = foreign
@@ -86,16 +83,11 @@ def install(app: Any, spec: WorkerSpec) -> None:
     app.steps["consumer"].add(type("TaskServerConsumer", (ConsumerStep,), consumer))
     if spec.log_format == "json":
         logs.install()
-    _prepare_processes(spec.pool_row)
     signals.worker_init.connect(_check_databases(heartbeat), weak=False)
+    pool.prepare(spec, heartbeat)
     if ALL_QUEUES in spec.queues:
         signals.celeryd_after_setup.connect(_consume_every_queue(spec), weak=False)
     signals.celeryd_after_setup.connect(_warn_of_eager, weak=False)
-    if spec.pool_row.green:
-        signals.worker_init.connect(
-            _limit_connections(heartbeat, spec.database_connections), weak=False
-        )
-        signals.worker_init.connect(_install_event_loops(spec.asyncio), weak=False)
 
     def received(request: Any = None, **_: Any) -> None:
         drain.received.add(request)
@@ -119,17 +111,8 @@ def _install_transport(spec: WorkerSpec, hooks: Hooks) -> None:
         transport.install(f"{spec.name}@{gethostname()}", hooks)
 
 
-def _prepare_processes(pool: Pool) -> None:
-    if pool.green:
-        memory.freeze_after_imports()
-    else:
-        children.install()
-        memory.freeze_before_fork()
-        memory.limit_private_memory()
-
-
 def _check_databases(heartbeat: HeartbeatWriter) -> Callable[..., None]:
-    """Return the receiver of `worker_init`; it precedes the one that limits connections."""
+    """Return the receiver of `worker_init`; it precedes those of the pool."""
 
     def check(**_: Any) -> None:
         databases = Databases()
@@ -184,36 +167,3 @@ def _warn_of_eager(conf: Any = None, **_: Any) -> None:
             "task_always_eager is set in the project's settings: tasks run in the process that "
             "calls them, and workers receive none; it is meant for tests"
         )
-
-
-def _install_event_loops(loops: EventLoops) -> Callable[..., None]:
-    """Return the receiver of `worker_init` that gives each task its own event loop, or none."""
-
-    def give(**_: Any) -> None:
-        if loops == "per-task":
-            # The pool is gevent, so gevent is there.
-            from task_server.worker.pools import gevent_asyncio as asyncio_gevent  # noqa: PLC0415
-
-            asyncio_gevent.install()
-
-    return give
-
-
-def _limit_connections(heartbeat: HeartbeatWriter, connections: int) -> Callable[..., None]:
-    """Return the receiver of `worker_init`, which comes when Django is set up."""
-
-    def bound(**_: Any) -> None:
-        # The pool is gevent, so gevent is there; elsewhere it need not be.
-        from task_server.worker.database.install import install_pool  # noqa: PLC0415
-
-        try:
-            installed = install_pool(connections)
-        except ConfigError as error:
-            # Celery logs what a receiver raises and goes on: into a worker that blocks.
-            print(f"Error: {error}", file=sys.stderr)
-            raise SystemExit(error.exit_code) from error
-        heartbeat.watch_database(installed.pool)
-        for finding in installed.findings:
-            logger.log(_LEVELS[finding.level], "%s: %s", finding.setting, finding.message)
-
-    return bound

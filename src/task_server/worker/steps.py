@@ -1,14 +1,14 @@
 """The bootsteps that attach all this to Celery's worker."""
 
 import logging
-import signal
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 from celery import bootsteps
 from celery.worker.control import Panel
 
 from task_server.launch.timing import Timing
-from task_server.worker.broker import refuse, started, unregistered
+from task_server.worker.broker import refuse, unregistered
 from task_server.worker.broker.leases import Leases
 from task_server.worker.broker.outage import BrokerOutage
 from task_server.worker.broker.quarantine import Quarantine
@@ -16,7 +16,8 @@ from task_server.worker.broker.reconnect import PendingAcks
 from task_server.worker.broker.run_file import RunFile
 from task_server.worker.foreign_requests import PoolJobs
 from task_server.worker.patches import patch
-from task_server.worker.pools import children, memory
+from task_server.worker.pools import memory
+from task_server.worker.pools.base import PoolModule, WorkerParts
 from task_server.worker.requests import cancel_scheduled
 from task_server.worker.shutdown.drain import Drain
 from task_server.worker.status.heartbeat import HeartbeatWriter
@@ -33,6 +34,7 @@ class WorkerStep(bootsteps.StartStopStep):
     heartbeat: ClassVar[HeartbeatWriter]
     foreign: ClassVar[PoolJobs]
     leases: ClassVar[Leases]
+    pool: ClassVar[PoolModule]
     memory_limit: ClassVar[int]
     timing: ClassVar[Timing]
 
@@ -44,31 +46,15 @@ class WorkerStep(bootsteps.StartStopStep):
         """Patch the pool and the controller, which has forked by now."""
         Panel.data["shutdown"] = self._on_remote_shutdown
 
-        def start(request: Any) -> None:
-            parent._process_task(request)  # noqa: SLF001 - it acquires no slot of prefork's
-
-        if parent.hub is None:
-            # gevent is imported where it is the pool, and nowhere else.
-            from task_server.worker.pools.gevent import GeventTasks  # noqa: PLC0415
-            from task_server.worker.pools.gevent_loop import (  # noqa: PLC0415
-                GeventLoop,
-                quarantine_in_greenlet,
-                show_stacks,
-            )
-
-            signal.signal(signal.SIGUSR1, show_stacks)
-            self.drain.tasks = GeventTasks(parent, self.foreign, self.timing.stop_grace)
-            self._quarantine = quarantine_in_greenlet(start)
-            started.report_in_greenlets(parent.pool, self._quarantine)
-            self._loop = GeventLoop(self.drain, self._write, self.heartbeat.interval)
-        else:
-            from task_server.worker.pools.prefork import PreforkTasks  # noqa: PLC0415
-
-            children.wrap_pool(parent.pool)
-            self.drain.tasks = PreforkTasks(parent, self.foreign, self.timing.stop_grace)
-            self._quarantine = Quarantine(start)
-            started.report_before_children(parent.pool, self._quarantine)
-            refuse.install_in_controller(parent)
+        parts = WorkerParts(
+            controller=parent,
+            foreign=self.foreign,
+            drain=self.drain,
+            stop_grace=self.timing.stop_grace,
+            write=self._write,
+            write_interval=self.heartbeat.interval,
+        )
+        self.drain.tasks, self._quarantine = self.pool.attach(parts)
         self.leases.guard(parent)
         self.heartbeat.started(parent, self.drain.tasks.running)
         self.heartbeat.write()
@@ -131,9 +117,10 @@ class ConsumerStep(bootsteps.StartStopStep):
     heartbeat: ClassVar[HeartbeatWriter]
     pending_acks: ClassVar[PendingAcks]
     leases: ClassVar[Leases]
+    pool: ClassVar[PoolModule]
     run_file: ClassVar[RunFile]
 
-    _lease_renewer: Any = None
+    _disconnect: Callable[[], None] | None = None
 
     def __init__(self, parent: Any, **kwargs: Any) -> None:
         super().__init__(parent, **kwargs)
@@ -151,19 +138,15 @@ class ConsumerStep(bootsteps.StartStopStep):
         self.run_file.attach(channel)
         self.drain.attach(parent)
         self.heartbeat.connected(parent)
-        if parent.hub is None:
-            from task_server.worker.pools.gevent_loop import LeaseRenewer, end_poll_when_drained  # noqa: PLC0415
-
-            self._lease_renewer = LeaseRenewer(parent.connection)
-            end_poll_when_drained(parent.connection, self.drain)
+        self._disconnect = self.pool.connect(parent, self.drain)
 
     def stop(self, parent: Any) -> None:
         """Drop the connection, which is lost or no longer needed."""
         if self.pending_acks.is_lost:
             # Their messages are requeued; up to 5.6 Celery would run them as well.
             cancel_scheduled(parent.timer)
-        if self._lease_renewer is not None:
-            self._lease_renewer.stop()
+        if self._disconnect is not None:
+            self._disconnect()
         self.drain.detach()
         self.pending_acks.detach()
         self.heartbeat.disconnected()

@@ -1,19 +1,88 @@
-"""Which tasks run in the gevent pool, and how they are stopped."""
+"""The gevent pool: its process, which tasks run in it, and how they are stopped."""
 
 import logging
+import signal
+import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import gevent
+from celery import signals
 from celery.exceptions import TimeLimitExceeded
 from gevent import GreenletExit
 
+from task_server.errors import ConfigError
+from task_server.launch.spec import WorkerSpec
+from task_server.worker.broker import started
+from task_server.worker.broker.quarantine import Quarantine
 from task_server.worker.foreign_requests import PoolJobs, request_of
 from task_server.worker.patches import patch
+from task_server.worker.pools import gevent_loop, memory
+from task_server.worker.pools.base import WorkerParts
 from task_server.worker.pools.gevent_limits import Limits, taken_from
 from task_server.worker.pools.gevent_run import Run
+from task_server.worker.shutdown.drain import Drain
+from task_server.worker.status.heartbeat import HeartbeatWriter
 
 logger = logging.getLogger(__name__)
+
+_LEVELS = {"info": logging.INFO, "warning": logging.WARNING}
+
+
+def prepare(spec: WorkerSpec, heartbeat: HeartbeatWriter) -> None:
+    """Prepare the process of the worker *spec*, whose greenlets share connections."""
+    memory.freeze_after_imports()
+    signals.worker_init.connect(
+        _limit_connections(heartbeat, spec.database_connections), weak=False
+    )
+    if spec.asyncio == "per-task":
+        signals.worker_init.connect(_install_event_loops, weak=False)
+
+
+def attach(parts: WorkerParts) -> tuple["GeventTasks", Quarantine]:
+    """Patch the pool, and start the greenlets that stand in for Celery's event loop."""
+    signal.signal(signal.SIGUSR1, gevent_loop.show_stacks)
+    pool = parts.controller.pool
+    tasks = GeventTasks(parts.controller, parts.foreign, parts.stop_grace)
+    quarantine = gevent_loop.quarantine_in_greenlet(parts.start)
+    started.report_in_greenlets(pool, quarantine)
+    gevent_loop.start(parts.drain, parts.write, parts.write_interval)
+    return tasks, quarantine
+
+
+def connect(consumer: Any, drain: Drain) -> Callable[[], None]:
+    """Renew leases while the consumer's loop waits, and end its poll when *drain* is done."""
+    renewer = gevent_loop.LeaseRenewer(consumer.connection)
+    gevent_loop.end_poll_when_drained(consumer.connection, drain)
+    return renewer.stop
+
+
+def _install_event_loops(**_: Any) -> None:
+    """Give each task its own event loop; the receiver of `worker_init`."""
+    # Only where it is wanted: it replaces parts of asyncio and asgiref.
+    from task_server.worker.pools import gevent_asyncio  # noqa: PLC0415
+
+    gevent_asyncio.install()
+
+
+def _limit_connections(heartbeat: HeartbeatWriter, connections: int) -> Callable[..., None]:
+    """Return the receiver of `worker_init`, which comes when Django is set up."""
+
+    def bound(**_: Any) -> None:
+        # It imports Django, which is set up by now.
+        from task_server.worker.database.install import install_pool  # noqa: PLC0415
+
+        try:
+            installed = install_pool(connections)
+        except ConfigError as error:
+            # Celery logs what a receiver raises and goes on: into a worker that blocks.
+            print(f"Error: {error}", file=sys.stderr)
+            raise SystemExit(error.exit_code) from error
+        heartbeat.watch_database(installed.pool)
+        for finding in installed.findings:
+            logger.log(_LEVELS[finding.level], "%s: %s", finding.setting, finding.message)
+
+    return bound
 
 
 class GeventTasks:

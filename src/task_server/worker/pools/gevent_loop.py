@@ -29,14 +29,10 @@ ADMIT_INTERVAL = 0.05
 RENEW_INTERVAL = 0.25
 
 
-class GeventLoop:
-    """The greenlets that call *write* every *interval* seconds, and *drain* when requested."""
-
-    def __init__(self, drain: Drain, write: Callable[[], None], interval: float) -> None:
-        self._greenlets = (
-            gevent.spawn(_write_heartbeats, write, interval),
-            gevent.spawn(_drain_when_requested, drain),
-        )
+def start(drain: Drain, write: Callable[[], None], interval: float) -> None:
+    """Start greenlets that call *write* every *interval* seconds, and *drain* when requested."""
+    gevent.spawn(_write_heartbeats, write, interval)
+    gevent.spawn(_drain_when_requested, drain)
 
 
 def quarantine_in_greenlet(start: Callable[[Any], None]) -> Quarantine:

@@ -1,17 +1,47 @@
-"""Which tasks run in the prefork pool, and how they are stopped."""
+"""The prefork pool: its processes, which tasks run in it, and how they are stopped."""
 
 import os
 import select
 import signal
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any
 
 from billiard.pool import WorkersJoined
 
+from task_server.launch.spec import WorkerSpec
+from task_server.worker.broker import refuse, started
+from task_server.worker.broker.quarantine import Quarantine
 from task_server.worker.foreign_requests import PoolJobs, request_of
 from task_server.worker.patches import patch
+from task_server.worker.pools import children, memory
+from task_server.worker.pools.base import WorkerParts
+from task_server.worker.shutdown.drain import Drain
+from task_server.worker.status.heartbeat import HeartbeatWriter
+
+
+def prepare(_spec: WorkerSpec, _heartbeat: HeartbeatWriter) -> None:
+    """Prepare the process whose children will run tasks."""
+    children.install()
+    memory.freeze_before_fork()
+    memory.limit_private_memory()
+
+
+def attach(parts: WorkerParts) -> tuple["PreforkTasks", Quarantine]:
+    """Patch the pool, whose children are forked, and the controller."""
+    pool = parts.controller.pool
+    children.wrap_pool(pool)
+    tasks = PreforkTasks(parts.controller, parts.foreign, parts.stop_grace)
+    quarantine = Quarantine(parts.start)
+    started.report_before_children(pool, quarantine)
+    refuse.install_in_controller(parts.controller)
+    return tasks, quarantine
+
+
+def connect(_consumer: Any, _drain: Drain) -> Callable[[], None]:
+    """Do nothing: Celery's event loop wakes for a drain, and renews leases."""
+    return lambda: None
 
 
 class PreforkTasks:
