@@ -1,9 +1,12 @@
 """Each pool makes its own numbers of a worker and a machine."""
 
+import pkgutil
+
 import pytest
 
 from task_server.config.model import AUTO, WorkerConfig
 from task_server.config.pools import POOLS
+from task_server.launch import profiles
 from task_server.launch.profiles import PROFILES, Machine
 from tests.support.specs import spec_of
 
@@ -73,4 +76,6 @@ def test_each_pool_has_its_numbers() -> None:
     """
     A pool that the configuration knows has a profile, and no other has one.
     """
-    assert set(POOLS) == set(PROFILES)
+    modules = {module.name for module in pkgutil.iter_modules(profiles.__path__)} - {"base"}
+
+    assert set(POOLS) == set(PROFILES) == modules
