@@ -187,7 +187,7 @@ def test_every_problem_is_told_at_once(write: Write) -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("workers.x.pool = 'threads'", "'threads' is not a pool; use 'prefork' or 'gevent'"),
+        ("workers.x.pool = 'threads'", "'threads' is not a pool; use 'prefork'"),
         ("workers.x.concurrency = 0", "0 is not in the range x>=1"),
         ("workers.x.concurrency = true", "True is not a whole number"),
         ("workers.x.pool = 'gevent'\nworkers.x.concurrency = 'auto'", "'auto' counts processors"),
