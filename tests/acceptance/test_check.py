@@ -109,7 +109,7 @@ def test_a_project_that_contradicts_its_workers(program: Program) -> None:
     ended = program(
         *("check", "--stop-grace", "10"),
         TASK_SERVER_SETTINGS_PATH=str(settings),
-        TASK_SERVER_WORKERS_PREFORK_TRANSPORT="stock",
+        TASK_SERVER_WORKERS_PREFORK_TRANSPORT="kombu",
     )
 
     assert 78 == ended.returncode

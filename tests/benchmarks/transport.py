@@ -61,7 +61,7 @@ class Side:
     One of the two that are compared.
 
     Attributes:
-        transport: "stock" or "atomic".
+        transport: "kombu" or "atomic".
 
         environ: Variables of its workers.
 
@@ -244,19 +244,21 @@ def options() -> argparse.Namespace:
     parser.add_argument(
         "--marked", action="store_true", help="throughput of messages that a dead worker left"
     )
-    parser.add_argument("--against", type=Path, help="a checkout to compare with, not stock")
+    parser.add_argument(
+        "--against", type=Path, help="a checkout to compare with, not Kombu's transport"
+    )
     return parser.parse_args()
 
 
 def two_sides(folder: Path, against: Path | None, *, product: bool) -> list[Side]:
-    """Return stock, or *against*, and ours."""
+    """Return Kombu's transport, or *against*, and ours."""
     others: dict[str, str] = {}
     if against is not None:
         # What is there is found before what belongs to this checkout.
         others["PYTHONPATH"] = os.pathsep.join([str(against.resolve() / "src"), str(PROJECT)])
     sides = []
     for name, transport, environ in (
-        ("other" if against else "stock", "atomic" if against else "stock", others),
+        ("other" if against else "kombu", "atomic" if against else "kombu", others),
         ("atomic", "atomic", {}),
     ):
         place = folder / name
@@ -266,7 +268,7 @@ def two_sides(folder: Path, against: Path | None, *, product: bool) -> list[Side
 
 
 def main() -> None:
-    """Print a line for each comparison: stock, ours, and the ratio."""
+    """Print a line for each comparison: Kombu's, ours, and the ratio."""
     chosen = options()
     with tempfile.TemporaryDirectory(prefix="bench-") as folder, ExitStack() as servers:
         sides = two_sides(Path(folder), chosen.against, product=chosen.product)

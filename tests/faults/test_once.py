@@ -50,7 +50,7 @@ def test_workers_of_both_transports_on_one_queue(broker: Redis) -> None:
     with ExitStack() as stack:
         shares = []
         workers = []
-        for transport in ("atomic", "stock"):
+        for transport in ("atomic", "kombu"):
             for pool in POOLS:
                 shares.append(Marks(broker.folder, f"marks-{transport}-{pool}"))
                 worker = Worker(transport, pool, broker, shares[-1], visibility=3600)

@@ -58,7 +58,7 @@ def lost_by_kills(
 def killed_and_lost(kind: Kind, brokers: Sequence[Broker]) -> tuple[int, list[str]]:
     """Kill workers of *kind* at the steps that matter, some on each of *brokers*."""
     steps = steps_of_one_message(kind, brokers[0], Marks(brokers[0].folder, f"marks-{kind}"))
-    if kind.transport == "stock":
+    if kind.transport == "kombu":
         # Where it loses; what comes after is the way of ours.
         steps = steps[: steps.index("after reading the reply") + 4]
     numbered = list(enumerate(steps, 1))
@@ -80,8 +80,8 @@ def test_no_step_loses_a_message(pool: str, broker: Redis, table: Table) -> None
         found = dict(zip(kinds, threads.map(killed_and_lost, kinds, pairs), strict=True))
     for kind, (killed, lost) in found.items():
         table.add("SIGKILL at each step", kind, Cell(killed, len(lost)))
-    ours, stock = (found[kind] for kind in kinds)
+    ours, kombus = (found[kind] for kind in kinds)
 
     assert [] == ours[1]
     assert ours[0] >= 8
-    assert [] != stock[1]
+    assert [] != kombus[1]

@@ -47,7 +47,7 @@ def test_one_switch_chooses_the_delivery(delivery: str, late: bool) -> None:  # 
     assert (late, late) == (found["task_acks_late"], found["task_reject_on_worker_lost"])
 
 
-@pytest.mark.parametrize(("transport", "expected"), [("atomic", 7), ("stock", None)])
+@pytest.mark.parametrize(("transport", "expected"), [("atomic", 7), ("kombu", None)])
 def test_the_atomic_transport_knows_its_limit(transport: str, expected: int | None) -> None:
     """
     How many workers may die of a task is an option of the transport; Kombu's has none.
@@ -57,7 +57,7 @@ def test_the_atomic_transport_knows_its_limit(transport: str, expected: int | No
     assert expected == found.get("broker_transport_options.poison_limit")
 
 
-@pytest.mark.parametrize(("transport", "expected"), [("atomic", 12), ("stock", None)])
+@pytest.mark.parametrize(("transport", "expected"), [("atomic", 12), ("kombu", None)])
 def test_the_atomic_transport_knows_the_lease(transport: str, expected: int | None) -> None:
     """
     How long a silent worker keeps what it has is an option of the transport; Kombu's has none.

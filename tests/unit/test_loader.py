@@ -80,6 +80,19 @@ def test_a_variable_overrides_the_file_and_both_are_named(write: Write) -> None:
     } == resolved.origins
 
 
+def test_the_former_name_of_kombus_transport_is_still_taken(write: Write) -> None:
+    """
+    `stock` was its name before `kombu`; what is loaded, and shown, has the new one.
+    """
+    path = write("[workers.gevent]\ntransport = 'stock'\n[workers.all]\ntransport = 'kombu'\n")
+
+    config = load(path, {"TASK_SERVER_WORKERS_PREFORK_TRANSPORT": "stock"})
+
+    assert dict.fromkeys(("prefork", "gevent", "all"), "kombu") == {
+        name: worker.transport for name, worker in config.workers.items()
+    }
+
+
 def test_a_variable_for_the_queues_makes_a_worker() -> None:
     """
     In a container, where there is no file, a worker is described by variables alone.

@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args
 from task_server.config import pools, values
 
 Delivery = Literal["at-least-once", "at-most-once"]
-Transport = Literal["atomic", "stock"]
+Transport = Literal["atomic", "kombu"]
 LogFormat = Literal["text", "json"]
 EventLoops = Literal["per-task", "shared"]
 Media = Literal["writable", "read-only"]
@@ -101,8 +101,8 @@ class WorkerConfig:
         "at-least-once",
     )
     transport: Transport = setting(
-        "atomic: a message is taken and registered in one step; stock: in two, as Kombu does.",
-        values.choice(*get_args(Transport)),
+        "atomic: a message is taken and registered in one step; kombu: in two, by Kombu's own.",
+        values.choice(*get_args(Transport), aliases={"stock": "kombu"}),
         "atomic",
     )
     poison_limit: int = setting(

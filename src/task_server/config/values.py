@@ -6,8 +6,9 @@ fact about what it was given; the loader puts the setting's name before it.
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from reprlib import Repr
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -61,11 +62,22 @@ def optional_path(raw: Any) -> str:
     return raw.strip()
 
 
-def choice(*names: str, noun: str = "one of its values") -> Parser:
-    """Return the parser that takes one of *names*; *noun* is what the error calls them."""
+def choice(
+    *names: str, noun: str = "one of its values", aliases: Mapping[str, str] = MappingProxyType({})
+) -> Parser:
+    """
+    Return the parser that takes one of *names*.
+
+    Args:
+        noun: What the error calls them.
+
+        aliases: Former names that are still taken, and what each is now.
+    """
     listed = " or ".join(repr(name) for name in names)
 
     def parse(raw: Any) -> str:
+        if isinstance(raw, str):
+            raw = aliases.get(raw, raw)
         if raw not in names:
             raise ValueError(f"{shown(raw)} is not {noun}; use {listed}")
         return str(raw)

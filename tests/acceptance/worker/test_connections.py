@@ -48,7 +48,7 @@ def ask_it(broker: Redis) -> None:
     )
 
 
-@pytest.mark.parametrize("transport", ["stock", "atomic"])
+@pytest.mark.parametrize("transport", ["kombu", "atomic"])
 @pytest.mark.parametrize(
     ("pool", "concurrency"), [("prefork", 1), ("prefork", 3), ("gevent", 20), ("gevent", 512)]
 )

@@ -28,7 +28,7 @@ def test_an_eta_beyond_the_visibility_timeout_does_not_multiply(
     for number in range(20):
         send("work", number, countdown=16)
     until(lambda: broker.unacked() == 20)
-    other = start("prefork", transport="stock", environ=ENVIRON)
+    other = start("prefork", transport="kombu", environ=ENVIRON)
     other.hear("READY=1")
     assert {} == worker.starts()
     until(lambda: len(worker.ends()) == 20, seconds=40)

@@ -222,7 +222,7 @@ def test_a_stock_worker_beside_takes_nothing_from_it(
     worker.hear("READY=1")
     send("work", 1, 12.0)
     until(lambda: worker.starts() == {1: 1})
-    stock = start("prefork", transport="stock", environ={"TASK_SERVER_VISIBILITY_TIMEOUT": "4"})
+    stock = start("prefork", transport="kombu", environ={"TASK_SERVER_VISIBILITY_TIMEOUT": "4"})
     stock.hear("READY=1")
     until(lambda: worker.ends() == {1: 1}, seconds=40)
     until(lambda: broker.unacked() == 0)

@@ -42,7 +42,7 @@ def test_it_waits_and_runs_once(
         assert 0 == broker.client.hlen("unacked.dead")
 
 
-@pytest.mark.parametrize("transport", ["stock"], indirect=True)
+@pytest.mark.parametrize("transport", ["kombu"], indirect=True)
 @pytest.mark.parametrize("pool", POOLS)
 def test_with_kombus_transport_it_fails_as_in_celery(
     pool: str, broker: Redis, start: Callable[..., Worker]

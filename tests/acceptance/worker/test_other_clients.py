@@ -161,7 +161,7 @@ def test_what_stock_celery_runs_runs(
     """
     Each message runs once and is acknowledged, with Kombu's transport and with ours.
     """
-    messages = MESSAGES if transport == "stock" else MESSAGES | MORE
+    messages = MESSAGES if transport == "kombu" else MESSAGES | MORE
     worker = start(pool, app="odd")
     worker.hear("READY=1")
     put(broker, [text(message) for message in messages.values()])
@@ -169,7 +169,7 @@ def test_what_stock_celery_runs_runs(
     until(lambda: broker.unacked() == broker.queued() == 0)
 
     # With Kombu's, one that has another's tag can run twice.
-    assert sorted(messages) == (sorted({*ran(worker)}) if transport == "stock" else ran(worker))
+    assert sorted(messages) == (sorted({*ran(worker)}) if transport == "kombu" else ran(worker))
     assert 0 == broker.client.llen("unacked.unreadable")
 
 

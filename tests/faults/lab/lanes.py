@@ -29,7 +29,7 @@ ALL_LANES = [
     Kind(transport, pool, acks)
     for pool in POOLS
     for acks in ("late", "early")
-    for transport in ("atomic", "stock")
+    for transport in ("atomic", "kombu")
 ]
 
 #: Those that every fault meets: FAULTS_ACKS is `late`, or `late early`.
@@ -56,7 +56,7 @@ class Lane:
     @property
     def bare(self) -> bool:
         """Whether it is the old command line."""
-        return self.kind.transport == "stock" and self.kind.acks == "early"
+        return self.kind.transport == "kombu" and self.kind.acks == "early"
 
     def start(self) -> None:
         """Start the worker; after its death start it again, as systemd or Docker would."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from tests.faults.lab.lanes import Kind
 
-SIDES = ("atomic", "stock")
+SIDES = ("atomic", "kombu")
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class Table:
         first = sum(widths[:3]) + 2 * 3
         split = 3 + len(HEAD)
         second = sum(widths[3:split]) + 2 * len(HEAD)
-        yield f"{'':{first}}| {'atomic':{second}}| stock"
+        yield f"{'':{first}}| {'atomic':{second}}| kombu"
         for row in rows:
             words = [text.ljust(width) for text, width in zip(row, widths, strict=True)]
             groups = (words[:3], words[3:split], words[split:])
@@ -94,4 +94,4 @@ class Table:
             cells, lost = self.total(side)
             yield f"{side}, acks late: {lost} lost in {cells} cells"
         yield "late: `task-server worker` with either transport; early, atomic: the same with"
-        yield "delivery = at-most-once; early, stock: `celery worker` with Celery's settings."
+        yield "delivery = at-most-once; early, kombu: `celery worker` with Celery's settings."

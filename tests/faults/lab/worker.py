@@ -34,7 +34,7 @@ class Worker:
     A worker of the app `marks`: `task-server worker w`, or a command line of Celery's.
 
     Args:
-        transport: Ours ("atomic") or Kombu's ("stock").
+        transport: Ours ("atomic") or Kombu's ("kombu").
 
         visibility: The visibility time-out in seconds; None is Celery's own.
 

@@ -33,7 +33,7 @@ TABLE: list[Row] = [
     (
         "prefetch 1 with late acknowledgement on gevent",
         delivery.stalls,
-        context(workers={"gevent": {"prefetch_multiplier": 1, "transport": "stock"}}),
+        context(workers={"gevent": {"prefetch_multiplier": 1, "transport": "kombu"}}),
         "warning",
         "workers.gevent.prefetch_multiplier",
         "set it to 2 or more",
@@ -47,7 +47,7 @@ TABLE: list[Row] = [
                 "gevent": {
                     "prefetch_multiplier": 1,
                     "delivery": "at-most-once",
-                    "transport": "stock",
+                    "transport": "kombu",
                 }
             },
         ),
@@ -58,7 +58,7 @@ TABLE: list[Row] = [
     (
         "what Kombu's own transport loses",
         delivery.transports,
-        context(workers={"prefork": {"transport": "stock"}}),
+        context(workers={"prefork": {"transport": "kombu"}}),
         "info",
         "workers.prefork.transport",
         "between fetching a message and registering it",
@@ -348,12 +348,12 @@ def test_a_rule_says_one_line(row: Row) -> None:
         (timeouts.soft_limits, context(own((replace(SOFT, queue="celery"),)))),
         (
             delivery.stalls,
-            context(workers={"prefork": {"prefetch_multiplier": 1}}, transport="stock"),
+            context(workers={"prefork": {"prefetch_multiplier": 1}}, transport="kombu"),
         ),
         (delivery.stalls, context(workers={"gevent": {"prefetch_multiplier": 1}})),
         (
             delivery.stalls,
-            context(workers={"gevent": {"prefetch_multiplier": 2}}, transport="stock"),
+            context(workers={"gevent": {"prefetch_multiplier": 2}}, transport="kombu"),
         ),
         (delivery.transports, context()),
         (
@@ -361,7 +361,7 @@ def test_a_rule_says_one_line(row: Row) -> None:
             context(
                 own(task_acks_late=False),
                 workers={"gevent": {"prefetch_multiplier": 1}},
-                transport="stock",
+                transport="kombu",
             ),
         ),
         (delivery.events, context(own(worker_send_task_events=False))),
@@ -454,7 +454,7 @@ def test_two_places_are_two_lines() -> None:
         result_backend_transport_options__visibility_timeout=60,
     )
 
-    given = context(facts, config={"visibility_timeout": 10000}, transport="stock")
+    given = context(facts, config={"visibility_timeout": 10000}, transport="kombu")
     found = list(timeouts.visibility(given))
 
     assert list(timeouts.PLACES[1:]) == [one.setting for one in found]

@@ -31,7 +31,7 @@ TABLE: list[Row] = [
     (
         "and with Kombu's transport",
         timeouts.visibility,
-        context(OWN_TIMEOUT, transport="stock", **SAID),  # type: ignore[arg-type]
+        context(OWN_TIMEOUT, transport="kombu", **SAID),  # type: ignore[arg-type]
         "ok",
         "visibility_timeout",
         "15 s",
@@ -50,7 +50,7 @@ TABLE: list[Row] = [
         context(
             config={"visibility_timeout": 60},
             workers={"prefork": {"time_limit": 600}},
-            transport="stock",
+            transport="kombu",
         ),
         "error",
         "visibility_timeout",
@@ -59,7 +59,7 @@ TABLE: list[Row] = [
     (
         "a task's own limit above the default of an hour",
         timeouts.visibility,
-        context(own((SLOW,)), transport="stock"),
+        context(own((SLOW,)), transport="kombu"),
         "error",
         "visibility_timeout",
         "not above the time limit of bulk.read (7200 s)",
@@ -67,7 +67,7 @@ TABLE: list[Row] = [
     (
         "the project's task_time_limit counts",
         timeouts.visibility,
-        context(own(task_time_limit=4000), transport="stock"),
+        context(own(task_time_limit=4000), transport="kombu"),
         "error",
         "visibility_timeout",
         "time limit of task_time_limit (4000 s)",
@@ -75,7 +75,7 @@ TABLE: list[Row] = [
     (
         "a retry later than the visibility timeout",
         timeouts.visibility,
-        context(own((BACKOFF,)), transport="stock"),
+        context(own((BACKOFF,)), transport="kombu"),
         "error",
         "visibility_timeout",
         "feeds.poll retries with a countdown of up to 7200 s",
@@ -86,7 +86,7 @@ TABLE: list[Row] = [
         context(
             own((SLOW,), broker_transport_options__visibility_timeout=1800),
             config={"visibility_timeout": 10000},
-            transport="stock",
+            transport="kombu",
         ),
         "error",
         "broker_transport_options.visibility_timeout",
@@ -98,7 +98,7 @@ TABLE: list[Row] = [
         context(
             own((SLOW,), result_backend_transport_options__visibility_timeout=60),
             config={"visibility_timeout": 10000},
-            transport="stock",
+            transport="kombu",
         ),
         "error",
         "result_backend_transport_options.visibility_timeout",
@@ -107,7 +107,7 @@ TABLE: list[Row] = [
     (
         "a smaller value in one of three places",
         timeouts.visibility,
-        context(own(broker_transport_options__visibility_timeout=1800), transport="stock"),
+        context(own(broker_transport_options__visibility_timeout=1800), transport="kombu"),
         "warning",
         "broker_transport_options.visibility_timeout",
         "below the 3600 s of the other places",
@@ -115,7 +115,7 @@ TABLE: list[Row] = [
     (
         "a right visibility timeout",
         timeouts.visibility,
-        context(own((replace(SLOW, time_limit=100),)), transport="stock"),
+        context(own((replace(SLOW, time_limit=100),)), transport="kombu"),
         "ok",
         "visibility_timeout",
         "3600 s, above the longest time limit (100 s)",
@@ -123,7 +123,7 @@ TABLE: list[Row] = [
     (
         "without a project",
         timeouts.visibility,
-        context(transport="stock"),
+        context(transport="kombu"),
         "ok",
         "visibility_timeout",
         "3600 s, a task that runs longer",
@@ -147,7 +147,7 @@ TABLE: list[Row] = [
     (
         "one worker of two with Kombu's own transport",
         timeouts.visibility,
-        context(own((SLOW,)), workers={"prefork": {}, "gevent": {"transport": "stock"}}),
+        context(own((SLOW,)), workers={"prefork": {}, "gevent": {"transport": "kombu"}}),
         "error",
         "visibility_timeout",
         "not above the time limit of bulk.read (7200 s)",

@@ -79,11 +79,11 @@ def transports(context: Context) -> Iterator[Finding]:
     """Report what Kombu's own transport loses, and where it is used unexpectedly."""
     for name, worker in context.workers.items():
         setting = f"workers.{name}.transport"
-        if worker.transport == "stock":
+        if worker.transport == "kombu":
             yield Finding(
                 "info",
                 setting,
-                "stock: a worker that is killed between fetching a message and registering it "
+                "kombu: a worker that is killed between fetching a message and registering it "
                 "loses the message, whatever the delivery",
                 "remove it, unless something depends on Kombu's transport",
             )

@@ -91,7 +91,7 @@ def _of_atomic(context: Context, ours: float) -> Finding:
         f"{_leases(context, value)} after it last renewed its lease (lease_seconds), "
         "or after the visibility timeout if it was of version 0.1 or used Kombu's transport; "
         "tasks may run longer than both, and have longer countdowns and ETAs (not with "
-        "transport = 'stock')",
+        "transport = 'kombu')",
     )
 
 
