@@ -26,9 +26,9 @@ def main() -> NoReturn:
 def _run(arguments: list[str]) -> int:
     # Imported where they are needed: a health check must not wait for click.
     if arguments[:1] == ["health"]:
-        from task_server.health import command as health  # noqa: PLC0415
+        from task_server.health import command  # noqa: PLC0415
 
-        return health.main(arguments[1:], os.environ)
+        return command.main(arguments[1:], os.environ)
     from task_server.cli import cli  # noqa: PLC0415
 
     cli(arguments, prog_name="task-server")

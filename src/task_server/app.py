@@ -12,7 +12,7 @@ from typing import Any
 from task_server.errors import ConfigError, Problem, TaskServerError
 from task_server.launch.precedence import NUMBERS, with_project
 from task_server.launch.spec import APP_VARIABLE, IMPORT_SECONDS, WORKER_VARIABLE, WorkerSpec
-from task_server.project import celery_app as project
+from task_server.project import celery_app
 from task_server.project.defaults import connection_defaults, worker_defaults
 from task_server.project.import_errors import explained
 from task_server.project.import_watch import bounded
@@ -34,21 +34,21 @@ def prepared(environ: Mapping[str, str]) -> Any:
     text = environ.get(WORKER_VARIABLE)
     if text is None:
         with bounded(name, IMPORT_SECONDS), explained(name, environ):
-            app = project.load_app(name)
-            project.apply_defaults(app, connection_defaults(app.conf.result_backend))
+            app = celery_app.load_app(name)
+            celery_app.apply_defaults(app, connection_defaults(app.conf.result_backend))
         return app
     spec = WorkerSpec.from_json(text)
     # Before the project is imported, which may bind its tasks.
-    project.preset_defaults(worker_defaults(spec, None))
+    celery_app.preset_defaults(worker_defaults(spec, None))
     broker = environ.get("CELERY_BROKER_URL")
     with explained(name, environ):
-        app = project.load_app(name)
-        project.use_broker(app, broker=broker if "broker_url" in spec.origins else None)
-        project.check_urls(app)
-        spec = with_project(spec, project.own_settings(app, (*NUMBERS, "worker_pool")))
+        app = celery_app.load_app(name)
+        celery_app.use_broker(app, broker=broker if "broker_url" in spec.origins else None)
+        celery_app.check_urls(app)
+        spec = with_project(spec, celery_app.own_settings(app, (*NUMBERS, "worker_pool")))
     backend = app.conf.result_backend
-    shared = project.shares_results(backend)
-    project.apply_defaults(app, worker_defaults(spec, backend, shared=shared))
+    shared = celery_app.shares_results(backend)
+    celery_app.apply_defaults(app, worker_defaults(spec, backend, shared=shared))
     if not spec.secrets_in_environment:
         secrets.keep_apart(app, spec.origins)
     install(app, spec)

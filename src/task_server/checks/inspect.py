@@ -8,8 +8,7 @@ from celery.app.defaults import DEFAULTS
 
 from task_server.checks.facts import ProjectFacts, TaskFacts
 from task_server.errors import ConfigError
-from task_server.project import celery_app as project
-from task_server.project import queues
+from task_server.project import celery_app, queues
 from task_server.project.defaults import Default
 from task_server.settings import explain, locate
 
@@ -45,14 +44,14 @@ def read(app: Any, environ: Mapping[str, str], app_name: str | None = None) -> P
     for name in NAMES:
         if name in VARIABLES and environ.get(VARIABLES[name]):
             own[name] = VARIABLES[name]
-        elif project.is_set(app, name):
+        elif celery_app.is_set(app, name):
             own[name] = _written(app, name)
     values = {name: app.conf.get(name) for name in NAMES}
     for name in sorted(OPTIONS):
-        for key, value in project.table(app, name).items():
+        for key, value in celery_app.table(app, name).items():
             values[f"{name}.{key}"] = value
             own[f"{name}.{key}"] = f"{_written(app, name)}[{key!r}]"
-    project.apply_defaults(app, ACKS_LATE)
+    celery_app.apply_defaults(app, ACKS_LATE)
     app.loader.import_default_modules()
     app.finalize()
     name = app.main if app_name is None else app_name
@@ -63,7 +62,7 @@ def read(app: Any, environ: Mapping[str, str], app_name: str | None = None) -> P
         origin=_origin(environ),
         named=queues.declared(app),
         seen=queues.seen(name or "", queues.django_settings()),
-        shares_results=project.shares_results(app.conf.result_backend),
+        shares_results=celery_app.shares_results(app.conf.result_backend),
         loops=kept,
         loop_maker=maker,
         tasks=tuple(

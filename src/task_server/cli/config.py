@@ -145,15 +145,15 @@ def _celery_rows(found: Resolved, name: str) -> list[dict[str, Any]]:
     theirs: dict[str, Any] = {}
     backend, shared = None, True
     if app is not None:
-        from task_server.project import celery_app as project  # noqa: PLC0415
+        from task_server.project import celery_app  # noqa: PLC0415
 
-        own = project.own_settings(app, (*NUMBERS, "worker_pool"))
+        own = celery_app.own_settings(app, (*NUMBERS, "worker_pool"))
         spec = with_project(spec, own)
         backend = app.conf.result_backend
-        shared = project.shares_results(backend)
+        shared = celery_app.shares_results(backend)
     defaults = worker_defaults(spec, backend, shared=shared)
     if app is not None:
-        theirs = project.own_settings(app, [default.name for default in defaults])
+        theirs = celery_app.own_settings(app, [default.name for default in defaults])
     return [_celery_row(default, theirs) for default in defaults]
 
 

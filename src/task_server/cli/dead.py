@@ -257,9 +257,9 @@ def _redis_error(url: str, error: Exception) -> TaskServerError:
 
 def _project(config: Config) -> Any:
     """Import the project as a worker does, in this process's environment."""
-    from task_server.project import celery_app as project  # noqa: PLC0415 - imports Celery
+    from task_server.project import celery_app  # noqa: PLC0415 - imports Celery
     from task_server.project.defaults import connection_defaults  # noqa: PLC0415
 
     with imported(config) as app:
-        project.apply_defaults(app, connection_defaults(app.conf.result_backend))
+        celery_app.apply_defaults(app, connection_defaults(app.conf.result_backend))
         return app

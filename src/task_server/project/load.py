@@ -31,7 +31,7 @@ def imported(
     prints goes to standard error: it is not the command's answer.
 
     Args:
-        preset: For `project.preset_defaults`.
+        preset: For `celery_app.preset_defaults`.
 
         on_stall: What to do with an import that hangs; see `import_watch.Watch`.
 
@@ -47,10 +47,10 @@ def imported(
         bounded(config.app, config.import_seconds, on_stall),
         explained(config.app, os.environ),
     ):
-        from task_server.project import celery_app as project  # noqa: PLC0415 - imports Celery
+        from task_server.project import celery_app  # noqa: PLC0415 - imports Celery
 
-        project.preset_defaults(preset)
-        yield project.load_app(config.app)
+        celery_app.preset_defaults(preset)
+        yield celery_app.load_app(config.app)
 
 
 def settings_folder(config: Config) -> Path:

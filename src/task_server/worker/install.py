@@ -17,16 +17,15 @@ from task_server.launch import early_stop
 from task_server.launch.spec import APP_VARIABLE, WorkerSpec
 from task_server.project import queues
 from task_server.transport import Hooks
-from task_server.worker import logs
-from task_server.worker import worker_lost as lost
+from task_server.worker import logs, worker_lost
 from task_server.worker.broker import cancelled, connections, dead_letters
 from task_server.worker.broker.leases import Leases
 from task_server.worker.broker.reconnect import PendingAcks
 from task_server.worker.broker.run_file import RunFile
 from task_server.worker.foreign_requests import PoolJobs
 from task_server.worker.pools.base import module_of
-from task_server.worker.shutdown import signals as stop_signals
 from task_server.worker.shutdown.drain import Drain
+from task_server.worker.shutdown.signals import install_handlers, replace_celerys
 from task_server.worker.status.databases import Databases
 from task_server.worker.status.heartbeat import HeartbeatWriter
 from task_server.worker.status.systemd import Notifier
@@ -53,13 +52,13 @@ def install(app: Any, spec: WorkerSpec) -> None:
 
     def take_over(controller: Any) -> None:
         drain.node = controller.hostname
-        stop_signals.install(drain.on_signal)
+        install_handlers(drain.on_signal)
 
-    stop_signals.replace_celerys(take_over)
+    replace_celerys(take_over)
     pending_acks = PendingAcks(drain.running_tags)
     pending_acks.install()
     connections.install(spec.pool_row)
-    lost.install()
+    worker_lost.install()
     cancelled.install(pending_acks, lambda: drain.tasks)
     leases = Leases(drain.received)
     hooks = Hooks(

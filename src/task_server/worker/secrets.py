@@ -8,7 +8,7 @@ import billiard
 from celery import signals
 
 from task_server.launch import handover
-from task_server.project import celery_app as project
+from task_server.project import celery_app
 
 
 def keep_apart(app: Any, said: Mapping[str, str]) -> None:
@@ -29,7 +29,7 @@ def keep_apart(app: Any, said: Mapping[str, str]) -> None:
             os.environ.pop(name, None)
         for name, setting in handover.CELERYS.items():
             if setting in said and name in os.environ:
-                project.set_url(app, setting, os.environ[name])
+                celery_app.set_url(app, setting, os.environ[name])
                 del os.environ[name]
 
     signals.worker_init.connect(take_out, weak=False)

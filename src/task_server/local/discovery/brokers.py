@@ -12,7 +12,7 @@ from task_server.local.discovery.protocol import (
 )
 from task_server.peers.deadline import run_with_timeout
 from task_server.peers.redis import explain_redis_error
-from task_server.project import celery_app as project
+from task_server.project import celery_app
 from task_server.settings import masked
 
 #: Seconds that a server has to answer, and for all attempts together.
@@ -38,7 +38,7 @@ class Brokers:
         self._question = question
         self._ours = ours
         names = ("broker_url", *_TWO_URLS, "broker_host", "result_backend")
-        self._own: Mapping[str, Any] = project.own_settings(app, names)
+        self._own: Mapping[str, Any] = celery_app.own_settings(app, names)
 
     def brokers(self) -> Iterator[tuple[str, Endpoint]]:
         """Yield the URL, with its password, and the description of each broker."""

@@ -22,7 +22,7 @@ from task_server.local.discovery.brokers import BROKER, RESULTS, Brokers
 from task_server.local.discovery.databases import Databases, try_database
 from task_server.local.discovery.environ import RecordingEnviron
 from task_server.local.discovery.protocol import Answer, Failure, Question, preset
-from task_server.project import celery_app as project
+from task_server.project import celery_app
 from task_server.project.import_errors import explained
 from task_server.project.import_watch import bounded
 
@@ -47,7 +47,7 @@ def main(question: Question, output: int) -> None:
     RecordingEnviron.install(question.ours)
     try:
         with bounded(question.app, question.seconds, fail), explained(question.app, os.environ):
-            app = project.load_app(question.app)
+            app = celery_app.load_app(question.app)
             app.loader.import_default_modules()
             discovery = _Discovery(app, question)
         write(discovery.answer().to_dict())

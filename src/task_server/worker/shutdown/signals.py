@@ -41,7 +41,7 @@ class SelfPipe:
             os.read(self._reader, 4096)
 
 
-def install(callback: Callable[[int], None]) -> None:
+def install_handlers(callback: Callable[[int], None]) -> None:
     """
     Call *callback* with the number of each signal that stops or restarts the worker.
 
@@ -69,15 +69,15 @@ def restarts() -> bool:
     return restart.possible() and not os.isatty(1)
 
 
-def replace_celerys(install_handlers: Callable[[Any], None]) -> None:
+def replace_celerys(take_over: Callable[[Any], None]) -> None:
     """
-    Call *install_handlers* with the worker where Celery installs its own signal handlers.
+    Call *take_over* with the worker where Celery installs its own signal handlers.
 
     Celery's cold shutdown fails before there is a consumer, and its restart runs
     another program than the one that was started. SIGUSR1 and SIGUSR2 stay Celery's.
     """
     celerys: Any = celery_worker
-    patch(celerys, "install_worker_term_handler", install_handlers)
+    patch(celerys, "install_worker_term_handler", take_over)
     patch(celerys, "install_worker_term_hard_handler", _leave_it)
     patch(celerys, "install_worker_int_handler", _leave_it)
     if restart.possible():
