@@ -65,7 +65,7 @@ LAYERS = (
         *("worker.shutdown.requeue", "worker.shutdown.signals", "worker.broker.connections"),
         *("worker.broker.dead_letters", "worker.broker.leases", "worker.broker.outage"),
         *("worker.broker.processor", "worker.broker.quarantine", "worker.broker.reconnect"),
-        *("worker.broker.refuse", "worker.broker.run_file", "worker.broker.unregistered"),
+        *("worker.broker.unreadable", "worker.broker.run_file", "worker.broker.unregistered"),
     },
     {"worker.shutdown.drain", "worker.broker.cancelled", "worker.broker.started"},
     {"worker.shutdown", "worker.broker"},

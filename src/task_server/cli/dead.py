@@ -52,21 +52,21 @@ queue_option = click.option(
     epilog="""
 \b
 Examples:
-  task-server dead list                          the dead letters, and why they are dead
+  task-server dead list                          dead letters, each with its reason
   task-server dead list --json | jq -r '.[].id'
-  task-server dead show 7c1e8a52-…               one message in full, with its headers
-  task-server dead retry 7c1e8a52-…              put it back into its queue
+  task-server dead show 7c1e8a52-…               a message in full, with its headers
+  task-server dead retry 7c1e8a52-…              requeue it
   task-server dead drop --all --queue io_bound
 """
 )
 def command() -> None:
     """
-    List, retry or delete tasks that crashed their workers.
+    List, retry or delete dead letters: tasks that crashed their workers, or are not registered.
 
     A worker with the atomic transport moves a task to the dead letters when
-    `poison_limit` workers or pool children have crashed while running it, and when
-    the worker's code does not register it; a worker that does register it then
-    fetches it from there.
+    `poison_limit` workers or pool children have crashed while running it, or when
+    the worker's code does not register it. A worker that registers it later fetches
+    it from there.
     """
 
 
@@ -136,7 +136,7 @@ Examples:
 def retry(
     ids: tuple[str, ...], app: str | None, path: Path | None, queue: str | None, *, all_: bool
 ) -> None:
-    """Put tasks back into their queues, with no crash counted; ID is the task's."""
+    """Requeue tasks and reset their crash counts; ID is the task's."""
     _apply(
         app, path, ids, queue=queue, all_=all_, step=dead_letters.retry, done="back in the queue"
     )

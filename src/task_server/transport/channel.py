@@ -105,7 +105,7 @@ class Channel(redis.Channel):  # type: ignore[misc]
             self.unacked.ownership,
             can_consume=link.can_consume,
             deliver=link.deliver,
-            refuse=link.refuse,
+            move_to_unreadable=link.move_to_unreadable,
             is_single=link.is_single,
         )
         self.fetcher = Fetcher(

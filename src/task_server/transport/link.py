@@ -94,9 +94,9 @@ class ChannelLink:
         """Give *payload* to the consumer of *queue*."""
         self._channel.connection._deliver(payload, queue)
 
-    def refuse(self, tag: str, reason: str) -> None:
-        """Move the message of *tag* to the unreadable ones."""
-        self._channel.qos.refuse(tag, reason)
+    def move_to_unreadable(self, tag: str, reason: str) -> None:
+        """Move the message of *tag* to the unreadable messages."""
+        self._channel.qos.move_to_unreadable(tag, reason)
 
     def consumed_queues(self) -> set[str]:
         """Return the queues that are consumed."""

@@ -1,4 +1,4 @@
-"""The poller: Kombu's, with the maintenance that both of its loops owe."""
+"""The poller: Kombu's, with the maintenance that both of its loops do."""
 
 import logging
 import socket
@@ -56,13 +56,13 @@ class MultiChannelPoller(redis.MultiChannelPoller):  # type: ignore[misc]
     def join(self, loop: Any, interval: float) -> None:
         """Tick every *interval* seconds of Kombu's event loop."""
         if self._timer is not None:
-            # Of an earlier connection, else each reconnection adds one.
+            # The timer of an earlier connection; each reconnection would add one.
             self._timer.cancel()
         self._loop = loop
         self._timer = loop.call_repeatedly(interval, self.tick)
         if not hasattr(self, "_paused_brpop"):
             # Up to Kombu 5.6 a connection that is closed, whichever it was, ends
-            # the polling of all others: the worker lives on and takes nothing.
+            # the polling of all others: the worker lives on and fetches nothing.
             self._on_connection_disconnect = self._forget
 
     def _forget(self, connection: Any) -> None:
@@ -78,7 +78,7 @@ class MultiChannelPoller(redis.MultiChannelPoller):  # type: ignore[misc]
                 self._loop.remove(fileno)
                 del self._fd_to_chan[fileno]
 
-    # Another thread or greenlet has something for the loop
+    # Wake the loop from another thread or greenlet
 
     def wake(self) -> None:
         """End the poll of the loop, from any thread or greenlet."""
@@ -156,7 +156,7 @@ class MultiChannelPoller(redis.MultiChannelPoller):  # type: ignore[misc]
         super().get(callback, self._bounded(timeout))
 
     def _bounded(self, timeout: float | None) -> float | None:
-        """Return how long to poll, no longer than to the next sign of life for messages."""
+        """Return how long to poll, at most until the next lease renewal."""
         if not any(channel.qos.has_unacked for channel in self._fetching()):
             return timeout
         left = max(0.05, self._next_renewal - monotonic())
@@ -189,7 +189,7 @@ class MultiChannelPoller(redis.MultiChannelPoller):  # type: ignore[misc]
 
         Another greenlet may call it while the loop's own waits in a consumer.
         The acknowledgements that the next fetch was to take along go at once
-        then: it may take long, and no sign of life is given for an ended task.
+        then: it may take long, and the lease of a finished task is not renewed.
         """
         channels = list(self._with_messages())
         if not channels:
@@ -208,9 +208,9 @@ class MultiChannelPoller(redis.MultiChannelPoller):  # type: ignore[misc]
                 restore.pending()
             if now >= self._next_restore and first.active_queues:
                 self._next_restore = now + timing.scan_interval
-                # By the clock: Kombu counts calls, of which its loops make
-                # very different numbers, and without an event loop it makes
-                # none while the worker is idle. Any channel restores for all.
+                # By the clock: Kombu counts calls, but its loops make very
+                # different numbers of them, and without an event loop none
+                # while the worker is idle. Any channel restores for all.
                 first.qos.restore_visible(
                     num=first.unacked_restore_limit, interval=1, grace=timing.recovery_grace
                 )

@@ -80,7 +80,7 @@ class PoolJobs:
         self._closed = True
 
     def of(self, request: Any) -> Job | None:
-        """Return the job of *request*; None if Celery runs it by itself."""
+        """Return the job of *request*; None if Celery runs it as usual."""
         return self._jobs.get(request)
 
     def start(

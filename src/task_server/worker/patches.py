@@ -153,17 +153,17 @@ _PATCHES = (
     # Messages that Celery cannot run
     Patch(
         "celery.worker.consumer.consumer:Consumer.on_unknown_message",
-        "worker.broker.refuse",
+        "worker.broker.unreadable",
         "the message is dropped",
     ),
     Patch(
         "celery.worker.consumer.consumer:Consumer.on_invalid_task",
-        "worker.broker.refuse",
+        "worker.broker.unreadable",
         "the message is dropped",
     ),
     Patch(
         "celery.worker.consumer.consumer:Consumer.on_decode_error",
-        "worker.broker.refuse",
+        "worker.broker.unreadable",
         "the message is dropped",
     ),
     Patch(
@@ -174,12 +174,12 @@ _PATCHES = (
     ),
     Patch(
         "celery.worker.consumer.consumer:Consumer.on_task_request",
-        "worker.broker.refuse",
+        "worker.broker.unreadable",
         "a request that the pool cannot take ends the worker; a drain requeues what comes in",
     ),
     Patch(
         "celery.worker.worker:WorkController._process_task",
-        "worker.broker.refuse",
+        "worker.broker.unreadable",
         "a request that the pool cannot take ends the worker",
         pool="prefork",
     ),

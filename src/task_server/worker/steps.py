@@ -8,7 +8,7 @@ from celery import bootsteps
 from celery.worker.control import Panel
 
 from task_server.launch.timing import Timing
-from task_server.worker.broker import refuse, unregistered
+from task_server.worker.broker import unreadable, unregistered
 from task_server.worker.broker.leases import Leases
 from task_server.worker.broker.outage import BrokerOutage
 from task_server.worker.broker.quarantine import Quarantine
@@ -126,7 +126,7 @@ class ConsumerStep(bootsteps.StartStopStep):
         super().__init__(parent, **kwargs)
         self._outage = BrokerOutage(self.heartbeat)
         _write_while_connecting(parent, self.heartbeat, self._outage)
-        refuse.install_in_consumer(parent)
+        unreadable.install_in_consumer(parent)
         unregistered.install_in_consumer(parent)
 
     def start(self, parent: Any) -> None:

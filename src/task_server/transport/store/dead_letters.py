@@ -45,7 +45,7 @@ class DeadLetter:
 
     @classmethod
     def read(cls, tag: str, record: bytes) -> "DeadLetter":
-        """Return the message of *record*, or as much of it as is there: anybody can write one."""
+        """Return the message of *record*, as far as it can be read: anyone can write one."""
         try:
             values = json.loads(record)
         except (ValueError, RecursionError):
@@ -69,7 +69,7 @@ class DeadLetter:
 
     @property
     def is_whole(self) -> bool:
-        """Whether there is enough of it to deliver it again."""
+        """Whether the record is complete enough to redeliver it."""
         return bool(self.lists and self.text)
 
 
@@ -126,7 +126,7 @@ def body_of(payload: Mapping[str, Any]) -> Any:
 
 
 def counts(client: Any, key: str, most: int = 10_000) -> dict[str, int]:
-    """Return how many of the first *most* letters of the complete *key* have each reason."""
+    """Return how many of the first *most* dead letters of the complete *key* have each reason."""
     found: Counter[str] = Counter()
     for tag, record in islice(client.hscan_iter(key, count=100), most):
         found[DeadLetter.read(tag.decode(errors="replace"), record).reason] += 1

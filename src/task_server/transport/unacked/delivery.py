@@ -21,8 +21,8 @@ class Delivery:
 
         deliver: Gives a payload to the consumer of a queue.
 
-        refuse: Moves the message of a delivery tag, which cannot be delivered for
-            a reason, to the unreadable ones.
+        move_to_unreadable: Moves the message of a delivery tag, which cannot be
+            delivered for a reason, to the unreadable messages.
 
         is_single: Whether one call delivers one message.
     """
@@ -36,7 +36,7 @@ class Delivery:
         *,
         can_consume: Callable[[], bool],
         deliver: Callable[[Any, str], object],
-        refuse: Callable[[str, str], None],
+        move_to_unreadable: Callable[[str, str], None],
         is_single: Callable[[], bool],
     ) -> None:
         self._store = store
@@ -45,7 +45,7 @@ class Delivery:
         self._ownership = ownership
         self._can_consume = can_consume
         self._deliver = deliver
-        self._refuse = refuse
+        self._move_to_unreadable = move_to_unreadable
         self._is_single = is_single
 
     def deliver(self) -> bool:
@@ -71,8 +71,8 @@ class Delivery:
                 # Whatever the consumer has done there: not the message's fault.
                 raise
             except Exception as error:
-                self._refuse(tag, f"{type(error).__name__}: {error}")
-                logger.debug("it cannot be delivered", exc_info=error)
+                self._move_to_unreadable(tag, f"{type(error).__name__}: {error}")
+                logger.debug("a message cannot be delivered", exc_info=error)
             finally:
                 registered.discard(tag)
         return bool(count)

@@ -1,4 +1,4 @@
-"""Whether what one channel has is still this process's own."""
+"""Whether this process still owns the messages of one channel."""
 
 import logging
 from collections.abc import Callable
@@ -21,7 +21,7 @@ logger: Final = logging.getLogger(__name__)
 
 class Ownership:
     """
-    What one channel has, and the signs of life for it; a member of the process's lease.
+    The messages of one channel and their leases; a member of the process's lease.
 
     Args:
         new_pool: Returns a new pool like the channel's.
@@ -58,13 +58,13 @@ class Ownership:
         """Whether there is anything that is not acknowledged."""
         return bool(self._delivered or self._prefetched or self._hooks.running())
 
-    # Ask
+    # Check
 
     def settle(self) -> bool:
         """
-        Return whether all of it is certainly still owned, and may start; ask Redis if unsure.
+        Return whether this process certainly owns all of it, so that it may start.
 
-        What others own by then is forgotten, and the worker is informed.
+        If unsure, ask Redis; drop messages that others own by then, and inform the worker.
 
         Raises:
             One of the connection's errors.
@@ -79,12 +79,12 @@ class Ownership:
         try:
             lease.make_sure(self._store.client)
         except ResponseError as error:
-            logger.debug("Redis does not say what this worker owns: %s", error)
+            logger.debug("Redis did not answer what this worker owns: %s", error)
             return False
-        if news := lease.lost - lease.reported:
-            running = [tag for member in lease.members() for tag in member.forget_lost(news)]
+        if unreported := lease.lost - lease.reported:
+            running = [tag for member in lease.members() for tag in member.forget_lost(unreported)]
             lease.reported.update(running)
-            lease.lost -= news.difference(running)
+            lease.lost -= unreported.difference(running)
         return True
 
     def is_lost(self, tag: str) -> bool:
@@ -96,21 +96,21 @@ class Ownership:
         """Return the delivery tags of all that is not acknowledged; any thread may ask."""
         tags = set(self._delivered.unacked())
         tags.update(copied(self._delivered.registered))
-        # Of tasks that have ended; the loop may not turn for long.
+        # Of finished tasks; the event loop may be blocked for long.
         tags.update(self._acks.unconfirmed)
         tags.update(message.delivery_tag for message in copied(self._prefetched))
         return tags
 
-    # Give signs of life
+    # Renew
 
     def renew(self) -> None:
         """
-        Tell the server that this worker still has its messages.
+        Extend the leases of the messages that this worker has.
 
         Kombu counts the visibility timeout from the delivery, so that an ETA or a
-        task longer than it is run again and again. Counted from the last sign of
-        life, a message comes back when its worker is dead or its loop hangs, and
-        only then. What another restored is not taken back.
+        task longer than it is run again and again. Counted from the last renewal,
+        a message is redelivered when its worker is dead or its loop hangs, and
+        only then. What another worker restored stays with that one.
 
         The messages of tasks that have outlived their connection are renewed as well.
         """
@@ -127,7 +127,7 @@ class Ownership:
             RENEW.run(self._store.client, [self._store.keys.times], ["0", *batch])
 
     def leave(self) -> None:
-        """Give no more signs of life: the channel closes."""
+        """Stop renewing: the channel closes."""
         self.lease.leave(self)
 
     # Forget
@@ -136,7 +136,7 @@ class Ownership:
         """
         Drop what others own by now, if the fetch was sent long ago: *since*, by the lease's clock.
 
-        The loop did not turn, or the process was stopped, while its reply waited.
+        The loop was blocked, or the process stopped, while the reply waited.
 
         Raises:
             One of the connection's errors.

@@ -95,16 +95,16 @@ class QoS(redis.QoS):  # type: ignore[misc]
         except ResponseError as error:
             # As an acknowledgement; that it crashed a child is not known then.
             if requeue:
-                logger.warning("a message will be given back later: %s", error)
+                logger.warning("Redis rejected a requeue, which is retried: %s", error)
                 unacked.pending.restores.append((delivery_tag, monotonic()))
             else:
                 unacked.acks.defer(delivery_tag, error)
             virtual.QoS.ack(self, delivery_tag)
         unacked.link.wake()
 
-    def refuse(self, delivery_tag: str, reason: str) -> None:
+    def move_to_unreadable(self, delivery_tag: str, reason: str) -> None:
         """
-        Move a message that cannot be delivered for *reason* to the unreadable ones.
+        Move a message that cannot be delivered, for *reason*, to the unreadable messages.
 
         Raises:
             One of the connection's errors.
@@ -112,8 +112,8 @@ class QoS(redis.QoS):  # type: ignore[misc]
         try:
             unreadable.move(self.unacked.store, [delivery_tag], reason)
         except ResponseError as refused:
-            logger.error(  # noqa: TRY400 - Redis's words say it all
-                "a message stays unacked (%s) that cannot be delivered: %s",
+            logger.error(  # noqa: TRY400 - the error of Redis is enough
+                "a message that cannot be delivered stays unacked (%s): %s",
                 *(refused, excerpt(reason)),
             )
         self._forget(delivery_tag)

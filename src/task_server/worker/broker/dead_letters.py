@@ -130,7 +130,7 @@ def _open_databases() -> list[Any]:
         return []
     try:
         every = database.connections.all(initialized_only=True)
-    except Exception:  # noqa: BLE001 - something imported Django, and nobody configured it
+    except Exception:  # noqa: BLE001 - Django was imported, but never configured
         return []
     return [connection for connection in every if connection.connection is not None]
 

@@ -24,12 +24,12 @@ state: Any = worker_state
 #: Time limits that most messages have.
 _NO_LIMITS = ((None, None), [None, None])
 
-#: A time limit is below; NaN is not.
+#: Upper bound of a valid time limit; NaN fails the comparison.
 MOST_SECONDS = 1e12
 
 
 def install_in_consumer(consumer: Any) -> None:
-    """Let *consumer*, which does not consume yet, move what it would drop."""
+    """Have *consumer*, before it consumes, move the messages that it would drop."""
     for name, words in (
         ("on_unknown_message", "it is no message of a task"),
         ("on_invalid_task", "Celery refuses it"),
@@ -38,7 +38,7 @@ def install_in_consumer(consumer: Any) -> None:
     on_decode_error = consumer.on_decode_error
 
     def undecoded(message: Any, error: Exception) -> Any:
-        if not refuse(message, f"its body cannot be decoded: {_named(error)}"):
+        if not move_to_unreadable(message, f"its body cannot be decoded: {_named(error)}"):
             on_decode_error(message, error)
 
     patch(consumer, "on_decode_error", undecoded)
@@ -47,7 +47,7 @@ def install_in_consumer(consumer: Any) -> None:
 
 
 def install_in_controller(controller: Any) -> None:
-    """Let *controller*, which has a pool of processes, move what the pool cannot take."""
+    """Have *controller*, of a pool of processes, move the messages that the pool cannot take."""
     process, release = controller._process_task, controller._quick_release  # noqa: SLF001
 
     def free_slot(request: Any) -> None:
@@ -61,18 +61,18 @@ def install_in_controller(controller: Any) -> None:
     patch(controller, "_process_task", _guarded(process, free_slot))
 
 
-def refuse(message: Any, reason: str) -> bool:
+def move_to_unreadable(message: Any, reason: str) -> bool:
     """
-    Move *message* to the unreadable ones for *reason*; return False if its transport cannot.
+    Move *message* to the unreadable messages; return False if its transport has no such list.
 
     Raises:
         ConnectionError: Or another of the transport's, when Redis does not answer.
     """
-    put_aside = getattr(getattr(message.channel, "qos", None), "refuse", None)
-    if put_aside is None:
+    move = getattr(getattr(message.channel, "qos", None), "move_to_unreadable", None)
+    if move is None:
         return False
     if not message.acknowledged:
-        put_aside(message.delivery_tag, reason)
+        move(message.delivery_tag, reason)
         message._state = "REJECTED"  # noqa: SLF001 - what message.reject() sets
     return True
 
@@ -80,14 +80,14 @@ def refuse(message: Any, reason: str) -> bool:
 def _replacement(consumer: Any, original: Callable[..., Any], words: str) -> Callable[..., Any]:
     """Return the replacement of the consumer's method *original*."""
 
-    def put_aside(body: Any, message: Any, error: Exception | None = None) -> Any:
+    def on_message(body: Any, message: Any, error: Exception | None = None) -> Any:
         reason = f"{words}: {_named(error)}" if error else words
-        if refuse(message, reason):
+        if move_to_unreadable(message, reason):
             signals.task_rejected.send(sender=consumer, message=message, exc=error)
         else:
             original(body, message, *((error,) if error else ()))
 
-    return put_aside
+    return on_message
 
 
 def _guarded(process: Callable[[Any], Any], free_slot: Callable[[Any], None]) -> Any:
@@ -101,7 +101,7 @@ def _guarded(process: Callable[[Any], Any], free_slot: Callable[[Any], None]) ->
             # Kombu counts KeyError as a connection error.
             if isinstance(error, request.connection_errors) and not isinstance(error, KeyError):
                 raise
-            if not refuse(request.message, f"it cannot be run: {_named(error)}"):
+            if not move_to_unreadable(request.message, f"it cannot be run: {_named(error)}"):
                 raise
             logger.debug("%s cannot be run", request.id, exc_info=error)
             request.acknowledged = True
@@ -113,10 +113,10 @@ def _guarded(process: Callable[[Any], Any], free_slot: Callable[[Any], None]) ->
 
 def _validate(request: Any) -> None:
     """
-    Refuse what the pool would accept and fail at later.
+    Reject what the pool would accept, only to fail later.
 
     Raises:
-        ValueError: With the field that is wrong.
+        ValueError: With the invalid field.
     """
     limits = request.time_limits
     if limits not in _NO_LIMITS:

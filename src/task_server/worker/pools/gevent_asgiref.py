@@ -1,4 +1,4 @@
-"""asgiref's bridges between sync and async code, in greenlets: see `asyncio_gevent`."""
+"""asgiref's bridges between sync and async code, in greenlets: see `gevent_asyncio`."""
 
 import asyncio
 import logging
@@ -16,62 +16,62 @@ from task_server.worker.patches import patch
 
 logger = logging.getLogger(__name__)
 
-#: Seconds that a coroutine which was cancelled has for its `finally` blocks.
+#: Seconds that a cancelled coroutine has for its `finally` blocks.
 GRACE = 2.0
 
 
 class LoopExecutor(Executor):
     """
-    One greenlet for each loop that runs, in the place of asgiref's one thread for all.
+    One greenlet for each running loop, instead of asgiref's one thread for all.
 
-    sync_to_async sends there what a loop calls that nobody waits for in sync code, such as
-    the ORM in `asyncio.run`. With one for all, tasks would wait for each other. It works on
-    the database connections of the task whose loop it is: with others, tasks that hold one
-    would wait for one more, and it would be outside of the task's transaction.
+    sync_to_async submits calls here when no async_to_sync waits for the loop, such as the
+    ORM under `asyncio.run`. With one greenlet for all loops, tasks would wait for each
+    other. The greenlet uses the database connections of the task that runs the loop: with
+    its own it would need a second one, and run outside of the task's transaction.
     """
 
-    def __init__(self, tell: Callable[[Any], None]) -> None:
-        self._tell = tell
+    def __init__(self, set_running_loop: Callable[[Any], None]) -> None:
+        self._set_running_loop = set_running_loop
         self._helpers: WeakKeyDictionary[Any, _Helper] = WeakKeyDictionary()
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> "Future[Any]":
-        """Run *fn* for the loop that runs."""
+        """Run *fn* in the greenlet of the running loop."""
         loop = asyncio.get_running_loop()
         helper = self._helpers.get(loop)
         if helper is None:
-            # In a loop Django has other connections than around it.
-            self._tell(None)
+            # Django has other connections inside a running loop than outside.
+            self._set_running_loop(None)
             try:
                 helper = self._helpers[loop] = _Helper()
             finally:
-                self._tell(loop)
+                self._set_running_loop(loop)
         return helper.executor.submit(fn, *args, **kwargs)
 
     def end(self, loop: Any) -> None:
-        """End the greenlet of *loop*, which has ended to run, and wait for what it does."""
+        """End the greenlet of *loop*, which has stopped, after its pending calls."""
         helper = self._helpers.pop(loop, None)
         if helper is not None:
             helper.end()
 
 
 class _Helper:
-    """A greenlet that works on the database connections of the one that makes this."""
+    """A greenlet that shares the database connections of the one that creates it."""
 
     def __init__(self) -> None:
         self._connections = _connections()
         for connection in self._connections.values():
             connection.inc_thread_sharing()
         self._greenlets: list[Any] = []
-        mine = gevent.getcurrent(), self._connections, self._greenlets
-        self.executor = ThreadPoolExecutor(1, initializer=_help, initargs=mine)
+        arguments = gevent.getcurrent(), self._connections, self._greenlets
+        self.executor = ThreadPoolExecutor(1, initializer=_help, initargs=arguments)
 
     def end(self) -> None:
-        """Wait until it has done its work, `GRACE` at most, and give the connections back."""
+        """Wait for its pending calls, at most `GRACE`, and stop sharing the connections."""
         try:
             with gevent.Timeout(GRACE, False):
                 self.executor.shutdown(wait=True)
                 return
-            # Whoever waited for it is gone, and wants the connections.
+            # The caller was killed while it waited, and its task needs the connections.
             for greenlet in self._greenlets:
                 greenlet.kill(timeout=GRACE)
         finally:
@@ -80,17 +80,17 @@ class _Helper:
 
 
 def install(
-    sync: Any, tell: Callable[[Any], None], greenlet_of: Callable[[Any], Any]
+    sync: Any, set_running_loop: Callable[[Any], None], greenlet_of: Callable[[Any], Any]
 ) -> Callable[[Any], None]:
     """
-    Take the place of *sync*'s (asgiref's) executors; return what hears of a loop's end.
+    Replace the executors of *sync*, a module of asgiref; return the callback for a stopped loop.
 
     Args:
-        tell: asyncio's own note of the loop that runs.
+        set_running_loop: asyncio's own.
 
         greenlet_of: Returns the greenlet that runs a loop, if one does.
     """
-    executor = LoopExecutor(tell)
+    executor = LoopExecutor(set_running_loop)
     patch(sync.SyncToAsync, "single_thread_executor", executor)
     current: Any = sync.CurrentThreadExecutor
     run_until_future = current.run_until_future
@@ -99,7 +99,7 @@ def install(
         try:
             run_until_future(self, future)
         except BaseException:
-            # Thrown in from outside, while the coroutine runs in another greenlet.
+            # Thrown in while the coroutine runs in another greenlet.
             executors = sync.AsyncToSync.loop_thread_executors
             loop = next((loop for loop, one in executors.items() if one is self), None)
             if loop is not None and not future.done():
@@ -131,13 +131,13 @@ def _connections() -> dict[str, Any]:
     return {alias: connections[alias] for alias in connections} if settings.configured else {}
 
 
-def _help(whom: Any, given: dict[str, Any], helpers: list[Any]) -> None:
-    """Let this greenlet, one of *helpers*, work on the connections *given* of *whom*."""
+def _help(task: Any, shared: dict[str, Any], helpers: list[Any]) -> None:
+    """Have this greenlet, one of *helpers*, use the connections *shared* by that of *task*."""
     helpers.append(gevent.getcurrent())
-    if not given:
+    if not shared:
         return
     from django.db import connections  # noqa: PLC0415 - it is there, see above
 
-    work_for(whom)
-    for alias, connection in given.items():
+    work_for(task)
+    for alias, connection in shared.items():
         connections[alias] = connection

@@ -1,17 +1,16 @@
 """
-An event loop of asyncio in a greenlet, which no other greenlet sees.
+A running asyncio event loop for each greenlet.
 
-asyncio keeps the running loop for each thread of the system. Under gevent all
-tasks share one, so that while one of them waits in its loop, others cannot
-start theirs, and Django refuses its ORM to all ("from an async context").
-gevent's selectors let others run while a loop waits, so nothing else is in the
-way. Here the running loop goes with the greenlet: when greenlets change, what
-asyncio takes for the thread's changes too. That costs something only while a
-loop runs. Tasks keep their thread-locals, context variables, connections to
-PostgreSQL and time limits, which a thread of the system would not.
+asyncio records the running loop per OS thread. Under gevent all tasks share one
+thread, so that while one task waits in its loop, the others cannot start theirs,
+and Django's ORM raises for all ("from an async context"). gevent's selectors
+already let other greenlets run while a loop waits. Here each greenlet has its own
+running loop: a switch between greenlets also switches asyncio's record. That costs
+something only while a loop runs. Unlike in an OS thread, tasks keep their
+thread-locals, context variables, connections to PostgreSQL and time limits.
 
-What is thrown into a task that waits in a loop, a time limit or a stop,
-cancels what the loop runs at its next await, and then leaves the task.
+An exception thrown into a task that waits in a loop (a time limit, a stop)
+cancels what the loop runs at its next await, and then propagates.
 """
 
 import asyncio
@@ -32,92 +31,91 @@ from task_server.worker.patches import patch
 
 logger = logging.getLogger(__name__)
 
-#: Seconds that a coroutine which was cancelled has for its `finally` blocks.
+#: Seconds that a cancelled coroutine has for its `finally` blocks.
 GRACE = 2.0
 
-# As methods of other's classes.
 base: Any = base_events.BaseEventLoop
 module: Any = events
 package: Any = asyncio
 
 
 class RunningLoops:
-    """Which loop runs in which greenlet of this thread of the system."""
+    """Which loop runs in which greenlet of this OS thread."""
 
     def __init__(self) -> None:
         self._ident: Callable[[], int] = monkey.get_original("_thread", "get_ident")
         self._thread = self._ident()
-        #: asyncio's own note.
-        self.tell: Callable[[Any], None] = events._set_running_loop  # noqa: SLF001
+        #: asyncio's own `_set_running_loop`.
+        self.set_in_asyncio: Callable[[Any], None] = events._set_running_loop  # noqa: SLF001
         self._loops: dict[Any, Any] = {}
         self._tasks: dict[Any, Any] = {}
-        self._over: WeakKeyDictionary[Any, Event] = WeakKeyDictionary()
+        self._finished: WeakKeyDictionary[Any, Event] = WeakKeyDictionary()
         self._tracer: Any = None
         self._warned = False
-        #: Called with each loop that has ended to run.
-        self.ended: list[Callable[[Any], None]] = []
+        #: Called with each loop that has stopped running.
+        self.on_stopped: list[Callable[[Any], None]] = []
 
     def install(self) -> None:
-        """Take the place of asyncio's own note of what runs."""
+        """Replace asyncio's record of the running loop."""
         patch(module, "_set_running_loop", self.set)
         patch(package, "_set_running_loop", self.set)
 
     def set(self, loop: Any) -> None:
-        """Take note that *loop* runs in this greenlet; None, that none does any more."""
+        """Record that *loop* runs in this greenlet; None, that its loop stopped."""
         if self._ident() != self._thread:
-            self.tell(loop)
+            self.set_in_asyncio(loop)
             return
         me = getcurrent()
         if loop is not None:
             if not self._loops:
                 self._tracer = greenlet.settrace(self._switched)
             self._loops[me] = loop
-            self.tell(loop)
+            self.set_in_asyncio(loop)
             self._warn(loop)
             return
-        ended = self._loops.pop(me, None)
+        stopped = self._loops.pop(me, None)
         self._tasks.pop(me, None)
-        self.tell(None)
+        self.set_in_asyncio(None)
         if not self._loops:
             greenlet.settrace(self._tracer)
-        if ended is not None:
-            over = self._over.pop(ended, None)
-            if over is not None:
-                over.set()
-            for told in self.ended:
-                told(ended)
+        if stopped is not None:
+            finished = self._finished.pop(stopped, None)
+            if finished is not None:
+                finished.set()
+            for callback in self.on_stopped:
+                callback(stopped)
 
     def wait_for(self, loop: Any) -> None:
         """
         Wait until *loop* does not run in another greenlet.
 
-        A loop that a module keeps for all calls is for one after the other, as it is where a
-        process runs one task at a time.
+        Tasks that share a loop of their module run in it one after the other, as in a process
+        that runs one task at a time.
         """
         if self._ident() != self._thread or getcurrent() in self._loops:
             return
         while loop.is_running() and loop in self._loops.values():
-            over = self._over.get(loop)
-            if over is None:
-                over = self._over[loop] = Event()
-            over.wait()
+            finished = self._finished.get(loop)
+            if finished is None:
+                finished = self._finished[loop] = Event()
+            finished.wait()
 
     def greenlet_of(self, loop: Any) -> Any:
         """Return the greenlet that runs *loop*; None if none does."""
         return next((one for one, running in self._loops.items() if running is loop), None)
 
     def _switched(self, event: str, greenlets: tuple[Any, Any]) -> None:
-        """Hear from greenlet that another one runs now; it may raise nothing."""
+        """Follow a switch of greenlets; a tracer of greenlet's that raises is removed."""
         origin, target = greenlets
         if self._tracer is not None:
             self._tracer(event, greenlets)
         if origin in self._loops:
-            _put_away_task(self._tasks, origin, self._loops[origin])
+            _save_task(self._tasks, origin, self._loops[origin])
             if target not in self._loops:
-                self.tell(None)
+                self.set_in_asyncio(None)
         if target in self._loops:
-            self.tell(self._loops[target])
-            _bring_back_task(self._tasks, target, self._loops[target])
+            self.set_in_asyncio(self._loops[target])
+            _restore_task(self._tasks, target, self._loops[target])
 
     def _warn(self, loop: Any) -> None:
         if not self._warned and not isinstance(loop, base):
@@ -131,17 +129,17 @@ class RunningLoops:
 
 
 if sys.version_info >= (3, 14):
-    # From 3.14 on the task that a loop runs is kept for each thread as well.
+    # Since 3.14 asyncio records the current task per OS thread as well.
     from _asyncio import _swap_current_task
 
-    def _put_away_task(tasks: dict[Any, Any], origin: Any, loop: Any) -> None:
-        # It raises where asyncio's note is not ours, such as with a loop within a loop.
+    def _save_task(tasks: dict[Any, Any], origin: Any, loop: Any) -> None:
+        # It raises where asyncio's current task is not ours, such as in a nested loop.
         with suppress(RuntimeError):
             task = _swap_current_task(loop, None)
             if task is not None:
                 tasks[origin] = task
 
-    def _bring_back_task(tasks: dict[Any, Any], target: Any, loop: Any) -> None:
+    def _restore_task(tasks: dict[Any, Any], target: Any, loop: Any) -> None:
         task = tasks.pop(target, None)
         if task is not None:
             with suppress(RuntimeError):
@@ -149,23 +147,23 @@ if sys.version_info >= (3, 14):
 
 else:
 
-    def _put_away_task(tasks: dict[Any, Any], origin: Any, loop: Any) -> None:
-        """Do nothing: each loop has its own."""
+    def _save_task(tasks: dict[Any, Any], origin: Any, loop: Any) -> None:
+        """Do nothing: asyncio records the task per loop."""
 
-    def _bring_back_task(tasks: dict[Any, Any], target: Any, loop: Any) -> None:
-        """Do nothing: each loop has its own."""
+    def _restore_task(tasks: dict[Any, Any], target: Any, loop: Any) -> None:
+        """Do nothing: asyncio records the task per loop."""
 
 
 def install() -> None:
     """
-    Let each greenlet of this thread of the system have its own running loop.
+    Give each greenlet of this OS thread its own running loop.
 
     Call it once, in the thread of gevent's hub, after gevent's patching.
     """
     loops = RunningLoops()
     loops.install()
     check_running, run_until_complete = base._check_running, base.run_until_complete  # noqa: SLF001
-    # What was thrown into a task whose coroutine did not end: its loop is of no more use.
+    # By loop: what was thrown into a task whose coroutine did not end; the loop is unusable.
     thrown: WeakKeyDictionary[Any, BaseException] = WeakKeyDictionary()
 
     def _check_running(self: Any) -> None:
@@ -176,7 +174,7 @@ def install() -> None:
         self._check_closed()
         loops.wait_for(self)
         if self in thrown:
-            # asyncio.run waits for all coroutines of the loop, without a bound.
+            # asyncio.run waits for all coroutines of the loop, without a timeout.
             raise thrown[self]
         is_new = not asyncio.isfuture(future)
         future = asyncio.ensure_future(future, loop=self)
@@ -195,7 +193,7 @@ def install() -> None:
 
 
 def _finish(loop: Any, future: Any, run_until_complete: Callable[..., Any]) -> bool:
-    """Cancel *future*, and run *loop* until it has ended, `GRACE` at most; tell whether it has."""
+    """Cancel *future*, run *loop* until it is done, at most `GRACE`; return whether it is."""
     if loop.is_closed() or loop.is_running():
         return True
     future.cancel()
@@ -205,9 +203,9 @@ def _finish(loop: Any, future: Any, run_until_complete: Callable[..., Any]) -> b
         except asyncio.CancelledError:
             pass
         except Exception:
-            logger.exception("a coroutine that was cancelled failed")
+            logger.exception("a cancelled coroutine failed")
     if not future.done():
-        logger.error("%r goes on though it was cancelled; it is left where it waits", future)
+        logger.error("%r ignores its cancellation and is abandoned", future)
     return bool(future.done())
 
 
@@ -219,4 +217,4 @@ def _install_in_asgiref(loops: RunningLoops) -> None:
         return
     from task_server.worker.pools import gevent_asgiref  # noqa: PLC0415
 
-    loops.ended.append(gevent_asgiref.install(sync, loops.tell, loops.greenlet_of))
+    loops.on_stopped.append(gevent_asgiref.install(sync, loops.set_in_asyncio, loops.greenlet_of))

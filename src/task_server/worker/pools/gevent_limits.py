@@ -3,7 +3,7 @@ The time limits of a task in a greenlet.
 
 At the soft limit SoftTimeLimitExceeded is raised where the task waits, and at
 the hard limit a Timeout that ends it. A task that computes, or blocks outside
-gevent, meets both at its next switch only.
+gevent, gets both only at its next switch.
 """
 
 from collections.abc import Callable
@@ -14,26 +14,26 @@ import gevent
 from celery.app import trace
 from celery.exceptions import SoftTimeLimitExceeded
 
-#: What stores a result has these in the names of its files.
+#: Parts of the file names of result backends.
 BACKENDS = ("celery/backends/", "django_celery_results/")
 
 
 class Limits(AbstractContextManager["Limits"]):
     """
-    The limits, in seconds, of the greenlet that enters this; None is without.
+    The limits, in seconds, of the greenlet that enters this; None means no limit.
 
     Args:
-        told: Hears in a greenlet of its own that the soft limit is over.
+        on_soft_limit: Called in its own greenlet when the soft limit is exceeded.
 
     Attributes:
         over: The Timeout of the hard limit, which `is` what was raised then.
     """
 
     def __init__(
-        self, soft: float | None, hard: float | None, told: Callable[[], None] | None
+        self, soft: float | None, hard: float | None, on_soft_limit: Callable[[], None] | None
     ) -> None:
         self._soft = soft
-        self._told = told
+        self._on_soft_limit = on_soft_limit
         self._timer: Any = None
         self._greenlet: Any = None
         self.over: Any = gevent.Timeout(hard) if hard else None
@@ -48,7 +48,7 @@ class Limits(AbstractContextManager["Limits"]):
         return self
 
     def __exit__(self, *_: object) -> None:
-        # A timer that is closed throws nothing any more, be it due or not.
+        # A closed timer throws nothing, even if it is due.
         self._greenlet = None
         if self._timer is not None:
             self._timer.close()
@@ -59,9 +59,9 @@ class Limits(AbstractContextManager["Limits"]):
         greenlet = self._greenlet
         if greenlet is None or _has_returned(greenlet):
             return
-        if self._told is not None:
+        if self._on_soft_limit is not None:
             # It logs, and a handler may wait; the loop, which runs this, may not.
-            gevent.spawn(self._told)
+            gevent.spawn(self._on_soft_limit)
         greenlet.throw(SoftTimeLimitExceeded())
 
 
@@ -69,7 +69,7 @@ def taken_from(options: dict[str, Any], pool: Any) -> tuple[float | None, float 
     """
     Take the soft and the hard limit out of *options*, those of a call of *pool*.
 
-    Celery's own pool for gevent knows the hard limit only; what is left tells it of none.
+    Celery's own gevent pool knows only the hard limit; *options* then have none.
     """
     soft = options.pop("soft_timeout", None)
     if soft is None:
@@ -77,13 +77,13 @@ def taken_from(options: dict[str, Any], pool: Any) -> tuple[float | None, float 
     hard = options.pop("timeout", None)
     if hard is None:
         hard = pool.timeout
-    # None would be the pool's own.
+    # None would mean the pool's own limit.
     options["timeout"] = 0
     return soft, hard
 
 
 def _has_returned(greenlet: Any) -> bool:
-    """Whether the task of *greenlet* is over, so that only its result is on its way."""
+    """Whether the task of *greenlet* has returned, and only its result is being stored."""
     frame, frames = greenlet.gr_frame, []
     while frame is not None:
         frames.append(frame)
@@ -96,6 +96,6 @@ def _has_returned(greenlet: Any) -> bool:
         if called.co_filename != trace.__file__:
             return any(part in str(called.co_filename) for part in BACKENDS)
         if called.co_name != "trace_task":
-            # Else its callbacks are sent, or its failure is told.
+            # Otherwise its callbacks are being sent, or its failure reported.
             return bool(called.co_name != "__protected_call__")
     return False

@@ -19,7 +19,7 @@ from task_server.worker.shutdown.signals import SelfPipe
 
 logger = logging.getLogger(__name__)
 
-#: Seconds between two looks of a draining worker at what still runs.
+#: Seconds between two checks of a draining worker for running tasks.
 DRAIN_INTERVAL = 0.1
 
 #: Seconds between two attempts to start deferred requests.

@@ -11,7 +11,7 @@ from typing import Any
 from billiard.pool import WorkersJoined
 
 from task_server.launch.spec import WorkerSpec
-from task_server.worker.broker import refuse, started
+from task_server.worker.broker import started, unreadable
 from task_server.worker.broker.quarantine import Quarantine
 from task_server.worker.foreign_requests import PoolJobs, request_of
 from task_server.worker.patches import patch
@@ -35,7 +35,7 @@ def attach(parts: WorkerParts) -> tuple["PreforkTasks", Quarantine]:
     tasks = PreforkTasks(parts.controller, parts.foreign, parts.stop_grace)
     quarantine = Quarantine(parts.start)
     started.report_before_children(pool, quarantine)
-    refuse.install_in_controller(parts.controller)
+    unreadable.install_in_controller(parts.controller)
     return tasks, quarantine
 
 

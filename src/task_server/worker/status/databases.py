@@ -1,8 +1,7 @@
 """
 Checks the project's PostgreSQL when the worker starts.
 
-A wrong password would fail every task, and so would a socket whose folder is not
-mounted; the tasks should not be the first to find out.
+A wrong password, or a socket whose folder is not mounted, would fail every task.
 """
 
 import logging
@@ -27,7 +26,7 @@ TIMEOUT = 3
 #: Seconds that retrying an unreachable server may block the worker's loop.
 RETRY_TIMEOUT = 1.0
 
-#: Where libpq of Debian and of PostgreSQL itself look for a socket.
+#: The default socket folders of libpq: Debian's and PostgreSQL's own.
 SOCKET_FOLDERS = ("/var/run/postgresql", "/tmp")  # noqa: S108 - read, never written
 
 #: A socket's path, or host and port.
@@ -41,11 +40,11 @@ class Databases:
     Call it when Django is set up, before connections are shared by greenlets.
 
     Attributes:
-        refusals: Of servers that refuse the user or the password.
+        refusals: Problems of servers that reject the user or the password.
 
-        errors: What else is wrong, for the log.
+        errors: Other errors, for the log.
 
-        unreachable: The line of a server that does not answer; None if all do.
+        unreachable: The error of a server that does not answer; None if all do.
     """
 
     def __init__(self) -> None:
@@ -57,12 +56,12 @@ class Databases:
             settings = wrapper.settings_dict
             server = f"{settings['HOST'] or os.environ.get('PGHOST') or 'the local socket'}"
             server += f":{settings['PORT'] or os.environ.get('PGPORT') or 5432}"
-            # Two aliases of one silent server would take the time of two.
+            # A second alias of an unreachable server would only wait again.
             if server in self._unreachable_servers:
                 continue
             try:
                 _connect(wrapper)
-            except Exception as error:  # noqa: BLE001 - whatever it is, it becomes a line
+            except Exception as error:  # noqa: BLE001 - any error becomes a line
                 self._record(f"DATABASES[{alias!r}]", server, wrapper, error)
 
     def _record(
@@ -94,7 +93,7 @@ def _connect(wrapper: "BaseDatabaseWrapper") -> None:
     parameters = dict(wrapper.copy().get_connection_params())
     parameters.pop("pool", None)
     parameters.setdefault("connect_timeout", TIMEOUT)
-    # The driver's own: what Django and the project do with a new connection is for tasks.
+    # By the driver: Django's and the project's setup of a new connection is for tasks.
     driver: Any = wrapper.Database  # type: ignore[attr-defined]
     driver.connect(**parameters).close()
 
