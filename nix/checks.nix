@@ -172,7 +172,7 @@ in
   gevent-image = contents project.images.geventWorkerImage;
   flower-image = contents project.images.flowerImage;
   foreign-image = foreign.images.workerImage;
-  # What `nix build .#stack` gives; the tests hold it against the images.
+  # What `nix build .#stack` gives; the tests compare it with the images.
   inherit (project) stack;
 
 }

@@ -35,7 +35,7 @@ rec {
     `app`: the project's Celery app, as `celery --app` takes it.
 
     `impliedApp`: the app of images, of `nix run .#up` and of the shell where
-    TASK_SERVER_APP is not set; default, `app`. null: they look for it in the code.
+    TASK_SERVER_APP is not set; default, `app`. null: they find it in the code.
 
     `pkgs` or `system`: the nixpkgs to build with; `system` takes ours.
 

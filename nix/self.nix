@@ -9,7 +9,7 @@
   inherit system;
   workspaceRoot = ../.;
   app = "docket";
-  # Nobody's project is taken for this one because a variable was forgotten.
+  # Without the variable the command fails, instead of running this project for another.
   impliedApp = null;
   # What the tests need beside the environment comes with the development group,
   # and Flower, which a worker's environment does without.

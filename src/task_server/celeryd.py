@@ -64,7 +64,7 @@ def _import_seconds() -> float:
 if __name__ == "__main__":
     early_stop.ignore_signals_at_exit()
     early_stop.install()
-    # The launcher has held them back since its end.
+    # The launcher blocked them before exec.
     early_stop.unblock()
     try:
         secrets = handover.read(os.environ)

@@ -47,7 +47,7 @@ class Heartbeat:
         missing: Why a PostgreSQL that did not answer at the start still does
             not answer.
 
-        database: Why no connection to PostgreSQL has been given back since
+        database: Why no connection to PostgreSQL has been returned since
             *database_since*; *database_stuck* if locks are the reason.
 
         active: Running tasks.

@@ -33,7 +33,7 @@ class Thresholds:
 
         drain: After the end of the drain.
 
-        database: Without a PostgreSQL connection given back, while tasks that
+        database: Without a PostgreSQL connection returned, while tasks that
             wait for locks have all of them.
     """
 

@@ -52,18 +52,17 @@ def check_code(config: Config, environ: Mapping[str, str], here: Path) -> Iterat
     module = config.app.partition(":")[0].partition(".")[0]
     if _is_found(module, [*folders, here]):
         return
-    # An image may hold the code itself, so an empty folder alone is no mistake.
+    # An image may contain the code itself, so an empty folder alone is no mistake.
     empty = [finding for one in folders if (finding := _code_folder(settings[one], one))]
     yield from empty
     if not empty:
-        looked = [*dict.fromkeys([*folders, here])]
+        searched = [*dict.fromkeys([*folders, here])]
         yield Finding(
             "error",
             "app",
-            f"there is no module {module!r} in {' or '.join(map(str, looked))} "
-            f"({_contents(looked[0])})",
-            "mount or name (`code`) the folder it lies in, or set TASK_SERVER_APP to the right "
-            "module",
+            f"there is no module {module!r} in {' or '.join(map(str, searched))} "
+            f"({_contents(searched[0])})",
+            "mount or name (`code`) its folder, or set TASK_SERVER_APP to the right module",
         )
 
 

@@ -103,7 +103,7 @@ def preset_defaults(defaults: Iterable[Default]) -> None:
     Give those of the *defaults* that are about tasks to every app that is yet to be made.
 
     A task is bound to what its app's settings say at that moment, and keeps it. A
-    project that calls `app.register_task` or looks at `app.tasks` while it is
+    project that calls `app.register_task` or reads `app.tasks` while it is
     imported binds them all before `apply_defaults` can be called: they would be
     acknowledged before they run.
     """
@@ -205,7 +205,7 @@ def check_urls(app: Any) -> None:
     Check that the URLs of *app* can be parsed; of others Celery would log a part.
 
     Raises:
-        ConfigError: When host and password cannot be told apart.
+        ConfigError: When host and password are ambiguous.
     """
     problems: dict[str, Problem] = {}
     for name in ("broker_url", "broker_read_url", "broker_write_url", "result_backend"):

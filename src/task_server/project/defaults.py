@@ -149,7 +149,7 @@ def worker_defaults(
         Default(
             "worker_send_task_events",
             spec.events,
-            "events nobody reads cost a third of the time; Flower switches them on",
+            "events without a reader cost a third of the time; Flower enables them",
         ),
         Default("worker_hijack_root_logger", False, "the project's own LOGGING keeps its handlers"),
         Default(
@@ -171,7 +171,7 @@ def worker_defaults(
             Default(
                 "broker_transport_options.lease_seconds",
                 spec.lease_seconds,
-                "what a killed worker had is delivered again so long after its last sign of life",
+                "messages of a killed worker are redelivered this long after its last renewal",
             )
         )
     if spec.transport == "atomic" and not late:
@@ -179,7 +179,7 @@ def worker_defaults(
             Default(
                 "broker_transport_options.ack_batching",
                 False,
-                "an early acknowledgement that waits for company would let a killed task run again",
+                "an early acknowledgement that is batched would let a killed task run again",
             )
         )
     if pool.shared_redis_pool is not None and shared:
@@ -187,7 +187,7 @@ def worker_defaults(
             Default(
                 "result_backend_thread_safe",
                 True,
-                "else each greenlet, so each task, makes a result backend of its own",
+                "otherwise each greenlet, so each task, creates its own result backend",
             )
         )
     if pool.shared_redis_pool is not None:
@@ -226,7 +226,9 @@ def _numbers(spec: WorkerSpec) -> Iterator[Default]:
         yield Default("task_time_limit", spec.time_limit, "a task is ended after this")
     if spec.soft_time_limit:
         yield Default(
-            "task_soft_time_limit", spec.soft_time_limit, "a task is told to stop after this"
+            "task_soft_time_limit",
+            spec.soft_time_limit,
+            "SoftTimeLimitExceeded is raised after this",
         )
 
 

@@ -21,7 +21,7 @@ SETTINGS_VARIABLE = "DJANGO_SETTINGS_MODULE"
 #: Where packages make their app, and what is added to the package's name to find it.
 PLACES = (("celery.py", ""), ("celery/__init__.py", ""), ("celery_app.py", ".celery_app"))
 
-#: Beside the settings of Celery, a file celery.py may hold an app: it calls Celery, or a
+#: Beside the settings of Celery, a file celery.py may define an app: it calls Celery, or a
 #: class of the project's own.
 _MAKES_APP = re.compile(r"\b\w*Celery\(")
 
@@ -99,14 +99,14 @@ def _only(folders: list[Path]) -> tuple[str, str, Path] | None:
 
 def _none(here: Path, folders: list[Path]) -> ConfigError:
     states = {folder: _state(folder) for folder in folders}
-    looked = " or ".join(f"{one}{state}" for one, state in states.items() if state is not None)
+    searched = " or ".join(f"{one}{state}" for one, state in states.items() if state is not None)
     hints = [
         f"; {folder / 'manage.py'} names {module}, which no celery.py is beside"
         for folder in folders
         for module in settings_of(folder / "manage.py")
     ]
-    told = f"no Celery app was found in {looked or here}{''.join(hints)}"
-    return _problem(f"{told}; {_cure('cl')}")
+    message = f"no Celery app was found in {searched or here}{''.join(hints)}"
+    return _problem(f"{message}; {_cure('cl')}")
 
 
 def settings_of(manage: Path) -> list[str]:
@@ -184,7 +184,7 @@ def _is_file(path: Path) -> bool:
     try:
         return path.is_file()
     except OSError:
-        return False  # one that this user may not look at, a name too long
+        return False  # unreadable for this user, or a name too long
 
 
 def _read(path: Path) -> str:

@@ -12,7 +12,7 @@ the names of the earlier ones and may override them. ``11-private.py.example``
 and the like are ignored, for they do not end in ``.py``. Private files may lie
 outside the code: TASK_SERVER_SETTINGS_PATH lists them, or their folders.
 
-`explain` tells which file gave a setting its value.
+`explain` returns which file set a setting.
 """
 
 from task_server.settings.explain import Change, explain

@@ -20,7 +20,7 @@ class Change:
     What one file did to a setting.
 
     *action* is `set` by the first file, `override` if a later one binds the
-    name anew, `change` if it alters the value in place
+    name again, `change` if it alters the value in place
     (``DATABASES["default"]["HOST"] = …``), `remove` if it deletes the name.
     *value* is that after the file, without secrets (see `masked`); None if
     removed.
@@ -33,7 +33,7 @@ class Change:
 
 def explain(name: str, folder: Path, environ: Mapping[str, str] = os.environ) -> tuple[Change, ...]:
     """
-    Execute the settings files of *folder* anew and watch the setting *name*.
+    Execute the settings files of *folder* again and watch the setting *name*.
 
     Returns:
         The changes in the order in which they were made: the last one counts.
@@ -54,7 +54,7 @@ def explain(name: str, folder: Path, environ: Mapping[str, str] = os.environ) ->
         after = namespace.get(name, _ABSENT)
         action = _action(before, after, in_place=snapshot(after) != copy)
         if action is None and after is not _ABSENT and _binds(file, name):
-            # The same value again, which only the text of the file can tell.
+            # The same value again, which only the text of the file reveals.
             action = "override"
         if action is not None:
             changes.append(Change(file, action, None if after is _ABSENT else masked(after, name)))
@@ -74,7 +74,7 @@ def _action(
 
 
 def _binds(file: Path, name: str) -> bool:
-    """Tell whether a top-level statement of *file* binds *name*."""
+    """Return whether a top-level statement of *file* binds *name*."""
     for statement in ast.parse(file.read_bytes()).body:
         match statement:
             case ast.Assign(targets=targets):

@@ -112,7 +112,7 @@ def execute(file: Path, namespace: dict[str, Any]) -> None:
         raise ConfigError([Problem(str(file), message)], "the settings files") from None
     except (SyntaxError, ValueError) as error:
         # Not chained, and without the text of the line: in a private file, it
-        # is likely to hold a password.
+        # is likely to contain a password.
         where = f"{file}:{getattr(error, 'lineno', None) or 1}"
         message = f"{type(error).__name__}: {getattr(error, 'msg', None) or error}"
         raise ConfigError([Problem(where, message)], "the settings files") from None

@@ -7,7 +7,7 @@ MASK = "********"
 
 _SECRET_NAME = re.compile(r"SECRET|PASSWORD|PASSWD|TOKEN|KEY|CREDENTIAL|DSN", re.IGNORECASE)
 
-# The user may be empty (redis://:secret@host). A password may hold any sign
+# The user may be empty (redis://:secret@host). A password may contain any character
 # but white space when somebody forgot to quote it, so that all up to the last
 # @ goes: rather too much than too little.
 _IN_URL = re.compile(r"(://[^/\s:@]*:)\S+(@)")
@@ -15,12 +15,12 @@ _IN_URL = re.compile(r"(://[^/\s:@]*:)\S+(@)")
 # libpq's "host=db password=secret", and the query of a URL.
 _IN_PAIRS = re.compile(r"((?:secret|password|passwd|token|key)\s*=\s*)[^\s&]+", re.IGNORECASE)
 
-# Deeper than any setting; a value that holds itself ends here.
+# Deeper than any setting; a value that contains itself ends here.
 _DEPTH = 20
 
 
 def is_secret(name: str) -> bool:
-    """Tell whether a setting or key of that name looks like a secret."""
+    """Return whether a setting or key of that name seems to be a secret."""
     return _SECRET_NAME.search(name) is not None
 
 
@@ -29,7 +29,7 @@ def masked(value: Any, name: str = "") -> Any:
     Return a copy of *value* without secrets.
 
     What has a secret-looking name (*name* itself, or a key in a nested dict)
-    is replaced as a whole, except None, booleans and empty strings, which tell
+    is replaced as a whole, except None, booleans and empty strings, which reveal
     no secret; of a URL, the password is replaced. Objects other than plain
     data become their `repr`.
     """

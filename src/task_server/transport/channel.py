@@ -27,7 +27,7 @@ from task_server.transport.wire import Sent, Wire
 
 logger: Final = logging.getLogger(__name__)
 
-#: A closing channel waits so many seconds for a reply that is on the way.
+#: Seconds that a closing channel waits for a pending reply.
 LAST_REPLY_TIMEOUT: Final = 5.0
 
 
@@ -36,7 +36,7 @@ class Channel(redis.Channel):  # type: ignore[misc]
     A channel of one Redis server.
 
     Attributes:
-        passthrough: Messages are taken as Kombu takes them, without
+        passthrough: Messages are fetched as Kombu does, without
             acknowledgement: replies of remote control, `no_ack` consumers.
 
         fetch_max: Messages that one call fetches at most (transport option).
@@ -47,11 +47,11 @@ class Channel(redis.Channel):  # type: ignore[misc]
             tasks that acknowledge early because they must not run twice.
 
         poison_limit: A message that crashed so many workers, or children of
-            theirs, becomes a dead letter; 0 is never (transport option).
+            theirs, becomes a dead letter; 0 means never (transport option).
 
-        lease_seconds: How long messages are this process's after its last
-            sign of life, which a thread then gives; 0 is as long as the
-            visibility timeout, and the loop gives it (transport option).
+        lease_seconds: How long this process owns messages after its last
+            renewal, which a thread does; 0 means the visibility timeout, and
+            the loop renews (transport option).
 
         unacked, fetcher, delivery: The parts that do the work.
     """
@@ -165,7 +165,7 @@ class Channel(redis.Channel):  # type: ignore[misc]
         """
         Requeue at once what will not be consumed.
 
-        Under gevent a consumer may wait in its callback for a free place, and
+        Under gevent a consumer may wait in its callback for a free slot, and
         Kombu cancels when it returns; what was fetched would then overtake what
         a worker that stops has requeued meanwhile.
         """
@@ -175,7 +175,7 @@ class Channel(redis.Channel):  # type: ignore[misc]
         return super().basic_cancel(consumer_tag)
 
     def _update_queue_cycle(self) -> None:
-        """After each change of the consumed queues: what was fetched for others goes back."""
+        """After each change of the consumed queues: requeue what was fetched for others."""
         super()._update_queue_cycle()
         active = set(self.active_queues)
         self.passthrough = not self.ack_emulation or not self._without_ack.isdisjoint(active)
@@ -215,12 +215,12 @@ class Channel(redis.Channel):  # type: ignore[misc]
         """
         Return what a connection needs.
 
-        After the connection was given up Kombu fails here with "'NoneType'
+        After the connection was closed for good Kombu fails here with "'NoneType'
         object has no attribute 'hostname'", which ends the worker; an error
-        of the connection makes it connect again.
+        of the connection makes it reconnect.
         """
         if self.connection is None or self.connection.client is None:
-            raise RedisConnectionError("the connection of this channel was given up")
+            raise RedisConnectionError("the connection of this channel is closed for good")
         return super()._connparams(asynchronous=asynchronous)
 
     def _get_pool(self, asynchronous: bool = False) -> Any:  # noqa: FBT001, FBT002 - Kombu's
@@ -231,10 +231,10 @@ class Channel(redis.Channel):  # type: ignore[misc]
 
     def close(self) -> None:
         """
-        Close, and leave nothing in between.
+        Close, and requeue everything.
 
         Kombu waits for its BRPOP and delivers what it brings to consumers that
-        are gone. Here what was fetched goes back first, then what is unacked.
+        are gone. Here prefetched messages are requeued first, then unacked ones.
         """
         unacked = self.unacked
         if not self.closed and self._has_consumed:
@@ -258,15 +258,15 @@ class Channel(redis.Channel):  # type: ignore[misc]
         return "client" in vars(self) and bool(self._active_queues or self.fetcher.has_consumed)
 
     def _best_effort(self, step: Callable[[], None]) -> None:
-        """Run one step of an end; without a server the rest is for the next connection."""
+        """Run one step of closing; without a server the next connection does the rest."""
         sock = getattr(self._in_poll or None, "_sock", None)
         _set_timeout(sock, LAST_REPLY_TIMEOUT)
         try:
             step()
         except self.unacked.store.errors as error:
             logger.warning(
-                "Redis did not take what this worker gave back (%s); it gets it when it is there "
-                "again, or else delivers it again %g s after this worker's last sign of life",
+                "Redis did not accept what this worker requeued (%s); it is requeued when Redis is "
+                "back, or at the latest %g s after this worker's last lease renewal",
                 *(error, self.unacked.timing.expires_after),
             )
         finally:

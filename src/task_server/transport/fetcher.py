@@ -1,5 +1,5 @@
 """
-One channel's way to its messages: fetch, wait, deliver.
+Fetches the messages of one channel, waits for more, and has them delivered.
 
     fetching --reply with messages--> prefetched --all delivered--> fetching
     fetching --reply without: 'watch'--> tracking --nothing there--> watching
@@ -7,8 +7,8 @@ One channel's way to its messages: fetch, wait, deliver.
     watching --notification, or the time is over--> fetching
     waiting  --got the token, or the time is over-> fetching
 
-Fetching, tracking and waiting have a command on the way on the connection that
-Kombu uses for BRPOP; the others have none.
+While fetching, tracking and waiting, a command is pending on the connection that
+Kombu uses for BRPOP; otherwise none is.
 """
 
 import logging
@@ -36,13 +36,13 @@ from task_server.transport.wire import Sent, Wire
 
 logger: Final = logging.getLogger(__name__)
 
-#: Seconds after which a watcher without a sign of life no longer counts.
+#: Seconds after its last fetch until a watcher no longer counts.
 WATCH_LEASE: Final = 10
 
-#: Seconds before the next try after the server refused the script.
+#: Seconds until the next attempt after the server rejected the script.
 REFUSED_WAIT: Final = 1.0
 
-#: Seconds for which to search for what an unanswered fetch has moved.
+#: Seconds for which messages of an unanswered fetch are searched for.
 ORPHAN_SECONDS: Final = 60.0
 
 
@@ -58,7 +58,7 @@ class Fetcher:
     Attributes:
         idle: How it waits.
 
-        refusal: Why the server hands out no messages at all; None if it does.
+        refusal: Why the server delivers no messages at all; None if it does.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class Fetcher:
     # Send
 
     def start(self) -> None:
-        """Send the next command, if there is one to send."""
+        """Send the next command, if one is due."""
         unacked = self._unacked
         if self.wire.sent is not Sent.NOTHING:
             # The connection was lost with its reply.
@@ -101,7 +101,7 @@ class Fetcher:
             self.wire.sent, self.idle.fetch_due = Sent.NOTHING, True
         if unacked.prefetched or not self.idle.is_over:
             return
-        # Before: what was lost and is fetched again would be here twice.
+        # Before the fetch: a lost message that is fetched again would be here twice.
         if not unacked.ownership.settle():
             return
         queues = self.wire.next_queues()
@@ -149,12 +149,12 @@ class Fetcher:
         return True
 
     def _reply(self) -> Any:
-        """Return the reply; None if the server refused, which is then logged or retried."""
+        """Return the reply; None if the server rejected the script: logged, or retried."""
         sent = self.wire.sent
         try:
             reply = self.wire.receive()
         except NoScriptError:
-            # A server that was restarted, or whose scripts were flushed.
+            # The server was restarted, or its scripts were flushed.
             self._is_known = False
             self._put_acks_back()
             return None
@@ -182,7 +182,7 @@ class Fetcher:
         return reply
 
     def _refused(self, error: ResponseError) -> None:
-        """Send the text of the script, if its name was refused; else try again later."""
+        """Send the text of the script if its SHA-1 is unknown; else try again later."""
         if self._is_known and not FETCH.text_only and is_denied(error, "evalsha"):
             FETCH.text_only = True
             return
@@ -227,13 +227,13 @@ class Fetcher:
         if problems:
             self.refusal = unacked.store.problems.of_fetch(problems, keys.lists)
             if state in (b"watch", b"wait") and self.refusal:
-                # A queue that cannot be read may have messages all the time.
+                # A queue that cannot be read may have messages at any time.
                 self.idle.rest(REFUSED_WAIT)
                 return
         self._wait(state)
 
     def _wait(self, state: bytes) -> None:
-        """Wait as the script says, if there was nothing; acknowledgements then go at once."""
+        """Wait as the script says, if it found nothing; acknowledgements then go at once."""
         if state in (b"watch", b"wait", b"poll"):
             self.idle.fetch_due = False
             self._unacked.acks.flush()
@@ -257,11 +257,10 @@ class Fetcher:
 
     def finish(self) -> None:
         """
-        End what is on the way.
+        End the pending command.
 
-        The messages of a fetch are registered already: read them, so that they
-        can be requeued, and another worker has them now and not after the
-        visibility timeout.
+        The messages of a fetch are already registered: read and requeue them, so that
+        other workers get them now and not after the visibility timeout.
         """
         was_awaited = self.wire.is_awaited
         try:
@@ -273,7 +272,7 @@ class Fetcher:
                 self.wire.drop()
         finally:
             if self.wire.sent is not Sent.NOTHING:
-                # Else it is Kombu's own BRPOP, which Kombu reads.
+                # Otherwise it is Kombu's own BRPOP, which Kombu reads.
                 if not was_awaited:
                     self._lost()
                 self.wire.done()

@@ -17,12 +17,12 @@ def _nothing() -> tuple[()]:
 
 def _log_lost(delivery_tags: Collection[str]) -> tuple[()]:
     if delivery_tags:
-        logger.warning("%d unacknowledged messages are others' now", len(delivery_tags))
+        logger.warning("%d unacknowledged messages now belong to other workers", len(delivery_tags))
     return ()
 
 
 def _ignore(_channel: Any, _letter: "DeadLetter") -> None:
-    """Let a dead letter be."""
+    """Ignore a dead letter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,20 +31,20 @@ class Hooks:
     The functions of a worker that the transport calls.
 
     Attributes:
-        running: Returns the delivery tags of the messages whose tasks go on
-            without their connection. The next one keeps them alive, and they
-            are not delivered again.
+        running: Returns the delivery tags of the messages whose tasks outlive
+            their connection. The next connection renews them, and they are not
+            redelivered.
 
         registered_tasks: Returns the names of the tasks that this process registers.
 
-        on_lost_leases: Gets delivery tags of messages that other workers have now;
-            returns those whose tasks will not start here.
+        on_lost_leases: Gets the delivery tags of messages that other workers own
+            now; returns those whose tasks will not start here.
 
         on_dead_letter: Gets the channel, and a message that has just become a
             dead letter.
 
-        reports_started: Whether Redis hears which tasks have started. If not, all
-            that a dead worker had may have crashed it.
+        reports_started: Whether started tasks are reported to Redis. If not, any
+            message of a dead worker may have crashed it.
     """
 
     running: Callable[[], Collection[str]] = _nothing
@@ -59,10 +59,10 @@ class _Given:
 
 
 def give(hooks: Hooks) -> None:
-    """Let channels to come use *hooks*."""
+    """Use *hooks* for channels that are created later."""
     _Given.hooks = hooks
 
 
 def given() -> Hooks:
-    """Return the hooks for a channel that is made now."""
+    """Return the hooks for a new channel."""
     return _Given.hooks

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final, Self
 
-#: Seconds between two scans where the options make no sense.
+#: Seconds between two scans if the options are invalid.
 SCAN_SECONDS: Final = 10
 
 
@@ -13,12 +13,12 @@ class Timing:
     The intervals of one channel, in seconds.
 
     Attributes:
-        visibility_timeout: After so long without a sign of life a message without
-            a lease is delivered again.
+        visibility_timeout: A message without a lease is redelivered this long after
+            its last renewal.
 
-        lease: How long what is fetched stays this process's after a renewal; 0 for
-            no lease. No longer than the visibility timeout: after that one workers
-            with Kombu's transport take a message, whatever stands in it.
+        lease: How long this process owns a fetched message after a renewal; 0 means
+            no lease. At most the visibility timeout: after that, workers with
+            Kombu's transport take a message even if it has a lease.
 
         scan_interval: Between two scans for messages of dead workers.
     """
@@ -39,27 +39,26 @@ class Timing:
 
     @property
     def expires_after(self) -> float:
-        """After its last sign of life what this process has is delivered again."""
+        """From the last renewal until the messages of this process are redelivered."""
         return self.lease or self.visibility_timeout
 
     @property
     def renew_interval(self) -> float:
-        """Between two signs of life: two may fail before others take over."""
+        """Between two renewals: two may fail before others take over."""
         interval = min(60.0, self.visibility_timeout / 4)
         return min(interval, self.lease / 3) if self.lease else interval
 
     @property
     def tick_interval(self) -> float:
-        """Between two checks of what is due."""
+        """Between two checks for due maintenance."""
         return min(1.0, self.renew_interval)
 
     @property
     def outage_threshold(self) -> float:
         """
-        Between two scans, of all workers, from which on Redis was not there.
+        The gap between two scans, by any worker, that counts as an outage of Redis.
 
-        The time that went unobserved, and the time between two signs of life, are
-        together shorter than a lease.
+        This gap and the time between two renewals are together shorter than a lease.
         """
         scan = self.scan_interval
         if self.lease:
@@ -68,13 +67,13 @@ class Timing:
 
     @property
     def recovery_grace(self) -> float:
-        """For living workers to come back after an outage and give a sign of life."""
+        """For living workers to reconnect after an outage, and renew."""
         return min(60.0, self.visibility_timeout)
 
     @property
     def lease_recovery_grace(self) -> float:
         """
-        The same where a thread gives it, which tries each second.
+        The same where a thread renews, which retries every second.
 
         With the defaults lease, scan and grace are 50 seconds together.
         """

@@ -54,7 +54,7 @@ def test_a_killed_workers_tasks_run_when_it_is_back(
     until(lambda: {0, 1} == {number for number, count in back.starts().items() if count == 2})
 
     assert time.monotonic() - began < 5
-    assert "is delivered again, last held by w@" in back.output()
+    assert "is redelivered; w@" in back.output()
     assert f"(pid {worker.process.pid}) until " in back.output()
     # Of the one that runs now.
     assert [f"w.{broker_run(back)}.run"] == [one.name for one in back.folder.glob("*.run")]
@@ -96,7 +96,7 @@ def test_another_worker_runs_them_after_the_lease(
 
     waited = time.time() - killed
     assert SHORT / 3 < waited < 60
-    assert "is delivered again, last held by w@" in other.output()
+    assert "is redelivered; w@" in other.output()
 
 
 @pytest.mark.nightly
@@ -164,7 +164,7 @@ def test_a_paused_worker_begins_nothing_that_others_have(
     assert {1: 2, 2: 1, 3: 1, 4: 1, 5: 1, 6: 1} == worker.starts()
     told = (
         (worker, "lost its lease while it was running"),
-        (other, "is delivered again, last held by w@"),
+        (other, "is redelivered; w@"),
     )
     for each, words in told:
         lines = [line for line in each.output().splitlines() if words in line]

@@ -114,7 +114,7 @@ def test_what_a_dead_worker_held_comes_after_its_lease(worker, publish, server, 
         consumer.idle()
 
     assert ["leased"] == consumer.bodies
-    assert "t[leased] is delivered again, last held by w@gone (pid 7) until 20" in caplog.text
+    assert "t[leased] is redelivered; w@gone (pid 7) owned it until 20" in caplog.text
     assert {old, stock, long} == {tag.decode() for tag in server.client().hkeys("unacked")}
     assert "last_held" not in consumer.messages[0]._raw
 
@@ -202,7 +202,7 @@ def test_what_others_have_is_not_renewed_nor_given_back(worker, publish, server,
         consumer.run(lambda: len(consumer.bodies) == 3 and client.hlen("unacked") == 1)
 
     assert [first] == [tag.decode() for tag in client.hkeys("unacked")]
-    assert "1 unacknowledged messages are others' now" in caplog.text
+    assert "1 unacknowledged messages now belong to other workers" in caplog.text
     assert "two" == consumer.bodies[2]
 
 

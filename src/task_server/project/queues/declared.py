@@ -1,4 +1,4 @@
-"""What Celery itself can tell of the queues of an app."""
+"""The queues of an app that Celery itself knows."""
 
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -9,7 +9,7 @@ from task_server.project.queues.source import Seen
 
 def declared(app: Any) -> dict[str, list[str]]:
     """
-    Return who names each queue, by queue; the tasks of *app* must have been imported.
+    Return what names each queue, by queue; the tasks of *app* must have been imported.
 
     An empty name and `*` are no queues: projects write them for "none" and "any".
     """
@@ -21,7 +21,7 @@ def declared(app: Any) -> dict[str, list[str]]:
 
 
 def every(app: Any, seen: Iterable[Seen]) -> tuple[str, ...]:
-    """Return the queues of *app*: the declared ones, and of *seen* those of calls of tasks."""
+    """Return the queues of *app*: the declared, and those of *seen* that tasks are sent to."""
     found = dict.fromkeys(declared(app))
     found.update(dict.fromkeys(one.queue for one in seen if one.certain))
     return tuple(found)
@@ -65,7 +65,7 @@ def route_table(given: Any) -> Iterator[tuple[str, str]]:
     for table in tables:
         rows = table.items() if isinstance(table, Mapping) else table
         if not isinstance(rows, list | tuple) and not isinstance(table, Mapping):
-            continue  # a function, or the name of one: `queue_of` asks it
+            continue  # a function, or the name of one: `queue_of` calls it
         for row in rows:
             if not isinstance(row, tuple | list) or len(row) != 2:  # noqa: PLR2004 - a pair
                 continue
@@ -76,7 +76,7 @@ def route_table(given: Any) -> Iterator[tuple[str, str]]:
 
 
 def queue_of(app: Any, task: Any) -> str | None:
-    """Return the queue that a call of *task* without arguments goes to, if that can be told."""
+    """Return the queue that a call of *task* without arguments goes to, if known."""
     given = {"queue": task.queue} if getattr(task, "queue", None) else {}
     try:
         route = app.amqp.router.route(given, task.name, (), {}, task_type=task)

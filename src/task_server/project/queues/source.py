@@ -1,9 +1,9 @@
 """
 Names of queues in the source of a project, and in its settings.
 
-A call of a task that names its queue (`apply_async(queue="batch1")`) is as good as a
-declaration; another argument of that name, a default of a parameter or of a command's
-option, and a setting that ends in QUEUE may be something else, and are reported as such.
+A call of a task that names its queue (`apply_async(queue="batch1")`) counts as a
+declaration. Another argument of that name, a default of a parameter or of a command's
+option, and a setting that ends in QUEUE may mean something else, and are reported so.
 """
 
 import ast
@@ -17,37 +17,37 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-#: What sends a task, or says how one is sent.
+#: Functions that send a task, or set how one is sent.
 CALLS = frozenset(
     {"apply_async", "send_task", "set", "signature", "subtask", "Signature", "retry", "task"}
     | {"shared_task", "periodic_task", "apply_async_on_commit", "chunks"}
 )
 
-#: Arguments that hold a queue's name.
+#: Arguments that name a queue.
 ARGUMENTS = ("queue", "queue_name")
 
-#: Folders without code that a worker runs.
+#: Folders whose code no worker runs.
 SKIPPED = frozenset(
     {"node_modules", "site-packages", "dist-packages", "__pycache__", "migrations", "static"}
     | {"test", "tests", "testing", "locale"}
 )
 
-#: What the text of a file has if it has such a name at all.
+#: Matches the text of any file that has such a name.
 _WORTH = re.compile(rb"queue(_name)?[\"']?\s*[=:]|-queue|QUEUES?\b[^=\n]*=|class \w*[Qq]ueue")
 
-#: No more than this is read: files, bytes of one, seconds.
+#: Limits of the search: files, bytes of one file, seconds.
 FILES, BYTES, SECONDS = 20_000, 2**20, 3.0
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
     """
-    A name that is a queue's, or may be.
+    A name of a queue, or what may be one.
 
     Attributes:
         where: File and line, or the setting.
 
-        certain: A task is sent there, so it is a queue.
+        certain: Whether a task is sent there, so that it is a queue.
     """
 
     queue: str
@@ -57,7 +57,7 @@ class Seen:
 
 def seen(app_name: str, settings: Any = None) -> tuple[Seen, ...]:
     """
-    Return the names in the modules that are the project's own, and in *settings*.
+    Return the names in the project's own modules and in *settings*.
 
     Args:
         app_name: The project's app, as `celery --app` takes it; imported.
@@ -74,7 +74,7 @@ def seen(app_name: str, settings: Any = None) -> tuple[Seen, ...]:
 
 
 def _upper(settings: Any) -> dict[str, Any]:
-    """Return the settings that may name queues; no other is even read."""
+    """Return the settings that may name queues, without reading any other."""
     names = (name for name in dir(settings) if name.isupper() and "QUEUE" in name)
     return {name: getattr(settings, name, None) for name in names}
 
@@ -87,7 +87,7 @@ def _of_settings(values: Mapping[str, Any]) -> Iterator[Seen]:
 
 
 def _texts(value: Any) -> Iterator[str]:
-    """Return the names in a setting: one, several, or a table of or by them."""
+    """Return the names in a setting: one, several, or those of a table."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, Mapping):
@@ -101,7 +101,7 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 def _folders(app_name: str) -> list[Path]:
-    """Return packages and modules of the project: its app's, and all that is no library."""
+    """Return the project's packages and modules: those of its app, and all but libraries."""
     top = app_name.partition(":")[0].partition(".")[0]
     libraries = {Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "purelib")}
     libraries |= {Path(sysconfig.get_path("platlib")).resolve()}
@@ -123,12 +123,12 @@ def _folders(app_name: str) -> list[Path]:
     return list(found)
 
 
-def _files(places: Iterable[Path]) -> Iterator[Path]:
-    for place in places:
-        if place.is_file():
-            yield place
+def _files(paths: Iterable[Path]) -> Iterator[Path]:
+    for path in paths:
+        if path.is_file():
+            yield path
             continue
-        for folder, folders, names in os.walk(place):
+        for folder, folders, names in os.walk(path):
             folders[:] = sorted(
                 one for one in folders if one not in SKIPPED and not one.startswith(".")
             )
@@ -145,7 +145,7 @@ def _of_files(files: Iterable[Path], settings: Mapping[str, Any]) -> Iterator[Se
             break
         try:
             text = file.read_bytes()[:BYTES]
-            # Most files have nothing of the kind, and parsing takes the time.
+            # Most files have no such name, and parsing is what takes time.
             if _WORTH.search(text):
                 trees[str(file)] = ast.parse(text)
         except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
@@ -154,9 +154,9 @@ def _of_files(files: Iterable[Path], settings: Mapping[str, Any]) -> Iterator[Se
 
 
 def of_modules(trees: Mapping[str, ast.Module], settings: Mapping[str, Any]) -> Iterator[Seen]:
-    """Return the names in *trees*, the source of each file, with *settings* by their names."""
+    """Return the names in *trees*, the source of each file, given the values of *settings*."""
     own = {file: _constants(tree) for file, tree in trees.items()}
-    # A constant is imported from another module; of two with one name nobody knows which.
+    # A constant may be imported from another module; if two have its name, it is ambiguous.
     everywhere: dict[str, Any] = {}
     for constants in own.values():
         for name, (value, _) in constants.items():
@@ -176,7 +176,7 @@ def of_modules(trees: Mapping[str, ast.Module], settings: Mapping[str, Any]) -> 
 
 def _constants(tree: ast.Module) -> dict[str, tuple[Any, int]]:
     """
-    Return text, and lists of it, that *tree* gives a name at its top, and where.
+    Return the texts and lists of texts that the top level of *tree* names, with their lines.
 
     Also of a class for queues: ``Queues.BULK``.
     """
@@ -209,7 +209,7 @@ def _assigned(node: ast.stmt) -> dict[str, tuple[Any, int]]:
 
 
 def _values(node: ast.AST) -> Iterator[tuple[ast.expr, bool]]:
-    """Return the expressions at *node* that are a queue's name, and whether they surely are."""
+    """Return the expressions at *node* that name a queue, and whether that is certain."""
     if isinstance(node, ast.Call):
         called = getattr(node.func, "attr", None) or getattr(node.func, "id", "")
         for one in node.keywords:
@@ -239,7 +239,7 @@ def _is_queue_option(call: ast.Call) -> bool:
 
 
 def _resolved(value: ast.expr, known: Mapping[str, Any]) -> Iterator[str]:
-    """Return what *value* is, where it is text, or the name of some."""
+    """Return the text that *value* is, or names."""
     if isinstance(value, ast.IfExp | ast.BoolOp):
         either = value.values if isinstance(value, ast.BoolOp) else [value.body, value.orelse]
         for one in either:

@@ -3,17 +3,17 @@ Reports to Redis which messages' tasks have started, in case this process dies.
 
 A set of delivery tags for each process of a worker, beside the unacked messages.
 
-A message that has not crashed any worker is reported with the signs of life, if
-its task still runs then. That costs nothing, and comes too late for a task that
-kills its worker at once. What a dead worker owned comes back *marked*: its payload
+A message that has not crashed any worker is reported when its lease is renewed, if
+its task still runs then. That costs nothing, and is too late for a task that
+kills its worker at once. The messages of a dead worker come back *marked*: its payload
 has `deaths`, even if it is an empty list. While a marked message runs, its worker
 reports every start before the task runs, and every end, of messages that are not
 marked too; the member `*` says so. The tag whose task has the processor has `>`
 before it, where the pool knows that. What crashed the worker: see `crashes`.
 
 A task waits until its start is sent, and for the connection if that is just being
-made. If Redis is away tasks run all the same; the next report, or sign of life,
-then replaces everything.
+made. Without Redis tasks run all the same; the next report or renewal then replaces
+everything.
 """
 
 import logging
@@ -66,7 +66,7 @@ class StartReporter:
 
     def start(self, tag: str, *, marked: bool = True, on_cpu: bool = False) -> None:
         """
-        Report that the task of *tag* is about to start; without a server it starts all the same.
+        Report that the task of *tag* is about to start; without a server it starts anyway.
 
         Args:
             marked: Whether its message is marked; if not it is reported only
@@ -99,7 +99,7 @@ class StartReporter:
             self._connection.send_now(("SADD" if on else "SREM", self._key(), ON_CPU + tag))
 
     def sync(self) -> None:
-        """Report, with a sign of life, which tasks run."""
+        """Report, at a renewal, which tasks run."""
         reported, running = self.reported, set(self._running())
         if not (reported.started or running):
             return

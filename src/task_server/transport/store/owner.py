@@ -14,11 +14,11 @@ from uuid import uuid4
 
 #: What the fetch writes before the owner. Kombu's JSON has a space after the
 #: colon: an entry that Kombu wrote, of a message that was fetched here once, is
-#: not taken for one of ours, whose worker gives signs of life.
+#: not taken for one of ours, whose worker renews it.
 MARKER: Final = b'"holder":{'
 
 
-#: This process among all that ever owned a message; pids of containers repeat.
+#: A unique id of this process as an owner; pids of containers repeat.
 RUN_ID: Final = uuid4().hex
 
 
@@ -27,12 +27,12 @@ class _Node:
 
 
 def set_node_name(name: str) -> None:
-    """Let this process be known as the node *name*, such as 'prefork@host'."""
+    """Set the node name of this process, such as 'prefork@host'."""
     _Node.name = name
 
 
 def node_name() -> str:
-    """Return the name of this process's node."""
+    """Return the node name of this process."""
     return _Node.name or _default_name()
 
 

@@ -1,8 +1,8 @@
 """
-A message that is delivered again names who had it before: to its next owner, and in the log.
+A redelivered message names its previous owner, to the next owner and in the log.
 
 The payload of such a message has `last_held`: `node`, `pid`, and `until`, the
-last sign of life in seconds since 1970 by the server's clock.
+last renewal in seconds since 1970 by the server's clock.
 """
 
 import logging
@@ -18,19 +18,19 @@ FIELD: Final = "last_held"
 
 
 def add_to(payload: dict[str, Any], owner: Mapping[str, Any], until: float) -> None:
-    """Write into *payload* that *owner* had it, whose last sign of life was at *until*."""
+    """Write into *payload* that *owner* had it, and last renewed it at *until*."""
     payload[FIELD] = {"node": owner.get("node"), "pid": owner.get("pid"), "until": until}
 
 
 def log_and_remove(payload: dict[str, Any]) -> None:
-    """Log who had the message *payload* before, and take that out of it."""
+    """Log the previous owner of the message *payload*, and remove it from there."""
     last = payload.pop(FIELD, None)
     if not isinstance(last, Mapping):
         return
     headers = payload.get("headers")
     name = headers if isinstance(headers, Mapping) else {}
     logger.info(
-        "%s[%s] is delivered again, last held by %s (pid %s) until %s",
+        "%s[%s] is redelivered; %s (pid %s) owned it until %s",
         *(excerpt(name.get("task")), excerpt(name.get("id"))),
         *(excerpt(last.get("node")), excerpt(last.get("pid")), _time(last.get("until"))),
     )

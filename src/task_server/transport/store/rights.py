@@ -1,7 +1,7 @@
 """
 What the user of the broker URL must be allowed to do, for a worker with this transport.
 
-The one list: `task-server check --live` tries it, the README's example of a user
+The only list: `task-server check --live` tries it, the README's example of a user
 is made of it, and tests compare it with the scripts.
 """
 
@@ -22,7 +22,7 @@ class Right(NamedTuple):
 
         arguments: With which it is tried, after MULTI, so that it does nothing.
 
-        without: What becomes of a worker that may not use it; '' if it takes no
+        without: The effect on a worker that may not use it; '' if it fetches no
             messages then.
     """
 
@@ -37,11 +37,11 @@ QUEUE: Final = "{queue}"
 OWN: Final = "{unacked}.probe"
 
 _IDLE: Final = "it polls for messages ten times a second while it is idle"
-_BACK: Final = "messages of a stopped or lost worker are delivered again late, or not at all"
-_CONTROL: Final = "it hears no remote control (Flower, `celery inspect`)"
+_BACK: Final = "messages of a stopped or lost worker are redelivered late, or not at all"
+_CONTROL: Final = "it receives no remote control (Flower, `celery inspect`)"
 
 RIGHTS: Final = (
-    # To take messages, and to acknowledge them.
+    # To fetch messages, and to acknowledge them.
     Right("EVAL", ("return 1", "1", UNACKED)),
     Right("EVALSHA", ("0" * 40, "1", UNACKED), "each call sends the text of its script"),
     Right("TIME", ()),
@@ -66,14 +66,18 @@ RIGHTS: Final = (
     Right("SCRIPT EXISTS", ("0" * 40,), "Kombu complains each minute, and keeps old bindings"),
     Right("ZRANGEBYSCORE", ("_kombu.binding.probe", "0", "0")),
     Right("PEXPIRE", (QUEUE, "1000")),
-    # To give back, and to deliver again.
+    # To requeue and to redeliver.
     Right("HGET", (UNACKED, "probe"), _BACK),
     Right("HEXISTS", (UNACKED, "probe"), _BACK),
     Right("ZSCORE", (TIMES, "probe"), _BACK),
     Right("ZRANGE", (TIMES, "0", "0"), _BACK),
     Right("RPUSH", (QUEUE, ""), _BACK),
     Right("LPUSH", (QUEUE, ""), "what cannot be read stays among the unacked messages"),
-    Right("SREM", (OWN, ""), "neighbours of a task that kills its worker are suspected for longer"),
+    Right(
+        "SREM",
+        (OWN, ""),
+        "tasks that ran beside one that kills its worker stay suspects for longer",
+    ),
     Right("HLEN", (OWN,), "only the log has the reason why a message cannot be read"),
     Right("DEL", (OWN,), "reasons of messages that are long gone are kept"),
     Right("HSCAN", (OWN, "0"), "dead letters of tasks that it registers do not come back"),
@@ -172,7 +176,7 @@ def _say(connection: Any, *words: str) -> Any:
 
 
 def is_refusal(error: Exception) -> bool:
-    """Return whether *error* says that the user may not."""
+    """Return whether *error* means that the user lacks a right."""
     text = str(error)
     # The last is what redis-py raises where MULTI is denied.
     words = ("NOPERM", "permission", "can't run", "can't access", "EXEC without MULTI")

@@ -1,13 +1,13 @@
 """
 Messages that cannot be delivered: kept in a list, each with the reason beside it.
 
-The list has the messages as they were, newest first: what is pushed back to a
-queue is what was taken. A hash has the reasons, by the SHA-1 of the message:
+The list has the messages unchanged, newest first: pushed back to a queue, one is
+as it was before. A hash has the reasons, by the SHA-1 of the message:
 JSON with `reason`, `list` (where it was), `at` (seconds since 1970), and `node`
 and `pid` of the worker that moved it.
 
-While the list cannot be used such a message stays in the hash of the unacked
-ones, in a field that starts with `unreadable:`, and goes to the list later.
+While the list cannot be used such a message stays in the hash of unacked
+messages, in a field that starts with `unreadable:`, and goes to the list later.
 """
 
 import hashlib
@@ -153,8 +153,8 @@ def move(store: Store, tags: Iterable[str], reason: str) -> int:
     """
     Move the unacked messages of *tags* to the list for *reason*; return how many were moved.
 
-    What this worker no longer owns is left to its owner. If the list cannot be
-    used they stay unacked, and are tried again after the visibility timeout.
+    A message that this worker no longer owns is left to its owner. If the list cannot
+    be used they stay unacked, and are retried after the visibility timeout.
 
     Raises:
         One of the connection's errors.

@@ -13,7 +13,7 @@ from task_server.transport.unacked.pending import Pending
 
 logger: Final = logging.getLogger(__name__)
 
-#: Acknowledgements that one call carries at most; Lua's stack holds some 8000.
+#: Most acknowledgements in one call; Lua's stack is limited to some 8000.
 MAX_ACKS: Final = 1000
 
 
@@ -28,7 +28,7 @@ class Acks:
 
         is_connected: Whether the channel still has its connection.
 
-        can_wait: Whether a fetch is due that takes acknowledgements along.
+        can_wait: Whether a fetch is due that will send acknowledgements.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class Acks:
     def add(self, tag: str) -> None:
         """Acknowledge the message of *tag*, now or with the next fetch."""
         if not self._is_connected():
-            # The connection broke while the task ran. The next one sends it.
+            # The connection broke while the task ran; the next one sends it.
             self._pending.acks.append(tag)
         elif self._can_wait():
             self._waiting.append(tag)
@@ -71,7 +71,7 @@ class Acks:
         return bool(self._waiting or self._pending.acks)
 
     def take(self) -> list[str]:
-        """Return waiting acknowledgements; the caller then says `arrived` or `put_back`."""
+        """Return waiting acknowledgements; the caller then calls `arrived` or `put_back`."""
         taken: list[str] = []
         for source in (self._pending.acks, self._waiting):
             while source and len(taken) < MAX_ACKS:
@@ -89,8 +89,8 @@ class Acks:
         """
         Keep acknowledgements that may not have reached the server.
 
-        They are the process's from now on: while a greenlet was trying to send
-        them another may have closed the channel, which nothing sends for again.
+        They move to the process: while a greenlet was trying to send them, another
+        may have closed the channel, which then sends nothing more.
         """
         self._pending.acks.extend(taken)
         self.arrived(taken)
@@ -107,8 +107,8 @@ class Acks:
         """
         Send all waiting acknowledgements now.
 
-        Those that Redis refuses, without memory or room for its file, are kept
-        for later.
+        Acknowledgements that Redis rejects, out of memory or disk space, are kept for
+        later.
 
         Raises:
             One of the connection's errors; the acknowledgements are kept.

@@ -1,4 +1,4 @@
-"""What the consumers of one channel have."""
+"""The messages that the consumers of one channel have."""
 
 from collections.abc import MutableMapping
 from typing import Any

@@ -1,10 +1,10 @@
 """
-The lease of a worker's messages: for how long they are its own after its last sign of life.
+The lease of a worker's messages: how long it owns them after its last renewal.
 
-It stands in each entry. A thread of the operating system renews it, with a
-connection of its own, so that it does so too while a task keeps the worker's
-loop from turning. A process that was stopped, or cut off, for longer than its
-lease may have lost what it has: it asks before it starts any of it.
+Each entry has it. An OS thread renews it over its own connection, so that it also
+does while a task blocks the worker's loop. A process that was stopped or
+disconnected for longer than its lease may have lost its messages: it asks Redis
+before it starts any of them.
 """
 
 import os
@@ -40,7 +40,7 @@ BATCH_READ: Final = 50
 
 
 class Member(Protocol):
-    """What one channel has, and the lease is on."""
+    """The messages of one channel, which the lease covers."""
 
     def tags(self) -> set[str]:
         """Return the delivery tags; any thread may ask."""
@@ -51,18 +51,18 @@ class Member(Protocol):
 
 class Lease:
     """
-    The lease on all that the channels of one broker have in this process.
+    The lease on the messages of all channels of one broker in this process.
 
     Attributes:
-        seconds: How long it is; 0 is unlimited, and nothing here does anything.
+        seconds: How long it is; 0 means no lease, and nothing here has an effect.
 
-        sure_until: The `clock` until which all of it is certainly still owned.
+        sure_until: The `clock` until which this process certainly owns all of them.
 
-        lost: Delivery tags of messages that other workers own by now.
+        lost: Delivery tags of messages that other workers own now.
 
-        reported: Those of the lost that the worker was informed of, and that it runs.
+        reported: The lost ones that the worker knows of and still runs.
 
-        running: Delivery tags of tasks that have outlived their channel.
+        running: Delivery tags of tasks that outlived their channel.
 
         error: Why the last renewal has not arrived; None if it has.
     """
@@ -90,13 +90,13 @@ class Lease:
         self.seconds, self._interval = timing.lease, timing.renew_interval
         self._keys = keys
         pool = new_pool()
-        # Two tries within the lease, whatever the server does.
+        # Two attempts within the lease, even if the server hangs.
         for name in ("socket_timeout", "socket_connect_timeout"):
             if name in pool.connection_kwargs or not _is_local(pool):
                 pool.connection_kwargs[name] = max(1.0, self.seconds / 6)
         self._pool = pool
         if self._process not in (0, os.getpid()):
-            # A child has neither its parent's thread nor what that locks.
+            # After a fork there is no thread, and its locks may be locked.
             self._process, self._members, self._used = 0, set(), None
             self._guard = new_lock()
         with self._guard:
@@ -107,37 +107,37 @@ class Lease:
         self.renewed = self.renewed
 
     def members(self) -> tuple[Member, ...]:
-        """Return those that have something here."""
+        """Return the channels that have messages."""
         return copied(self._members)
 
     def leave(self, member: Member) -> None:
-        """Renew nothing for *member* any more, but what runs on without it."""
+        """Renew for *member* no longer, except for tasks that outlive it."""
         self._members.discard(member)
 
     @property
     def renewed(self) -> float:
-        """The `clock` of the last renewal that has arrived."""
+        """The `clock` of the last confirmed renewal."""
         return self._renewed
 
     @renewed.setter
     def renewed(self, moment: float) -> None:
         self._renewed = moment
-        # What follows from it takes a moment.
+        # Acting on the answer takes a moment.
         self.sure_until = moment + self.seconds * 0.9 if self.seconds else inf
 
     @property
     def is_sure(self) -> bool:
-        """Whether all that is here, and not known as lost, is certainly still owned."""
+        """Whether this process certainly owns all messages that are not known as lost."""
         return clock_gettime(CLOCK) < self.sure_until
 
     @property
     def is_settled(self) -> bool:
-        """Whether that is sure and nothing is known as lost; this is asked for each task."""
+        """Whether that is sure and nothing is lost; checked for each task, so it is cheap."""
         return clock_gettime(CLOCK) < self.sure_until and not self.lost
 
     def make_sure(self, client: Any) -> None:
         """
-        Renew now, by *client*, if that is overdue; what others own is `lost` then.
+        Renew now, by *client*, if overdue; messages that others own are then `lost`.
 
         Raises:
             One of the connection's errors; then nothing may start.
@@ -147,7 +147,7 @@ class Lease:
 
     def renew_if_overdue(self, client: Any, running: Iterable[str]) -> None:
         """
-        Renew for what is *running* too, and in the place of a thread that cannot.
+        Renew for *running* tasks too, and if the thread could not.
 
         Raises:
             One of the connection's errors.
@@ -158,7 +158,7 @@ class Lease:
 
     def renew(self, client: Any) -> None:
         """
-        Renew the lease of all that is owned here.
+        Renew the lease of all messages of this process.
 
         Raises:
             One of the connection's errors.
@@ -183,14 +183,14 @@ class Lease:
         return lost
 
     def tags(self) -> list[str]:
-        """Return the delivery tags of what is owned here and not lost; any thread may ask."""
+        """Return the delivery tags of owned messages; any thread may ask."""
         tags = set(self.running)
         for member in self.members():
             tags |= member.tags()
         return list(tags - self.lost)
 
     def forget(self, tag: str) -> None:
-        """Forget a message that is lost, whose task has ended."""
+        """Forget a lost message whose task has ended."""
         if self.lost:
             self.lost.discard(tag)
             self.reported.discard(tag)
@@ -213,7 +213,7 @@ class Lease:
 
     def _renew_or_retry(self) -> float:
         """Renew; return the seconds until the next time."""
-        # Each part of the loop may have done it meanwhile.
+        # The loop may have renewed meanwhile.
         due = self.renewed + self._interval - clock()
         if due > self._interval / 10:
             return due
@@ -236,5 +236,5 @@ class Lease:
 
 
 def _is_local(pool: Any) -> bool:
-    """Return whether the connections of *pool* are by a Unix socket."""
+    """Return whether *pool* connects by a Unix socket."""
     return "path" in pool.connection_kwargs

@@ -7,10 +7,10 @@ from typing import Any, Final
 from task_server.transport.started.reported import ReportedTasks
 from task_server.transport.unacked.leases import Lease
 
-#: Acknowledgements, and messages to deliver again, that wait for a connection.
+#: Most acknowledgements, and messages to redeliver, that wait for a connection.
 MAX_PENDING: Final = 100_000
 
-#: Fetches whose reply is lost, at most.
+#: Most fetches whose reply is lost.
 MAX_FETCHES: Final = 100
 
 
@@ -20,10 +20,10 @@ class Pending:
     What broken connections left for the next one of this process.
 
     Attributes:
-        acks: Delivery tags to acknowledge. Bounded: what falls out is
-            delivered again.
+        acks: Delivery tags to acknowledge. Bounded: a message whose tag is dropped is
+            redelivered.
 
-        restores: Messages to deliver again: delivery tag, and the last moment
+        restores: Messages to redeliver: delivery tag, and the last moment
             (by the monotonic clock) at which this process certainly owned it.
 
         orphaned_fetches: Fetches whose reply is lost, so that it is unknown what
@@ -33,13 +33,13 @@ class Pending:
 
         reported: The tasks whose start was reported to Redis.
 
-        lease: On all that this process has.
+        lease: The lease on the messages of this process.
 
         scans: Since when, and when last, this process has scanned for messages of
             dead workers: by the server's clock, as its script says it.
 
-        unreadable: Messages that could not be put into the list of the
-            unreadable ones, as far as this process knows.
+        unreadable: How many messages could not be moved to the list of unreadable
+            messages, as far as this process knows.
     """
 
     acks: deque[str] = field(default_factory=lambda: deque(maxlen=MAX_PENDING))

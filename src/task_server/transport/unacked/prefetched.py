@@ -1,4 +1,4 @@
-"""What a fetch has brought and no consumer has seen yet."""
+"""Messages that were fetched and not yet delivered to a consumer."""
 
 import logging
 from collections import deque
@@ -55,8 +55,8 @@ class Prefetched(deque[Message]):
         kept = [message for message in self if message.delivery_tag not in tags]
         if len(kept) < len(self):
             logger.warning(
-                "%d messages that this worker had fetched are others' now: it was stopped, or cut "
-                "off, for longer than its lease",
+                "%d messages that this worker had fetched belong to other workers now: it was "
+                "stopped or disconnected for longer than its lease",
                 len(self) - len(kept),
             )
             self.clear()
@@ -64,7 +64,7 @@ class Prefetched(deque[Message]):
 
     def requeue(self) -> None:
         """
-        Put all back to their queues, unchanged, if this process still owns them.
+        Requeue all messages unchanged, if this process still owns them.
 
         Raises:
             One of the connection's errors; the next connection does it then.

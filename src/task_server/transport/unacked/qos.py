@@ -1,4 +1,4 @@
-"""Kombu's QoS: what consumers have, acknowledge and give back."""
+"""Kombu's QoS: what consumers have, acknowledge and requeue."""
 
 import logging
 from collections.abc import Collection
@@ -27,8 +27,8 @@ class QoS(redis.QoS):  # type: ignore[misc]
     Attributes:
         unacked: The parts that do the work.
 
-        lost: Delivery tags whose task has just taken its process with it; the
-            worker says which.
+        lost: Delivery tags of tasks that have just crashed their child; the worker
+            adds them.
     """
 
     unacked: "Unacked"
@@ -53,8 +53,8 @@ class QoS(redis.QoS):  # type: ignore[misc]
         """
         Keep *message* until it is acknowledged.
 
-        Kombu registers it in Redis here, after it was popped: a kill between
-        the two loses the message. The script has done both at once.
+        Kombu registers it in Redis here, after popping it: a kill between the two
+        loses the message. The script has done both at once.
         """
         if delivery_tag in self.unacked.delivered.registered:
             virtual.QoS.append(self, message, delivery_tag)
@@ -79,7 +79,7 @@ class QoS(redis.QoS):  # type: ignore[misc]
         unacked.link.wake()
 
     def reject(self, delivery_tag: str, requeue: bool = False) -> None:  # noqa: FBT001, FBT002 - Kombu's
-        """Give a message back or drop it, and wake the loop: there is room for another."""
+        """Requeue or drop a message, and wake the loop: there is room for another."""
         unacked = self.unacked
         is_child_lost = delivery_tag in self.lost
         self.lost.discard(delivery_tag)
@@ -93,7 +93,7 @@ class QoS(redis.QoS):  # type: ignore[misc]
             else:
                 super().reject(delivery_tag, requeue=requeue)
         except ResponseError as error:
-            # As an acknowledgement; that it crashed a child is not known then.
+            # Retried as an acknowledgement is; that it crashed a child is then not recorded.
             if requeue:
                 logger.warning("Redis rejected a requeue, which is retried: %s", error)
                 unacked.pending.restores.append((delivery_tag, monotonic()))
@@ -156,7 +156,7 @@ class QoS(redis.QoS):  # type: ignore[misc]
         return lease.is_sure and delivery_tag not in lease.lost
 
     def renew(self) -> None:
-        """Give a sign of life for all messages, and report which tasks run."""
+        """Renew all messages, and report which tasks run."""
         self.unacked.ownership.renew()
         if self.unacked.hooks.reports_started:
             self.unacked.reporter.sync()
@@ -170,41 +170,41 @@ class QoS(redis.QoS):  # type: ignore[misc]
         interval: int | None = 10,
         grace: float = 0.0,
     ) -> None:
-        """Deliver messages again whose worker is dead; each *interval*-th call does it."""
+        """Redeliver messages of dead workers, at each *interval*-th call."""
         self._vrestore_count += 1
         if (self._vrestore_count - 1) % (interval or 1) == 0:
             self.unacked.restore.expired(start, num, grace)
 
     def restore_runs(self, runs: Collection[str]) -> None:
-        """Deliver again what the processes *runs* had, which are known to be dead."""
+        """Redeliver the messages of the dead processes *runs*."""
         self.unacked.restore.runs(runs)
 
     def restore_by_tag(self, tag: str, client: Any = None, leftmost: bool = False) -> None:  # noqa: ARG002, FBT001, FBT002 - Kombu's
-        """Deliver one message again."""
+        """Redeliver one message."""
         self.unacked.restore.one(bytes_to_str(tag), leftmost=leftmost)
 
     def requeue_unchanged(self, tag: str) -> None:
-        """Put one message back to where it was fetched from, as if it never was."""
+        """Requeue one message to where it was fetched from, as if it had never been fetched."""
         self.unacked.redelivery.redeliver([tag], unchanged=True)
 
     def restore_unacked(self, client: Any = None) -> None:  # noqa: ARG002 - Kombu's
-        """Deliver the messages of this channel again, but those of tasks that run on."""
+        """Redeliver the messages of this channel, except those of tasks that still run."""
         self.unacked.restore.unacked(self.unacked.delivered)
 
     def restore_unacked_once(self, stderr: Any = None) -> None:
         """
-        Deliver again, at the end, what is not acknowledged.
+        Redeliver the unacknowledged messages when the channel closes.
 
-        With Redis gone that fails; in Kombu the error then ends a worker that
-        would have connected again. The next connection of this process does
-        it; without one they come back after the visibility timeout.
+        Without Redis that fails; in Kombu the error ends a worker that would have
+        reconnected. Here the next connection of this process does it; without one
+        the messages are redelivered after the visibility timeout.
         """
         unacked = self.unacked
         try:
             super().restore_unacked_once(stderr)
         except unacked.store.errors as error:
             logger.warning(
-                "%d messages could not be given back (%s); they are when Redis is there again, or "
-                "else %g s after this worker's last sign of life",
+                "%d messages could not be requeued (%s); they are when Redis is back, or at the "
+                "latest %g s after this worker's last lease renewal",
                 *(len(unacked.pending.restores), error, unacked.timing.expires_after),
             )

@@ -1,4 +1,4 @@
-"""Deliver messages again that were fetched and not acknowledged, or make them dead letters."""
+"""Redelivers messages that were not acknowledged, or makes them dead letters."""
 
 import hashlib
 import logging
@@ -21,14 +21,14 @@ from task_server.transport.unacked.routes import Routes
 
 logger: Final = logging.getLogger(__name__)
 
-#: Why a message is delivered again, in its history.
+#: Why a message is redelivered, in its history; these values are in Redis.
 LEASE_EXPIRED: Final = "no sign of life"
 CHILD_LOST: Final = "child died"
 
 
 class Step(NamedTuple):
     """
-    What becomes of a message, for the script.
+    What the script does with a message.
 
     Attributes:
         action: 'push' to a list, or 'dead'; NOWHERE if it cannot be delivered.
@@ -41,19 +41,19 @@ class Step(NamedTuple):
     text: Any
 
 
-#: The action for a message that cannot be delivered: it moves to the unreadable ones.
+#: The action for a message that cannot be delivered: move it to the unreadable messages.
 NOWHERE: Final = "nowhere"
 
 
 class Redelivery:
     """
-    Delivers messages of one Redis again.
+    Redelivers messages of one Redis.
 
     Args:
         poison_limit: A message that crashed so many workers becomes a dead letter;
-            0 is never.
+            0 means never.
 
-        on_dead_letter: Gets each message that has just become one.
+        on_dead_letter: Gets each new dead letter.
     """
 
     def __init__(
@@ -79,21 +79,21 @@ class Redelivery:
         until: Mapping[str, float] | None = None,
     ) -> int:
         """
-        Deliver the messages of *tags* again; return how many it was.
+        Redeliver the messages of *tags*; return how many were redelivered.
 
         Args:
-            latest: Only those without a sign of life since then, seconds by
-                the server's clock.
+            latest: Only messages not renewed since then, in seconds by the server's
+                clock.
 
-            leftmost: Deliver them after all others.
+            leftmost: Put them at the end of their queues.
 
             crash: Why their owner must be dead; a message with too many crashes
                 becomes a dead letter.
 
             unchanged: Put them back as they were before they were fetched.
 
-            until: When the owner of each gave the last sign of life, by the server's
-                clock; the next owner logs it.
+            until: When each was last renewed, by the server's clock; the next owner
+                logs it.
         """
         if not tags:
             return 0
@@ -119,7 +119,7 @@ class Redelivery:
                 if step.action != NOWHERE:
                     arguments.extend((tag, sha, *step))
                 elif latest is None or crash == LEASE_EXPIRED:
-                    # In any other case another worker may own it by now.
+                    # Otherwise another worker may own it by now.
                     unreadable.move(store, [tag], step.text)
         count, problems, dead = RESTORE.run(store.client, keys.unacked_and_times, arguments)
         if problems:
@@ -151,10 +151,10 @@ class Redelivery:
         until: float | None = None,
     ) -> list[Step]:
         """
-        Return what becomes of the message *entry*.
+        Return what to do with the message *entry*.
 
-        Of a message that cannot be delivered NOWHERE and the reason, which Kombu
-        drops; and nothing if there is no queue for it: it stays where it is.
+        NOWHERE and the reason for a message that cannot be delivered, which Kombu
+        would drop; nothing if no queue is bound for it: it stays where it is.
         """
         try:
             payload, exchange, routing_key = loads(bytes_to_str(entry))
@@ -167,7 +167,7 @@ class Redelivery:
                 lists, queues = [key], queues or [key]
             else:
                 lists = [self._store.keys.list_of(queue, priority) for queue in queues]
-            # Kombu's transport gives no sign of life, and is alive for all that.
+            # A worker with Kombu's transport never renews, even if it is alive.
             if crash is not None and self._poison_limit and MARKER in entry and owner:
                 blame = (
                     CERTAIN
@@ -210,7 +210,7 @@ class Redelivery:
 
 
 def _mark_redelivered(payload: dict[str, Any]) -> None:
-    """Mark a message as delivered before, where Kombu does; it needs no such field."""
+    """Mark a message as redelivered, as Kombu does, if it has the field."""
     for field in (payload.get("headers"), payload["properties"].get("delivery_info")):
         # PHP writes an empty object as a list.
         if isinstance(field, dict):

@@ -1,4 +1,4 @@
-"""Restoring: which messages are delivered again, and when."""
+"""Which messages are redelivered, and when."""
 
 import logging
 from collections import Counter
@@ -25,11 +25,11 @@ logger: Final = logging.getLogger(__name__)
 
 class Restore:
     """
-    Restores what dead workers, lost connections and this channel leave.
+    Restores the messages that dead workers, lost connections and this channel leave.
 
     Attributes:
-        grace_remaining: Seconds until the next scan is worthwhile, after Redis was
-            not there.
+        grace_remaining: Seconds until the next scan can find anything, after an
+            outage of Redis.
     """
 
     grace_remaining = 0.0
@@ -55,14 +55,14 @@ class Restore:
 
     def expired(self, first: int = 0, most: int | None = None, grace: float = 0.0) -> None:
         """
-        Deliver messages again whose worker gave no sign of life for too long.
+        Redeliver messages whose lease, or visibility timeout, has expired.
 
         Kombu takes a lock of 300 s first, which a killed owner leaves behind, so
         that no worker restores for that long; the script needs none.
 
         Args:
-            grace: Seconds to wait after Redis was not there, for living workers to
-                come back and give a sign of life.
+            grace: Seconds to wait after an outage of Redis, for living workers to
+                reconnect and renew.
         """
         timing = self._timing
         lease = (timing.lease or "", min(grace, timing.lease_recovery_grace))
@@ -81,7 +81,7 @@ class Restore:
             first += int(seen) - count
 
     def _scan(self, limits: Sequence[Any]) -> list[Any]:
-        """Return the answer of the script, without what is for its next call alone."""
+        """Return the reply of the script, without the state for its next call."""
         store, keys, pending = self._store, self._store.keys, self._pending
         arguments = (self._timing.visibility_timeout, *limits, keys.scans, *pending.scans)
         answer = EXPIRED.run(store.client, (keys.times, keys.unacked), arguments)
@@ -92,7 +92,7 @@ class Restore:
         return [*found, *answer[6:]]
 
     def runs(self, runs: Collection[str]) -> None:
-        """Deliver again what the processes *runs* had, which are known to be dead."""
+        """Redeliver the messages of the dead processes *runs*."""
         client, keys, count = self._store.client, self._store.keys, 0
         fields = [run_field(run) for run in runs]
         first = 0
@@ -113,31 +113,31 @@ class Restore:
             )
 
     def registered(self) -> None:
-        """Deliver dead letters of tasks that no worker registered, and this one does."""
+        """Redeliver dead letters whose task was not registered, and is by this worker."""
         try:
             back = self._unregistered.requeue()
         except ResponseError as error:
             self._store.problems.optional(self._store.keys.dead_letters, str(error))
             return
         for task, count in Counter(one.task for one in back).items():
-            logger.info("%d messages of %s, which this worker registers, are back", count, task)
+            logger.info("%d messages of %s, which this worker registers, are requeued", count, task)
 
     def one(self, tag: str, *, leftmost: bool = False) -> None:
         """
-        Deliver one message again, if it is not another worker's by now.
+        Redeliver one message, unless another worker owns it by now.
 
         Kombu watches the whole hash of unacked messages and starts again each time
-        any worker changes it, under load without an end.
+        any worker changes it: under load, endlessly.
         """
         if not self._ownership.is_lost(tag):
             self._redelivery.redeliver([tag], leftmost=leftmost)
 
     def unacked(self, delivered: Delivered) -> None:
         """
-        Deliver the messages of this channel again, a hundred a call.
+        Redeliver the messages of this channel, a hundred a call.
 
-        Those of tasks that run on are left: they are acknowledged through the next
-        connection, which also gets what Redis does not take now.
+        Messages of tasks that still run are left: they are acknowledged through the
+        next connection, which also retries what Redis rejects now.
         """
         running, lease = self._hooks.running(), self._ownership.lease
         lease.running = frozenset(running)
@@ -156,13 +156,13 @@ class Restore:
             del tags[:BATCH]
 
     def pending(self) -> None:
-        """Deliver again what earlier connections could not, unless another worker did."""
+        """Redeliver what earlier connections could not, unless another worker did."""
         self._orphaned()
         restores = self._pending.restores
         while restores:
             batch = [restores.popleft() for _ in range(min(BATCH, len(restores)))]
             try:
-                # The server's clock then: what another has fetched since is its own.
+                # By the server's clock: what another worker has fetched since is its own.
                 seconds, micros = self._store.client.time()
                 age = monotonic() - max(moment for _, moment in batch)
                 latest = seconds + micros / 1e6 - age
@@ -173,7 +173,7 @@ class Restore:
                 raise
 
     def _orphaned(self) -> None:
-        """Deliver again what was fetched for this process in replies that it did not get."""
+        """Redeliver messages of fetches whose replies were lost."""
         fetches, keys = self._pending.orphaned_fetches, self._store.keys
         for fetched_at, until in tuple(fetches):
             marker = owner_marker(

@@ -1,4 +1,4 @@
-"""What is worth knowing of DATABASES in a gevent worker; connects to nothing."""
+"""Checks DATABASES for a gevent worker, without connecting."""
 
 import inspect
 import re
@@ -30,7 +30,7 @@ def split_limit(
 
     Returns:
         What is left for the aliases without a pool (0 if there are none), and
-        the reasons why the limit could not hold.
+        the reasons why the limit could be exceeded.
     """
     pools = {alias: size for alias, wrapper in wrappers.items() if (size := pool_size(wrapper))}
     others = len(wrappers) - len(pools)
@@ -96,7 +96,7 @@ def _alias_findings(
 
 
 def _logs_in_database() -> Iterator[Finding]:
-    """Name the handlers of the log that seem to write to the database, with their lock held."""
+    """Name the logging handlers that seem to write to the database while they hold their lock."""
     for kind in {type(handler) for handler in log_handlers()}:
         if kind.__module__.partition(".")[0] in WELL_KNOWN_LOGS or "emit" not in vars(kind):
             continue

@@ -9,7 +9,7 @@ Key = tuple[tuple[str, Any], ...]
 
 
 class Pool(Protocol):
-    """Where a connection goes when its task is done with it."""
+    """Where a connection goes when its task closes it."""
 
     def checkin(self, pooled: "PooledConnection", dbapi: Any) -> None:
         """Take back the connection that a task closed. Does not wait."""
@@ -39,7 +39,7 @@ class PooledConnection:
     is_inspected: bool = False
     #: What the driver's `connect`, or what wraps it, returned; until the first checkout.
     connect_result: Any = None
-    #: What the driver needs to make the task's object again.
+    #: What the driver needs to create the task's object again.
     template: Any = None
     finalizer: Any = None
 
@@ -74,7 +74,7 @@ class Driver(Protocol):
         """Return the object a task gets, first `connect_result`; its `close` checks it in."""
 
     def reset(self, dbapi: Any) -> bool:
-        """Make *dbapi* as good as new; False if it cannot be used again."""
+        """Reset *dbapi*; False if it cannot be used again."""
 
     def ping(self, dbapi: Any) -> None:
         """Ask the server for an answer; raise when there is none."""

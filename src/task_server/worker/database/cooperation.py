@@ -84,7 +84,7 @@ def _lets_others_run(wait: Any, readable: Any) -> bool:
     """
     Try *wait* of psycopg 3 on a socket that another greenlet has to write to.
 
-    A thread of the system sets a blocked wait free, since no greenlet can.
+    An OS thread ends a blocked wait, since no greenlet can.
     """
     ours, theirs = socket.socketpair()
     spare = os.dup(theirs.fileno())

@@ -1,5 +1,5 @@
 """
-Who waits for whom: read off the stacks of greenlets that do not run.
+Which greenlet waits for which: read from the stacks of those that do not run.
 
 A re-entrant lock names its owner, so that a greenlet whose stack is in the
 `acquire` of one waits for that owner, for certain. A plain lock or semaphore

@@ -6,7 +6,7 @@ connection: as many threads as connections block every task forever. When tasks
 wait and nothing moves, such a thread's connection is taken from it. Its next
 query gets another one, for Django connects when it has none.
 
-Only a connection that the thread cannot miss is taken: the thread runs no task
+A connection is taken only if the thread cannot notice: the thread runs no task
 and is not within a query, there is no transaction and no cursor, and the
 server knows of no state of the session: no setting (but those that Django sets
 when it connects), temporary table, lock, prepared statement or LISTEN. It

@@ -5,14 +5,14 @@ PostgreSQL under gevent, for any Django project.
 them *exactly*: the server never has more than `database_connections` of them
 from this process, all aliases together, with psycopg2 and with psycopg 3.
 
-What holds a connection, and for how long: a task takes one at its first query
+Who has a connection, and for how long: a task takes one at its first query
 and keeps it until `connection.close()`, which Celery calls when the task ends.
 It is not taken away earlier, not even between transactions, because a session
 has a state (SET, temporary tables, advisory locks, LISTEN, cursors) that no
 reading of the SQL can rule out, and a task that loses it silently computes
 wrong results. So a task that queries and then waits two seconds for a web
 server holds its connection for two seconds, and 20 connections run 20 such
-tasks at once. The cure is one line in such a task, `django.db.connection.close()`
+tasks at once. The fix is one line in such a task, `django.db.connection.close()`
 before the slow call; the next query gets a connection of the pool again,
 mostly without a connect.
 
@@ -81,7 +81,7 @@ def install_pool(
             pays for a connect.
 
     Raises:
-        ConfigError: Tasks would block each other, or the limit could not hold.
+        ConfigError: Tasks would block each other, or the limit could be exceeded.
     """
     problems = cooperation.unpatched()
     if problems:

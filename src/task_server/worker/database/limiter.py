@@ -1,5 +1,5 @@
 """
-The limit: how many connections may be in use at once, and whose turn it is.
+The limit: how many connections may be in use at once, and who gets the next.
 
 `slots` decides which waiter is next, `stalls` what happens while no slot is
 released. Everything here runs in the thread of gevent's loop.
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 class ConnectionLimiter:
     """
-    Hand out *limit* slots, never more.
+    Grant *limit* slots, never more.
 
     Args:
         limit: Slots in all.
@@ -25,10 +25,10 @@ class ConnectionLimiter:
             promised without deadlock. Must not exceed *limit*.
 
         timeout: Seconds to wait while no slot is released at all. As long as
-            slots move, a waiter goes on waiting, for its turn comes.
+            slots move, a waiter keeps waiting: its turn comes.
 
         reserve_after: Seconds without a slot released after which the reserve
-            is handed out.
+            is granted.
     """
 
     def __init__(
@@ -114,6 +114,6 @@ class ConnectionLimiter:
         self._slots.used += 1
 
     def release(self, holder: int | None) -> None:
-        """Release one slot of *holder* (None: a forced one); wake whose turn it is."""
+        """Release one slot of *holder* (None: a forced one); wake the next waiter."""
         self._watcher.on_release()
         self._slots.release(holder)

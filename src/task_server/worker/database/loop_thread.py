@@ -1,4 +1,4 @@
-"""Calls from other threads of the system into the thread of gevent's loop."""
+"""Calls from other OS threads into the thread of gevent's loop."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -8,7 +8,7 @@ from gevent import monkey
 
 T = TypeVar("T")
 
-#: Threads of the system, and their locks, which gevent replaces.
+#: OS threads and their locks, which gevent replaces.
 _thread_ident = monkey.get_original("_thread", "get_ident")
 _allocate_lock = monkey.get_original("_thread", "allocate_lock")
 

@@ -1,8 +1,8 @@
 """
-Connections to PostgreSQL that are counted one by one, and used again.
+Reused connections to PostgreSQL, with an exact count.
 
 Django connects and closes as ever. A close gives the connection to this pool,
-which makes it as good as new (`DISCARD ALL`) and keeps it for the next connect
+which resets it (`DISCARD ALL`) and keeps it for the next connect
 with exactly the same parameters. The server never has more connections from
 this process than the limiter has slots:
 
@@ -13,7 +13,7 @@ this process than the limiter has slots:
   to the next task.
 - A connection whose greenlet has ended, or that is collected, releases its
   slot: a thread that a project starts is a greenlet, and closes nothing.
-- A thread of the system (gevent's thread pool, asyncio's) asks the loop's
+- An OS thread (gevent's thread pool, asyncio's) asks the loop's
   thread for a connection, and returns it there.
 """
 
@@ -40,9 +40,9 @@ from task_server.worker.database.stalls import Stall
 
 logger = logging.getLogger(__name__)
 
-#: Seconds after which a connection is not used again; a session's memory only grows.
+#: Seconds after which a connection is not reused; a session's memory only grows.
 MAX_LIFETIME = 1800.0
-#: Seconds of rest after which a connection must answer a query before its checkout.
+#: Idle seconds after which a connection must answer a query before its checkout.
 PRE_PING_AFTER = 5.0
 #: Seconds a reset or a ping may take before the connection counts as broken.
 ANSWER_TIMEOUT = 5.0
@@ -74,7 +74,7 @@ class ConnectionPool:
 
     def connect(self, params: Mapping[str, Any]) -> Any:
         """
-        Return a connection, fresh or as good as fresh.
+        Return a new or a reset connection.
 
         Raises:
             Exception: The driver's OperationalError when the server refuses,
@@ -151,7 +151,7 @@ class ConnectionPool:
         return self._checkout_idle(key, holder) or self._wait_for_checkout(key, params, holder)
 
     def _track(self, pooled: PooledConnection, greenlet: Any) -> None:
-        """Take *pooled* back when *greenlet* ends."""
+        """Check *pooled* in when *greenlet* ends."""
         connections = self._checked_out.get(id(greenlet))
         # The main greenlet cannot be linked to.
         if connections is None and isinstance(greenlet, gevent.Greenlet):
@@ -172,7 +172,7 @@ class ConnectionPool:
             greenlet.unlink(self._on_greenlet_end)
 
     def _on_greenlet_end(self, greenlet: Any) -> None:
-        """Take back what *greenlet*, which has ended, did not close; in the hub."""
+        """Check in what *greenlet*, which has ended, did not close; in the hub."""
         for pooled in self._checked_out.pop(id(greenlet), ()):
             connection = None if pooled.checked_out is None else pooled.checked_out()
             wrapper = None if pooled.wrapper is None else pooled.wrapper()
@@ -200,7 +200,7 @@ class ConnectionPool:
         try:
             pooled: PooledConnection = result.get()
         except BaseException:
-            # Killed while waiting: what arrives later is recycled unused. After
+            # Killed while waiting: the connection is recycled when it arrives. After
             # an error of the connect itself there is nothing to recycle.
             result.rawlink(self._discard)
             raise
@@ -253,7 +253,7 @@ class ConnectionPool:
     def _recycle(self, pooled: PooledConnection) -> None:
         """Make a returned connection ready for the next task, or close it."""
         if pooled.connect_result is not None:
-            # Never checked out. What `connect` made of it is not made again.
+            # Never checked out; what `connect` returned cannot be created again.
             pooled.connect_result, pooled.key = None, None
         if not self._is_reusable(pooled):
             self._close_and_release(pooled)
@@ -263,7 +263,7 @@ class ConnectionPool:
         self._limiter.release(holder)
 
     def _is_reusable(self, pooled: PooledConnection) -> bool:
-        """Reset *pooled*; return whether it is as good as new."""
+        """Reset *pooled*; return whether it can be used again."""
         if not self._reuse or pooled.key is None:
             return False
         if time.monotonic() - pooled.created_at >= MAX_LIFETIME:

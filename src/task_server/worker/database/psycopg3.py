@@ -160,7 +160,7 @@ class Psycopg3Driver:
         return connection
 
     def reset(self, dbapi: Any) -> bool:
-        """Make the session as good as new; False if it is in the middle of something."""
+        """Reset the session; False if a query or COPY is in progress."""
         if dbapi.transaction_status != pq.TransactionStatus.IDLE or id(dbapi) in _waited_for:
             return False
         self._run(dbapi, "DISCARD ALL")

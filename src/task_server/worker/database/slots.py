@@ -7,7 +7,7 @@ slots are taken, so `per_task - 1` of them are kept for one such greenlet at a
 time, the *priority holder*: it can always get all it needs, ends, and releases
 everything. A project with one PostgreSQL alias keeps nothing back.
 
-A quarter of the slots, at least one, is a *reserve*, handed out when nothing
+A quarter of the slots, at least one, is a *reserve*, granted when nothing
 moves (see `stalls`). A limit that the aliases of one greenlet use up (a limit
 of 1) leaves no reserve.
 """
@@ -39,10 +39,10 @@ class Waiter:
 
 class Slots:
     """
-    *limit* slots, of which one holder may need *per_task* at once.
+    *limit* slots; one holder may need *per_task* of them at once.
 
     A *holder* is any number, here the id of a greenlet; only a weak reference
-    to the greenlet is kept, for a strong one would keep its connection alive.
+    to the greenlet is kept, as a strong one would keep its connection alive.
     """
 
     def __init__(self, limit: int, per_task: int) -> None:
@@ -66,7 +66,7 @@ class Slots:
 
     @property
     def waiters(self) -> list[Waiter]:
-        """Those that wait, the next one first."""
+        """The waiters, next first."""
         return [*self._more, *self._first]
 
     @property
@@ -101,7 +101,7 @@ class Slots:
         return waiter
 
     def remove(self, waiter: Waiter) -> None:
-        """Take *waiter* out of its queue."""
+        """Remove *waiter* from its queue."""
         (self._more if waiter in self._more else self._first).remove(waiter)
 
     def abort(self, waiter: Waiter, reason: str) -> None:

@@ -3,7 +3,7 @@ What happens while tasks wait for a connection and none is released.
 
 The application's own locks can cause a deadlock: the greenlets that hold the
 connections wait for a lock, and its owner waits for a connection. So when
-nothing has moved for a second, the reserve is handed out, first to greenlets
+nothing has moved for a second, the reserve is granted, first to greenlets
 that own a lock that others wait for. Of the greenlets that wait for that lock,
 one that holds a connection gets it next. When the reserve is used up, and the
 greenlets that hold connections provably wait for those without, waits for a
@@ -32,13 +32,13 @@ WARN_AFTER = 30.0
 #: after twice, four times as long): it may hold connections of greenlets that
 #: ended without a close, and where every task waits nothing else collects it.
 COLLECT_AFTER = 2.0
-#: Seconds without a slot released after which the reserve is handed out.
+#: Seconds without a slot released after which the reserve is granted.
 RESERVE_AFTER = 1.0
 #: The same for the owner of a lock that others wait for, soon after a deadlock.
 RESERVE_AFTER_DEADLOCK = 0.05
 #: Seconds for which a deadlock counts as recent.
 RECENT = 10.0
-#: What part of the time may go into searches through all objects for semaphores.
+#: The share of the time that may go into searches through all objects for semaphores.
 SEARCH_SHARE = 0.05
 #: Seconds without a slot released after which a deadlock that is likely, but
 #: cannot be proved, ends a wait. A proved one does after RESERVE_AFTER.
@@ -68,7 +68,7 @@ class StallWatcher:
         timeout: Seconds without a slot released after which waits end with an error.
 
         reserve_after: Seconds without a slot released after which the reserve
-            is handed out.
+            is granted.
     """
 
     def __init__(self, slots: Slots, timeout: float, reserve_after: float) -> None:

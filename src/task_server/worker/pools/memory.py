@@ -43,12 +43,12 @@ def freeze_before_fork() -> None:
 
 def freeze_after_imports() -> None:
     """
-    Let collections leave out what was imported, in a worker that does not fork.
+    Exclude imported objects from garbage collection, in a worker that does not fork.
 
-    Each task makes some objects that only a collection frees, and thousands of
-    tasks a second make as many collections, of which every so many-th one goes
-    through all that there is. Greenlets come later: gevent finds them, for the
-    stacks that SIGUSR1 asks for, among the objects that are not frozen.
+    Each task creates some objects that only a collection frees. Thousands of tasks a
+    second cause that many collections, and some of them traverse every object.
+    Greenlets are created later: for the stacks on SIGUSR1, gevent finds them among
+    the objects that are not frozen.
     """
 
     def freeze(**_: Any) -> None:

@@ -1,1 +1,1 @@
-"""What the worker knows of itself."""
+"""The heartbeat of the worker and what it reports."""

@@ -1,6 +1,6 @@
--- Returns the end of *entry* with what a fetch has written into it, and the place
--- there behind the mark of the owner; nil as the place if there is none. What
--- stands before the last mark is somebody's message.
+-- Returns the tail of *entry* that has what a fetch has written into it, and the
+-- position there after the owner's marker; nil as the position if there is no marker.
+-- Everything before the last marker is the producer's text.
 local function owner_in(entry)
   local tail = entry:sub(-4096)
   local _, mark = tail:find('.*"holder":{')

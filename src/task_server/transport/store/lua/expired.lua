@@ -1,40 +1,40 @@
 -- Return the unacked messages whose lease, or visibility timeout, has expired.
 --
 -- KEYS  1 sorted set of the times of unacked messages   2 hash of unacked messages
--- ARGV  1 seconds without a sign, of a message without a lease
+-- ARGV  1 seconds without a renewal, of a message without a lease
 --       2 seconds between two scans at most
 --       3 seconds for which there must have been scans   4 first   5 how many
 --       6 the shortest lease to scan for, in seconds; '' for none
 --       7 as 3, of messages with a lease
 --       8 hash of the scans of all workers; no KEY, since a server refuses the
 --         whole script for one that the user may not use
---       9 since when, and 10 when last, this process scanned, as an answer said
---         it; '' before the first. They count where the hash cannot be used
+--       9 since when, and 10 when last, this process scanned, from an earlier reply;
+--         '' before the first. They count if the hash cannot be used
 --
--- While the server is down or hangs no worker can give a sign of life, and none
--- scans either: that time does not count. So a gap between two scans starts a
--- time of grace, in which living workers come back and give one.
+-- While the server is down or hangs no worker can renew, and none scans either:
+-- that time does not count. So a gap between two scans starts a time of grace, in
+-- which living workers reconnect and renew.
 --
--- Each worker counts by its own ARGV[2], and keeps what it has seen apart from
--- those of another: 0.1, or one with a longer lease, that is back first after
--- half a minute sees no gap, in which a shorter lease has run out.
+-- Workers with the same ARGV[2] share the times of their scans, others do not: one of
+-- version 0.1, or with a longer lease, may reconnect first after half a minute and
+-- see no gap, though a shorter lease has expired meanwhile.
 --
--- A message with a lease says itself how long it is: in its entry, which may be
--- long. So only those are read whose time is a whole number of 1024ths: that of
--- each message with a lease is, and by chance one in thousands of the others.
+-- The length of a lease is in the entry of its message, which may be large. So only
+-- entries are read whose time is a whole number of 1024ths: that of every message
+-- with a lease is, and by chance that of one in thousands of the others.
 --
 -- Times are the server's: the clocks of two workers may differ.
 --
--- Returns the seconds that are left of the grace; the latest time of a last sign
--- of life, as text; how many messages were scanned; 9 and 10 for the next call;
--- why the hash of the scans cannot be used, or ''; then delivery tags, each with
--- the time of its last sign of life.
+-- Returns the seconds that are left of the grace; the latest time of a last renewal
+-- that counts as expired, as text; how many messages were scanned; 9 and 10 for the
+-- next call; why the hash of the scans cannot be used, or ''; then delivery tags,
+-- each with the time of its last renewal.
 local times, unacked, scans = KEYS[1], KEYS[2], ARGV[8]
 local timeout, most = tonumber(ARGV[1]), tonumber(ARGV[5])
 local shortest = tonumber(ARGV[6])
 local clock = redis.call('TIME')
 local now = tonumber(clock[1]) + tonumber(clock[2]) / 1000000
--- They must be possible before anything is written: a scan that is refused is none.
+-- Try the reads before anything is written: a rejected scan must not count as one.
 redis.call('ZRANGE', times, 0, 0)
 redis.call('HGET', unacked, 'unreadable:')
 

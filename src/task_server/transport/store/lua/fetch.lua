@@ -5,25 +5,25 @@
 --          of the queue cycle, then all of the second priority, and so on
 -- ARGV  1 most messages to move   2 number of queues
 --       3 '1' if the queue cycle rotates            4 this worker
---       5 seconds a worker may watch without a sign of life
---       6 the owner of what is moved: JSON, without its opening brace
---       7 '1' to try first whether each command that is needed may be used
---       8… keys that it can do without, and which are no KEYS since a server
+--       5 seconds for which a worker that watches counts after its last fetch
+--       6 the owner of moved messages: JSON, without its opening brace
+--       7 '1' to try first whether each necessary command may be used
+--       8… optional keys, which are no KEYS since a server
 --          refuses the whole script for one that the user may not use:
 --          8 sorted set of watching workers  9 list that wakes one waiting worker
 --          10 list of unreadable messages   11 hash of their reasons, by SHA-1
 --       12… delivery tags to acknowledge
 --
--- A message is registered first and leaves its list afterwards, and whatever
--- cannot be done is undone: no error loses a message or leaves it in both.
+-- A message is registered first, then leaves its list, and a step that fails is
+-- undone: no error loses a message or leaves it in both places.
 --
 -- Times are the server's: the clocks of two workers may differ.
 --
 -- Returns {state, problems, messages}. Problems, two by two: key, error; of
--- queues that gave nothing, and of keys that it can do without. Messages, four
+-- queues that cannot be read, and of optional keys. Messages, four
 -- by four: list, counted from 0; tag; text; ''. Or of one that cannot be read:
--- list; '' if it was moved to the unreadable ones, else the field among the unacked that keeps it;
--- how it begins; the reason. States: 'more' (the limit was reached), 'some',
+-- list; '' if it was moved to the unreadable messages, else its field among the
+-- unacked messages; its first characters; the reason. States: 'more' (the limit was reached), 'some',
 -- and with no message at all 'watch', 'wait' or, if neither can be, 'poll'.
 local unacked, times, lists = KEYS[1], KEYS[2], #KEYS - 2
 local limit, queues, rotate = math.min(tonumber(ARGV[1]), 1000), tonumber(ARGV[2]), ARGV[3] == '1'
@@ -41,8 +41,8 @@ end
 
 local problems, moved, refusal = {}, {}, nil
 
--- A key of another kind, or that the user may not use, is a problem of its own.
--- All else is the server's: it has no memory, is a replica, lacks one.
+-- A key of another type, or that the user may not use, is a problem of that key.
+-- Any other error is the server's: it is out of memory, is a replica, lacks one.
 local function note(key, failure)
   local text = failure.err
   -- The words differ between versions: "NOPERM", "No permissions to access a
@@ -59,7 +59,7 @@ local function failed(answer)
   return type(answer) == 'table' and answer.err and true
 end
 
--- What may fail without harm; nil then.
+-- Call a command that may fail without harm; nil then.
 local function try(command, key, ...)
   local answer = redis.pcall(command, key, ...)
   if failed(answer) then
@@ -70,8 +70,8 @@ local function try(command, key, ...)
 end
 
 if ARGV[7] == '1' then
-  -- None of them changes anything. One that needs memory may be refused for
-  -- the want of it, which must not keep acknowledgements from freeing some.
+  -- None of them changes anything. One that needs memory may be rejected for lack
+  -- of it, which must not keep acknowledgements from freeing some.
   redis.call('ZREM', times, me)
   redis.call('HDEL', unacked, me)
   local answer = redis.pcall('ZADD', times, 'XX', 0, me)
@@ -86,8 +86,8 @@ if #ARGV > 11 then
 end
 
 -- One idle worker watches the queues, the others wait for the wakeup token: a
--- message wakes one worker, not all. A watcher without a sign of life is none, wherever
--- it still stands.
+-- message wakes one worker, not all. A watcher that has not fetched for too long does
+-- not count, even if it is still listed.
 local function idle()
   local watching = try('ZCOUNT', watchers, '(' .. now, '+inf')
   if refusal or not watching then
@@ -109,16 +109,16 @@ if limit == 0 then
   return {'', problems, moved}
 end
 if #ARGV == 11 and redis.call('EXISTS', unpack(KEYS, 3)) == 0 then
-  -- One command for all lists, and nothing more here: idle workers ask often.
+  -- One command for all lists, and nothing else: idle workers call this often.
   return idle()
 end
 
 -- Returns the delivery tag, exchange and routing key; or nil and the reason.
 --
--- cjson refuses half of a surrogate pair, which Python's json writes and
--- reads. Only the delivery tag and the route are needed of the decoded message,
--- so the second try goes without such characters. What cjson reads and Python
--- does not, the worker moves to the unreadable ones.
+-- cjson rejects half of a surrogate pair, which Python's json writes and reads.
+-- Only the delivery tag and the route of the decoded message are needed, so the
+-- second attempt replaces such characters. A message that cjson reads and Python
+-- does not, the worker moves to the unreadable messages.
 local function decode(text)
   if text:find('\0', 1, true) then
     return nil, 'it is not JSON: there is a NUL in it'
@@ -148,13 +148,13 @@ local function decode(text)
   return tag, info.exchange, info.routing_key
 end
 
--- A name is a text; whatever else stands there leads to no queue.
+-- A name must be a string; anything else leads to no queue.
 local function name(value)
   return type(value) == 'string' and cjson.encode(value) or 'null'
 end
 
 -- The entry that Kombu writes: a list of message, exchange, routing key; and in
--- the message, last, its list and its owner. Without that it is the text again.
+-- the message, last, its list and its owner. Without these it is the text again.
 local marks = {}
 local function entry_of(text, list, exchange, routing_key)
   local mark = marks[list]
@@ -166,8 +166,8 @@ local function entry_of(text, list, exchange, routing_key)
   return '[' .. text:sub(1, last - 1) .. mark .. text:sub(last + 1) .. ', ' .. name(exchange) .. ', ' .. name(routing_key) .. ']'
 end
 
--- Choose: as many BRPOPs in a row would do. The first queue in the cycle that has
--- a message of the best priority; a queue that gave one goes to the cycle's end.
+-- Choose as that many BRPOPs in a row would: from the first queue in the cycle that
+-- has a message of the best priority; that queue then goes to the cycle's end.
 local chosen, counts, size, left = {}, {}, 0, limit
 local cycle = {}
 for queue = 1, queues do
@@ -208,7 +208,7 @@ for first = 0, lists - queues, queues do
   end
 end
 
--- Why one cannot be read, and who found it: JSON.
+-- Why a message cannot be read, and which worker found it: JSON.
 local function about(one)
   local list = cjson.encode(KEYS[2 + one.list])
   return '{"reason":' .. cjson.encode(one.reason) .. ', "list":' .. list .. ', "at":' .. now .. ', ' .. owner
@@ -223,9 +223,9 @@ local function forget(those)
   return redis.pcall('HDEL', unacked, unpack(tags))
 end
 
--- Two messages may have the same tag, for a producer wrote it: the second gets
--- one of its own, else one acknowledgement would forget both. So does one with a
--- tag that is not ASCII: it may be no text to the worker.
+-- Two messages may have the same tag, since producers write it: the second gets a
+-- new one, else one acknowledgement would remove both. So does a message with a tag
+-- that is not ASCII: the worker may be unable to decode it.
 local function name_them()
   local tags, known = {}, {}
   for number, one in ipairs(chosen) do
@@ -244,8 +244,8 @@ local function name_them()
   end
 end
 
--- Returns whether there is but one message, and it is registered: of a busy
--- worker with few places that is most calls, and these are fewer commands.
+-- Registers a single message; returns whether there was only one. That is the usual
+-- call of a busy worker with few slots, and takes fewer commands.
 local function register_one()
   local one = chosen[1]
   if #chosen > 1 or one.reason or not one.tag:find('^[\1-\127]+$') then
@@ -287,14 +287,14 @@ local function remove(key, count)
   return answer
 end
 
--- Kept in the list, newest first, with its reason beside it.
+-- Keep it in the list, newest first, and its reason in the hash.
 local function keep_unreadable(one)
   local count = try('LPUSH', unreadable, one.text)
   if not count then
     return one.tag
   end
   if count == 1 then
-    -- Somebody has emptied the list.
+    -- The list was emptied.
     redis.pcall('DEL', reasons)
   end
   local known = redis.pcall('HLEN', reasons)
@@ -348,7 +348,7 @@ if #chosen > 0 then
 elseif refusal then
   return refusal
 elseif #problems > 0 then
-  -- If no queue can be read at all this is no worker.
+  -- If no queue can be read at all, fail.
   local read = 0
   for list = 1, lists do
     if not failed(redis.pcall('LINDEX', KEYS[2 + list], -1)) then
@@ -364,8 +364,8 @@ if #moved == 0 then
   return idle()
 end
 
--- A worker that got messages has work to do, so it stops watching and wakes one
--- that waits, which fetches more and watches in its turn.
+-- A worker that got messages is busy, so it stops watching and wakes a waiting one,
+-- which fetches more and then watches.
 local more = left == 0 or size >= MOST_BYTES
 local watching = try('ZCOUNT', watchers, '(' .. now, '+inf')
 if watching and watching > 0 and try('ZREM', watchers, me) == 1 then

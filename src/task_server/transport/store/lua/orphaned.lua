@@ -1,7 +1,7 @@
 -- Find the messages of a fetch whose reply was lost.
 --
 -- KEYS  1 hash of unacked messages   2 sorted set of their times
--- ARGV  1 what the fetch has written into their entries, as it is in there
+-- ARGV  1 what the fetch has written into their entries, verbatim
 --
 -- Returns their time as text, then delivery tags; nothing if there are none.
 local reply = {}

@@ -1,15 +1,15 @@
--- Take messages from the dead letters, and deliver them again or drop them.
+-- Redeliver or drop dead letters.
 --
 -- KEYS  1 hash of dead letters
 -- ARGV  four by four: delivery tag, SHA-1 of its record, list, text; a message
 --       that goes to several lists comes several times in a row; list '' drops it
 --
--- Returns the tags that were there. One that cannot go to each of its lists
--- stays, and the error is raised when the others have gone.
+-- Returns the tags that were there. A message that cannot be pushed to each of its
+-- lists stays, and the error is raised after the others were handled.
 local dead = KEYS[1]
 local reply, failure = {}, nil
 
--- It must be possible before anything is written; it changes nothing.
+-- Try the command before anything is written; it changes nothing here.
 redis.call('HDEL', dead, 'unreadable:')
 
 local i = 1

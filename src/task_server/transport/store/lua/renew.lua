@@ -1,4 +1,4 @@
--- Give a sign of life for messages, by the clock that all share: the server's.
+-- Renew messages, by the clock that all workers share: the server's.
 --
 -- KEYS  1 sorted set of the times of unacked messages
 -- ARGV  1 '1' if they have a lease: see fetch.lua

@@ -1,4 +1,4 @@
--- Put messages back to where they were fetched from, as if never fetched.
+-- Requeue messages to the lists that they were fetched from, as if never fetched.
 --
 -- KEYS  1 hash of unacked messages   2 sorted set of their times
 -- ARGV  four by four: delivery tag, list, text, what the fetch has written into
@@ -10,7 +10,7 @@
 local unacked, times = KEYS[1], KEYS[2]
 local count, problems = 0, {}
 
--- Both must be possible before anything is written; neither changes anything.
+-- Try both commands before anything is written; neither changes anything here.
 redis.call('ZREM', times, 'unreadable:')
 redis.call('HDEL', unacked, 'unreadable:')
 

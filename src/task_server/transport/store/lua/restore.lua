@@ -1,4 +1,4 @@
--- Deliver unacked messages again, each once however many workers try.
+-- Redeliver unacked messages, each once however many workers try.
 --
 -- KEYS  1 hash of unacked messages   2 sorted set of their times
 -- ARGV  1 hash of dead letters
@@ -19,7 +19,7 @@ local push, latest = ARGV[2], tonumber(ARGV[3])
 local pop = push == 'RPUSH' and 'RPOP' or 'LPOP'
 local pushed, problems, died = 0, {}, {}
 
--- They must be possible before anything is written; none changes anything.
+-- Try each command before anything is written; none of these changes anything.
 redis.call('ZREM', times, 'unreadable:')
 redis.call('HDEL', unacked, 'unreadable:')
 redis.call('HGET', unacked, 'unreadable:')
@@ -38,14 +38,14 @@ end
 
 local function is_due(tag, sha, step)
   if latest then
-    -- Its worker gave a sign of life meanwhile, or another restored it.
+    -- Its worker renewed it meanwhile, or another restored it.
     local time = redis.call('ZSCORE', times, tag)
     if not time or tonumber(time) > latest then
       return false
     end
   end
   if step == 'forget' then
-    -- Without that right it is kept, and stops no other.
+    -- Without the right to do this it is kept, and the others go.
     if redis.pcall('HEXISTS', unacked, tag) == 0 then
       redis.call('ZREM', times, tag)
     end

@@ -1,10 +1,10 @@
 -- Return the unacked messages of processes that are known to be dead.
 --
 -- KEYS  1 hash of unacked messages   2 sorted set of their times
--- ARGV  1 first   2 how many   3… the processes: what each has written into entries
+-- ARGV  1 first   2 how many   3… what each of the processes writes into its entries
 --
 -- Returns how many messages were scanned, then delivery tags, each with the
--- time of its last sign of life.
+-- time of its last renewal.
 local bytes = 4194304
 local reply = {0}
 local first = tonumber(ARGV[1])

@@ -1,4 +1,4 @@
--- Move unacked messages that cannot be delivered to the list of unreadable ones.
+-- Move unacked messages that cannot be delivered to the list of unreadable messages.
 --
 -- KEYS  1 hash of unacked messages   2 sorted set of their times
 -- ARGV  1 list of unreadable messages   2 hash of their reasons, by SHA-1
@@ -6,13 +6,13 @@
 --          text, about it: JSON with the reason
 --
 -- Returns {problems, tags}: key, error, key, error, and so on; and the tags of
--- the messages that were moved. The others are not this worker's any more, or
--- stay where they are because the list cannot be used.
+-- the messages that were moved. The others no longer belong to this worker,
+-- or stay because the list cannot be used.
 local unacked, times, unreadable, reasons = KEYS[1], KEYS[2], ARGV[1], ARGV[2]
 local MOST_REASONS = 10000
 local problems, moved = {}, {}
 
--- Both must be possible before anything is written; neither changes anything.
+-- Try both commands before anything is written; neither changes anything here.
 redis.call('ZREM', times, 'unreadable:')
 redis.call('HDEL', unacked, 'unreadable:')
 
@@ -26,7 +26,7 @@ for i = 3, #ARGV, 5 do
       problems[#problems + 1] = count.err
     else
       if count == 1 then
-        -- Somebody has emptied the list.
+        -- The list was emptied.
         redis.pcall('DEL', reasons)
       end
       local known = redis.pcall('HLEN', reasons)

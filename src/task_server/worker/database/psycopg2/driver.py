@@ -209,7 +209,7 @@ class Psycopg2Driver:
         return outer
 
     def reset(self, dbapi: Any) -> bool:
-        """Make the session as good as new; False if it is in the middle of something."""
+        """Reset the session; False if a query or COPY is in progress."""
         return bool(dbapi._reset())  # noqa: SLF001 a class of this module
 
     def ping(self, dbapi: Any) -> None:
