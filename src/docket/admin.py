@@ -18,7 +18,7 @@ else:
 
 
 class ReadOnly:
-    """Mixin: what the tasks have written is looked at and deleted, not edited."""
+    """Mixin: what tasks have written can be viewed and deleted, not edited."""
 
     def has_add_permission(self, request: HttpRequest, obj: object = None) -> bool:  # noqa: ARG002
         """Say no: `docket ingest` adds documents."""

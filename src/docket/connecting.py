@@ -28,7 +28,7 @@ HEADER_BYTES = 256 * 1024
 @dataclass(frozen=True, slots=True)
 class Exchange:
     """
-    What holds for the requests of one fetch.
+    What applies to the requests of one fetch.
 
     Attributes:
         seconds: What it may take.

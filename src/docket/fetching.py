@@ -46,7 +46,7 @@ def download(url: str, limits: Limits, receive: Callable[[Iterator[bytes]], Resu
     """
     Fetch *url*, and return what *receive* makes of the chunks of the body.
 
-    *receive* is called anew for each attempt. The attempts are made here and
+    *receive* is called again for each attempt. The attempts are made here and
     not by Celery's retry: a pause of seconds costs a greenlet nothing, while a
     message with an ETA would lie in the worker unacknowledged.
 
@@ -173,13 +173,13 @@ def _get(url: str, limits: Limits, exchange: Exchange) -> requests.Response:
 
 def _check(response: requests.Response, limits: Limits) -> None:
     status = response.status_code
-    told = f"the server answered {status} {response.reason or ''}".rstrip()
+    message = f"the server answered {status} {response.reason or ''}".rstrip()
     if status in (HTTPStatus.NOT_FOUND, HTTPStatus.GONE):
-        raise DocumentError(State.NOT_FOUND, told)
+        raise DocumentError(State.NOT_FOUND, message)
     if status == HTTPStatus.TOO_MANY_REQUESTS or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        raise _TransientStatusError(told)
+        raise _TransientStatusError(message)
     if status != HTTPStatus.OK:
-        raise DocumentError(State.UNREACHABLE, told)
+        raise DocumentError(State.UNREACHABLE, message)
     length = response.headers.get("Content-Length", "")
     if length.isdecimal() and int(length) > limits.fetch_bytes:
         raise _too_large(limits, f"it has {int(length) / 1e6:,.0f} MB")

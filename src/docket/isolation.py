@@ -134,7 +134,7 @@ def _die_with(parent: int) -> None:
 
 
 def _address_space() -> int:
-    """Return the bytes of address space of this process; 0 where nobody tells."""
+    """Return the bytes of address space of this process; 0 if unknown."""
     try:
         pages = int(Path("/proc/self/statm").read_text().split()[0])
     except OSError:

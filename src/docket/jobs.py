@@ -5,7 +5,7 @@ A message may be delivered twice, and two workers may run it at once. So each
 step locks the row of the job, counts the run, and changes the rest only if no
 other run has done so. The locks are taken in one order: job, then document.
 
-Each step tells its batch on the channel CHANNEL, with the transaction:
+Each step notifies its batch on the channel CHANNEL, with the transaction:
 ``<batch> <job> fetched|read|ended``.
 """
 

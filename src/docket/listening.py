@@ -11,7 +11,7 @@ from django.db import connections, models
 from docket.jobs import CHANNEL
 from docket.models import Job
 
-# A notification cannot be lost while the connection lives. The slow look at
+# A notification cannot be lost while the connection lives. The slow poll of
 # the table is for a connection that dies in silence: then the query says so.
 _FALLBACK_SECONDS = 5.0
 
@@ -40,13 +40,13 @@ class Progress:
         if not payloads and select.select([raw], [], [], _FALLBACK_SECONDS)[0]:
             payloads = _payloads(raw)
         elif not payloads:
-            self.look()
+            self.poll()
         for payload in payloads:
             batch, job, step = payload.split()
             if batch == str(self.batch):
                 self._of(step).add(int(job))
 
-    def look(self) -> None:
+    def poll(self) -> None:
         """Ask the table itself."""
         jobs = Job.objects.filter(batch=self.batch)
         for step, condition in (

@@ -46,7 +46,7 @@ def store(root: Path, chunks: Iterable[bytes]) -> StoredFile:
             name = f"documents/{sha256[:2]}/{sha256[2:4]}/{sha256}.pdf"
             target = root / name
             if not _has_size(target, size):
-                # mkstemp() lets nobody else read; the web server has to.
+                # mkstemp() makes it private; the web server must read it.
                 os.fchmod(file.fileno(), 0o644)
                 os.fsync(file.fileno())
                 target.parent.mkdir(parents=True, exist_ok=True)

@@ -55,7 +55,7 @@ def read_pdf(path: Path) -> Contents:
 
 
 def storable(text: str) -> str:
-    """Return *text* without what PostgreSQL or UTF-8 cannot hold."""
+    """Return *text* without what PostgreSQL or UTF-8 cannot store."""
     return _NOT_STORABLE.sub("", text).replace(_LINE_END_HYPHEN, "-")
 
 
@@ -74,7 +74,7 @@ def _texts(path: Path) -> list[str]:
             page = document[number]
             textpage = page.get_textpage()
             texts.append(textpage.get_text_range())
-            # Held until the end, the pages of a long document fill the memory.
+            # Kept until the end, the pages of a long document fill the memory.
             textpage.close()
             page.close()
     except pypdfium2.PdfiumError as error:

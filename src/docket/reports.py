@@ -1,4 +1,4 @@
-"""What `docket ingest` tells: for people, or as JSON lines for programs."""
+"""The output of `docket ingest`: for people, or as JSON lines for programs."""
 
 import json
 from typing import Any, Protocol
@@ -16,19 +16,19 @@ from docket.terminal import printable
 
 
 class Report(Protocol):
-    """Told of the events in their order."""
+    """Gets the events in order."""
 
     def start(self, *, documents: int, jobs: int) -> None:
-        """Tell that the jobs are there."""
+        """Report that the jobs exist."""
 
     def queued(self, *, jobs: int) -> None:
-        """Tell that the jobs were queued and are not waited for."""
+        """Report that the jobs are queued and not waited for."""
 
     def progress(self, jobs: int, progress: Progress) -> None:
-        """Tell how far the jobs have come, if that changed."""
+        """Report the progress, if it changed."""
 
     def end(self, batch: UUID, *, seconds: float) -> None:
-        """Tell what became of the jobs, all of which have ended."""
+        """Report the results of the jobs, which have all ended."""
 
 
 def choose(stream: OutputWrapper, *, json_lines: bool) -> Report:
@@ -110,11 +110,11 @@ class Text:
         self._stream = stream
 
     def start(self, *, documents: int, jobs: int) -> None:
-        """Tell that the jobs are there."""
+        """Report that the jobs exist."""
         self._line(f"{_count(documents, 'document')}, {_count(jobs, 'job')}")
 
     def queued(self, *, jobs: int) -> None:
-        """Tell that nothing is waited for."""
+        """Report that nothing is waited for."""
         self._line(f"{_count(jobs, 'job')} queued; --wait waits for the end")
 
     def progress(self, jobs: int, progress: Progress) -> None:
@@ -125,16 +125,16 @@ class Text:
             self._stream.flush()
 
     def end(self, batch: UUID, *, seconds: float) -> None:
-        """Tell each document and the sums."""
+        """Print each document and the totals."""
         result = summary(batch, seconds)
         if self._stream.isatty():
             self._line("")
         for document in result["documents"]:
             size = f"{document['pages'] or '-':>5} pages {document['words'] or '-':>8} words"
-            told = State(document["state"]).label
+            text = State(document["state"]).label
             if document["error"]:
-                told += f": {document['error']}"
-            self._line(f"{size}  {printable(document['name'])}  {printable(told)}")
+                text += f": {document['error']}"
+            self._line(f"{size}  {printable(document['name'])}  {printable(text)}")
         self._line(
             f"{result['ended']} of {_count(result['jobs'], 'job')} ended; "
             f"{result['fetch_tasks']} fetches, {result['read_tasks']} reads, "

@@ -27,7 +27,7 @@ class _Server(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     server: _Server
     protocol_version = "HTTP/1.1"
-    # A worker keeps the connection for its next file, but not for ever.
+    # A worker keeps the connection for its next file, but not forever.
     timeout = 60
     # Otherwise the end of a file waits for the reader's delayed acknowledgement.
     disable_nagle_algorithm = True
@@ -51,7 +51,7 @@ class _Handler(BaseHTTPRequestHandler):
             shutil.copyfileobj(file, self.wfile)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        """Say nothing: the job tells what became of it."""
+        """Log nothing: the job has the result."""
 
 
 @contextmanager
@@ -59,7 +59,7 @@ def served(paths: Iterable[Path]) -> Iterator[dict[Path, str]]:
     """
     Serve the files *paths* meanwhile; yield the URL of each.
 
-    The URLs hold a random part, so that other users of this machine do not
+    The URLs have a random part, so that other users of this machine do not
     find files that only this one may read.
     """
     token = secrets.token_urlsafe(16)

@@ -18,7 +18,7 @@ class Source:
     """
     Where one document is from.
 
-    *uri* names it for ever: the URL, or the absolute file URI. *path* is None
+    *uri* names it permanently: the URL, or the absolute file URI. *path* is None
     unless it is a local file.
     """
 

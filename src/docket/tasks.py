@@ -66,7 +66,7 @@ def fetch(job_id: int) -> None:
     job = Job.objects.get(pk=job_id)
     outcome: StoredFile | DocumentError | None = None
     if job.state == Job.State.QUEUED:
-        # Hundreds of fetches wait for servers at once; none of them may hold
+        # Hundreds of fetches wait for servers at once; none of them may keep
         # one of the few connections to PostgreSQL meanwhile.
         _close_connection()
         root = Path(settings.MEDIA_ROOT)
@@ -118,7 +118,7 @@ def _give_up(error: BaseException, job_id: int) -> None:
         outcome = DocumentError(State.FAILED, f"{type(error).__name__}: {error}")
     if isinstance(error, TimeLimitExceeded | WorkerLostError):
         # This is the worker's main process, which must not wait for PostgreSQL
-        # (nor hold a connection to it when it forks the next child).
+        # (nor keep a connection to it when it forks the next child).
         give_up.delay(job_id, outcome.state.value, outcome.reason)
     else:
         jobs.give_up(job_id, outcome)

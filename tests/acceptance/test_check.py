@@ -34,7 +34,7 @@ def environ_of(program: Program) -> dict[str, str]:
 
 @contextmanager
 def password(environ: dict[str, str], value: str) -> Iterator[None]:
-    """Let that Redis want a password of who connects anew."""
+    """Have that Redis require a password of new connections."""
     path = environ["REDIS_URL"].removeprefix("redis+socket://").partition("?")[0]
     with redis.Redis(unix_socket_path=path) as client:
         client.config_set("requirepass", value)
@@ -44,10 +44,10 @@ def password(environ: dict[str, str], value: str) -> Iterator[None]:
             client.config_set("requirepass", "")
 
 
-def test_check_tells_what_is_up_and_what_is_not(program: Program) -> None:
+def test_check_reports_what_is_up_and_what_is_not(program: Program) -> None:
     """
     With servers, migrations and folders in place nothing is wrong; a media folder that cannot
-    be written, a Redis that nobody runs, and one that wants a password are each told.
+    be written, a Redis that does not run, and one that wants a password are each reported.
     """
     Output(program.start("up", "--flower-port", "0")).until("Flower is at ")
     environ = environ_of(program)

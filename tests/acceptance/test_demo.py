@@ -158,7 +158,7 @@ def test_the_same_source_twice_is_one_document(program: Program) -> None:
     assert first == second
 
 
-def test_a_folder_that_does_not_exist_is_told_before_anything_starts(program: Program) -> None:
+def test_a_folder_that_does_not_exist_is_reported_before_anything_starts(program: Program) -> None:
     """
     A wrong path is one line and exit 2, all of them at once; no server is started.
     """

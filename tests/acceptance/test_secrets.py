@@ -1,4 +1,4 @@
-"""No command tells a password, whichever way it was given, and whatever is wrong with it."""
+"""No command prints a password, whichever way it was given, and whatever is wrong with it."""
 
 import json
 import os
@@ -107,7 +107,7 @@ def said_of_redis(process: "subprocess.Popen[str]") -> str:
         ("nothing", PORT),
     ],
 )
-def test_no_command_tells_a_password(tmp_path: Path, given: str, project: str) -> None:
+def test_no_command_prints_a_password(tmp_path: Path, given: str, project: str) -> None:
     """
     Neither its output nor its errors have a piece of one.
     """
@@ -138,7 +138,7 @@ def test_no_command_tells_a_password(tmp_path: Path, given: str, project: str) -
     ]
     for command, process in running:
         if command == ("worker", "prefork"):
-            # One that is well waits for Redis, for ever: not until it has said so.
+            # One that is well waits for Redis, forever: not until it has said so.
             told["worker"] = said_of_redis(process)
         else:
             told[" ".join(command)] = process.communicate(timeout=120)[0]

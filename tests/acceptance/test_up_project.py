@@ -218,7 +218,7 @@ def test_a_project_without_a_database_and_without_a_broker(program: Program) -> 
     stop(process)
 
 
-def test_servers_that_are_named_and_away_are_told_before_anything_starts(
+def test_servers_that_are_named_and_away_are_reported_before_anything_starts(
     program: Program, project: Path
 ) -> None:
     """

@@ -25,7 +25,7 @@ def goes_by(jump: int, lane: Lane) -> bool:
     """Whether the worker of *lane* writes times that differ by *jump*."""
     client: Any = lane.broker.client
     if lane.kind.transport == "atomic":
-        # Its signs of life go by the clock of Redis; this is for people.
+        # It renews by the clock of Redis; this is for people.
         entries = [json.loads(entry)[0] for entry in client.hvals("unacked")]
         times = [entry["holder"]["taken"] for entry in entries]
     else:
@@ -61,7 +61,7 @@ def test_one_of_two_clocks_is_ahead(require, broker: Redis, folder: Path, table:
     """
     Each task runs once if a worker's clock is ahead of another's by more than the time-out.
 
-    With Kombu's transport it takes what the other holds for abandoned; the extra
+    With Kombu's transport it takes the messages of the other for abandoned; the extra
     runs are in the table.
     """
     clock = Clock(folder)

@@ -98,11 +98,11 @@ def state_of(result: bytes) -> str:
 
 
 @pytest.mark.parametrize("pool", POOLS)
-def test_a_full_worker_tells_the_new_primary_that_it_lives(
+def test_a_full_worker_renews_at_the_new_primary(
     pool: str, broker: Redis, replica: Redis, marks: Marks
 ) -> None:
     """
-    The signs of life for messages that are held go on, though their worker fetches nothing.
+    A full worker, which fetches nothing, still renews its unacked messages.
     """
     places = CONCURRENCY[pool]
     with Worker("atomic", pool, broker, marks).ready():
@@ -114,6 +114,6 @@ def test_a_full_worker_tells_the_new_primary_that_it_lives(
 
 
 def earliest(server: Redis) -> float:
-    """Return the time of the oldest of the last signs of life, seconds."""
+    """Return the time of the oldest renewal, seconds."""
     times: Any = server.client.zrange("unacked_index", 0, 0, withscores=True)
     return float(times[0][1])

@@ -36,7 +36,7 @@ def test_connections_that_are_half_open(
     """
     All packets of the workers' connections are dropped from now on; new connections work.
 
-    So it is after the other machine was started anew, or a firewall forgot them.
+    So it is after the other machine was started again, or a firewall forgot them.
     """
     server = redis_server(prefix=apart.prefix)
 

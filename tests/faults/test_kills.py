@@ -124,11 +124,11 @@ def test_kill_9_under_load(victim: str, kills: int, broker: Redis, table: Table)
 
 
 @pytest.mark.parametrize("pool", POOLS)
-def test_an_idle_worker_restores_what_a_killed_one_held(
+def test_an_idle_worker_restores_the_messages_of_a_killed_one(
     pool: str, broker: Redis, marks: Marks
 ) -> None:
     """
-    An idle worker runs what a dead one held, though no new message wakes it.
+    An idle worker runs what a dead one had, though no new message wakes it.
     """
     with Worker("atomic", pool, broker, marks).ready():
         send(broker, [1], seconds=60)

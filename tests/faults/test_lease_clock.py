@@ -1,4 +1,4 @@
-"""The clock of the server is set while workers hold messages with a lease."""
+"""The clock of the server is set while workers have messages with a lease."""
 
 import signal
 from collections.abc import Callable
@@ -19,7 +19,7 @@ TASKS = 8
 
 @dataclass
 class Queue:
-    """A queue with a worker that holds all, and one that would take what is due."""
+    """A queue with a worker that has all messages, and one that would take expired ones."""
 
     broker: Broker
     marks: Marks

@@ -88,7 +88,7 @@ class Pair:
             worker.process.terminate()
 
     def runs_of_those_that_live(self) -> dict[int, int]:
-        """Return how often each task has begun whose first run was not killed."""
+        """Return how often each task has started whose first run was not killed."""
         begun = dict(self.marks.begun())
         if self.how == "kill":
             first = 0 if self.leaves == "old" else EACH

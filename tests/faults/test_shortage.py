@@ -76,7 +76,7 @@ def test_redis_without_room_on_its_disk(
     The append-only file cannot be written; when there is room again all goes on.
 
     With `everysec` Redis refuses to write; with `always` it ends, and is
-    started anew.
+    started again.
     """
     server = redis_server("--appendfsync", fsync, data=disk)
 

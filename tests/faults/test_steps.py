@@ -11,7 +11,7 @@ from tests.faults.lab.lanes import Kind
 from tests.faults.lab.table import Cell, Table
 from tests.support.redis import Broker
 
-#: No sign of life and no look for dead workers comes between the steps.
+#: No renewal and no scan for dead workers comes between the steps.
 QUIET: dict[str, Any] = {"visibility": 3600, "RESTORE": "3600"}
 
 

@@ -20,7 +20,7 @@ class Marks:
         self._read = 0
 
     def begun(self) -> Counter[int]:
-        """Return how often each task has begun."""
+        """Return how often each task has started."""
         self._refresh()
         return self._begun
 

@@ -72,7 +72,7 @@ def left(broker: Broker) -> set[int]:
 
 
 def aside(broker: Broker) -> set[int]:
-    """Return the numbers of the messages that were put aside, since too many workers had died."""
+    """Return the numbers of the messages that became dead letters."""
     records: Any = broker.client.hvals("unacked.dead")
     return {_number(json.loads(json.loads(record)["text"])) for record in records}
 

@@ -175,7 +175,7 @@ class Worker:
         return check(self.folder, "w", Thresholds(**thresholds))
 
     def starts(self) -> Counter[int]:
-        """Return how often each task has begun."""
+        """Return how often each task has started."""
         return self._lines("start")
 
     def ends(self) -> Counter[int]:
@@ -183,7 +183,7 @@ class Worker:
         return self._lines("done")
 
     def pids(self) -> set[int]:
-        """Return the processes in which tasks have begun."""
+        """Return the processes in which tasks have started."""
         words = [line.split() for line in self.log.read_text().splitlines()]
         return {int(word[2]) for word in words if word[0] == "start"}
 

@@ -121,7 +121,7 @@ app.Worker = Probe
 @pytest.mark.parametrize("pool", ["prefork", "gevent"])
 def test_a_worker_warns_of_tasks_that_never_reach_it(pool: str, tmp_path: Path) -> None:
     """
-    With task_always_eager a worker waits for ever; its log says why.
+    With task_always_eager a worker waits forever; its log says why.
     """
     (tmp_path / "eager.py").write_text(EAGER)
     done = subprocess.run(

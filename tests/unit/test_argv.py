@@ -137,7 +137,7 @@ def test_the_visibility_timeout_is_above_the_longest_time_limit() -> None:
     assert 60 == visibility_timeout(Config(visibility_timeout=60))
 
 
-def test_flower_shows_its_password_to_nobody() -> None:
+def test_flower_never_shows_its_password() -> None:
     """
     Flower's password is in the environment, not in the arguments that `ps` shows.
     """

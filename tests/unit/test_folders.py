@@ -61,7 +61,7 @@ def test_a_forgotten_mount_is_named_with_the_option_that_mounts(tmp_path: Path) 
     assert "--volume /path/to/project:/absent:ro" in absent
 
 
-def test_another_project_is_told_by_what_lies_there(code: Path, tmp_path: Path) -> None:
+def test_another_project_is_recognized_by_what_lies_there(code: Path, tmp_path: Path) -> None:
     """
     A folder without the app's module is shown with what it has.
     """
@@ -71,7 +71,7 @@ def test_another_project_is_told_by_what_lies_there(code: Path, tmp_path: Path) 
     assert "there is parish" in found
 
 
-def test_both_folders_are_told_at_once(tmp_path: Path) -> None:
+def test_both_folders_are_reported_at_once(tmp_path: Path) -> None:
     """
     An absent code folder does not hide an absent media folder.
     """

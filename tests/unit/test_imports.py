@@ -79,7 +79,7 @@ def test_whatever_the_message_is_the_line_is_one_that_a_terminal_can_show(
     assert [1, True, True] == [len(told.splitlines()), len(told) < 700, told.isprintable()]
 
 
-def test_what_is_no_exception_is_told_and_ctrl_c_is_not() -> None:
+def test_what_is_no_exception_is_reported_and_ctrl_c_is_not() -> None:
     """
     A BaseException of the project's is a failed import; KeyboardInterrupt is the user's.
     """
@@ -89,7 +89,7 @@ def test_what_is_no_exception_is_told_and_ctrl_c_is_not() -> None:
         raise KeyboardInterrupt
 
 
-def test_an_error_without_a_message_or_a_frame_is_still_told() -> None:
+def test_an_error_without_a_message_or_a_frame_is_still_reported() -> None:
     """
     An exception that was raised nowhere names its kind.
     """
@@ -106,7 +106,7 @@ def test_errors_of_ours_pass() -> None:
     assert "settings: is wrong" in str(caught.value)
 
 
-def test_a_hang_is_told_once_in_a_thread_with_the_line() -> None:
+def test_a_hang_is_reported_once_in_a_thread_with_the_line() -> None:
     """
     The thread that imports waits in C; the watch says where.
     """

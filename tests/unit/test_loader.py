@@ -168,7 +168,7 @@ def test_a_wrong_secret_is_not_in_the_error() -> None:
     ] == found
 
 
-def test_every_problem_is_told_at_once(write: Write) -> None:
+def test_every_problem_is_reported_at_once(write: Write) -> None:
     """
     One run tells everything that is wrong, each with its setting.
     """
@@ -306,7 +306,7 @@ def test_the_configuration_is_frozen() -> None:
         'workers.x.extra_args = ["--result-backend", "redis://:hunter2@db"]',
     ],
 )
-def test_a_mistake_with_a_secret_is_told_without_it(write: Write, text: str) -> None:
+def test_a_mistake_with_a_secret_is_reported_without_it(write: Write, text: str) -> None:
     """
     Also where it stands in the wrong place, or is of the wrong kind.
     """

@@ -83,7 +83,7 @@ def digits(path: Path) -> None:
         (large, "is larger than 1024 KiB"),
     ],
 )
-def test_what_is_no_file_is_told(make: Any, words: str, name: str, tmp_path: Path) -> None:
+def test_what_is_no_file_is_reported(make: Any, words: str, name: str, tmp_path: Path) -> None:
     """
     A configuration that is there and cannot be read is not ignored in silence, and not waited for.
     """
@@ -114,7 +114,7 @@ def test_what_the_parser_of_toml_fails_on_is_one_line(
 
 def test_a_pyproject_that_is_not_about_workers_is_left_alone(tmp_path: Path) -> None:
     """
-    Only one that cannot be read is told, since nobody knows what it says.
+    Only one that cannot be read is reported, since nobody knows what it says.
     """
     (tmp_path / "pyproject.toml").write_text("[project\nname = ")
 
@@ -144,7 +144,7 @@ def test_no_configuration_can_be_said() -> None:
 
 def test_a_secret_that_is_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     """
-    It is told, with the variable that names it.
+    It is reported, with the variable that names it.
     """
     os.mkfifo(tmp_path / "secret")
 
@@ -154,7 +154,7 @@ def test_a_secret_that_is_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     assert "TASK_SERVER_BROKER_URL_FILE names it" in line
 
 
-def test_a_credential_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+def test_a_credential_that_cannot_be_read_is_reported(tmp_path: Path) -> None:
     """
     It is there, so the broker is not silently another one.
     """
@@ -255,7 +255,7 @@ def test_a_misspelt_setting_is_named_with_the_right_one(
     assert words in line
 
 
-def test_a_clusters_own_variables_are_nobodys_mistake() -> None:
+def test_a_clusters_own_variables_are_no_mistake() -> None:
     """
     A service called task-server-flower is described to every container beside it.
     """
@@ -340,7 +340,7 @@ def documents(random_: random.Random, count: int) -> Iterator[str]:
 
 
 def mistakes(path: Path, environ: dict[str, str]) -> list[str]:
-    """Return the lines that tell what is wrong; any other exception is the test's failure."""
+    """Return the lines that report what is wrong; any other exception is the test's failure."""
     try:
         load(path, environ)
     except ConfigError as error:

@@ -73,7 +73,7 @@ def test_what_the_project_sets_is_kept_and_the_rest_is_ours(make: Any) -> None:
 @pytest.mark.parametrize("make", [in_a_namespace, without_one, one_by_one, with_old_names])
 def test_what_the_operator_says_replaces_what_the_project_sets(make: Any) -> None:
     """
-    In each way of writing settings the operator's word is in force, and what it replaced is told.
+    In each way of writing settings the operator's word is in force, and what it replaces is named.
     """
     app = make()
 

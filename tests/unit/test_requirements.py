@@ -46,7 +46,7 @@ def test_the_tested_versions_are_right() -> None:
 
 def test_everything_wrong_is_named_at_once() -> None:
     """
-    Too old, too new and missing packages are told together, with the versions to install.
+    Too old, too new and missing packages are reported together, with the versions to install.
     """
     with pytest.raises(ConfigError) as caught:
         check(

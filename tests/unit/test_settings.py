@@ -115,7 +115,7 @@ def test_a_file_that_is_listed_twice_runs_once(write, folder):
 
 def test_every_wrong_outer_path_is_named(write, folder, tmp_path):
     """
-    Paths that do not exist or are not named as settings are told at once.
+    Paths that do not exist or are not named as settings are reported at once.
     """
     wrong = write("private.py", "", tmp_path / "secrets")
     environ = {"TASK_SERVER_SETTINGS_PATH": f"/nonexistent/11-a.py:{wrong}"}
@@ -169,7 +169,7 @@ def test_a_file_with_null_bytes_is_named(write, loaded):
 
 def test_a_world_readable_private_file_is_warned_about(write, loaded):
     """
-    The warning has a class of its own and tells the command that mends it.
+    The warning has a class of its own and names the command that fixes it.
     """
     path = write("11-private.py", "A = 1\n")
     path.chmod(0o644)
@@ -205,9 +205,9 @@ def test_a_private_file_of_its_owner_is_not_warned_about(write, loaded):
     assert loaded()["A"] == 1
 
 
-def test_explain_tells_who_set_and_who_overrode(write, folder):
+def test_explain_returns_which_file_set_and_which_overrode(write, folder):
     """
-    Each file that touches the setting is told, in order; the others are not.
+    Each file that touches the setting is reported, in order; the others are not.
     """
     first = write("10-public.py", "COLOUR = 'red'\n")
     second = write("11-private.py", "COLOUR = 'blue'\n")
@@ -241,7 +241,7 @@ def test_explain_sees_a_dict_that_is_changed_in_place(write, folder):
     ) == explain("DATABASES", folder, {})
 
 
-def test_explain_tells_of_a_removal_and_of_nothing(write, folder):
+def test_explain_returns_a_removal_and_nothing(write, folder):
     """
     A deleted name is removed; a name that no file sets has no changes.
     """

@@ -78,7 +78,7 @@ def test_other_urls_are_right(url: str) -> None:
 
 
 @pytest.mark.parametrize("url", ["redis://db:port/0", "redis://:x@db:63x9/0", "redis://db:99999/0"])
-def test_a_port_that_is_none_is_told(url: str) -> None:
+def test_a_port_that_is_none_is_reported(url: str) -> None:
     """
     It cannot be told from a password that is not quoted.
     """
@@ -86,7 +86,7 @@ def test_a_port_that_is_none_is_told(url: str) -> None:
 
 
 @pytest.mark.parametrize("password", ["hunter2", "hunt%2Fer2", "p%40ss", "x/hunter2"])
-def test_what_others_say_is_told_without_the_password(password: str) -> None:
+def test_what_others_say_is_reported_without_the_password(password: str) -> None:
     """
     A client may show the URL, the password, or the password as it was meant.
     """

@@ -20,7 +20,7 @@ from typing import Any
 #: SIGTERM: docker stop, systemd, Swarm. SIGINT: Ctrl-C. SIGQUIT: hurry at once.
 STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 
-#: They end a process that has no handler, and want nothing of one that starts.
+#: They end a process without a handler, and mean nothing to one that starts.
 IGNORED = (signal.SIGUSR1, signal.SIGUSR2)
 
 ALL = (*STOPPING, signal.SIGHUP, *IGNORED)
@@ -60,7 +60,7 @@ def set_handler(number: int, handler: Callable[[int, FrameType | None], None]) -
 def exit_early(number: int) -> None:
     """End this process, which has taken no task, because of the signal *number*."""
     name = signal.Signals(number).name
-    # Whatever is being imported may catch an exception, and hold the lock of a stream.
+    # Whatever is being imported may catch an exception, or have a stream locked.
     with suppress(OSError):
         os.write(2, f"task-server: {name} before any task was taken: it ends\n".encode())
     for call in _before_exit:
@@ -70,7 +70,7 @@ def exit_early(number: int) -> None:
 
 
 def before_early_exit(call: Callable[[], None]) -> None:
-    """Have *call* called when the process leaves; it may not wait for anything."""
+    """Call *call* when the process exits; it must not block."""
     _before_exit.append(call)
 
 
@@ -88,7 +88,7 @@ def ignore_signals_at_exit() -> None:
     """
     Let no signal change how this process ends; call it before anything else registers.
 
-    The interpreter takes the handlers away while it ends, and a second SIGTERM in that
+    The interpreter removes the handlers while it exits, and a second SIGTERM in that
     moment would look like a crash.
     """
     atexit.register(_finish, os.getpid())

@@ -14,7 +14,7 @@ from collections.abc import Mapping, MutableMapping
 #: Names the end of the pipe.
 VARIABLE = "TASK_SERVER_SECRETS_FD"
 
-#: Variables of ours with secrets. A worker needs none of them: it gets the next ones.
+#: Our variables with secrets. A worker needs none of them: it gets those below.
 OURS = tuple(
     f"TASK_SERVER_{name}" for name in ("BROKER_URL", "RESULT_BACKEND", "FLOWER_BASIC_AUTH")
 )
@@ -31,10 +31,10 @@ def write(secrets: Mapping[str, str]) -> str:
         What VARIABLE must be in its environment.
 
     Raises:
-        OSError: When there is no pipe to be had.
+        OSError: When no pipe can be created.
     """
     reader, writer = os.pipe()
-    # An empty pipe has room for 64 KiB; a URL that is longer than that is none.
+    # An empty pipe takes 64 KiB; no valid URL is longer.
     os.set_blocking(writer, False)
     with open(writer, "wb") as stream:  # noqa: PTH123 - a descriptor
         stream.write(json.dumps(dict(secrets)).encode())
@@ -44,12 +44,12 @@ def write(secrets: Mapping[str, str]) -> str:
 
 def read(environ: MutableMapping[str, str]) -> dict[str, str]:
     """
-    Return the secrets that were given, and take the way to them out of *environ*.
+    Return the secrets that were handed over, and remove their variable from *environ*.
 
     Raises:
-        OSError: When there is no such pipe any more.
+        OSError: When the pipe is gone.
 
-        ValueError: When there is something else.
+        ValueError: When its content is invalid.
     """
     number = environ.pop(VARIABLE, None)
     if number is None:

@@ -23,7 +23,7 @@ def exec_command(
     must release them (`early_stop`).
 
     Raises:
-        OSError: When the system does not know what the command asks for.
+        OSError: When the system does not support what the command asks for.
     """
     if command.no_new_privileges:
         set_no_new_privs()
@@ -42,7 +42,7 @@ def exec_command(
 
 def set_no_new_privs() -> None:
     """
-    Let no program that is started from here gain privileges (prctl(2), Linux).
+    Keep programs that are started from here from gaining privileges (prctl(2), Linux).
 
     Raises:
         OSError: When the system does not know it.

@@ -1,7 +1,7 @@
 """
 The images, made without Nix: the description is that of the Nix images.
 
-`deploy/image.json` says what a container is told. Here a base of Debian 13,
+`deploy/image.json` says what a container is given. Here a base of Debian 13,
 whose Python is the flake's 3.13, takes the place of the Nix store, and
 `uv sync` that of uv2nix.
 """

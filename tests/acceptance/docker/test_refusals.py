@@ -151,7 +151,7 @@ def test_a_socket_folder_that_is_not_mounted_is_named(
         worker.hear("/var/run/postgresql", 30)
 
 
-def test_mistakes_in_variables_are_told_at_once(
+def test_mistakes_in_variables_are_reported_at_once(
     images: dict[str, str], old_readme: list[str], broker: Broker
 ) -> None:
     """

@@ -1,4 +1,4 @@
-"""A worker that is stopped finishes what runs, hands back the rest, and exits with 0."""
+"""A worker that is stopped finishes what runs, requeues the rest, and exits with 0."""
 
 import signal
 from collections.abc import Callable
@@ -313,7 +313,7 @@ def test_the_remote_shutdown_drains_as_well(
     send: Callable[..., None],
 ) -> None:
     """
-    Flower's button lets running tasks end and hands back the rest, like SIGTERM.
+    Flower's button lets running tasks end and requeues the rest, like SIGTERM.
     """
     worker = start(pool)
     worker.hear("READY=1")

@@ -70,7 +70,7 @@ def test_flower_answers_and_so_does_its_broker(flower: Flower) -> None:
 
 def test_flower_without_its_broker_is_alive_and_not_ready(flower: Flower, broker: Redis) -> None:
     """
-    Flower's own page says OK without Redis; with --ready the truth is told.
+    Flower's own page says OK without Redis; with --ready the probe fails.
     """
     broker.stop()
 

@@ -1,4 +1,4 @@
-"""The probe tells the truth of a running worker, from its heartbeat alone."""
+"""The health of a running worker is read, from its heartbeat alone."""
 
 import signal
 from collections.abc import Callable
@@ -16,7 +16,7 @@ def test_a_working_worker_is_alive_and_ready(
     pool: str, start: Callable[..., Worker], send: Callable[..., None]
 ) -> None:
     """
-    The heartbeat tells what runs, what was taken last, and what waits.
+    The heartbeat has what runs, what was fetched last, and what waits.
     """
     worker = start(pool)
     worker.hear("READY=1")
@@ -108,7 +108,7 @@ def test_a_worker_waits_for_redis_at_its_start(
     pool: str, broker: Redis, start: Callable[..., Worker]
 ) -> None:
     """
-    Before Redis is there it is alive and not ready, and it becomes ready by itself.
+    Before Redis is there it is alive and not ready, and it becomes ready without a restart.
     """
     broker.stop()
     worker = start(pool)
@@ -208,7 +208,7 @@ def test_a_drain_is_alive_and_not_ready(
     pool: str, start: Callable[..., Worker], send: Callable[..., None]
 ) -> None:
     """
-    While it drains nobody restarts it, and nobody counts on it; then the heartbeat is gone.
+    While it drains it is alive and not ready; then the heartbeat is gone.
     """
     worker = start(pool)
     worker.hear("READY=1")
@@ -242,7 +242,7 @@ def test_a_killed_worker_is_dead(pool: str, start: Callable[..., Worker]) -> Non
 
 
 @pytest.mark.parametrize("pool", POOLS)
-def test_systemd_hears_from_a_healthy_worker_only(pool: str, start: Callable[..., Worker]) -> None:
+def test_only_a_healthy_worker_notifies_systemd(pool: str, start: Callable[..., Worker]) -> None:
     """
     WATCHDOG=1 comes while the loop turns, and stays away while it does not.
     """
@@ -266,7 +266,7 @@ def test_a_gevent_worker_drains_at_its_memory_limit(
     broker: Redis, start: Callable[..., Worker], send: Callable[..., None]
 ) -> None:
     """
-    It finishes what runs, hands back the rest and exits with 0, to be started anew.
+    It finishes what runs, requeues the rest and exits with 0, to be restarted.
     """
     worker = start("gevent", memory_limit="200MiB")
     worker.hear("READY=1")

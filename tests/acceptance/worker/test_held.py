@@ -1,4 +1,4 @@
-"""A living worker's messages are its own, however long it holds them."""
+"""A living worker keeps its messages, however long their tasks take."""
 
 import time
 from collections.abc import Callable

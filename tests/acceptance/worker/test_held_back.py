@@ -1,4 +1,4 @@
-"""Tasks that are held back, or collected, on purpose: nobody calls that a fault."""
+"""Tasks that are deferred, or collected, on purpose are no stall."""
 
 import signal
 from collections.abc import Callable, Iterator
@@ -41,7 +41,7 @@ def looks(worker: Worker, count: int) -> list[Any]:
 
 
 @pytest.mark.parametrize("pool", POOLS)
-def test_tasks_held_back_by_their_rate_are_no_standstill(
+def test_tasks_limited_by_their_rate_are_no_stall(
     pool: str, broker: Redis, app: Celery, start: Callable[..., Worker]
 ) -> None:
     """

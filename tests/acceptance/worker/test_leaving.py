@@ -97,7 +97,7 @@ def test_a_soft_limit_reaches_a_task_that_waits(app: Celery, worker: Worker) -> 
 
 
 @pytest.mark.parametrize("worker", [{"soft_time_limit": 1, "time_limit": 3}], indirect=True)
-def test_a_task_in_time_hears_of_no_limit(broker: Redis, app: Celery, worker: Worker) -> None:
+def test_a_task_in_time_meets_no_limit(broker: Redis, app: Celery, worker: Worker) -> None:
     """
     Nothing is thrown into a greenlet whose task has ended, nor into the next task's; the hard
     limit ends what goes on after the soft one.

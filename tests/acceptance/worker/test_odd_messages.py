@@ -1,4 +1,4 @@
-"""Messages that nobody should have sent: no worker ends, no queue stops, none is dropped."""
+"""Messages that should never have been sent: no worker ends, no queue stops, none is dropped."""
 
 import base64
 import json
@@ -149,7 +149,7 @@ def test_a_message_of_64_megabytes(
     pool: str, broker: Redis, start: Callable[..., Worker], *, readable: bool
 ) -> None:
     """
-    The worker lives, its neighbours run once, and it runs or is put aside whole.
+    The worker lives, its neighbours run once, and it runs or becomes a dead letter unchanged.
     """
     worker = start(pool, app="odd")
     worker.hear("READY=1")
@@ -164,7 +164,7 @@ def test_a_message_of_64_megabytes(
 
 
 @pytest.mark.parametrize("pool", POOLS)
-def test_the_reason_is_told(pool: str, broker: Redis, start: Callable[..., Worker]) -> None:
+def test_the_reason_is_reported(pool: str, broker: Redis, start: Callable[..., Worker]) -> None:
     """
     The log names the message, its queue and the reason in one line, with nothing unescaped in it.
     """

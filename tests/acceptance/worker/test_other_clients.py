@@ -201,7 +201,7 @@ def test_a_stop_gives_back_what_was_taken(
     pool: str, broker: Redis, start: Callable[..., Worker]
 ) -> None:
     """
-    What has not begun is in the queue again byte for byte: numbers, order of keys, line ends.
+    What has not started is in the queue again byte for byte: numbers, order of keys, line ends.
     """
     worker = start(pool, app="odd", concurrency=1, prefetch_multiplier=64)
     worker.hear("READY=1")

@@ -1,4 +1,4 @@
-"""A task that kills whoever runs it is put aside, and `task-server dead` tells of it."""
+"""A task that kills its worker becomes a dead letter, which `task-server dead` lists."""
 
 import json
 import subprocess
@@ -37,7 +37,7 @@ def dead(folder: Path, *arguments: str, code: int = 0) -> str:
     return done.stdout + done.stderr
 
 
-def test_a_task_that_kills_its_child_is_put_aside(
+def test_a_task_that_kills_its_child_becomes_a_dead_letter(
     folder: Path, broker: Redis, start: Callable[..., Worker], send: Callable[..., None]
 ) -> None:
     """
@@ -75,7 +75,7 @@ def test_a_task_that_kills_its_child_is_put_aside(
     assert (0, 0) == (broker.queued(), broker.unacked())
 
 
-def test_who_waits_for_a_task_that_is_put_aside_hears_of_its_failure(
+def test_the_failure_of_a_dead_lettered_task_reaches_its_caller(
     broker: Redis, start: Callable[..., Worker]
 ) -> None:
     """
@@ -97,7 +97,7 @@ def test_who_waits_for_a_task_that_is_put_aside_hears_of_its_failure(
 
 
 @pytest.mark.parametrize("pool", POOLS)
-def test_a_task_that_kills_its_worker_is_put_aside(
+def test_a_task_that_kills_its_worker_becomes_a_dead_letter(
     pool: str, broker: Redis, start: Callable[..., Worker], send: Callable[..., None]
 ) -> None:
     """
@@ -126,7 +126,7 @@ def test_with_the_limit_0_a_task_runs_on(
     broker: Redis, start: Callable[..., Worker], send: Callable[..., None]
 ) -> None:
     """
-    Nothing is put aside then, as in Celery itself.
+    Nothing becomes a dead letter then, as in Celery itself.
     """
     worker = start("prefork", poison_limit=0)
     worker.hear("READY=1")

@@ -1,4 +1,4 @@
-"""Poison among other tasks: it alone is put aside, at the limit, and all others have run."""
+"""Poison among other tasks: it alone becomes a dead letter, at the limit, and the rest runs."""
 
 import json
 import signal
@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.parametrize("transport", ["atomic"],
 
 @contextmanager
 def supervised(start: Callable[..., Worker], pool: str, **settings: Any) -> Iterator[list[Worker]]:
-    """Have a worker that is started anew when it ends, as systemd does; give all of them."""
+    """Have a worker that is restarted when it ends, as by systemd; give all of them."""
     lives = [start(pool, **SETTINGS, **settings)]
     over = threading.Event()
 
@@ -46,7 +46,7 @@ def supervised(start: Callable[..., Worker], pool: str, **settings: Any) -> Iter
 
 
 def put_aside(broker: Redis) -> Counter[str]:
-    """Return the ids of the tasks that were put aside."""
+    """Return the ids of the tasks that became dead letters."""
     return Counter(json.loads(text)["id"] for text in broker.client.hvals("unacked.dead"))
 
 
@@ -79,7 +79,7 @@ def send_all(
     ids=str,
 )
 @pytest.mark.parametrize("pool", POOLS)
-def test_the_poison_alone_is_put_aside_at_the_limit(
+def test_the_poison_alone_becomes_a_dead_letter_at_the_limit(
     pool: str,
     poison: dict[int, str],
     broker: Redis,
@@ -89,7 +89,7 @@ def test_the_poison_alone_is_put_aside_at_the_limit(
     """
     Wherever it stands in a row: it has run three times, and its instant neighbours have run.
 
-    Once more where Redis had not heard of its last begin: a busy machine, or a child
+    Once more where its last start was not reported to Redis: a busy machine, or a child
     that died before Celery heard which job it took.
     """
     (place,) = poison
@@ -103,7 +103,7 @@ def test_the_poison_alone_is_put_aside_at_the_limit(
 
 
 @pytest.mark.parametrize("pool", POOLS)
-def test_two_poisons_are_put_aside_at_the_limit_of_each(
+def test_two_poisons_become_dead_letters_at_the_limit_of_each(
     pool: str, broker: Redis, start: Callable[..., Worker], send: Callable[..., None]
 ) -> None:
     """
@@ -140,7 +140,7 @@ def test_five_kills_from_outside_condemn_nothing(
     pool: str, broker: Redis, start: Callable[..., Worker], send: Callable[..., None]
 ) -> None:
     """
-    Long tasks that run whenever their worker is killed are not put aside, and end.
+    Long tasks that run whenever their worker is killed become no dead letters, and end.
     """
     numbers = range(8)
     for number in numbers:

@@ -23,7 +23,7 @@ def test_absent_mounts_are_named_at_once(
     pool: str, folder: Path, start: Callable[..., Worker]
 ) -> None:
     """
-    Empty code and absent media are told together, before Celery is loaded; exit 78.
+    Empty code and absent media are reported together, before Celery is loaded; exit 78.
     """
     (folder / "code").mkdir()
     worker = start(
@@ -96,7 +96,7 @@ def test_an_absent_result_backend_is_named(
     pool: str, start: Callable[..., Worker], send: Callable[..., None]
 ) -> None:
     """
-    It is told once, and the worker takes tasks, of which some have no result.
+    It is reported once, and the worker takes tasks, of which some have no result.
     """
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
@@ -134,7 +134,8 @@ def test_an_unreachable_redis_is_named_once(
     pool: str, broker: Redis, start: Callable[..., Worker]
 ) -> None:
     """
-    The worker says where nobody listens, without the password, and waits; so does its health.
+    The worker names the address where no server listens, without the password, and waits; its
+    health says the same.
     """
     broker.stop()
     worker = start(pool, broker_url=broker.url.replace("//", "//:sesame@"))
@@ -162,7 +163,7 @@ def test_an_absent_postgresql_is_named_until_it_is_there(
     pool: str, folder: Path, start: Callable[..., Worker], django: dict[str, Any]
 ) -> None:
     """
-    A socket folder that is not mounted is told once; the worker is alive, ready when it comes.
+    A socket folder that is not mounted is reported once; the worker is alive, ready when it comes.
     """
     missing = folder / "sockets"
     django["environ"]["PGHOST"] = str(missing)

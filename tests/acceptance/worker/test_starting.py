@@ -18,7 +18,7 @@ from tests.support.worker import PROJECT, Worker
 pytestmark = pytest.mark.slow
 
 #: A way is tried so often: a Pool whose processes have a handler of Python's may wait
-#: for ever for one that was terminated in the wrong moment, with stock Celery, too.
+#: forever for one that was terminated at the wrong moment, with stock Celery, too.
 TRIES = 3
 
 RIGHT = {"called SIGTERM": -15, "called SIGHUP": -1}

@@ -79,7 +79,7 @@ def test_a_worker_that_starts_ends_at_once(
     send: Callable[..., None],
 ) -> None:
     """
-    No signal is lost, none is told as a crash, and no task is taken.
+    No signal is lost, none is reported as a crash, and no task is taken.
     """
     send("work", 1)
     at = Moment(folder, moment)
@@ -216,7 +216,7 @@ def test_the_end_is_not_put_off_by_what_hangs(
     assert took < 6 + 4 + 3, worker.output()
 
 
-#: With SIGHUP it starts anew, under the same process id.
+#: With SIGHUP it starts again, under the same process id.
 STORM = (
     signal.SIGTERM,
     signal.SIGINT,
@@ -265,7 +265,7 @@ def test_a_storm_of_signals_ends_a_worker_with_0(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("pool", POOLS)
-def test_sighup_starts_the_worker_anew(
+def test_sighup_restarts_the_worker(
     pool: str,
     broker: Redis,
     start: Callable[..., Worker],
@@ -293,7 +293,7 @@ def test_sighup_starts_the_worker_anew(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("pool", POOLS)
-def test_who_stops_a_worker_does_not_start_it_anew(
+def test_who_stops_a_worker_does_not_restart_it(
     pool: str, start: Callable[..., Worker], send: Callable[..., None]
 ) -> None:
     """

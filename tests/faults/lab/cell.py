@@ -84,7 +84,7 @@ def missing(lane: Lane) -> set[int]:
 
 
 def judge(kind: Kind, cell: Cell) -> None:
-    """Of our transport with late acks nothing is lost, and its worker goes on by itself."""
+    """With our transport and late acks nothing is lost, and the worker recovers on its own."""
     if kind.transport == "atomic" and kind.acks == "late":
         assert (0, 0, 0) == (cell.lost, cell.left, cell.aside), f"{kind}: {cell}"
         assert cell.alive.startswith("yes"), f"{kind}: {cell}"

@@ -101,7 +101,7 @@ def test_tasks_that_no_code_registers_are_named(redis_server) -> None:
     assert "1 of the next 1 messages (1 waiting)" in by["tasks in step"]
 
 
-def test_what_was_put_aside_is_counted(redis_server, client: Any) -> None:
+def test_dead_letters_and_unreadable_messages_are_counted(redis_server, client: Any) -> None:
     """
     Dead letters and unreadable messages are counted; a wrong type is reported, not raised.
     """

@@ -128,7 +128,7 @@ def test_a_replica_is_no_broker(start_redis: StartRedis) -> None:
     assert "is a read-only replica" in of(found, "broker role").message
 
 
-def test_another_result_backend_is_looked_at(redis_server, start_redis: StartRedis) -> None:
+def test_another_result_backend_is_inspected(redis_server, start_redis: StartRedis) -> None:
     """
     A backend that evicts loses results; the broker's own Redis is not reported twice.
     """
@@ -179,7 +179,7 @@ def test_the_right_password_and_a_number_too_large(start_redis: StartRedis) -> N
     assert not number.peer
 
 
-def test_a_user_who_may_not_look_is_told_so(start_redis: StartRedis) -> None:
+def test_a_user_without_the_right_to_inspect_is_named(start_redis: StartRedis) -> None:
     """
     An ACL without INFO gives the line of Redis, not a crash.
     """
@@ -208,7 +208,7 @@ def test_without_config_the_rest_is_reported(start_redis: StartRedis) -> None:
     assert {"ok", "info"} == {one.level for one in found}
 
 
-def test_nobody_listens(tmp_path) -> None:
+def test_no_server_listens(tmp_path) -> None:
     """
     A refused connection, a name and a socket that do not exist are three different lines; exit 69.
     """
@@ -230,7 +230,7 @@ def test_nobody_listens(tmp_path) -> None:
 
 def test_a_silent_server_is_given_up_in_time() -> None:
     """
-    What accepts and never answers costs the time given, not for ever.
+    What accepts and never answers costs the time given, not forever.
     """
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]

@@ -37,7 +37,7 @@ def test_the_same_source_makes_no_second_row(sampled):
     assert Job.objects.filter(document__source__in=[item["source"] for item in second]).count() == 8
 
 
-def test_events_tell_the_progress(sampled):
+def test_events_report_the_progress(sampled):
     """
     The events begin with start and end with end; progress never goes back and comes to the sum.
     """
@@ -109,7 +109,7 @@ def test_an_absent_broker_is_one_line_and_queues_nothing(docket):
     assert Job.objects.count() == before
 
 
-def test_bad_arguments_are_told_at_once(docket, tmp_path):
+def test_bad_arguments_are_reported_at_once(docket, tmp_path):
     """
     Exit 2, a line for each, and nothing is queued.
     """
@@ -145,7 +145,7 @@ def test_the_project_has_no_problem(docket):
     assert (result.returncode, result.stderr) == (0, "")
 
 
-def test_a_wrong_settings_path_is_told(docket):
+def test_a_wrong_settings_path_is_reported(docket):
     """
     Exit 78, and the path that does not exist.
     """

@@ -179,7 +179,7 @@ def test_an_unexpected_error_ends_the_job(job, workers):
 
 @pytest.fixture
 def stuck(job, place):
-    """Return a job whose file is a pipe: its reader, a child of a pool child, waits for ever."""
+    """Return a job whose file is a pipe: its reader, a child of a pool child, waits forever."""
     made = job(state=Job.State.FETCHED)
     pipe = place.media / f"{made.batch}.pdf"
     pipe.parent.mkdir(exist_ok=True)
@@ -289,9 +289,9 @@ def _wait(progress, listener):
     pytest.fail("the job did not end")
 
 
-def test_the_batch_hears_of_its_own_jobs_only(job):
+def test_a_batch_is_notified_of_its_own_jobs_only(job):
     """
-    Each step is told once, to the batch it belongs to.
+    Each step is reported once, to the batch it belongs to.
     """
     mine, other = job(), job()
     progress = Progress(mine.batch)

@@ -80,11 +80,11 @@ class Misbehaving(http.server.BaseHTTPRequestHandler):
         self._endless(b"X", pause=0.2)
 
     def do_continue(self) -> None:
-        """Asked to go on, for ever; the socket always has data."""
+        """Asked to go on, forever; the socket always has data."""
         self._endless(b"HTTP/1.1 100 Continue\r\n\r\n" * 1000)
 
     def do_early(self) -> None:
-        """Asked to go on, now and then, for ever."""
+        """Asked to go on, now and then, forever."""
         self._endless(b"HTTP/1.1 100 Continue\r\n\r\n", pause=0.2)
 
     def do_inside(self) -> None:
@@ -226,7 +226,7 @@ def test_each_problem_has_its_state_and_reason(result, name):
     assert bool(reason) == bool(found[name]["error"])
 
 
-def test_a_refused_connection_is_told(result):
+def test_a_refused_connection_is_reported(result):
     """
     The reason is the operating system's, not the wrappers' of three libraries.
     """

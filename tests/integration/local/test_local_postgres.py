@@ -153,7 +153,7 @@ def test_a_stale_pid_is_no_obstacle(copy, supervisor) -> None:
     assert 42 == query(server.url, "SELECT answer FROM kept")
 
 
-def test_an_interrupted_initdb_is_begun_again(state, supervisor, session_postgres) -> None:
+def test_an_interrupted_initdb_starts_over(state, supervisor, session_postgres) -> None:
     """
     What an initdb that was killed left behind is not taken for a cluster.
     """
@@ -220,7 +220,7 @@ def test_root_has_two_ways_and_may_change(copy, as_nobody) -> None:
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root is refused by PostgreSQL")
-def test_root_that_can_neither_is_told_what_to_do(copy) -> None:
+def test_root_that_can_neither_gets_the_repair(copy) -> None:
     """
     Where root may neither make a namespace nor change user, the error says what would do.
     """

@@ -124,7 +124,7 @@ def test_what_is_named_and_answers_needs_nothing_of_ours(
     assert [f"PostgreSQL {name} at {host}:5432"] == [str(one) for one in answer.databases]
 
 
-def test_what_is_named_and_does_not_answer_is_told_at_once(
+def test_what_is_named_and_does_not_answer_is_reported_at_once(
     discover: Callable[..., Answer], closed: int
 ) -> None:
     """
@@ -242,7 +242,7 @@ def test_sqlite_and_no_database_need_no_postgres(
     assert not Path("absent.db").exists()
 
 
-def test_several_databases_are_told_apart(
+def test_several_databases_are_distinguished(
     discover: Callable[..., Answer], production: local.Server
 ) -> None:
     """
@@ -431,7 +431,7 @@ def test_who_copies_the_environment_takes_nothing_from_it(
         ),
     ],
 )
-def test_a_project_that_cannot_be_imported_is_told_as_by_a_worker(
+def test_a_project_that_cannot_be_imported_is_reported_as_by_a_worker(
     text: str, words: str, discover: Callable[..., Answer]
 ) -> None:
     """

@@ -375,7 +375,7 @@ def test_handlers_are_put_back(out) -> None:
     assert former == signal.getsignal(signal.SIGTERM)
 
 
-def test_a_log_that_nobody_reads_ends_the_run() -> None:
+def test_a_log_without_a_reader_ends_the_run() -> None:
     """
     When the reader of the log is gone, the run ends as a program in a pipe does.
     """

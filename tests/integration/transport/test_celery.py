@@ -94,7 +94,7 @@ class Side:
 
     @property
     def environ(self) -> dict[str, str]:
-        """What the tests and the worker are both told."""
+        """The settings of both the tests and the worker."""
         return {
             **os.environ,
             "PYTHONPATH": os.pathsep.join([str(HERE), str(self.tests)]),

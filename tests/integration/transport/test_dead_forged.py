@@ -107,7 +107,7 @@ def test_a_broker_that_cannot_be_asked_is_one_line(
 
 def test_a_key_of_another_type_is_one_line(redis_server, run: Any) -> None:
     """
-    What Redis refuses is told.
+    What Redis refuses is reported.
     """
     with redis.Redis.from_url(redis_server.client_url) as client:
         client.set("unacked.dead", "a word")

@@ -168,7 +168,7 @@ def test_of_a_message_that_cannot_be_decoded_the_result_says_it(app, server, con
 
 
 @pytest.mark.parametrize("changes", [{"body": "%%%"}, {"properties": {}}, {"headers": []}])
-def test_a_broken_message_ends_nobody(app, changes: dict[str, Any], server, connect) -> None:
+def test_a_broken_message_ends_no_worker(app, changes: dict[str, Any], server, connect) -> None:
     """
     What is known is stored; the worker goes on.
     """

@@ -1,4 +1,4 @@
-"""Messages whose workers die: counted, put aside, delivered again, dropped."""
+"""Messages whose workers die: counted, moved to the dead letters, redelivered, dropped."""
 
 import json
 import logging
@@ -20,7 +20,7 @@ def dead_in(server) -> list[DeadLetter]:
 
 
 def let_die(worker, rounds: int, **options) -> None:
-    """Let *rounds* workers in a row take the message, and give no sign of life afterwards."""
+    """Let *rounds* workers in a row take the message, and never renew it."""
     for _ in range(rounds):
         one = worker(**FAST, **options)
         one.acknowledges = False
@@ -48,9 +48,11 @@ def tag_of(worker, body) -> str:
     return str(worker.messages[worker.bodies.index(body)].delivery_tag)
 
 
-def test_a_message_that_workers_die_of_is_put_aside(worker, publish, server, caplog) -> None:
+def test_a_message_that_crashes_its_workers_becomes_a_dead_letter(
+    worker, publish, server, caplog
+) -> None:
     """
-    After so many workers without a sign of life it is in no queue, with its history.
+    After so many workers without a renewal it is in no queue, with its history.
     """
     publish("poison")
     began = time.time()
@@ -140,7 +142,7 @@ def test_what_ran_together_is_no_dead_letter_for_one_crash_more(reporting, publi
 
 def test_the_task_that_had_the_processor_has_crashed_its_worker(reporting, publish, server) -> None:
     """
-    Of several that had begun it alone is counted.
+    Of several that had started it alone is counted.
     """
     bodies = ["waits", "crashes"]
     for body in bodies:
@@ -272,9 +274,9 @@ def test_a_lost_child_counts(worker, publish, server) -> None:
     assert 0 == server.client().hlen("unacked")
 
 
-def test_what_a_stock_worker_held_is_no_death(worker, server) -> None:
+def test_what_a_stock_worker_had_counts_no_crash(worker, server) -> None:
     """
-    Kombu's transport gives no sign of life: its ETA tasks come back, and are no dead letters.
+    Kombu's transport never renews: its ETA tasks come back, and are no dead letters.
     """
     payload = {
         "body": "WzFd",
@@ -298,9 +300,9 @@ def test_what_a_stock_worker_held_is_no_death(worker, server) -> None:
     assert ([[1]], []) == (consumer.bodies, dead_in(server))
 
 
-def test_an_outage_of_redis_kills_nobody(worker, publish, server) -> None:
+def test_an_outage_of_redis_counts_no_crash(worker, publish, server) -> None:
     """
-    What living workers hold is theirs after Redis has hung for longer than the time-out.
+    Living workers keep their messages after Redis has hung for longer than the time-out.
     """
     options = {"visibility_timeout": 4, "unacked_restore_interval": 0.5, "poison_limit": 1}
     other = worker(**options)

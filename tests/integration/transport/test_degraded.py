@@ -166,9 +166,9 @@ def test_the_reason_lies_beside_the_message(worker, server) -> None:
         ),
     ],
 )
-def test_looks_that_cannot_be_used(worker, publish, server, caplog, case) -> None:
+def test_scans_that_cannot_be_used(worker, publish, server, caplog, case) -> None:
     """
-    Messages of dead workers come back although something else lies where the looks should,
+    Messages of dead workers come back although another value has the key of the scans,
     or the user may not use that key.
     """
     rules, cure = case

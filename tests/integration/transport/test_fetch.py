@@ -53,7 +53,7 @@ def test_the_order_is_that_of_brpop(worker, connect, publish, strategy) -> None:
     assert expected == consumer.bodies
 
 
-def test_no_more_than_the_limit_is_held(worker, publish, server) -> None:
+def test_no_more_than_the_limit_is_fetched(worker, publish, server) -> None:
     """
     A worker takes as many messages as it may hold, and the rest stay in the queue.
     """
@@ -81,7 +81,7 @@ def test_no_more_than_the_limit_is_held(worker, publish, server) -> None:
 
 def test_what_is_registered_is_what_kombu_registers(worker, publish, connect, server) -> None:
     """
-    The entry of an unacked message is the one that Kombu writes, its list, and who holds it.
+    The entry of an unacked message is the one that Kombu writes, its list, and its owner.
     """
     publish({"name": "Zoë", "nothing": None, "big": 2**60})
     consumer = worker()
@@ -100,7 +100,7 @@ def test_what_is_registered_is_what_kombu_registers(worker, publish, connect, se
     )
 
 
-def test_an_unreadable_message_is_put_aside(worker, publish, server, caplog) -> None:
+def test_an_unreadable_message_moves_to_their_list(worker, publish, server, caplog) -> None:
     """
     What is no message is kept in a list and named in the log; the next one is delivered.
     """

@@ -18,9 +18,9 @@ def calls(server, *names: str) -> int:
     return sum(stats.get(f"cmdstat_{name}", {"calls": 0})["calls"] for name in names)
 
 
-def test_an_idle_worker_is_told_of_a_message(worker, publish) -> None:
+def test_an_idle_worker_is_notified_of_a_message(worker, publish) -> None:
     """
-    A message reaches an idle worker at once, not at its next look.
+    A message reaches an idle worker at once, not at its next fetch.
     """
     consumer = worker()
     delays = []
@@ -74,7 +74,7 @@ def test_one_message_wakes_one_or_two_of_many_workers(worker, publish, server) -
 
 def test_a_busy_watcher_hands_over(worker, publish) -> None:
     """
-    If the watching worker is full the next one wakes, long before its own next look.
+    If the watching worker is full the next one wakes, long before its own next fetch.
     """
     first, second = worker(limit=1), worker(limit=1)
     first.idle()
@@ -92,9 +92,9 @@ def test_a_busy_watcher_hands_over(worker, publish) -> None:
     assert time.monotonic() - began < idle.IDLE_POLL / 2
 
 
-def test_a_dead_watcher_delays_no_longer_than_the_next_look(worker, publish) -> None:
+def test_a_dead_watcher_delays_no_longer_than_the_next_fetch(worker, publish) -> None:
     """
-    If the watching worker hangs another takes the message at its next look.
+    If the watching worker hangs another takes the message at its next fetch.
     """
     first, second = worker(), worker()
     first.idle()
@@ -136,7 +136,7 @@ def test_a_full_worker_waits_whatever_is_published(worker, publish) -> None:
     consumer.run(lambda: consumer.bodies == [1, 2])
 
 
-def test_workers_hear_of_their_queues_only(worker, server) -> None:
+def test_workers_are_notified_of_their_queues_only(worker, server) -> None:
     """
     The server remembers the lists of messages for a worker, not what the scripts read besides.
     """
@@ -148,9 +148,9 @@ def test_workers_hear_of_their_queues_only(worker, server) -> None:
     assert 4 == server.client().info("stats")["tracking_total_keys"]
 
 
-def test_a_server_that_took_over_tells_as_well(worker, publish, server, caplog) -> None:
+def test_a_server_that_took_over_notifies_as_well(worker, publish, server, caplog) -> None:
     """
-    If only the connection that asks has come to it, the other one is made anew.
+    If only the connection that asks has come to it, the other one is replaced.
     """
     consumer = worker()
     consumer.idle()
@@ -173,7 +173,7 @@ def test_a_server_that_took_over_tells_as_well(worker, publish, server, caplog) 
 @pytest.mark.parametrize(
     "denied", ["-client|tracking", "-client|caching", "resetchannels -subscribe"]
 )
-def test_where_the_server_does_not_tell_it_is_asked(
+def test_a_server_without_notifications_is_polled(
     worker, publish, server, caplog, denied: str
 ) -> None:
     """

@@ -1,4 +1,4 @@
-"""The lease of what a worker holds: who renews it, and what becomes of it when nobody does."""
+"""The lease of a worker's messages: what renews it, and what follows if nothing does."""
 
 import json
 import logging
@@ -31,7 +31,7 @@ def held(
     run: str = DEAD,
     whole: bool = True,
 ) -> str:
-    """Have a message be held by the process *run*, which gave the last sign of life *age* ago."""
+    """Have the process *run* own a message, which it renewed *age* ago."""
     tag = f"tag-{body}"
     message = {
         "body": json.dumps(body),
@@ -89,18 +89,18 @@ def test_the_lease_is_no_longer_than_the_visibility_timeout(worker, publish, ser
     assert 0.5 == consumer.channel.unacked.timing.renew_interval
 
 
-def test_lease_look_and_grace_are_under_a_minute(worker) -> None:
+def test_lease_scan_and_grace_are_under_a_minute(worker) -> None:
     """
     With the defaults what a killed worker had is delivered within 60 seconds, after an outage too.
     """
     timing = worker(visibility_timeout=3600, lease_seconds=30).channel.unacked.timing
 
     assert 60 > timing.lease + timing.scan_interval + timing.lease_recovery_grace
-    # The time between two scans, and since the last sign of life.
+    # The time between two scans, and since the last renewal.
     assert timing.lease > timing.outage_threshold + timing.renew_interval + 5
 
 
-def test_what_a_dead_worker_held_comes_after_its_lease(worker, publish, server, caplog) -> None:
+def test_messages_of_a_dead_worker_come_after_its_lease(worker, publish, server, caplog) -> None:
     """
     Not after the visibility timeout of an hour; it says who had it. Entries without a lease wait.
     """
@@ -206,7 +206,7 @@ def test_what_others_have_is_not_renewed_nor_given_back(worker, publish, server,
     assert "two" == consumer.bodies[2]
 
 
-def test_nothing_is_handed_on_while_nobody_knows_whose_it_is(worker, publish, server) -> None:
+def test_nothing_is_delivered_while_its_owner_is_unknown(worker, publish, server) -> None:
     """
     A worker that was cut off, and cannot ask, begins nothing; when it can, what is still its own.
     """
@@ -260,7 +260,7 @@ def test_what_a_clock_that_was_put_back_hides_is_found(worker, publish, server) 
 
 
 def looked(client: Any, *, since: float, last: float, gap: float = 10) -> None:
-    """Have workers with *gap* look *since* then, and *last* then."""
+    """Have workers with *gap* scan *since* then, and *last* then."""
     client.hset("unacked.looks", mapping={f"since {gap:g}": since, f"last {gap:g}": last})
 
 
@@ -272,7 +272,7 @@ def due(client: Any, *, lease_seconds: Any = 3, gap: float = 10, first: int = 0)
 
 def test_after_an_outage_those_that_live_have_time_to_say_so(server) -> None:
     """
-    What nobody renewed since nobody could is not due before the grace is over; see the script.
+    What was not renewed during an outage is not due before the grace is over; see the script.
     """
     client = server.client()
     tag = held(server, "one", age=300)
@@ -291,7 +291,7 @@ def test_after_an_outage_those_that_live_have_time_to_say_so(server) -> None:
 
 
 @pytest.mark.parametrize("other", ["version 0.1", "a longer lease"])
-def test_the_looks_of_others_hide_no_outage(other: str, server) -> None:
+def test_scans_of_other_workers_hide_no_outage(other: str, server) -> None:
     """
     Workers that count with longer gaps may be back first: what they take for none was one.
     """
@@ -312,7 +312,7 @@ def test_the_looks_of_others_hide_no_outage(other: str, server) -> None:
     assert 14 < float(found[0]) <= 15
 
 
-def test_ten_thousand_messages_of_others_are_looked_at_in_little_time(server) -> None:
+def test_ten_thousand_messages_of_others_are_scanned_quickly(server) -> None:
     """
     Of those without a lease no entry is read, or one by chance, however long they are.
     """
@@ -340,7 +340,7 @@ def test_ten_thousand_messages_of_others_are_looked_at_in_little_time(server) ->
 
 def test_a_renewal_of_ten_thousand_is_cheap(server) -> None:
     """
-    A thousand messages a call, without a look at their entries.
+    A thousand messages a call, without reading their entries.
     """
     client = server.client()
     tags = [f"t{number}" for number in range(10_000)]

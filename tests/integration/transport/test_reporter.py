@@ -1,4 +1,4 @@
-"""Of a marked message the server hears that its task begins, without being waited for."""
+"""The start of a marked message's task is reported, without waiting for the reply."""
 
 import os
 import signal
@@ -13,12 +13,12 @@ from tests.support.wait import until
 
 
 def reported(server) -> set[bytes]:
-    """Return the delivery tags of which the server has heard."""
+    """Return the delivery tags that were reported to the server."""
     members: set[bytes] = server.client().smembers(Keys().started(owner.RUN_ID))
     return members - {crashes.COMPLETE.encode()}
 
 
-def test_it_hears_of_each(worker, server) -> None:
+def test_each_start_is_reported(worker, server) -> None:
     """
     All starts arrive, on one connection more, which goes with the channel.
     """
@@ -34,7 +34,7 @@ def test_it_hears_of_each(worker, server) -> None:
     until(lambda: len(server.client().client_list()) < before, "the end of the connections")
 
 
-def test_after_a_lost_connection_it_hears_of_the_next(worker, server) -> None:
+def test_after_a_lost_connection_the_next_start_is_reported(worker, server) -> None:
     """
     A connection that the server has cut is made again.
     """
@@ -64,7 +64,7 @@ def test_where_silence_is_denied_it_is_waited_for(worker, server) -> None:
 
 
 @pytest.mark.parametrize("times", [1, 50])
-def test_it_hears_of_a_process_that_dies_at_once(times: int, worker, server) -> None:
+def test_the_start_in_a_process_that_dies_at_once_is_reported(times: int, worker, server) -> None:
     """
     What was sent arrives, though the process is killed right after it.
     """

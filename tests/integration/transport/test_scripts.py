@@ -199,7 +199,7 @@ def test_every_script_is_in_the_matrix() -> None:
 
 
 def looked(now: int) -> dict[str, int]:
-    """Return the looks of workers like that of the call."""
+    """Return the scans of workers like that of the call."""
     return {f"since {DUES[1]}": 1, f"last {DUES[1]}": now}
 
 
@@ -387,9 +387,9 @@ def test_a_fetch_does_without_a_key(server: Started, key: str, kind: str) -> Non
 
 
 @pytest.mark.parametrize("kind", [*(kind for kind in TYPES if kind != "hash"), "forbidden"])
-def test_what_is_due_is_named_without_the_looks(server: Started, kind: str) -> None:
+def test_expired_messages_are_found_without_the_scans(server: Started, kind: str) -> None:
     """
-    Whatever lies there, or if it may not be used: this worker then goes by its own looks.
+    Whatever lies there, or if it may not be used: this worker then goes by its own scans.
     """
     client = server.client()
     fill(client, *(() if kind == "forbidden" else ("looks", kind)))

@@ -1,4 +1,4 @@
-"""Messages that are held, restored, and acknowledged late."""
+"""Messages that are unacked, restored, and acknowledged late."""
 
 import logging
 import os
@@ -31,7 +31,7 @@ def refusing(server: Started) -> Callable[[], AbstractContextManager[None]]:
     return refuse
 
 
-def test_a_held_message_does_not_multiply(worker, publish, server) -> None:
+def test_an_unacked_message_does_not_multiply(worker, publish, server) -> None:
     """
     A task longer than the visibility time-out (an ETA too) is not run again while its worker lives.
     """
@@ -81,9 +81,9 @@ def test_a_worker_whose_clock_is_ahead_takes_nothing_from_others(
     assert 0 == server.client().hlen("unacked.dead")
 
 
-def test_what_a_silent_worker_held_is_run_by_another(worker, publish) -> None:
+def test_what_a_silent_worker_had_is_run_by_another(worker, publish) -> None:
     """
-    After the visibility time-out without a sign of life another worker gets the message, once.
+    After the visibility timeout without a renewal another worker gets the message, once.
     """
     hanging = worker(visibility_timeout=2, unacked_restore_interval=0.5)
     hanging.acknowledges = False
@@ -136,7 +136,7 @@ def test_a_rejected_message_goes_to_the_end(worker, publish, server) -> None:
 
 def test_closing_restores_in_order(worker, publish, server) -> None:
     """
-    What a worker held unacked when it was closed is delivered again, in the old order.
+    What a worker had not acknowledged when it was closed is redelivered, in the old order.
     """
     for number in range(250):
         publish(number) if number < 5 else None

@@ -32,7 +32,7 @@ print(client.ping())
 """
 
 
-def test_a_connection_that_another_greenlet_closes_is_made_anew(
+def test_a_connection_that_another_greenlet_closes_is_replaced(
     redis_server: local.Server,
 ) -> None:
     """

@@ -25,7 +25,7 @@ def test_a_folder_is_tried(tmp_path: Path) -> None:
     assert ("ok", []) == (found.level, list(tmp_path.iterdir()))
 
 
-def test_a_folder_that_is_missing_or_none_is_told(tmp_path: Path) -> None:
+def test_a_folder_that_is_missing_or_none_is_reported(tmp_path: Path) -> None:
     """
     What is not there, and what is a file, are different mistakes.
     """

@@ -405,7 +405,7 @@ def test_tasks_that_acknowledge_early_are_listed() -> None:
     assert "mail.send, pay.charge declare acks_late=False" in found[0].message
 
 
-def test_a_task_of_a_lost_process_that_is_not_rejected_is_told() -> None:
+def test_a_task_of_a_lost_process_that_is_not_rejected_is_reported() -> None:
     """
     Late acknowledgement without reject_on_worker_lost loses what an out-of-memory kill ends.
     """

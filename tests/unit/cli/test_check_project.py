@@ -125,7 +125,7 @@ def test_our_own_workers_are_not_told_to_a_project_without_their_queues(tmp_path
 
 def test_a_project_with_queues_of_its_own(tmp_path: Path) -> None:
     """
-    Thirteen of fourteen queues are named in calls and settings: all are told, each with its place.
+    Thirteen of fourteen queues are named in calls and settings: all are reported, with the place.
     """
     calls = "".join(
         f"def call{number}():\n    work.apply_async(queue='batch{number}')\n"

@@ -73,7 +73,7 @@ def test_memory_is_bounded():
     )
 
 
-def test_a_crash_is_told():
+def test_a_crash_is_reported():
     """
     The signal is named.
     """

@@ -31,7 +31,7 @@ def test_the_name_is_the_content(tmp_path):
 
 def test_the_same_content_is_one_file(tmp_path):
     """
-    The second writer finds the file; a cut one is written anew.
+    The second writer finds the file; a cut one is written again.
     """
     path = tmp_path / store(tmp_path, [b"abcd"]).name
     inode = path.stat().st_ino
@@ -63,7 +63,7 @@ def test_an_error_of_the_source_leaves_nothing(tmp_path):
 
 def test_a_full_disk_leaves_nothing(tmp_path):
     """
-    A file that may not grow is as a full disk: the error is told, and nothing is left.
+    A file that may not grow is as a full disk: the error is reported, and nothing is left.
     """
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))

@@ -45,7 +45,7 @@ def test_a_url_is_named_by_its_last_part():
     assert found[0].path is None
 
 
-def test_every_wrong_argument_is_told(tmp_path):
+def test_every_wrong_argument_is_reported(tmp_path):
     """
     One run tells all that is wrong.
     """
@@ -75,7 +75,7 @@ def test_every_wrong_argument_is_told(tmp_path):
     ]
 
 
-def test_an_unreadable_file_is_told(tmp_path, monkeypatch):
+def test_an_unreadable_file_is_reported(tmp_path, monkeypatch):
     """
     The operating system's own reason is in the line.
     """

@@ -9,7 +9,7 @@ from task_server.health import command as health
 from task_server.health import flower
 
 
-def test_nobody_listens(capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_server_listens(capsys: pytest.CaptureFixture[str]) -> None:
     """
     The line names where Flower was looked for, with its prefix, and the exit code is 1.
     """
@@ -41,7 +41,7 @@ def test_a_port_that_the_kernel_chose_is_not_known() -> None:
 
 def test_something_else_than_flower(monkeypatch: pytest.MonkeyPatch) -> None:
     """
-    A listener that says nothing is given up in time, and it is told.
+    A listener that says nothing is given up in time, and it is reported.
     """
     monkeypatch.setattr(flower, "TIMEOUT", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:

@@ -23,7 +23,7 @@ class Terminal(io.StringIO):
         (io.StringIO(), {"FORCE_COLOR": "1", "NO_COLOR": "1"}, False),
     ],
 )
-def test_colour_is_for_terminals_unless_told(
+def test_colour_is_for_terminals_unless_set(
     out: io.StringIO,
     environ: dict[str, str],
     expected: bool,  # noqa: FBT001

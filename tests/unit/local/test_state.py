@@ -54,14 +54,14 @@ def test_a_file_among_the_parents_is_named(tmp_path: Path) -> None:
         State.open(tmp_path / "file" / "state")
 
 
-def test_nobody_owns_a_new_folder(tmp_path: Path) -> None:
+def test_a_new_folder_has_no_owner(tmp_path: Path) -> None:
     """
     A folder that no supervisor holds has no owner.
     """
     assert State.open(tmp_path).lock_holder() is None
 
 
-def test_the_owner_tells_what_it_is(tmp_path: Path) -> None:
+def test_the_owner_says_what_it_is(tmp_path: Path) -> None:
     """
     What the owner says of itself, and adds later, can be read until it lets go.
     """

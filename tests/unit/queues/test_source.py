@@ -79,7 +79,7 @@ def test_a_name_in_the_source(source: str, expected: list[tuple[str, bool]]) -> 
 
 def test_a_name_has_its_file_and_line() -> None:
     """
-    Whoever is told of a name finds it.
+    The place of a reported name is exact.
     """
     tree = ast.parse('\n\ntask.apply_async(\n    queue="x",\n)\n')
 
@@ -88,7 +88,7 @@ def test_a_name_has_its_file_and_line() -> None:
 
 def test_a_constant_is_found_in_another_module() -> None:
     """
-    Where its name is that of one only; of two nobody knows which was imported.
+    Where its name is that of one only; of two it is unknown which was imported.
     """
     sources = {
         "names.py": 'BULK_QUEUE = "x"\nODD_QUEUE = "y"',
@@ -140,7 +140,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return package
 
 
-def test_the_projects_own_files_and_settings_are_looked_at(project: Path) -> None:
+def test_the_projects_own_files_and_settings_are_searched(project: Path) -> None:
     """
     Tests, migrations and foreign folders are not, and a file that is no Python is no error.
     """

@@ -29,7 +29,7 @@ CERTAIN = {"suspects": 1, "certain": True}
 
 def test_the_one_that_had_the_processor_is_certain() -> None:
     """
-    Of all that had begun it alone is counted.
+    Of all that had started it alone is counted.
     """
     reported = {COMPLETE, "a", "b", "c", f"{ON_CPU}b"}
 
@@ -38,7 +38,7 @@ def test_the_one_that_had_the_processor_is_certain() -> None:
     ]
 
 
-def test_without_it_all_that_had_begun_share_the_death() -> None:
+def test_without_it_all_that_had_started_share_the_crash() -> None:
     """
     What had not started, marked or not, is not counted where all starts were reported.
     """
@@ -48,7 +48,7 @@ def test_without_it_all_that_had_begun_share_the_death() -> None:
     assert [None, None] == [blame("c", reported, seen_before=marked) for marked in (True, False)]
 
 
-def test_where_not_all_is_told_what_was_not_marked_may_have_begun() -> None:
+def test_an_unmarked_message_may_have_started_unreported() -> None:
     """
     How many suspects there are is not known then, even if only one was reported.
     """
@@ -218,7 +218,7 @@ def expected(trial: Trial) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("seed", range(100))
-def test_poison_that_kills_at_once_is_put_aside_at_the_limit(seed: int) -> None:
+def test_poison_that_kills_at_once_becomes_a_dead_letter_at_the_limit(seed: int) -> None:
     """
     Exactly the poison is, whatever runs beside it, after as many crashes as the limit says.
     """
@@ -238,7 +238,7 @@ def test_poison_that_kills_at_once_is_put_aside_at_the_limit(seed: int) -> None:
 @pytest.mark.parametrize("seed", range(100))
 def test_poison_among_long_tasks_is_found_by_halving(seed: int, *, told_cpu: bool) -> None:
     """
-    Where nobody knows who had the processor it takes the logarithm of the suspects more.
+    Where it is unknown which task had the processor it takes the logarithm of the suspects more.
     """
     chance = Random(seed)
     limit = chance.choice([1, 2, 3])

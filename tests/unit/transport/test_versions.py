@@ -1,4 +1,4 @@
-"""With a Kombu that nobody has read the worker uses Kombu's own transport, and says so."""
+"""With an untested Kombu the worker uses Kombu's own transport, and says so."""
 
 import subprocess
 import sys
@@ -28,7 +28,7 @@ def test_the_supported_versions(version: str) -> None:
 )
 def test_any_other_version_is_named(version: str, problem: str) -> None:
     """
-    The reason tells the version and the range.
+    The reason names the version and the range.
     """
     assert problem == versions.problem_of(version)
 

@@ -93,7 +93,7 @@ def test_each_is_told_by_itself_before_it_runs_and_after() -> None:
     assert [index + 1 for index in told] == [telling.log.index(("run", tag)) for tag in "abcde"]
 
 
-def test_of_unmarked_ones_only_those_beside_a_marked_one_are_told() -> None:
+def test_of_unmarked_ones_only_those_beside_a_marked_one_are_reported() -> None:
     """
     What comes for the first time costs nothing, unless a suspect runs.
     """

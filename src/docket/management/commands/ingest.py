@@ -35,7 +35,7 @@ class Command(BaseCommand):
     help = (
         "Fetch and read court documents. Local files are served over HTTP on this machine until "
         "every job has ended; URLs are queued, and waited for with --wait. Exit 0 only if every "
-        "job that was waited for has ended; a document that cannot be read is told in the report."
+        "job that was waited for has ended; a document that cannot be read is in the report."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -46,7 +46,7 @@ class Command(BaseCommand):
         parser.add_argument("--repeat", type=int, default=1, metavar="N", help="make N passes")
         parser.add_argument("--wait", action="store_true", help="wait for URLs, too")
         parser.add_argument(
-            "--json-lines", action="store_true", help="tell events as JSON, one object a line"
+            "--json-lines", action="store_true", help="print events as JSON, one object a line"
         )
         parser.add_argument(
             "--sample", action="store_true", help="typeset a few documents, and ingest them"

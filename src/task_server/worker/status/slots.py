@@ -13,10 +13,10 @@ GRACE = 30.0
 
 class LeakedSlots:
     """
-    Checks, at each heartbeat, that the tasks counted as active do run.
+    Checks, at each heartbeat, that tasks counted as active are really running.
 
     Args:
-        running: Returns those of some requests that run.
+        running: Returns which of the given requests are running.
     """
 
     def __init__(self, running: Callable[[Iterable[Any]], list[Any]]) -> None:

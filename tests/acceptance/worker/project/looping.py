@@ -128,7 +128,7 @@ async def tidy(number: int, seconds: float) -> None:
 
 @app.task
 def deaf(number: int, how: str) -> None:
-    """Go on for ever, whatever comes."""
+    """Go on forever, whatever comes."""
 
     async def hold_out() -> None:
         while True:

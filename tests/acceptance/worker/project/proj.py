@@ -142,7 +142,7 @@ HELD = []
 
 @app.task
 def hold(number: int, mebibytes: int) -> None:
-    """Keep *mebibytes* for ever."""
+    """Keep *mebibytes* forever."""
     HELD.append(b"x" * (mebibytes << 20))
     note(f"done {number} {os.getpid()}")
 

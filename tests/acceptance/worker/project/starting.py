@@ -21,7 +21,7 @@ def let_children_have_children(**_):
 
 
 def wait_for_signals():
-    """Wait for ever; a handler of Python's runs, also for what comes just before the wait."""
+    """Wait forever; a handler of Python's runs, also for what comes just before the wait."""
     while True:
         signal.sigtimedwait([signal.SIGWINCH], 0.05)
 
