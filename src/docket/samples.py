@@ -92,7 +92,7 @@ _RESULTS = _sentences(
 
 
 # pdfium writes the time of day, in one form or another, and an identifier made
-# of it. What takes their places is as long, for the file tells the positions
+# of it. What takes their places is as long, since the file has the positions
 # of its parts.
 _DATE = re.compile(rb"(?<=/CreationDate\(D:)[^)]+")
 _IDENTIFIER = re.compile(rb"(?<=[<])[0-9A-F]{32}(?=[>])")

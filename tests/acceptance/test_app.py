@@ -1,4 +1,4 @@
-"""Which project a command is for where nobody names one: the one that is there, or none."""
+"""Which project a command is for if none is named: the one that is there, or none."""
 
 import shutil
 import subprocess
@@ -51,7 +51,7 @@ def test_the_app_that_is_found_is_said_and_handed_to_the_worker(program: Program
 
 def test_what_is_found_is_shown_with_its_origin(program: Program) -> None:
     """
-    `config show` tells the app, and who found it; without one it shows the rest.
+    `config show` prints the app, and how it was found; without one it shows the rest.
     """
     without = program("config", "show")
     shutil.copytree(FOREIGN / "cl", program.folder / "cl")

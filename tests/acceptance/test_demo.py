@@ -44,7 +44,7 @@ class Misbehaving(BaseHTTPRequestHandler):
             self.send_error(404)
 
     def log_message(self, *_: object) -> None:
-        """Say nothing: the test looks at the answers' effects."""
+        """Say nothing: the test checks the answers' effects."""
 
 
 @pytest.fixture

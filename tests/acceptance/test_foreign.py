@@ -51,7 +51,7 @@ print(json.dumps({
 
 @pytest.fixture
 def code(tmp_path: Path) -> Iterator[Path]:
-    """Return the project's folder, to which nobody can write."""
+    """Return the project's folder, which is read-only."""
     folder = tmp_path / "code"
     shutil.copytree(PROJECT, folder, ignore=shutil.ignore_patterns("__pycache__"))
     mounted = os.getuid() == 0

@@ -37,7 +37,7 @@ COMMANDS = (
     ("worker", "prefork"),
 )
 
-#: Nobody listens there.
+#: No server listens there.
 RIGHT = "redis://me:Xhunter%2FYhunter@127.0.0.1:1/0"
 UNQUOTED = "redis://me:Xhunter/Yhunter@127.0.0.1:1/0"
 PORT = "redis://me:12/Xhunter@127.0.0.1:1/0"

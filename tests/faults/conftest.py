@@ -24,7 +24,7 @@ import pytest
 from task_server.errors import LocalServerError
 from tests.faults.lab import Marks, Redis
 
-# Hundreds of workers are started, of which each would compile Celery anew:
+# Hundreds of workers are started, and each would compile Celery again:
 # half of the time that a worker needs to start.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 

@@ -17,7 +17,7 @@ from tests.faults.lab.table import Table
 #: Beyond the visibility time-out; seconds.
 JUMP = 7200
 
-#: Messages to two workers of which one is ahead.
+#: Messages to two workers; the clock of one is ahead.
 TASKS = 12
 
 

@@ -42,7 +42,7 @@ def leases_of(broker: Broker) -> list[bool]:
 @dataclass
 class Pair:
     """
-    A worker of each version on one queue, of which one ends.
+    A worker of each version on one queue; one of them ends.
 
     The numbers of what the *old* one takes at first begin at 0, of *ours* at EACH.
 

@@ -22,7 +22,7 @@ def test_an_eta_beyond_the_visibility_timeout(broker: Redis, table: Table) -> No
     """
     Tasks that wait three times the visibility time-out run once; with Kombu's own several times.
 
-    Two workers on each queue, of which one finds the messages of the other.
+    Two workers on each queue; one scans and finds the messages of the other.
     """
     kinds = [kind for kind in ALL_LANES if kind.acks == "late"]
     with (

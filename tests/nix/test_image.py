@@ -122,7 +122,7 @@ def test_no_secret_is_in_an_image(described: dict[str, Any]) -> None:
 
 def test_flower_is_reached_from_outside_its_container(described: dict[str, Any]) -> None:
     """
-    In a container of its own, an address of 127.0.0.1 would reach nobody.
+    In a container of its own, an address of 127.0.0.1 would be unreachable.
     """
     flower = described["images"]["flower"]
 

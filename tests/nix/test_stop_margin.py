@@ -1,4 +1,4 @@
-"""Whoever kills workers leaves them the margin beyond the drain, the same number everywhere."""
+"""Everything that kills workers grants the margin beyond the drain, the same everywhere."""
 
 import re
 from pathlib import Path

@@ -29,7 +29,7 @@ class Broker:
         self.folder = server.folder
         self.url = f"redis://127.0.0.1:{server.port}/{number}"
         # By the socket of the file system, which a fault of the network does
-        # not reach. It must not try again by itself: a message would be sent
+        # not reach. It must not retry: a message would be sent
         # twice and counted as a second run.
         self.client = redis.Redis(
             unix_socket_path=str(server.path),

@@ -1,4 +1,4 @@
-"""Workers as child processes, of which a test reads what they tell systemd."""
+"""Workers as child processes, whose notifications to systemd a test reads."""
 
 import json
 import os

@@ -83,7 +83,7 @@ def test_tasks_that_the_project_binds_have_our_defaults(
 
 def test_check_judges_such_tasks_as_a_worker_has_them(tmp_path: Path) -> None:
     """
-    Only the task that says so itself is told to acknowledge early.
+    Only the task that says so itself acknowledges early.
     """
     (tmp_path / "binds.py").write_text(PROJECT.format(setting="", other=False))
     done = subprocess.run(

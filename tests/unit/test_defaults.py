@@ -82,7 +82,7 @@ def test_greenlets_share_few_connections_and_prefork_has_enough() -> None:
 
 def test_a_result_backend_is_shared_where_greenlets_can() -> None:
     """
-    Celery 5.6, and a backend that nobody knows, keep one for each greenlet.
+    Celery 5.6, and an unknown backend, keep one for each greenlet.
     """
     worker = WorkerConfig(name="w", pool="gevent", concurrency=512)
     spec = spec_of(worker)

@@ -1,4 +1,4 @@
-"""Which app is found where nobody names it: nothing is imported for it."""
+"""Which app is found if none is named; nothing is imported for it."""
 
 from pathlib import Path
 
@@ -84,7 +84,7 @@ def test_the_only_package_is_found_without_manage_py(here: Path) -> None:
 
 def test_a_package_in_src_is_found_with_its_folder(here: Path) -> None:
     """
-    Python does not look there by itself, so it becomes `code`.
+    Python does not search there, so it becomes `code`.
     """
     write(here, "src/site1/__init__.py", "src/site1/celery.py")
 
@@ -177,7 +177,7 @@ def test_ways_to_set_it_in_manage_py(text: str, here: Path) -> None:
 )
 def test_a_manage_py_that_cannot_be_read_says_nothing(text: str, here: Path) -> None:
     """
-    Its mistakes are Python's to tell, when somebody runs it.
+    Python reports its errors when it is run.
     """
     write(here, "manage.py", text=text)
     write(here, "cl/__init__.py", "cl/celery.py")

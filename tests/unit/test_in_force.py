@@ -219,7 +219,7 @@ def worker(tmp_path_factory: pytest.TempPathFactory) -> Any:
 @pytest.mark.parametrize("name", sorted(NAMES))
 def test_each_setting_has_its_place_here(name: str) -> None:
     """
-    A new setting says whether it is one of Celery's, and is then held by the tests below.
+    A new setting says whether it is one of Celery's, and is then covered by the tests below.
     """
     assert (name in SAME) != (name in OURS), f"add {name} to SAME or to OURS"
 
@@ -264,7 +264,7 @@ def test_numbers_of_another_pool_do_not_count(pool: str, other: str, tmp_path: P
 
 def test_flower_has_nothing_that_a_project_sets() -> None:
     """
-    A new setting of Flower wants a look at what wins over it.
+    A new setting of Flower must say what takes precedence over it.
     """
     assert {"address", "port", "basic_auth", "url_prefix", "read_only"} == {
         field.name for field in fields(FlowerConfig)

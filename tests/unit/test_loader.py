@@ -150,7 +150,7 @@ def test_a_secret_comes_from_a_file(tmp_path: Path) -> None:
 
 def test_the_broker_password_is_not_in_the_repr(write: Write) -> None:
     """
-    A logged configuration does not tell the password of the broker.
+    A logged configuration does not contain the password of the broker.
     """
     config = load(write('app = "docket"'), {"TASK_SERVER_BROKER_URL": "redis://:hunter2@db"})
 
@@ -170,7 +170,7 @@ def test_a_wrong_secret_is_not_in_the_error() -> None:
 
 def test_every_problem_is_reported_at_once(write: Write) -> None:
     """
-    One run tells everything that is wrong, each with its setting.
+    One run reports every problem with its setting.
     """
     found = problems(
         write(
@@ -247,7 +247,7 @@ def test_a_missing_secret_file_is_named(tmp_path: Path) -> None:
 
 def test_a_variable_beside_its_file_is_ambiguous(tmp_path: Path) -> None:
     """
-    A secret that is given twice is refused: nobody knows which one was meant.
+    A secret that is given twice is rejected, since it is ambiguous.
     """
     found = problems(
         None, {"TASK_SERVER_BROKER_URL": "redis://a", "TASK_SERVER_BROKER_URL_FILE": "/b"}

@@ -114,7 +114,7 @@ def test_what_the_parser_of_toml_fails_on_is_one_line(
 
 def test_a_pyproject_that_is_not_about_workers_is_left_alone(tmp_path: Path) -> None:
     """
-    Only one that cannot be read is reported, since nobody knows what it says.
+    Only one that cannot be read is reported, since its content is unknown.
     """
     (tmp_path / "pyproject.toml").write_text("[project\nname = ")
 
@@ -190,7 +190,7 @@ def test_a_credential_that_cannot_be_read_is_reported(tmp_path: Path) -> None:
 )
 def test_a_value_out_of_reach_is_one_short_line(text: str, words: str, tmp_path: Path) -> None:
     """
-    Each number has a bound that nobody means to reach, before a timer or a list breaks of it.
+    Each number has a bound beyond every sensible value, before a timer or a list breaks of it.
     """
     path = tmp_path / "task-server.toml"
     path.write_text(f"[workers.x]\n{text}\n")

@@ -21,7 +21,7 @@ def status(wish: str) -> str:
 
 def test_it_gives_up_new_privileges_when_it_is_asked_to() -> None:
     """
-    Where the engine cannot be told, as in a Swarm, the program does it itself.
+    Where the engine has no such option, as in a Swarm, the program does it itself.
     """
     assert "NoNewPrivs:\t1" in status("yes")
     assert "NoNewPrivs:\t0" in status("no")

@@ -56,7 +56,7 @@ def with_old_names() -> Celery:
 @pytest.mark.parametrize("make", [in_a_namespace, without_one, one_by_one, with_old_names])
 def test_what_the_project_sets_is_kept_and_the_rest_is_ours(make: Any) -> None:
     """
-    Both kinds of setting are told apart, a dictionary's keys one by one, and told back.
+    Both kinds of setting are distinguished, a dictionary's keys one by one, and reported.
     """
     app = make()
 

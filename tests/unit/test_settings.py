@@ -132,7 +132,7 @@ def test_every_wrong_outer_path_is_named(write, folder, tmp_path):
 
 def test_a_syntax_error_names_file_and_line_and_no_secret(write, loaded):
     """
-    The line with the error may hold a password, so its text is not told.
+    The line with the error may hold a password, so its text is not printed.
     """
     path = write("11-private.py", "A = 1\nPASSWORD = 'hunter2\n")
 

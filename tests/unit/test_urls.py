@@ -1,4 +1,4 @@
-"""No part of a URL is told that may be its password."""
+"""No part of a URL that may be its password is printed."""
 
 from urllib.parse import quote, unquote
 
@@ -80,7 +80,7 @@ def test_other_urls_are_right(url: str) -> None:
 @pytest.mark.parametrize("url", ["redis://db:port/0", "redis://:x@db:63x9/0", "redis://db:99999/0"])
 def test_a_port_that_is_none_is_reported(url: str) -> None:
     """
-    It cannot be told from a password that is not quoted.
+    It cannot be distinguished from an unquoted password.
     """
     assert "the port is a number" in (fault(url) or "")
 

@@ -1,4 +1,4 @@
-"""URLs of servers that hold a password: what is wrong with one, and no word of the password."""
+"""What is wrong with a URL of a server, without revealing its password."""
 
 import re
 from urllib.parse import unquote, urlsplit
@@ -17,7 +17,7 @@ _END_OF_HOST = re.compile(r"[/?#]")
 
 def fault(url: str) -> str | None:
     """
-    Return what is wrong with *url* if its host and password cannot be told apart; else None.
+    Return what is wrong with *url* if its host and password are ambiguous; else None.
 
     Of Redis alone, whose paths have no @; several URLs have semicolons between.
     """

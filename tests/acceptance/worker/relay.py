@@ -9,7 +9,7 @@ from typing import Self
 
 class Relay:
     """
-    A port of loopback that passes on to *target*, until it is told not to.
+    A port of loopback that passes on to *target*, until it is stopped.
 
     A frozen connection stays open and passes nothing, as behind a firewall
     that has forgotten it; new ones work.

@@ -82,7 +82,7 @@ def test_flower_without_its_broker_is_alive_and_not_ready(flower: Flower, broker
 
 def test_a_flower_that_ended_is_dead(flower: Flower) -> None:
     """
-    Nobody listens any more: dead, with both questions.
+    No server listens any more: dead, with and without --ready.
     """
     flower.process.kill()
     flower.process.wait()

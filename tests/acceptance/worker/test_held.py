@@ -20,7 +20,7 @@ def test_an_eta_beyond_the_visibility_timeout_does_not_multiply(
     pool: str, broker: Redis, start: Callable[..., Worker], send: Callable[..., None]
 ) -> None:
     """
-    Twenty tasks for later run once each, though a stock worker looks for what is overdue.
+    Twenty tasks for later run once each, though a stock worker scans for overdue messages.
     """
     worker = start(pool, environ=ENVIRON)
     worker.hear("READY=1")
@@ -51,7 +51,7 @@ def test_a_task_longer_than_the_visibility_timeout_runs_once(
     for number in range(6):
         send("work", number, 5.0)
     until(lambda: len(worker.starts()) == 2)
-    # Those that it has reserved; the other takes what is left, and then looks for more.
+    # Those that it has reserved; the other fetches the rest, and then scans.
     other = start(pool, environ=ENVIRON)
     other.hear("READY=1")
     until(lambda: len(worker.ends()) == 6, seconds=60)

@@ -20,14 +20,14 @@ KINDS = ("own", "published") if find_spec("celery_batches") else ("own",)
 
 @pytest.fixture
 def app(broker: Redis) -> Iterator[Celery]:
-    """Whoever sends, and gives orders."""
+    """Sends tasks and remote control commands."""
     sender = Celery("batching", broker=broker.url)
     yield sender
     sender.close()
 
 
 def looks(worker: Worker, count: int) -> list[Any]:
-    """Return *count* heartbeats, each with another look at the queues."""
+    """Return *count* heartbeats, each with a new reading of the queues."""
     seen: dict[float, Any] = {}
 
     def look() -> bool:

@@ -88,7 +88,7 @@ def test_another_worker_runs_them_after_the_lease(
     until(worker.starts)
     other = start(pool, lease_seconds=SHORT, environ=elsewhere(folder))
     other.hear("READY=1")
-    # It has taken a share of the folder's lines in the log, so only the entry tells.
+    # It has taken a share of the folder's lines in the log, so only the entry shows it.
     killed = time.time()
     worker.send_group(signal.SIGKILL)
     worker.wait()

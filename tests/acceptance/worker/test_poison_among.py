@@ -107,14 +107,14 @@ def test_two_poisons_become_dead_letters_at_the_limit_of_each(
     pool: str, broker: Redis, start: Callable[..., Worker], send: Callable[..., None]
 ) -> None:
     """
-    One does not hide the other. The first death, of which nothing is known, counts for both.
+    One does not hide the other. The first crash, which is unreported, counts for both.
     """
     send_all(send, 20, {5: "exit", 15: "segfault"})
     with supervised(start, pool, concurrency=50 if pool == "gevent" else 2) as lives:
         until(lambda: is_over(broker, 2), seconds=120)
 
         assert Counter({"poison-5": 1, "poison-15": 1}) == put_aside(broker)
-        # Celery gives a job to another child if one dies before it was heard to have begun it.
+        # Celery gives a job to another child if one dies before its start was reported.
         assert {2, 3, 4} >= {lives[-1].starts()[POISON + place] for place in (5, 15)}
         assert set(range(20)) == set(lives[-1].ends())
 

@@ -47,7 +47,7 @@ def in_order(signals: list[Any]) -> list[Any]:
 
 
 def life(process: Any, log: Path, number: int, send: Callable[..., None]) -> dict[str, list[Any]]:
-    """Let a worker start, run the tasks, and stop; return what was heard."""
+    """Let a worker start, run the tasks, and stop; return the signals that were received."""
     until(lambda: "worker_ready" in log.read_text(), seconds=60)
     for task in TASKS:
         before = len(log.read_text().splitlines())
@@ -172,7 +172,7 @@ def test_a_worker_without_redis_says_that_it_stops(
     pool: str, broker: Redis, start: Callable[..., Worker]
 ) -> None:
     """
-    Also while it looks for Redis, and no loop turns.
+    Also while it connects to Redis, and no event loop runs.
     """
     broker.stop()
     worker = start(pool, app="signalling")

@@ -96,7 +96,7 @@ def test_an_absent_result_backend_is_named(
     pool: str, start: Callable[..., Worker], send: Callable[..., None]
 ) -> None:
     """
-    It is reported once, and the worker takes tasks, of which some have no result.
+    It is reported once, and the worker runs tasks; some have no result.
     """
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]

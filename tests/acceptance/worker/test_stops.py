@@ -1,4 +1,4 @@
-"""A worker ends with 0 when it is told to, at whatever moment, also as PID 1 of a container."""
+"""A worker that is stopped ends with 0, at any moment, also as PID 1 of a container."""
 
 import os
 import random
@@ -87,7 +87,7 @@ def test_a_worker_that_starts_ends_at_once(
     at.wait()
 
     worker.send(number)
-    # Before it becomes the worker, the signal is held back.
+    # Before it becomes the worker, the signal is blocked.
     at.end()
     code = worker.wait(30)
 
@@ -103,7 +103,7 @@ def test_a_worker_without_redis_ends_at_once(
     pool: str, under: tuple[str, ...], broker: Redis, start: Callable[..., Worker]
 ) -> None:
     """
-    While it looks for Redis there is nothing to be drained.
+    While it connects to Redis there is nothing to drain.
     """
     broker.stop()
     worker = start(pool, under=under, drain_seconds=300)
@@ -342,7 +342,7 @@ def test_the_worker_holds_no_signal_back(
     broker: Redis, start: Callable[..., Worker], send: Callable[..., None]
 ) -> None:
     """
-    Neither the worker, nor its children, nor what a task starts: each ends when it is told to.
+    Neither the worker, nor its children, nor what a task starts: each ends when it is stopped.
     """
     worker = start("prefork")
     worker.hear("READY=1", 60)

@@ -91,7 +91,7 @@ def eat(number: int, mebibytes: float) -> None:
 
 @worker_ready.connect
 def ready(**_: object) -> None:
-    """Tell the test."""
+    """Notify the test."""
     os.write(int(os.environ["READY"]), b"ready\n")
 
 

@@ -88,7 +88,7 @@ def test_a_database_that_is_not_there_is_the_configuration(
 
 def test_an_absent_server_is_exit_69(check: Check, environ) -> None:
     """
-    A refused connection names host and port, and blames nobody's configuration.
+    A refused connection names host and port, and blames no configuration.
     """
     port = free_port()
     url = f"postgresql://user:hunter2@127.0.0.1:{port}/docket"

@@ -132,7 +132,7 @@ def test_a_socket_of_something_else_is_named(state) -> None:
         other.bind(str(path))
         other.listen()
         other.setblocking(False)
-        # Nobody accepts, so the answer to PING does not come in time.
+        # Nothing accepts, so the answer to PING does not come in time.
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(local.redis, "_ANSWER_SECONDS", 0.2)
             with pytest.raises(LocalServerError, match="by a program other than Redis") as caught:

@@ -73,7 +73,7 @@ PARTS = [
     pytest.param(
         Part("at-most-once", ACKNOWLEDGED_EARLY, (), len(ACKNOWLEDGED_EARLY)), id="at-most-once"
     ),
-    # Twenty minutes on two busy cores, most of which it waits.
+    # Twenty minutes on two busy cores, mostly waiting.
     pytest.param(Part("at-least-once", SUITES, LEFT_OUT, 300), id="all", marks=pytest.mark.nightly),
 ]
 

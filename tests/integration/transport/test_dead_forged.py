@@ -77,7 +77,7 @@ def test_forged_records_are_shown_and_dropped(redis_server, run: Any) -> None:
     assert "Traceback" not in retried.stderr
     assert [b"{}"] == delivered
     assert 0 == dropped.returncode, dropped.stderr
-    # A tag that is no text can be named by nobody.
+    # A tag that is no text cannot be named.
     assert [b"\xff"] == left
 
 

@@ -108,7 +108,7 @@ def test_its_errback_is_called(app, backend: str, protocol: int, server, connect
 
 def test_without_a_backend_the_errback_is_called(app, server, connect) -> None:
     """
-    A disabled backend stores nothing, and is no reason to tell nobody.
+    A disabled backend stores nothing, and does not keep the failure from its handlers.
     """
     one = app("disabled://")
     send(one, link_error=one.signature("told"))
@@ -121,7 +121,7 @@ def test_without_a_backend_the_errback_is_called(app, server, connect) -> None:
 @pytest.mark.parametrize("protocol", [1, 2])
 def test_the_signal_fires_with_its_arguments(app, protocol: int, server, connect) -> None:
     """
-    The project's handlers of failures hear of it.
+    The project's failure handlers are called.
     """
     heard = []
 

@@ -289,7 +289,7 @@ def test_what_a_stock_worker_had_counts_no_crash(worker, server) -> None:
             "body_encoding": "base64",
             "delivery_info": {"exchange": "", "routing_key": "q"},
         },
-        # It was held by one of ours once, and written by Kombu since.
+        # One of our workers had it once, and Kombu has rewritten it since.
         "holder": {"node": "w@host", "pid": 1, "taken": 1.0},
     }
     server.client().hset("unacked", "t", json.dumps([payload, "", "q"]))
@@ -311,14 +311,14 @@ def test_an_outage_of_redis_counts_no_crash(worker, publish, server) -> None:
     other.consumer.qos(prefetch_count=1)
     publish("mine")
     holding.run(lambda: holding.bodies)
-    # Longer than the time of grace that follows the first look of all.
+    # Longer than the time of grace that follows the first scan of all.
     end = time.monotonic() + 5
     while time.monotonic() < end:
         other.turn()
         holding.turn()
     server.client().client_pause(6000)
     server.client().ping()
-    # The other looks first.
+    # The other scans first.
     other.turn()
     end = time.monotonic() + 5
     while time.monotonic() < end:

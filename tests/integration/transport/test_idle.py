@@ -155,7 +155,7 @@ def test_a_server_that_took_over_notifies_as_well(worker, publish, server, caplo
     consumer = worker()
     consumer.idle()
     waiting = consumer.channel.fetcher.idle
-    # What one server calls the connection, another has never heard of.
+    # The id of the connection on one server is unknown to another.
     waiting.listener._target += 1000
     waiting.listener._tracked = None
     waiting.fetch_due = True

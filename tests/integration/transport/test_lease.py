@@ -375,7 +375,7 @@ def test_a_message_that_speaks_of_a_holder_is_not_believed(server) -> None:
 
 def test_redis_away_for_many_leases_takes_nothing_from_the_living(worker, publish, server) -> None:
     """
-    Nobody can renew while it hangs; when it is back those that live come first.
+    No worker can renew while it hangs; when it is back, living workers renew first.
     """
     consumer, looking = worker(**OPTIONS), worker("q", **OPTIONS)
     consumer.acknowledges = False

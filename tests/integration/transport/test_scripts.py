@@ -59,7 +59,7 @@ def message(number: int) -> bytes:
 
 
 def entry(number: int) -> bytes:
-    """Return the entry of the same message when it is held."""
+    """Return the entry of the same message when it is unacked."""
     return b"[" + message(number)[:-1] + b', "taken_from":"q", ' + OWNER.encode() + b'}, "", "q"]'
 
 
@@ -401,7 +401,7 @@ def test_expired_messages_are_found_without_the_scans(server: Started, kind: str
         own = (*call.arguments[:-2], now - 100, now)
         then = run(limited, call._replace(arguments=own))
 
-    # Its first look begins a time of grace.
+    # Its first scan begins a time of grace.
     assert isinstance(first, list), first
     assert 0 < float(first[0]) <= 15
     assert first[5]
@@ -412,7 +412,7 @@ def test_expired_messages_are_found_without_the_scans(server: Started, kind: str
 @pytest.mark.parametrize("kind", [kind for kind in TYPES if kind != "list"])
 def test_one_queue_of_the_wrong_type_stops_no_other(server: Started, kind: str) -> None:
     """
-    A queue that is no list is a problem that the fetch tells; the other queue's messages are taken.
+    A queue that is no list is a problem that the fetch reports; those of the other are taken.
     """
     client = server.client()
     fill(client, "q2", kind)

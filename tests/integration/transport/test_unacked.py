@@ -55,7 +55,7 @@ def test_a_worker_whose_clock_is_ahead_takes_nothing_from_others(
     worker, publish, server, monkeypatch
 ) -> None:
     """
-    Signs of life, and the lack of them, go by the server's clock.
+    Renewals and expiry go by the server's clock.
     """
     options = {"visibility_timeout": 3600, "unacked_restore_interval": 0.5, "poison_limit": 1}
     holding = worker(**options)
@@ -278,7 +278,7 @@ def test_an_acknowledgement_of_another_thread_ends_the_wait(worker, publish) -> 
             consumer.hub.run_once()
     thread.join()
 
-    # The event loop of Kombu 5.6 cannot be woken; it looks each second.
+    # The event loop of Kombu 5.6 cannot be woken; it polls each second.
     sleeps = consumer.hub is not None and not hasattr(consumer.hub, "_waker")
     assert time.monotonic() - began < (1.6 if sleeps else 0.6)
 

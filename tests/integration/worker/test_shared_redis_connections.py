@@ -21,7 +21,7 @@ client.connection_pool.release(connection)
 readable = getattr(parser, "_socket_can_read", None)
 
 def closed_meanwhile(sock, timeout):
-    # The look at the socket lets other greenlets run, and one of them closes it.
+    # Polling the socket lets other greenlets run, and one of them closes it.
     parser._socket_can_read = readable
     connection._parser.on_disconnect()
     return True
@@ -36,7 +36,7 @@ def test_a_connection_that_another_greenlet_closes_is_replaced(
     redis_server: local.Server,
 ) -> None:
     """
-    It is a lost connection to redis-py, and no ValueError that nobody expects.
+    It is a lost connection to redis-py, and no unexpected ValueError.
     """
     done = subprocess.run(
         [sys.executable, "-c", CLOSED_MEANWHILE, redis_server.client_url],

@@ -1,4 +1,4 @@
-"""What this machine tells its user."""
+"""What is checked of this machine and its files."""
 
 import grp
 import os
@@ -88,7 +88,7 @@ def test_folders_of_the_worker(tmp_path: Path) -> None:
 
 def test_without_a_folder_for_temporary_files(monkeypatch) -> None:
     """
-    A read-only container without a tmpfs is told what prefork would fail with.
+    A read-only container without a tmpfs gets the error that prefork would fail with.
     """
 
     def none() -> str:

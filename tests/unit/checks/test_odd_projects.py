@@ -58,7 +58,7 @@ def app_of(settings: dict[str, Any]) -> Celery:
 
 
 def judge(settings: dict[str, Any]) -> None:
-    """Look at an app with *settings* as `check` does, and as a worker does at its start."""
+    """Inspect an app with *settings* as `check` does, and as a worker does at its start."""
     facts = read(app_of(settings), {}, "odd")
     config = Config()
     counts = used(config, facts)
@@ -79,7 +79,7 @@ def judge(settings: dict[str, Any]) -> None:
 @pytest.mark.parametrize("name", SETTINGS)
 def test_a_setting_of_any_type_ends_neither_check_nor_worker(name: str) -> None:
     """
-    It is judged, passed over, or told as a mistake of the configuration.
+    It is checked, skipped, or reported as an error of the configuration.
     """
     for value in ODD:
         try:

@@ -384,7 +384,7 @@ def test_a_rule_says_one_line(row: Row) -> None:
 )
 def test_a_rule_is_silent_where_nothing_is_wrong(rule: Rule, given: Context) -> None:
     """
-    What is right, and has nothing to tell, has no line.
+    What is right and needs no explanation has no line.
     """
     assert [] == list(rule(given))
 
@@ -428,7 +428,7 @@ def test_queues_that_only_the_source_names_are_candidates() -> None:
     assert "batch1 (cl/views.py:31), batch2 (cl/tasks.py:7); set" in found["queues of calls"].text
     assert '["celery", "batch1", "batch2"]' in found["queues of calls"].repair
     assert "etl (the setting ETL_QUEUE); if tasks are sent there" in found["names of queues"].text
-    # Whoever pastes the last of the lines has all of them.
+    # Pasting the last of the lines is enough for all.
     assert '["celery", "batch1", "batch2", "etl"]' in found["names of queues"].repair
 
 

@@ -1,4 +1,4 @@
-"""Which workers a check is about, if nobody says which."""
+"""Which workers a check covers by default."""
 
 from collections.abc import Sequence
 

@@ -80,7 +80,7 @@ def test_the_hint_shows_the_failure(tmp_path: Path) -> None:
 
 def test_an_import_that_hangs_is_ended_and_named(tmp_path: Path) -> None:
     """
-    It is a peer's affair, told as every other line, also for a program.
+    It is a problem of a peer, printed like every other line, for programs too.
     """
     source = "import threading\n\nthreading.Event().wait()\n"
     ended = check(tmp_path, source, "--json", TASK_SERVER_IMPORT_SECONDS="1")

@@ -54,7 +54,7 @@ def test_arguments_are_read_of_both_protocols(
 
 def test_all_of_it_is_in_the_json() -> None:
     """
-    The message itself, its headers, why it was put aside and how it died.
+    The message itself, its headers, why it is a dead letter, and its crashes.
     """
     of = payload([[1], {}, {}], id=ID, task="t", origin="gen1@host")
     told = described(letter(of))

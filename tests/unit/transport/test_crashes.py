@@ -129,7 +129,7 @@ class Message:
 
 @dataclass
 class Trial:
-    """Workers that die, one after the other, with what they tell; each has *places*."""
+    """Workers that die, one after the other, with what they report; each has *places*."""
 
     messages: list[Message]
     places: int
@@ -193,7 +193,7 @@ class Trial:
         if cpu is not None:
             cpu.died_of += 1
         reported = set()
-        # It tells all from the first marked one on; then nothing is missing.
+        # It reports all from the first marked one on; then nothing is missing.
         if any(one.deaths is not None for one in running):
             reported = {COMPLETE, *(one.name for one in running)}
             if cpu is not None and self.told_cpu:

@@ -30,7 +30,7 @@ Put = Callable[[int, int], None]
 
 @pytest.fixture
 def put(tmp_path: Path) -> Put:
-    """Write what the kernel says: `put(all, own)` in MiB; own below 0 is not told."""
+    """Write what the kernel says: `put(all, own)` in MiB; own below 0 is left out."""
 
     def write(everything: int, own: int) -> None:
         pages = everything * MIB // os.sysconf("SC_PAGE_SIZE")
@@ -68,7 +68,7 @@ def test_a_child_below_its_limit_is_not_looked_at(tmp_path: Path, put: Put) -> N
 
 def test_a_child_that_grows_is_looked_at_at_once(tmp_path: Path, put: Put) -> None:
     """
-    The looks are some time quarantine, unless it may have come above its limit meanwhile.
+    Measurements are some time apart, unless it may have exceeded its limit meanwhile.
     """
     put(232, 2)
     own = memory.PrivateMemory(tmp_path)

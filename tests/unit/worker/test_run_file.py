@@ -56,7 +56,7 @@ def test_the_file_of_a_dead_process_is_used_once(folder: Path) -> None:
 
 def test_the_file_of_a_process_that_lives_is_left_alone(folder: Path) -> None:
     """
-    Its lock is not free, be it held by the main process or by a child that outlives it.
+    Its lock is not free, whether the main process has it or a child that outlives it.
     """
     path = left(folder)
     with path.open() as file:

@@ -1,5 +1,5 @@
 """
-Who tells of which begun tasks, in a pool of greenlets without a server.
+Which starts are reported in a pool of greenlets, without a server.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from task_server.worker.broker.quarantine import Quarantine
 
 
 class Telling:
-    """Notes what was told and what ran, in order; telling takes a turn of the loop."""
+    """Records what was reported and what ran, in order; a report takes a turn of the loop."""
 
     def __init__(self) -> None:
         self.reported = ReportedTasks()
@@ -82,7 +82,7 @@ def run_all(
 
 def test_each_is_told_by_itself_before_it_runs_and_after() -> None:
     """
-    However long it takes to tell, nothing runs untold, and nothing is told that does not run.
+    However long a report takes, nothing runs unreported, and nothing else is reported.
     """
     telling = Telling()
     run_all(telling, [Request(telling, tag) for tag in "abcde"], limit=3)

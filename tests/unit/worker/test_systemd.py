@@ -1,4 +1,4 @@
-"""What the worker tells systemd, received on a real socket."""
+"""The worker's notifications to systemd, received on a real socket."""
 
 import os
 import socket

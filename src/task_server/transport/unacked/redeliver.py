@@ -186,7 +186,7 @@ class Redelivery:
         except self._store.errors:
             raise
         except Exception as error:  # noqa: BLE001 - one message stops no other
-            reason = f"it cannot be delivered again: {type(error).__name__}: {error}"
+            reason = f"it cannot be redelivered: {type(error).__name__}: {error}"
             return [Step(NOWHERE, "", reason)]
         if not lists:
             logger.error(

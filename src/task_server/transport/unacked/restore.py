@@ -108,7 +108,7 @@ class Restore:
                 break
         if count:
             logger.info(
-                "%d messages of %d workers that died on this host are delivered again",
+                "%d messages of %d workers that died on this host are redelivered",
                 *(count, len(runs)),
             )
 

@@ -1,4 +1,4 @@
-"""Where a message that is delivered again goes: Kombu's routing, for any payload."""
+"""The queues of a redelivered message: Kombu's routing, for any payload."""
 
 from collections.abc import Sequence
 from typing import Any, Protocol

@@ -1,4 +1,4 @@
-"""A project with tasks that collect messages, run many as one, or are held back on purpose."""
+"""A project with tasks that collect messages, run many as one, or are deferred on purpose."""
 
 import os
 import time

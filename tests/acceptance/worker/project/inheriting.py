@@ -1,4 +1,4 @@
-"""Tasks that look for the broker's password where they, and what they start, could find it."""
+"""Tasks that search for the broker's password where they, and what they start, could find it."""
 
 import ctypes
 import os
