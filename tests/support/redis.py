@@ -71,6 +71,8 @@ class Redis(Broker):
     Args:
         prefix: A command that the server is started by, such as `ip netns exec`.
 
+        settings: A file of settings, which *options* add to.
+
         data: Folder of its data; unset, *folder*.
 
         patience: Seconds that a client of the test waits for an answer; None is without end.
@@ -81,6 +83,7 @@ class Redis(Broker):
         folder: Path,
         *options: str,
         prefix: Sequence[str] = (),
+        settings: Path | None = None,
         data: Path | None = None,
         name: str = "redis",
         patience: float | None = PATIENCE,
@@ -93,6 +96,7 @@ class Redis(Broker):
         self.process: subprocess.Popen[bytes] | None = None
         self._options = options
         self._prefix = prefix
+        self._settings = () if settings is None else (settings,)
         self._data = data or folder
         super().__init__(self)
         self.databases: list[Broker] = [self]
@@ -109,7 +113,7 @@ class Redis(Broker):
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [
-                    *(*self._prefix, binary.path, "--port", str(self.port)),
+                    *(*self._prefix, binary.path, *self._settings, "--port", str(self.port)),
                     *("--bind", "127.0.0.1", "--unixsocket", self.path, "--dir", self._data),
                     *("--appendonly", "yes", "--save", "", *self._options),
                 ],

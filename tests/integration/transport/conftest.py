@@ -1,13 +1,11 @@
 """A Redis of its own for tests that need more than a unix socket, and connections to it."""
 
-import os
 import socket
 import ssl
-import subprocess
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from threading import Thread
 from typing import Any
 
@@ -16,50 +14,27 @@ import pytest
 
 from task_server import transport
 from task_server.errors import LocalServerError
-from task_server.local.servers import binaries
-from task_server.local.servers.ports import free_port
 from task_server.transport.unacked import pending
 from tests.integration.transport.peers import Started, Worker, relay
-from tests.support.wait import until
+from tests.support.redis import Redis
 
 
 @pytest.fixture(scope="session")
 def start_redis(require) -> Iterator[Callable[..., Started]]:
     """Start a server with the given options, on a free port and a unix socket."""
-    processes: list[subprocess.Popen[bytes]] = []
-    folders = []
+    with ExitStack() as stack:
 
-    def start(*options: str, port_option: str = "--port") -> Started:
-        return run([], port_option, *options)
+        def start(*options: str, settings: Path | None = None) -> Started:
+            # Short, for the path of a unix socket.
+            folder = Path(stack.enter_context(TemporaryDirectory(prefix="transport-")))
+            server = Redis(folder, *options, settings=settings, patience=None)
+            stack.callback(server.stop)
+            try:
+                return Started(server.start())
+            except LocalServerError as error:
+                require("redis", str(error))
 
-    def sentinel(settings: Path) -> Started:
-        return run([str(settings)], "--port", "--sentinel")
-
-    def run(first: Sequence[str], port_option: str, *options: str) -> Started:
-        try:
-            program = binaries.redis(os.environ).path
-        except LocalServerError as error:
-            require("redis", str(error))
-        # Short, for the path of a unix socket.
-        kept = tempfile.TemporaryDirectory(prefix="transport-")
-        folders.append(kept)
-        started = Started(Path(kept.name), free_port())
-        save = [] if first else ["--save", ""]
-        command: Sequence[str] = (
-            *(str(program), *first, port_option, str(started.port), "--bind", "127.0.0.1", *save),
-            *("--unixsocket", str(started.path), "--dir", kept.name, "--loglevel", "warning"),
-        )
-        processes.append(subprocess.Popen([*command, *options], stdout=subprocess.DEVNULL))
-        until(started.listens, "Redis to listen")
-        return started
-
-    start.sentinel = sentinel  # type: ignore[attr-defined]
-    yield start
-    for process in processes:
-        process.terminate()
-        process.wait(30)
-    for kept in folders:
-        kept.cleanup()
+        yield start
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,7 @@
 import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,24 +13,22 @@ import pytest
 import redis
 from kombu.asynchronous.hub import Hub
 
+from tests.support.redis import Redis
+
 
 @dataclass(frozen=True)
 class Started:
-    """A server, and the folder it runs in."""
+    """A server that runs; each `client` has connections of its own."""
 
-    folder: Path
-    port: int
+    server: Redis
 
     @property
     def path(self) -> Path:
-        return self.folder / "redis.sock"
+        return self.server.path
 
-    def listens(self) -> bool:
-        """Whether it takes connections; the socket is there a moment before."""
-        with closing(socket.socket(socket.AF_UNIX)) as tried, suppress(OSError):
-            tried.connect(str(self.path))
-            return True
-        return False
+    @property
+    def port(self) -> int:
+        return self.server.port
 
     def client(self, **options: Any) -> redis.Redis:
         return redis.Redis(unix_socket_path=str(self.path), **options)

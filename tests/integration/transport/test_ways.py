@@ -169,7 +169,7 @@ def test_sentinel(worker, publish, start_redis, tmp_path: Path) -> None:
     own: Started = start_redis()
     settings = tmp_path / "sentinel.conf"
     settings.write_text(f"sentinel monitor main 127.0.0.1 {own.port} 1\n")
-    watch: Started = start_redis.sentinel(settings)
+    watch: Started = start_redis("--sentinel", settings=settings)
     sentinel = redis.Redis(port=watch.port)
     until(lambda: sentinel.execute_command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", "main"), "it")
     url = f"sentinel://127.0.0.1:{watch.port}/0"
