@@ -67,7 +67,7 @@ def install(node: str = "", hooks: Hooks = NO_HOOKS) -> bool:
         _kombu.setdefault(scheme, TRANSPORT_ALIASES[scheme])
     _replace(ALIASES)
     set_node_name(node)
-    _hooks.give(hooks)
+    _hooks.install(hooks)
     return True
 
 
@@ -80,7 +80,7 @@ def uninstall() -> None:
     """Undo `install` for connections to come."""
     _replace(_kombu)
     _kombu.clear()
-    _hooks.give(NO_HOOKS)
+    _hooks.install(NO_HOOKS)
 
 
 def _replace(classes: Mapping[str, str]) -> None:

@@ -82,8 +82,8 @@ class Channel(redis.Channel):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._without_ack: set[str] = set()
         super().__init__(*args, **kwargs)
-        given = hooks.given()
-        link = ChannelLink(self, given)
+        installed = hooks.installed()
+        link = ChannelLink(self, installed)
         store = Store(Keys.of(self), lambda: self.pool, self.connection_errors)
         timing = Timing.of(
             *(self.visibility_timeout, self.lease_seconds),
@@ -91,12 +91,12 @@ class Channel(redis.Channel):  # type: ignore[misc]
         )
         client = self.connection.client
         broker = (client.hostname, client.port, client.virtual_host, *store.keys.unacked_and_times)
-        said = json.dumps([str(part) for part in broker])
-        #: A name of the server and of the keys in it; its password cannot be read from that.
-        self.broker_id = hashlib.sha256(said.encode()).hexdigest()[:32]
+        identity = json.dumps([str(part) for part in broker])
+        #: Identifies the server and its keys, without revealing the password.
+        self.broker_id = hashlib.sha256(identity.encode()).hexdigest()[:32]
         self.pending = pending_of(broker)
         self.unacked = Unacked.of(
-            link, store, timing, given, self.pending, poison_limit=self.poison_limit
+            link, store, timing, installed, self.pending, poison_limit=self.poison_limit
         )
         self.delivery = Delivery(
             store,

@@ -189,8 +189,8 @@ class Fetcher:
         self._tries = True
         self.idle.rest(REFUSED_WAIT)
         level = logging.DEBUG if self.refusal else logging.ERROR
-        logger.log(level, "Redis refuses to hand out messages, tried each second: %s", error)
-        self.refusal = f"Redis refuses to hand out messages: {error}"
+        logger.log(level, "Redis rejects the fetch, which is retried every second: %s", error)
+        self.refusal = f"Redis rejects the fetch: {error}"
 
     def _lost(self) -> None:
         """Search later for what was fetched: the reply will not come."""

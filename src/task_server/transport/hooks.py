@@ -54,15 +54,15 @@ class Hooks:
     reports_started: bool = False
 
 
-class _Given:
+class _Installed:
     hooks = Hooks()
 
 
-def give(hooks: Hooks) -> None:
+def install(hooks: Hooks) -> None:
     """Use *hooks* for channels that are created later."""
-    _Given.hooks = hooks
+    _Installed.hooks = hooks
 
 
-def given() -> Hooks:
+def installed() -> Hooks:
     """Return the hooks for a new channel."""
-    return _Given.hooks
+    return _Installed.hooks

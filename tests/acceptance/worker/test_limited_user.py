@@ -34,7 +34,7 @@ def test_a_worker_that_lacks_a_right_is_not_ready(
     assert (True, False) == (verdict.alive, verdict.ready)
     assert 5 == broker.queued()
     assert 0 == broker.unacked()
-    assert "Redis refuses to hand out messages" in worker.output()
+    assert "Redis rejects the fetch" in worker.output()
 
     limited(broker, "~*", "&*", "+@all")
     until(lambda: len(worker.ends()) == 5, seconds=30)

@@ -98,7 +98,7 @@ def test_a_command_that_a_worker_needs(worker, publish, server, caplog, command)
         caplog.at_level(logging.ERROR),
     ):
         consumer = worker(url=url)
-        consumer.run(lambda: "refuses to hand out" in caplog.text, "the refusal")
+        consumer.run(lambda: "rejects the fetch" in caplog.text, "the refusal")
 
         assert 5 == client.llen("q")
         assert 0 == client.hlen("unacked")

@@ -258,7 +258,7 @@ def test_a_refused_script_is_tried_again(worker, publish, server, caplog) -> Non
     client.execute_command("ACL", "SETUSER", "default", "-hset", "-hsetnx")
     try:
         with caplog.at_level(logging.WARNING):
-            consumer.run(lambda: "refuses to hand out" in caplog.text, "the refusal")
+            consumer.run(lambda: "rejects the fetch" in caplog.text, "the refusal")
     finally:
         client.execute_command("ACL", "SETUSER", "default", "+hset", "+hsetnx")
     consumer.run(lambda: consumer.bodies)

@@ -187,7 +187,7 @@ def test_an_acknowledgement_that_is_refused_is_sent_again(
     with refusing(), caplog.at_level(logging.WARNING):
         consumer.messages[0].ack()
         consumer.messages[1].reject()
-        consumer.run(lambda: "refuses to hand out" in caplog.text, "the refusal")
+        consumer.run(lambda: "rejects the fetch" in caplog.text, "the refusal")
     assert not consumer.channel.qos._delivered.keys() - consumer.channel.qos._dirty
     consumer.run(lambda: server.client().hlen("unacked") == 0, "the acknowledgements")
 
@@ -206,7 +206,7 @@ def test_what_cannot_be_given_back_is_later(worker, publish, server, caplog, ref
     consumer.acknowledges = True
     with refusing(), caplog.at_level(logging.WARNING):
         consumer.messages[0].requeue()
-        consumer.run(lambda: "refuses to hand out" in caplog.text, "the refusal")
+        consumer.run(lambda: "rejects the fetch" in caplog.text, "the refusal")
     consumer.run(lambda: len(consumer.bodies) == 2)
     consumer.idle()
 

@@ -19,7 +19,7 @@ from task_server.worker.foreign_requests import PoolJobs, request_of
 from task_server.worker.patches import patch
 from task_server.worker.pools import gevent_loop, memory
 from task_server.worker.pools.base import WorkerParts
-from task_server.worker.pools.gevent_limits import Limits, taken_from
+from task_server.worker.pools.gevent_limits import Limits, pop_limits
 from task_server.worker.pools.gevent_run import Run
 from task_server.worker.shutdown.drain import Drain
 from task_server.worker.status.heartbeat import HeartbeatWriter
@@ -115,7 +115,7 @@ class GeventTasks:
             request = request_of(options)
             if request is None:
                 return self._apply_foreign(apply_async, target, args, kwargs, options)
-            run = Run(self, request, target, *taken_from(options, controller.pool))
+            run = Run(self, request, target, *pop_limits(options, controller.pool))
             run.accept = options.get("accept_callback")
             options |= {"accept_callback": run.accepted, "callback": run.ended}
             return apply_async(run, args, kwargs, **options)
@@ -182,7 +182,7 @@ class GeventTasks:
     ) -> Any:
         """Run *target*, which is none of Celery's requests, as a job of the pool."""
         job = self._foreign.job_for((args, kwargs))
-        soft, hard = taken_from(options, self._pool)
+        soft, hard = pop_limits(options, self._pool)
         uuids = [request.id for request in job.requests]
 
         def run(*given: Any, **named: Any) -> Any:

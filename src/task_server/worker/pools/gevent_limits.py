@@ -65,7 +65,7 @@ class Limits(AbstractContextManager["Limits"]):
         greenlet.throw(SoftTimeLimitExceeded())
 
 
-def taken_from(options: dict[str, Any], pool: Any) -> tuple[float | None, float | None]:
+def pop_limits(options: dict[str, Any], pool: Any) -> tuple[float | None, float | None]:
     """
     Take the soft and the hard limit out of *options*, those of a call of *pool*.
 
