@@ -29,8 +29,8 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
-from tests.faults.lab import Marks, Redis, Worker, message, send, until
-from tests.faults.lab.worker import PROJECT
+from tests.support.lab import Marks, Redis, Worker, message, send, until
+from tests.support.lab.worker import PROJECT
 
 #: What Celery and Kombu have by default, of which the fault tests have less.
 DEFAULTS: dict[str, Any] = {"visibility": 3600, "RESTORE": "10"}

@@ -22,7 +22,7 @@ from typing import Any
 import pytest
 
 from task_server.errors import LocalServerError
-from tests.faults.lab import Marks, Redis
+from tests.support.lab import Marks, Redis
 
 # Hundreds of workers are started, and each would compile Celery again:
 # half of the time that a worker needs to start.

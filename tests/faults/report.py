@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.faults.lab.table import Table
+from tests.support.lab.table import Table
 
 _TABLE = Table()
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from tests.faults.lab import Lane, Redis, lanes_of, send, until
-from tests.faults.lab.cell import outcome, ride
-from tests.faults.lab.clock import Clock
-from tests.faults.lab.load import Load
-from tests.faults.lab.table import Table
+from tests.support.lab import Lane, Redis, lanes_of, send, until
+from tests.support.lab.cell import outcome, ride
+from tests.support.lab.clock import Clock
+from tests.support.lab.load import Load
+from tests.support.lab.table import Table
 
 #: Beyond the visibility time-out; seconds.
 JUMP = 7200

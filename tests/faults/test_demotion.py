@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 import redis
 
-from tests.faults.lab import POOLS, Lane, Marks, Redis, Worker, lanes_of, send, until
-from tests.faults.lab.cell import ride
-from tests.faults.lab.load import Load
-from tests.faults.lab.table import Table
-from tests.faults.lab.worker import CONCURRENCY
+from tests.support.lab import POOLS, Lane, Marks, Redis, Worker, lanes_of, send, until
+from tests.support.lab.cell import ride
+from tests.support.lab.load import Load
+from tests.support.lab.table import Table
+from tests.support.lab.worker import CONCURRENCY
 
 #: Tasks whose results are counted.
 TASKS = 50

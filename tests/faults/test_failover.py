@@ -3,10 +3,10 @@
 from collections.abc import Callable, Sequence
 from threading import Event
 
-from tests.faults.lab import Lane, Redis, lanes_of, until
-from tests.faults.lab.cell import ride
-from tests.faults.lab.load import Load
-from tests.faults.lab.table import Table
+from tests.support.lab import Lane, Redis, lanes_of, until
+from tests.support.lab.cell import ride
+from tests.support.lab.load import Load
+from tests.support.lab.table import Table
 
 
 def test_failover_to_a_replica(

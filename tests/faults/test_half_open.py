@@ -7,11 +7,11 @@ from contextlib import ExitStack
 
 import pytest
 
-from tests.faults.lab import Lane, Redis, lanes_of
-from tests.faults.lab.cell import ride
-from tests.faults.lab.load import Load
-from tests.faults.lab.network import Network, network
-from tests.faults.lab.table import Table
+from tests.support.lab import Lane, Redis, lanes_of
+from tests.support.lab.cell import ride
+from tests.support.lab.load import Load
+from tests.support.lab.network import Network, network
+from tests.support.lab.table import Table
 
 #: Seconds between two questions whether a silent connection still works, and
 #: to wait for an answer; FAULTS_DEFAULTS=1 leaves both to task-server.

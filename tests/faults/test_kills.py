@@ -13,7 +13,7 @@ from threading import Event
 
 import pytest
 
-from tests.faults.lab import (
+from tests.support.lab import (
     ALL_LANES,
     LANES,
     POOLS,
@@ -27,9 +27,9 @@ from tests.faults.lab import (
     send,
     until,
 )
-from tests.faults.lab.cell import outcome
-from tests.faults.lab.table import Cell, Table
-from tests.faults.lab.worker import CONCURRENCY
+from tests.support.lab.cell import outcome
+from tests.support.lab.table import Cell, Table
+from tests.support.lab.worker import CONCURRENCY
 from tests.support.wait import holds_within
 
 #: A worker is left alone for up to so many seconds after it is ready.

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.faults.lab import POOLS, Broker, Marks, Redis, Worker, send, until
+from tests.support.lab import POOLS, Broker, Marks, Redis, Worker, send, until
 
 #: Two tasks run, and the others wait in their worker.
 TASKS = 8

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.faults.lab import POOLS, Broker, Marks, Redis, Worker, send, until
-from tests.faults.lab.clock import Clock
+from tests.support.lab import POOLS, Broker, Marks, Redis, Worker, send, until
+from tests.support.lab.clock import Clock
 
 #: Seconds: of the lease, of the jump, and of tasks that outlive lease and grace.
 LEASE, JUMP, LONG = 5, 3600, 12

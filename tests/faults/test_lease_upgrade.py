@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from tests.faults.lab import POOLS, Broker, Marks, Redis, Worker, send, until
-from tests.faults.lab.versions import BEFORE_LEASES, sources_of
-from tests.faults.lab.worker import PROJECT
+from tests.support.lab import POOLS, Broker, Marks, Redis, Worker, send, until
+from tests.support.lab.versions import BEFORE_LEASES, sources_of
+from tests.support.lab.worker import PROJECT
 
 #: Seconds: of ours, of both, and of the tasks that outlive either.
 LEASE, VISIBILITY, LONG = 5, 6, 16

@@ -4,9 +4,9 @@ import time
 from collections import Counter
 from contextlib import ExitStack
 
-from tests.faults.lab import ALL_LANES, POOLS, Marks, Redis, Worker, lanes_of, send, until
-from tests.faults.lab.cell import outcome
-from tests.faults.lab.table import Table
+from tests.support.lab import ALL_LANES, POOLS, Marks, Redis, Worker, lanes_of, send, until
+from tests.support.lab.cell import outcome
+from tests.support.lab.table import Table
 from tests.support.wait import holds_within
 
 TASKS = 20

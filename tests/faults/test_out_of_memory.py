@@ -6,12 +6,12 @@ from contextlib import ExitStack
 
 import pytest
 
-from tests.faults.lab import LANES, Lane, Redis, lanes_of, until
-from tests.faults.lab.cell import ride
-from tests.faults.lab.lanes import Kind
-from tests.faults.lab.load import Load
-from tests.faults.lab.memory_group import MemoryGroup
-from tests.faults.lab.table import Table
+from tests.support.lab import LANES, Lane, Redis, lanes_of, until
+from tests.support.lab.cell import ride
+from tests.support.lab.lanes import Kind
+from tests.support.lab.load import Load
+from tests.support.lab.memory_group import MemoryGroup
+from tests.support.lab.table import Table
 from tests.support.wait import holds_within
 
 #: Bytes of a worker's group, and MiB that one task takes.

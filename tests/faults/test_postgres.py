@@ -7,10 +7,10 @@ from threading import Event
 import pytest
 
 from task_server.errors import LocalServerError
-from tests.faults.lab import Lane, Redis, lanes_of
-from tests.faults.lab.cell import ride
-from tests.faults.lab.load import Load
-from tests.faults.lab.table import Table
+from tests.support.lab import Lane, Redis, lanes_of
+from tests.support.lab.cell import ride
+from tests.support.lab.load import Load
+from tests.support.lab.table import Table
 from tests.support.postgres import Postgres
 
 #: Seconds without a server.

@@ -9,10 +9,10 @@ from threading import Event
 import pytest
 import redis
 
-from tests.faults.lab import Lane, Redis, lanes_of, until
-from tests.faults.lab.cell import ride
-from tests.faults.lab.load import Load
-from tests.faults.lab.table import Table
+from tests.support.lab import Lane, Redis, lanes_of, until
+from tests.support.lab.cell import ride
+from tests.support.lab.load import Load
+from tests.support.lab.table import Table
 
 #: Seconds of shortage, and messages that wait at its begin.
 SHORT, BACKLOG = 3.0, 200

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from tests.faults.lab import ALL_LANES, POOLS, Marks, Redis, Worker, send, until
-from tests.faults.lab.lanes import Kind
-from tests.faults.lab.table import Cell, Table
+from tests.support.lab import ALL_LANES, POOLS, Marks, Redis, Worker, send, until
+from tests.support.lab.lanes import Kind
+from tests.support.lab.table import Cell, Table
 from tests.support.redis import Broker
 
 #: No renewal and no scan for dead workers comes between the steps.

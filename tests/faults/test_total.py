@@ -1,6 +1,6 @@
 """The run as a whole."""
 
-from tests.faults.lab.table import Table
+from tests.support.lab.table import Table
 
 
 def test_only_kombus_loses_messages(table: Table) -> None:

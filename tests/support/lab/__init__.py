@@ -1,7 +1,7 @@
 """What a fault needs: servers that can be harmed, workers beside each other, marks, a table."""
 
-from tests.faults.lab.lanes import ALL_LANES, LANES, Lane, lanes_of
-from tests.faults.lab.worker import POOLS, Worker, drain
+from tests.support.lab.lanes import ALL_LANES, LANES, Lane, lanes_of
+from tests.support.lab.worker import POOLS, Worker, drain
 from tests.support.marks import Marks
 from tests.support.messages import message, send
 from tests.support.redis import Broker, Redis

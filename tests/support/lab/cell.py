@@ -4,9 +4,9 @@ import time
 from collections.abc import Callable, Sequence
 from threading import Event
 
-from tests.faults.lab.lanes import Kind, Lane
-from tests.faults.lab.load import Load
-from tests.faults.lab.table import Cell, Table
+from tests.support.lab.lanes import Kind, Lane
+from tests.support.lab.load import Load
+from tests.support.lab.table import Cell, Table
 from tests.support.messages import aside, left
 from tests.support.wait import holds_within, until
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tests.faults.lab.worker import OLD, POOLS, Worker
+from tests.support.lab.worker import OLD, POOLS, Worker
 from tests.support.marks import Marks
 from tests.support.redis import Broker, Redis
 

@@ -6,7 +6,7 @@ from threading import Event, Lock, Thread
 
 import redis
 
-from tests.faults.lab.lanes import Lane
+from tests.support.lab.lanes import Lane
 from tests.support.messages import send
 
 #: Messages a second, and how long each one's task takes, in seconds.

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tests.faults.lab.lanes import Kind
+from tests.support.lab.lanes import Kind
 
 SIDES = ("atomic", "kombu")
 

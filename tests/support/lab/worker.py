@@ -16,7 +16,7 @@ from tests.support.marks import Marks
 from tests.support.redis import Broker
 from tests.support.wait import until
 
-PROJECT = Path(__file__).parents[1] / "project"
+PROJECT = Path(__file__).parents[2] / "faults" / "project"
 SOURCES = Path(__file__).parents[3] / "src"
 
 #: Celery's arguments for each pool.
