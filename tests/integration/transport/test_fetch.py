@@ -187,7 +187,7 @@ def test_what_was_fetched_and_not_run_goes_back_unchanged(worker, publish, serve
     assert not prefetched
 
 
-@pytest.mark.parametrize("fate", ["queued", "held by another", "done"])
+@pytest.mark.parametrize("fate", ["queued", "owned by another", "done"])
 def test_what_another_has_restored_is_not_put_back(worker, publish, server, fate: str) -> None:
     """
     A worker that stops leaves alone what it has fetched and lost to another since.

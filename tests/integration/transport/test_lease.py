@@ -22,7 +22,7 @@ DEAD = "d" * 32
 OPTIONS = {"visibility_timeout": 3600, "lease_seconds": 3}
 
 
-def held(
+def owned(
     server: Started,
     body: str,
     *,
@@ -104,10 +104,10 @@ def test_messages_of_a_dead_worker_come_after_its_lease(worker, publish, server,
     """
     Not after the visibility timeout of an hour; it says who had it. Entries without a lease wait.
     """
-    held(server, "leased", age=1)
-    old = held(server, "version 0.1", age=1000, seconds=None)
-    stock = held(server, "kombu", age=1000, seconds=None, whole=False)
-    long = held(server, "long", age=1000, seconds=3000)
+    owned(server, "leased", age=1)
+    old = owned(server, "version 0.1", age=1000, seconds=None)
+    stock = owned(server, "kombu", age=1000, seconds=None, whole=False)
+    long = owned(server, "long", age=1000, seconds=3000)
     consumer = worker(**OPTIONS)
     with caplog.at_level(logging.INFO):
         consumer.run(lambda: consumer.bodies)
@@ -234,10 +234,10 @@ def test_what_dead_processes_had_is_delivered_at_once(worker, publish, server) -
     Those that are known to be dead; what others have stays, and a message of 1 MB is no matter.
     """
     for number in range(5):
-        held(server, f"dead-{number}", age=0)
-    held(server, "big" + "x" * 1_000_000, age=0)
-    other = held(server, "other", age=0, run="e" * 32)
-    stock = held(server, "kombu", age=0, seconds=None, whole=False)
+        owned(server, f"dead-{number}", age=0)
+    owned(server, "big" + "x" * 1_000_000, age=0)
+    other = owned(server, "other", age=0, run="e" * 32)
+    stock = owned(server, "kombu", age=0, seconds=None, whole=False)
     consumer = worker(visibility_timeout=3600, lease_seconds=600)
     consumer.channel.qos.restore_runs([DEAD])
     consumer.run(lambda: len(consumer.bodies) == 6)
@@ -250,8 +250,8 @@ def test_what_a_clock_that_was_put_back_hides_is_found(worker, publish, server) 
     """
     The times of a dead worker may lie in the future of the server's clock.
     """
-    held(server, "ahead", age=-7200)
-    stock = held(server, "kombu", age=-7200, seconds=None, whole=False)
+    owned(server, "ahead", age=-7200)
+    stock = owned(server, "kombu", age=-7200, seconds=None, whole=False)
     consumer = worker(**OPTIONS)
     consumer.run(lambda: consumer.bodies == ["ahead"])
 
@@ -275,7 +275,7 @@ def test_after_an_outage_those_that_live_have_time_to_say_so(server) -> None:
     What was not renewed during an outage is not due before the grace is over; see the script.
     """
     client = server.client()
-    tag = held(server, "one", age=300)
+    tag = owned(server, "one", age=300)
     seconds, _ = client.time()
     looked(client, since=seconds - 9000, last=seconds - 300)
 
@@ -296,7 +296,7 @@ def test_scans_of_other_workers_hide_no_outage(other: str, server) -> None:
     Workers that count with longer gaps may be back first: what they take for none was one.
     """
     client = server.client()
-    held(server, "one", age=13)
+    owned(server, "one", age=13)
     seconds, _ = client.time()
     for gap in ("", " 10", " 16"):
         fields = {f"since{gap}": seconds - 9000, f"last{gap}": seconds - 12}
@@ -362,7 +362,7 @@ def test_a_message_that_speaks_of_a_holder_is_not_believed(server) -> None:
     """
     client = server.client()
     forged = f'"holder":{{"run": "{owner.RUN_ID}", "lease": 3600}}'
-    tag = held(server, "one", age=10)
+    tag = owned(server, "one", age=10)
     entry = client.hget("unacked", tag).decode()
     client.hset("unacked", tag, entry.replace('"headers": {', f'"headers": {{{forged}, ', 1))
     lost = RENEW_OWN.run(client, ["unacked", "unacked_index"], [lease.OWN_RUN, tag])

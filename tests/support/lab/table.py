@@ -19,7 +19,7 @@ class Cell:
         left: Messages that are queued or unacked when the test ends.
 
         aside: Messages that were never run and put aside, since too many
-            workers died that held them.
+            workers died that had them.
 
         extra: Runs of messages that had been run to their end before.
 

@@ -135,7 +135,7 @@ class Trial:
     places: int
     limit: int
     chance: Random
-    told_cpu: bool = True
+    reports_cpu: bool = True
     crashes: int = field(default=0)
 
     def run(self, outside_kills: int = 0) -> None:
@@ -196,7 +196,7 @@ class Trial:
         # It reports all from the first marked one on; then nothing is missing.
         if any(one.deaths is not None for one in running):
             reported = {COMPLETE, *(one.name for one in running)}
-            if cpu is not None and self.told_cpu:
+            if cpu is not None and self.reports_cpu:
                 reported.add(ON_CPU + cpu.name)
         for one in waiting:
             if one.state != "waits":
@@ -234,9 +234,9 @@ def test_poison_that_kills_at_once_becomes_a_dead_letter_at_the_limit(seed: int)
     assert all(one.died_of <= limit for one in messages if one.kills)
 
 
-@pytest.mark.parametrize("told_cpu", [True, False])
+@pytest.mark.parametrize("reports_cpu", [True, False])
 @pytest.mark.parametrize("seed", range(100))
-def test_poison_among_long_tasks_is_found_by_halving(seed: int, *, told_cpu: bool) -> None:
+def test_poison_among_long_tasks_is_found_by_halving(seed: int, *, reports_cpu: bool) -> None:
     """
     Where it is unknown which task had the processor it takes the logarithm of the suspects more.
     """
@@ -245,7 +245,7 @@ def test_poison_among_long_tasks_is_found_by_halving(seed: int, *, told_cpu: boo
     places = chance.choice([2, 8, 50, 512])
     messages = [Message(f"p{n}", kills="later") for n in range(chance.choice([1, 1, 2]))]
     messages += [Message(f"i{n}", long=True) for n in range(chance.randrange(1, 80))]
-    trial = Trial(messages, places, limit, chance, told_cpu=told_cpu)
+    trial = Trial(messages, places, limit, chance, reports_cpu=reports_cpu)
     trial.run()
     halvings = math.ceil(math.log2(min(places, len(messages)))) + 1
 
