@@ -55,7 +55,7 @@ def test_a_killed_workers_tasks_run_when_it_is_back(
 
     assert time.monotonic() - began < 5
     assert "is redelivered; w@" in back.output()
-    assert f"(pid {worker.process.pid}) until " in back.output()
+    assert f"(pid {worker.process.pid}) owned it until " in back.output()
     # Of the one that runs now.
     assert [f"w.{broker_run(back)}.run"] == [one.name for one in back.folder.glob("*.run")]
 
