@@ -43,6 +43,7 @@ class Moment:
     def __init__(self, folder: Path, name: str) -> None:
         self._reached = folder / "reached"
         self._over = folder / "over"
+        os.mkfifo(self._over)
         self.environ = {
             "PYTHONPATH": str(MOMENTS),
             "MOMENT": name,
@@ -54,7 +55,8 @@ class Moment:
         until(self._reached.exists, seconds=60)
 
     def end(self) -> None:
-        self._over.touch()
+        # For reading too, so that it waits for no reader. The process opens it now or later.
+        os.open(self._over, os.O_RDWR)
 
 
 @pytest.mark.slow

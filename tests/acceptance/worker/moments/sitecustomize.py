@@ -2,12 +2,11 @@
 Lets a test meet a process at a moment of its start: before an import, or before it becomes another.
 
 MOMENT is a module that is about to be imported, or `exec`; the process makes the
-file MOMENT_REACHED then, and goes on when MOMENT_OVER is there.
+file MOMENT_REACHED then, and goes on when somebody opens the FIFO MOMENT_OVER to write.
 """
 
 import os
 import sys
-import time
 from pathlib import Path
 
 MOMENT = os.environ.get("MOMENT")
@@ -18,8 +17,7 @@ def wait():
     if reached.exists():
         return
     reached.touch()
-    while not Path(os.environ["MOMENT_OVER"]).exists():
-        time.sleep(0.01)
+    Path(os.environ["MOMENT_OVER"]).open().close()
 
 
 class Finder:
