@@ -41,6 +41,7 @@ LAYERS = (
     {"project.celery_app"},
     {"project"},
     {"worker.patches"},
+    {"worker.patching"},
     {
         *("worker.requests", "worker.worker_lost", "worker.logs", "worker.secrets"),
         *("worker.database.aliases", "worker.database.connection", "worker.database.cooperation"),

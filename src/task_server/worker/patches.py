@@ -2,14 +2,14 @@
 Everything that a worker replaces in Celery, Kombu, billiard and the packages below them.
 
 `PATCHES` is the whole list, and a test compares a running worker with one of plain
-Celery: nothing else differs. The modules of this package replace through `patch`,
-which refuses a name that the list lacks. Documented interfaces are not in it: signal
-receivers, bootsteps, POSIX signal handlers, `gc.freeze`, psycopg2's wait callback.
+Celery: nothing else differs. The modules of this package replace through
+`patching.patch`, which refuses a name that the list lacks. Documented interfaces are
+not in it: signal receivers, bootsteps, POSIX signal handlers, `gc.freeze`, psycopg2's
+wait callback.
 """
 
 from dataclasses import dataclass
-from types import ModuleType
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 #: The releases that this code was written against, by package; asyncio is Python's.
 SUPPORTED: Final = {
@@ -367,28 +367,3 @@ _PATCHES = (
 
 #: All patches by target.
 PATCHES: Final = {each.target: each for each in _PATCHES}
-
-#: What `patch` has replaced in this process.
-applied: set[str] = set()
-
-
-def patch(owner: Any, name: str, replacement: Any) -> None:
-    """
-    Replace the attribute *name* of *owner*: a module, a class or one object.
-
-    Raises:
-        LookupError: `PATCHES` has no such row.
-    """
-    target = next((each for each in _targets(owner, name) if each in PATCHES), None)
-    if target is None:
-        raise LookupError(f"{name} of {owner!r} is not in task_server.worker.patches.PATCHES")
-    setattr(owner, name, replacement)
-    applied.add(target)
-
-
-def _targets(owner: Any, name: str) -> list[str]:
-    """Return how `PATCHES` may name the attribute *name* of *owner*."""
-    if isinstance(owner, ModuleType):
-        return [f"{owner.__name__}:{name}"]
-    kinds = (owner,) if isinstance(owner, type) else type(owner).__mro__
-    return [f"{kind.__module__}:{kind.__qualname__}.{name}" for kind in kinds]

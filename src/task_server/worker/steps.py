@@ -15,7 +15,7 @@ from task_server.worker.broker.quarantine import Quarantine
 from task_server.worker.broker.reconnect import PendingAcks
 from task_server.worker.broker.run_file import RunFile
 from task_server.worker.foreign_requests import PoolJobs
-from task_server.worker.patches import patch
+from task_server.worker.patching import patch
 from task_server.worker.pools import memory
 from task_server.worker.pools.base import PoolModule, WorkerParts
 from task_server.worker.requests import cancel_scheduled

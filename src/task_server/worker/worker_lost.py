@@ -12,7 +12,7 @@ from billiard import einfo as billiard_einfo
 from celery.exceptions import WorkerLostError
 from celery.worker import request as celery_request
 
-from task_server.worker.patches import patch
+from task_server.worker.patching import patch
 
 einfo: Any = billiard_einfo
 

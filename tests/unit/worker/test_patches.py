@@ -8,7 +8,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
-from task_server.worker.patches import _PATCHES, PATCHES, SUPPORTED, patch
+from task_server.worker.patches import _PATCHES, PATCHES, SUPPORTED
+from task_server.worker.patching import patch
 
 PYPROJECT = Path(__file__).parents[3] / "pyproject.toml"
 

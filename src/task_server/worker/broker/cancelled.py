@@ -15,7 +15,7 @@ from celery.exceptions import Ignore, Reject, Retry
 from celery.worker import request as celery_request
 
 from task_server.worker.broker.reconnect import PendingAcks
-from task_server.worker.patches import patch
+from task_server.worker.patching import patch
 from task_server.worker.worker_lost import error_of
 
 #: What a task decided before it was cancelled; any other error may come of that.

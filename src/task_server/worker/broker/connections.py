@@ -26,7 +26,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from task_server.config.pools import Pool
 from task_server.transport.failover import reconnecting
-from task_server.worker.patches import patch
+from task_server.worker.patching import patch
 
 #: Its types are not declared in every version.
 WaitingPool: Any = connection.BlockingConnectionPool

@@ -16,7 +16,7 @@ from celery.worker import state as worker_state
 from kombu.transport import virtual
 from redis.exceptions import RedisError
 
-from task_server.worker.patches import patch
+from task_server.worker.patching import patch
 
 logger = logging.getLogger(__name__)
 

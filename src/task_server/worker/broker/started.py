@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from task_server.worker.broker.quarantine import Quarantine
-from task_server.worker.patches import patch
+from task_server.worker.patching import patch
 
 
 def request_of(accept: Any) -> Any | None:

@@ -15,7 +15,7 @@ from typing import Any
 from celery import signals
 
 from task_server.transport.store.excerpt import excerpt
-from task_server.worker.patches import patch
+from task_server.worker.patching import patch
 
 logger = logging.getLogger(__name__)
 

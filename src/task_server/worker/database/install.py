@@ -36,7 +36,7 @@ from task_server.worker.database.aliases import postgresql
 from task_server.worker.database.connection import Driver
 from task_server.worker.database.limiter import ConnectionLimiter
 from task_server.worker.database.pool import ConnectionPool
-from task_server.worker.patches import patch
+from task_server.worker.patching import patch
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -19,7 +19,7 @@ from billiard import popen_fork as billiard_popen
 from celery import signals
 
 from task_server.launch import early_stop
-from task_server.worker.patches import patch
+from task_server.worker.patching import patch
 
 common: Any = billiard_common
 pool: Any = billiard_pool

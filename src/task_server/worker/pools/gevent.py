@@ -16,7 +16,7 @@ from task_server.launch.spec import WorkerSpec
 from task_server.worker.broker import started
 from task_server.worker.broker.quarantine import Quarantine
 from task_server.worker.foreign_requests import PoolJobs, request_of
-from task_server.worker.patches import patch
+from task_server.worker.patching import patch
 from task_server.worker.pools import gevent_loop, memory
 from task_server.worker.pools.base import WorkerParts
 from task_server.worker.pools.gevent_limits import Limits, pop_limits

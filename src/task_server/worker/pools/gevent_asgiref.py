@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary
 import gevent
 
 from task_server.worker.database.requester import work_for
-from task_server.worker.patches import patch
+from task_server.worker.patching import patch
 
 logger = logging.getLogger(__name__)
 

@@ -27,7 +27,7 @@ import greenlet
 from gevent import getcurrent, monkey
 from gevent.event import Event
 
-from task_server.worker.patches import patch
+from task_server.worker.patching import patch
 
 logger = logging.getLogger(__name__)
 

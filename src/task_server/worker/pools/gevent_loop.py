@@ -13,7 +13,7 @@ from gevent.util import print_run_info
 from kombu.utils.eventio import READ
 
 from task_server.worker.broker.quarantine import Quarantine
-from task_server.worker.patches import patch
+from task_server.worker.patching import patch
 from task_server.worker.shutdown.drain import Drain
 from task_server.worker.shutdown.signals import SelfPipe
 

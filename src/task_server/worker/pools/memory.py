@@ -10,7 +10,7 @@ from typing import Any
 from billiard import pool as billiard_pool
 from celery import signals
 
-from task_server.worker.patches import patch
+from task_server.worker.patching import patch
 
 logger = logging.getLogger(__name__)
 

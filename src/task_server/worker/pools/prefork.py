@@ -14,7 +14,7 @@ from task_server.launch.spec import WorkerSpec
 from task_server.worker.broker import started, unreadable
 from task_server.worker.broker.quarantine import Quarantine
 from task_server.worker.foreign_requests import PoolJobs, request_of
-from task_server.worker.patches import patch
+from task_server.worker.patching import patch
 from task_server.worker.pools import children, memory
 from task_server.worker.pools.base import WorkerParts
 from task_server.worker.shutdown.drain import Drain

@@ -19,7 +19,7 @@ from celery.worker import state as worker_state
 
 from task_server.launch import early_stop, restart
 from task_server.launch.spec import WorkerSpec
-from task_server.worker.patches import patch
+from task_server.worker.patching import patch
 from task_server.worker.requests import ReceivedRequests, cancel_scheduled
 from task_server.worker.shutdown.requeue import requeue, requeue_requests
 from task_server.worker.shutdown.signals import SelfPipe, restarts

@@ -16,7 +16,7 @@ from typing import Any
 from celery.apps import worker as celery_worker
 
 from task_server.launch import early_stop, restart
-from task_server.worker.patches import patch
+from task_server.worker.patching import patch
 
 
 class SelfPipe:

@@ -125,8 +125,8 @@ def write(what: str) -> None:
     seen: set[int] = set()
     for name, module in modules.items():
         found |= names(module, name, seen)
-    table = sys.modules.get("task_server.worker.patches")
-    applied = sorted(table.applied) if table else []
+    patching = sys.modules.get("task_server.worker.patching")
+    applied = sorted(patching.applied) if patching else []
     file = Path(f"{FILE}.new")
     file.write_text(json.dumps({"names": found, "shadowed": shadowed(), "applied": applied}))
     file.rename(f"{FILE}.{what}")
