@@ -7,19 +7,9 @@ from pathlib import Path
 import pytest
 
 from tests.support.program import Program
+from tests.support.site import CELERY
 
 POOLS = ("prefork", "gevent")
-
-CELERY = """
-import os
-
-from celery import Celery
-
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "site1.settings")
-app = Celery("site1")
-app.config_from_object("django.conf:settings", namespace="CELERY")
-app.autodiscover_tasks()
-"""
 
 SETTINGS = """
 import os

@@ -15,24 +15,7 @@ import pytest
 from task_server import local
 from task_server.local.servers import cluster
 from tests.support.program import Output, Program
-
-CELERY = """
-import os
-
-from celery import Celery
-
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "site1.settings")
-app = Celery("site1")
-app.config_from_object("django.conf:settings", namespace="CELERY")
-app.autodiscover_tasks()
-"""
-
-SETTINGS = """
-import os
-
-SECRET_KEY = "x"
-INSTALLED_APPS = ["django.contrib.contenttypes", "django.contrib.auth", "site1"]
-"""
+from tests.support.site import CELERY, SETTINGS
 
 TASKS = """
 from celery import shared_task

@@ -17,24 +17,7 @@ from task_server.local.discovery.discover import Discovery
 from task_server.local.discovery.plan import plan_servers
 from task_server.local.discovery.protocol import Answer
 from task_server.local.servers import cluster
-
-CELERY = """
-import os
-
-from celery import Celery
-
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "site1.settings")
-app = Celery("site1")
-app.config_from_object("django.conf:settings", namespace="CELERY")
-app.autodiscover_tasks()
-"""
-
-SETTINGS = """
-import os
-
-SECRET_KEY = "x"
-INSTALLED_APPS = ["django.contrib.contenttypes", "django.contrib.auth", "site1"]
-"""
+from tests.support.site import CELERY, SETTINGS
 
 ENVIRON = {
     name: value
