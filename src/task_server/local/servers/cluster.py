@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from task_server.errors import LocalServerError
+from task_server.health.process import is_running
 
 #: Lines of postmaster.pid, counted from 0 (miscadmin.h counts from 1).
 _PID, _DATA, _PORT, _STATUS = 0, 1, 3, 7
@@ -82,12 +83,8 @@ def _postmaster(data: Path) -> list[str]:
 
 def _is_server_of(pid: int, data: Path) -> bool:
     """Return whether the process *pid* lives and may be the server of *data*."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+    if not is_running(pid, None):
         return False
-    except PermissionError:
-        pass
     if not Path("/proc/self").exists():
         return True
     # A server's working folder is its data folder; another process has been given
