@@ -1,7 +1,6 @@
 """`task-server config show|check`: the settings in effect, and where they come from."""
 
 import json
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
@@ -17,13 +16,12 @@ from task_server.cli.options import (
     unknown_worker,
     with_app,
 )
+from task_server.cli.spec import spec_here
 from task_server.config.loader import Resolved
 from task_server.config.model import Config
 from task_server.errors import ConfigError, TaskServerError
-from task_server.health.folder import heartbeat_folder
 from task_server.launch.machine import this_machine
 from task_server.launch.precedence import CHOSEN_BY_POOL, NUMBERS, with_project, worker_spec
-from task_server.launch.timing import Timing
 from task_server.project.defaults import Default, worker_defaults
 from task_server.project.load import imported
 from task_server.settings.mask import masked
@@ -133,14 +131,7 @@ def _walk(part: Any, prefix: str) -> Iterator[tuple[str, Any]]:
 
 def _celery_rows(found: Resolved, name: str) -> list[dict[str, Any]]:
     config = found.config
-    folder = heartbeat_folder(config, os.environ, os.getuid())
-    spec = worker_spec(
-        config,
-        name,
-        this_machine(),
-        runtime_dir=str(folder),
-        timing=Timing.from_environ(os.environ),
-    )
+    spec, _ = spec_here(config, name)
     app = _project_app(config)
     theirs: dict[str, Any] = {}
     backend, shared = None, True

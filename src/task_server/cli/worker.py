@@ -15,14 +15,12 @@ from task_server.cli.options import (
     traceback_option,
     unknown_worker,
 )
+from task_server.cli.spec import spec_here
 from task_server.errors import check_all
-from task_server.health.folder import heartbeat_folder, prepare_folder
+from task_server.health.folder import prepare_folder
 from task_server.launch import folders, requirements
 from task_server.launch.command import SECRET_VARIABLES, worker_command
-from task_server.launch.machine import this_machine
-from task_server.launch.precedence import worker_spec
 from task_server.launch.process import exec_command
-from task_server.launch.timing import Timing
 from task_server.project.import_errors import TRACEBACK_VARIABLE
 from task_server.settings.mask import masked
 
@@ -59,14 +57,7 @@ def command(
     config = resolved(path, app=app).config
     if name not in config.workers:
         raise click.BadParameter(unknown_worker(config, name), param_hint="NAME")
-    folder = heartbeat_folder(config, os.environ, os.getuid())
-    spec = worker_spec(
-        config,
-        name,
-        this_machine(),
-        runtime_dir=str(folder),
-        timing=Timing.from_environ(os.environ),
-    )
+    spec, folder = spec_here(config, name)
     chosen = worker_command(config, spec, python=sys.executable, environ=os.environ)
     if print_argv:
         settings = [
