@@ -1,5 +1,6 @@
 """State folders and supervisors of one test, apart from the session's servers."""
 
+import contextlib
 import io
 import json
 import os
@@ -149,7 +150,11 @@ def family() -> Iterator[Callable[[int], dict[int, int]]]:
         members = {pid}
         while more := {p for p, parent in parents.items() if parent in members} - members:
             members |= more
-        handles = {member: os.pidfd_open(member) for member in members}
+        handles = {}
+        for member in members:
+            # What `up` starts to ask something may end between the look into /proc and this.
+            with contextlib.suppress(ProcessLookupError):
+                handles[member] = os.pidfd_open(member)
         opened.extend(handles.values())
         return handles
 
