@@ -20,7 +20,8 @@ from task_server.launch.timing import TIMING_VARIABLE
 from tests.support.redis import Redis
 from tests.support.wait import until
 
-PROJECT = Path(__file__).parents[1] / "acceptance" / "worker" / "project"
+#: A module of it is a project of its own; `proj` is the one that most tests take.
+PROJECT = Path(__file__).parent / "project"
 
 #: Each drain is repeated so often; set it to 20 for a long run.
 REPETITIONS = int(os.environ.get("DRAIN_REPETITIONS", "1"))

@@ -6,13 +6,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.integration.database.database_server import HERE, SOURCES, Launcher, Sampler, Server
+from tests.integration.database.database_server import SOURCES, Launcher, Sampler, Server
+from tests.support.worker import PROJECT
 
 ENQUEUE = """
 import collections, sys, time
-import proj
+import pooled
 names = sys.argv[1].split(",")
-results = [proj.app.tasks[f"proj.{name}"].delay() for name in names]
+results = [pooled.app.tasks[f"pooled.{name}"].delay() for name in names]
 deadline = time.monotonic() + 100
 while time.monotonic() < deadline and not all(one.ready() for one in results):
     time.sleep(0.05)
@@ -24,7 +25,7 @@ print(collections.Counter(str(one.result) for one in results))
 def environ(server: Server, redis_url: str) -> dict[str, str]:
     return {
         **os.environ,
-        "PYTHONPATH": os.pathsep.join([str(SOURCES), str(HERE / "project")]),
+        "PYTHONPATH": os.pathsep.join([str(SOURCES), str(PROJECT)]),
         "TEST_DATABASE_HOST": str(server.folder),
         "TEST_BROKER_URL": f"redis+socket://{redis_url}",
     }
@@ -35,7 +36,17 @@ def worker(launch: Launcher, environ: dict[str, str]) -> Iterator[None]:
     """A worker of 64 greenlets and 20 connections, with either driver."""
     process = subprocess.Popen(
         [
-            *(*launch.command, "-m", "celery", "-A", "proj", "worker", "--pool=gevent", "-c", "64"),
+            *(
+                *launch.command,
+                "-m",
+                "celery",
+                "-A",
+                "pooled",
+                "worker",
+                "--pool=gevent",
+                "-c",
+                "64",
+            ),
             *("--loglevel=warning", "--without-gossip", "--without-mingle"),
         ],
         env=environ,

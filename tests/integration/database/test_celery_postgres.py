@@ -6,12 +6,13 @@ import os
 import subprocess
 import sys
 
-from tests.integration.database.database_server import HERE, SOURCES, Sampler, Server
+from tests.integration.database.database_server import SOURCES, Sampler, Server
+from tests.support.worker import PROJECT
 
 ENQUEUE = """
 from celery import group
-import proj
-result = group(proj.sleep_in_the_server.s(0.1) for _ in range(512)).apply_async()
+import pooled
+result = group(pooled.sleep_in_the_server.s(0.1) for _ in range(512)).apply_async()
 print(len(set(result.get(timeout=120))), result.completed_count())
 """
 
@@ -22,13 +23,23 @@ def test_512_tasks_of_a_celery_worker_share_20_connections(server: Server, redis
     """
     environ = {
         **os.environ,
-        "PYTHONPATH": os.pathsep.join([str(SOURCES), str(HERE / "project")]),
+        "PYTHONPATH": os.pathsep.join([str(SOURCES), str(PROJECT)]),
         "TEST_DATABASE_HOST": str(server.folder),
         "TEST_BROKER_URL": f"redis+socket://{redis_url}",
     }
     worker = subprocess.Popen(
         [
-            *(sys.executable, "-m", "celery", "-A", "proj", "worker", "--pool=gevent", "-c", "512"),
+            *(
+                sys.executable,
+                "-m",
+                "celery",
+                "-A",
+                "pooled",
+                "worker",
+                "--pool=gevent",
+                "-c",
+                "512",
+            ),
             *("--loglevel=warning", "--without-gossip", "--without-mingle"),
         ],
         env=environ,

@@ -15,8 +15,8 @@ from typing import Self
 from tests.support.marks import Marks
 from tests.support.redis import Broker
 from tests.support.wait import until
+from tests.support.worker import PROJECT
 
-PROJECT = Path(__file__).parents[2] / "faults" / "project"
 SOURCES = Path(__file__).parents[3] / "src"
 
 #: Celery's arguments for each pool.

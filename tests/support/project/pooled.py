@@ -9,7 +9,7 @@ from celery import Celery
 from celery.signals import worker_init
 from django.conf import settings
 
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "proj")
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "pooled")
 if not settings.configured:
     settings.configure(
         DATABASES={
@@ -24,7 +24,7 @@ if not settings.configured:
         USE_TZ=True,
     )
 
-app = Celery("proj", broker=os.environ["TEST_BROKER_URL"], backend=os.environ["TEST_BROKER_URL"])
+app = Celery("pooled", broker=os.environ["TEST_BROKER_URL"], backend=os.environ["TEST_BROKER_URL"])
 app.conf.broker_transport_options = {"max_connections": 600}
 app.conf.result_backend_thread_safe = True
 
