@@ -10,7 +10,7 @@ import pytest
 import redis
 
 from task_server import local
-from task_server.local.servers.ports import free_port
+from tests.support.ports import own_port
 from tests.support.program import Ended, Output, Program
 
 
@@ -51,7 +51,7 @@ def test_check_reports_what_is_up_and_what_is_not(program: Program) -> None:
     """
     Output(program.start("up", "--flower-port", "0")).until("Flower is at ")
     environ = environ_of(program)
-    port = free_port()
+    port = own_port()
 
     right = program("check", "--live", "--stop-grace", "60", **environ)
     media = program("check", "--live", "--json", **{**environ, "DJANGO_MEDIA_ROOT": "/proc"})

@@ -1,7 +1,6 @@
 """`task-server demo`: the main job, from nothing to a table."""
 
 import shutil
-import socket
 import threading
 from collections.abc import Iterator
 from contextlib import closing
@@ -14,6 +13,7 @@ import redis
 
 from task_server import local
 from task_server.local.servers import cluster
+from tests.support.ports import own_port
 from tests.support.program import Output, Program
 
 GIB = 2**30
@@ -56,13 +56,6 @@ def misbehaving() -> Iterator[str]:
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
         thread.join()
-
-
-def closed_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
 
 
 def test_without_a_source_it_reads_documents_of_its_own(program: Program) -> None:
@@ -130,7 +123,7 @@ def test_what_cannot_be_read_is_listed_and_nothing_else_is_lost(
         f"{misbehaving}/absent.pdf",
         f"{misbehaving}/huge.pdf",
         f"{misbehaving}/endless.pdf",
-        f"http://127.0.0.1:{closed_port()}/unreachable.pdf",
+        f"http://127.0.0.1:{own_port()}/unreachable.pdf",
     )
 
     assert 0 == ended.returncode, ended.stderr

@@ -23,10 +23,9 @@ from typing import IO, Any, Self
 
 import pytest
 
-MARK = "TASK_SERVER_TESTS_MARK"
+from tests.support.wait import PATIENCE
 
-#: Seconds that any single thing may take on a machine that is busy.
-PATIENCE = 120.0
+MARK = "TASK_SERVER_TESTS_MARK"
 
 
 @dataclass
@@ -105,13 +104,13 @@ class Program:
         for folder in Path("/proc").glob("[0-9]*"):
             try:
                 variables = (folder / "environ").read_bytes().split(b"\0")
-                line = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                words = (folder / "cmdline").read_bytes().split(b"\0")
                 inside = (folder / "cwd").readlink().is_relative_to(self.folder)
             except OSError:
                 continue
             # Redis writes its title over its environment, but works in our folder.
-            if line and (needle in variables or inside):
-                found[int(folder.name)] = line
+            if any(words) and (needle in variables or inside):
+                found[int(folder.name)] = b" ".join(words).decode(errors="replace")
         return found
 
     def left(self, seconds: float = 20) -> dict[int, str]:
@@ -121,7 +120,8 @@ class Program:
             for pid in alive:
                 with contextlib.suppress(ProcessLookupError):
                     process = os.pidfd_open(pid)
-                    readable, _, _ = select.select([process], [], [], deadline - time.monotonic())
+                    remaining = max(0.0, deadline - time.monotonic())
+                    readable, _, _ = select.select([process], [], [], remaining)
                     os.close(process)
                     if not readable:
                         return alive

@@ -13,7 +13,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from task_server.local.servers import binaries
-from task_server.local.servers.ports import free_port
+from tests.support.ports import own_port
 from tests.support.wait import until
 
 #: A client of a test waits so long for an answer, in seconds.
@@ -91,7 +91,7 @@ class Redis(Broker):
         self.folder = folder
         self.patience = patience
         self.path = folder / f"{name}.sock"
-        self.port = free_port()
+        self.port = own_port()
         self.log = folder / f"{name}.log"
         self.process: subprocess.Popen[bytes] | None = None
         self._options = options

@@ -7,8 +7,11 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
+#: Seconds that an event may take on a machine that is busy; who waits for it says nothing of them.
+PATIENCE = 120.0
 
-def until(fact: Callable[[], T], what: str = "", seconds: float = 60, pause: float = 0.05) -> T:
+
+def until(fact: Callable[[], T], what: str = "", seconds: float = PATIENCE, pause: float = 0.05) -> T:
     """
     Wait until *fact* holds; return what it returned.
 

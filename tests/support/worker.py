@@ -17,8 +17,9 @@ from task_server.config import model as config
 from task_server.health.heartbeat import Heartbeat, read
 from task_server.health.verdict import Thresholds, Verdict, check
 from task_server.launch.timing import TIMING_VARIABLE
+from tests.support import proc
 from tests.support.redis import Redis
-from tests.support.wait import until
+from tests.support.wait import PATIENCE, until
 
 #: A module of it is a project of its own; `proj` is the one that most tests take.
 PROJECT = Path(__file__).parent / "project"
@@ -108,7 +109,7 @@ class Worker:
                 start_new_session=True,
             )
 
-    def hear(self, message: str, seconds: float = 30.0) -> list[str]:
+    def hear(self, message: str, seconds: float = PATIENCE) -> list[str]:
         """Wait until it says a line that begins with *message*; return all it said until then."""
         deadline = time.monotonic() + seconds
         heard: list[str] = []
@@ -145,8 +146,7 @@ class Worker:
         """The main process, as it is seen from here."""
         if not self._under:
             return self.process.pid
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
-        return int(until(children.read_text).split()[0])
+        return until(lambda: proc.children(self.process.pid))[0]
 
     def send(self, number: int) -> None:
         """Send *number* to the main process alone."""
@@ -159,7 +159,7 @@ class Worker:
         """Send *number* to the main process and all its children, as a terminal does."""
         os.killpg(self.process.pid, number)
 
-    def wait(self, seconds: float = 60.0) -> int:
+    def wait(self, seconds: float = PATIENCE) -> int:
         """Wait until it has ended; return its exit code."""
         try:
             return self.process.wait(seconds)

@@ -12,6 +12,7 @@ import pytest
 from tests.acceptance.docker.conftest import Broker, Runs
 from tests.acceptance.docker.engine import NETWORK, docker
 from tests.acceptance.docker.swarm import deployed
+from tests.support import proc
 from tests.support.wait import until
 
 WORKERS = int(os.environ.get("SCALE_WORKERS", "50"))
@@ -114,8 +115,7 @@ def descendants(pid: int) -> list[int]:
     A health check runs in the container as well, but is no child of its first
     process; it comes and goes.
     """
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [found for one in children for found in (int(one), *descendants(int(one)))]
+    return [found for child in proc.children(pid) for found in (child, *descendants(child))]
 
 
 def processor_seconds(pid: int) -> float:

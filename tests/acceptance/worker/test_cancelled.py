@@ -27,7 +27,7 @@ def test_a_cancelled_task_runs_again_at_once(
     send("stubborn", 3, 10)
     until(lambda: len(worker.starts()) == 4)
     broker.client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
-    until(lambda: worker.ends() == {0: 1, 1: 1, 2: 1, 3: 1}, seconds=60)
+    until(lambda: worker.ends() == {0: 1, 1: 1, 2: 1, 3: 1})
     until(lambda: (broker.queued(), broker.unacked()) == (0, 0))
 
     assert {0: 2, 1: 2, 2: 2, 3: 2} == worker.starts()

@@ -78,7 +78,7 @@ def test_a_worker_has_no_more_connections_than_its_bound(
         most = max(most, len(connected(broker)))
         return len(worker.ends()) == 300 and broker.unacked() == 0
 
-    until(done, seconds=120)
+    until(done)
 
     assert idle <= 8
     # How many greenlets end together is a matter of the machine's speed.
@@ -97,7 +97,7 @@ def test_greenlets_that_end_together_lose_nothing(
     fill(broker, "answer", 300, 3.0)
     worker.hear("READY=1")
 
-    until(lambda: len(worker.ends()) == 300, seconds=60)
+    until(lambda: len(worker.ends()) == 300)
     until(lambda: broker.unacked() == 0)
 
     assert {1} == set(worker.starts().values())

@@ -67,7 +67,7 @@ def test_a_log_in_the_database_stops_no_task(
         with sender(broker) as app:
             for number in range(60):
                 app.send_task(f"jamming.{name}", (number + 100 * turn,))
-        until(lambda turn=turn: logged(database) == 120 * turn, seconds=60)
+        until(lambda turn=turn: logged(database) == 120 * turn)
     until(lambda: (broker.queued(), broker.unacked()) == (0, 0))
 
     assert worker.verdict().ready

@@ -81,7 +81,7 @@ def test_a_worker_that_fetches_nothing_ahead_takes_what_it_can_run(
     until(lambda: len(worker.starts()) == 2)
     verdict = worker.verdict(backlog=0)
 
-    until(lambda: len(worker.ends()) == 8, seconds=60)
+    until(lambda: len(worker.ends()) == 8)
 
     assert verdict.alive, verdict
     assert dict.fromkeys(range(8), 1) == worker.starts()

@@ -35,13 +35,13 @@ def test_a_command_that_is_denied_to_a_running_worker(
     broker.client.execute_command("CLIENT", "KILL", "USER", "w")
     for number in range(1, 11):
         send("work", number, 0.1)
-    until(lambda: len(worker.ends()) == 11, seconds=60)
-    until(lambda: broker.unacked() == 0, seconds=60)
+    until(lambda: len(worker.ends()) == 11)
+    until(lambda: broker.unacked() == 0)
 
     assert {1} == set(worker.ends().values())
     assert worker.process.poll() is None
     if DENIED[command]:
-        until(lambda: DENIED[command] in worker.output(), seconds=60)
+        until(lambda: DENIED[command] in worker.output())
 
     worker.process.terminate()
     assert 0 == worker.wait()

@@ -1,7 +1,6 @@
 """`task-server health flower` asks a real Flower, and the broker behind it."""
 
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -9,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.ports import own_port
 from tests.support.redis import Redis
 from tests.support.wait import until
 from tests.support.worker import PROJECT
@@ -18,8 +18,7 @@ class Flower:
     """A Flower of the project, and its health check, both of one configuration."""
 
     def __init__(self, folder: Path, broker_url: str) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
+        self.port = own_port()
         config = folder / "task-server.toml"
         config.write_text(
             f'app = "proj"\ncode = "{PROJECT}"\nbroker_url = "{broker_url}"\n'
@@ -51,7 +50,7 @@ def flower(folder: Path, broker: Redis) -> Iterator[Flower]:
     """A Flower that answers, on all addresses, under a prefix and with a password."""
     one = Flower(folder, broker.url)
     try:
-        until(lambda: one.health()[0] == 0, seconds=60)
+        until(lambda: one.health()[0] == 0)
         yield one
     finally:
         one.process.kill()

@@ -62,9 +62,9 @@ def test_a_worker_outlives_a_restart_of_redis(
     verdicts.append(worker.verdict())
     still_down = verdicts[-1]
     broker.start()
-    until(lambda: is_ready(wanted=True), seconds=40)
+    until(lambda: is_ready(wanted=True))
     send("work", 100)
-    until(lambda: len(worker.ends()) == 7, seconds=40)
+    until(lambda: len(worker.ends()) == 7)
     until(lambda: broker.unacked() == 1)
 
     assert {True} == {verdict.alive for verdict in verdicts}, verdicts
@@ -95,7 +95,7 @@ def test_a_cut_connection_runs_no_task_twice(
 
     for kind in ("normal", "pubsub"):
         broker.client.client_kill_filter(_type=kind, skipme=True)
-    until(lambda: len(worker.ends()) == 8, seconds=60)
+    until(lambda: len(worker.ends()) == 8)
     until(lambda: broker.unacked() == 0)
 
     assert {1} == set(worker.starts().values()), worker.output()
@@ -148,7 +148,7 @@ def test_a_connection_that_passes_nothing_is_not_called_healthy(
                 send("work", 1)
             return worker.ends()[1] > 0 or not worker.verdict().alive
 
-        until(is_told, seconds=90)
+        until(is_told)
 
 
 @pytest.mark.parametrize("pool", POOLS)
@@ -164,7 +164,7 @@ def test_a_consumer_that_takes_nothing_is_dead(
         send("work", number)
 
     # It reads the lengths of its queues twice, and must find them equal.
-    verdict = until(lambda: (v := worker.verdict(backlog=2)) and not v.alive and v, seconds=60)
+    verdict = until(lambda: (v := worker.verdict(backlog=2)) and not v.alive and v)
 
     assert "messages queued" in verdict.reason
     assert worker.heartbeat().connected  # type: ignore[union-attr]

@@ -47,7 +47,7 @@ def test_a_task_that_raises_no_exception_fails_and_frees_its_place(
     ]
     after = [app.send_task("leaving.nothing", (number,)) for number in range(6)]
 
-    assert list(range(6)) == [result.get(timeout=30) for result in after]
+    assert list(range(6)) == [result.get(timeout=100) for result in after]
     until(lambda: all(result.ready() for result in left))
     assert {"FAILURE"} == {result.state for result in left}
     told = [str(result.result) for result in left]
@@ -74,8 +74,8 @@ def test_what_a_task_has_spawned_ends_no_worker(app: Celery, worker: Worker) -> 
     """
     beside = app.send_task("leaving.beside", (1,))
 
-    assert beside.get(timeout=30) is None
-    assert 7 == app.send_task("leaving.nothing", (7,)).get(timeout=30)
+    assert beside.get(timeout=100) is None
+    assert 7 == app.send_task("leaving.nothing", (7,)).get(timeout=100)
     assert worker.process.poll() is None
 
 
@@ -88,10 +88,10 @@ def test_a_soft_limit_reaches_a_task_that_waits(app: Celery, worker: Worker) -> 
     own = send("leaving.limited", (2, 30))
     unaware = send("leaving.oblivious", (3, 30), soft_time_limit=1)
 
-    assert "in time" == called.get(timeout=20)
-    assert own.get(timeout=20) is None
+    assert "in time" == called.get(timeout=100)
+    assert own.get(timeout=100) is None
     with pytest.raises(SoftTimeLimitExceeded):
-        unaware.get(timeout=20)
+        unaware.get(timeout=100)
     assert ["soft 1", "soft 2"] == lines(worker, "soft")
     until(lambda: worker.output().count("Soft time limit (1s) exceeded for leaving.") == 3)
 
@@ -107,9 +107,9 @@ def test_a_task_in_time_meets_no_limit(broker: Redis, app: Celery, worker: Worke
     overrun = app.send_task("leaving.overrun", (21, 30))
 
     assert ["done"] * 20 == [result.get(timeout=60) for result in quick]
-    assert "in time" == long.get(timeout=20)
+    assert "in time" == long.get(timeout=100)
     with pytest.raises(TimeLimitExceeded):
-        overrun.get(timeout=20)
+        overrun.get(timeout=100)
     assert ["soft 20", "soft 21"] == lines(worker, "soft")
     until(lambda: broker.unacked() == 0)
 
@@ -120,4 +120,4 @@ def test_a_task_that_computes_meets_its_soft_limit_when_it_waits(
     """
     Without a switch nothing can be raised; the first one is enough.
     """
-    assert "late" == app.send_task("leaving.busy", (1, 2), soft_time_limit=1).get(timeout=20)
+    assert "late" == app.send_task("leaving.busy", (1, 2), soft_time_limit=1).get(timeout=100)

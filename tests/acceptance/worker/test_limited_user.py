@@ -28,7 +28,7 @@ def test_a_worker_that_lacks_a_right_is_not_ready(
     for number in range(5):
         send("work", number)
     worker = start(pool, broker_url=limited(broker, "~*", "&*", "+@all", "-hset"))
-    until(lambda: "hset" in worker.verdict().reason, seconds=60)
+    until(lambda: "hset" in worker.verdict().reason)
     verdict = worker.verdict(backlog=0.0)
 
     assert (True, False) == (verdict.alive, verdict.ready)
@@ -37,7 +37,7 @@ def test_a_worker_that_lacks_a_right_is_not_ready(
     assert "Redis rejects the fetch" in worker.output()
 
     limited(broker, "~*", "&*", "+@all")
-    until(lambda: len(worker.ends()) == 5, seconds=30)
+    until(lambda: len(worker.ends()) == 5)
     until(lambda: worker.verdict().ready)
 
     assert {1} == set(worker.ends().values())

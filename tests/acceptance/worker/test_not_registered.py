@@ -37,8 +37,8 @@ def test_it_waits_and_runs_once(
 
         new = start(pool, environ={**backend, "PROJ_MORE": "1"})
         # The old one may take them once more.
-        until(lambda: new.ends() == {0: 1, 1: 1, 2: 1, 9: 1}, seconds=90)
-        assert [0, 1, 2] == [one.get(timeout=20) for one in results]
+        until(lambda: new.ends() == {0: 1, 1: 1, 2: 1, 9: 1})
+        assert [0, 1, 2] == [one.get(timeout=100) for one in results]
         assert 0 == broker.client.hlen("unacked.dead")
 
 

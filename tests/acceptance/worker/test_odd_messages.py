@@ -48,7 +48,7 @@ class Outcome:
             for number, message in enumerate(odd.values()):
                 pipe.lpush("celery", odd_messages.good(number), message)
             pipe.lpush("celery", odd_messages.good(len(odd))).execute()
-        until(self._is_over, seconds=120)
+        until(self._is_over)
 
     def _is_over(self) -> bool:
         if self.worker.process.poll() is not None:

@@ -165,7 +165,7 @@ def test_what_stock_celery_runs_runs(
     worker = start(pool, app="odd")
     worker.hear("READY=1")
     put(broker, [text(message) for message in messages.values()])
-    until(lambda: len(ran(worker)) >= len(messages), seconds=60)
+    until(lambda: len(ran(worker)) >= len(messages))
     until(lambda: broker.unacked() == broker.queued() == 0)
 
     # With Kombu's, one that has another's tag can run twice.
@@ -236,7 +236,7 @@ def test_what_a_killed_worker_had_runs(
     worker.wait()
     other = start(pool, app="odd")
     other.hear("READY=1")
-    until(lambda: len(ran(other)) >= len(messages), seconds=90)
-    until(lambda: broker.unacked() == 0, seconds=60)
+    until(lambda: len(ran(other)) >= len(messages))
+    until(lambda: broker.unacked() == 0)
 
     assert sorted(messages) == ran(other)

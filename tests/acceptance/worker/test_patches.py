@@ -116,12 +116,12 @@ def test_a_worker_replaces_what_the_table_says(
     folder = celerys.parent
     environ = {"PATCHED_FILE": str(folder / "ours"), "PATCHED_DJANGO": django}
     worker = start(pool, app="patched", environ=environ, **settings)
-    until((folder / "ours.ready").exists, seconds=120)
+    until((folder / "ours.ready").exists)
     app.send_task("patched.look")
-    until((folder / "ours.task").exists, seconds=120)
+    until((folder / "ours.task").exists)
     worker.process.send_signal(signal.SIGTERM)
     worker.process.wait(120)
-    until(celerys.exists, seconds=120)
+    until(celerys.exists)
 
     unlisted: set[str] = set()
     used: set[str] = set()

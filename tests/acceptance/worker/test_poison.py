@@ -49,7 +49,7 @@ def test_a_task_that_kills_its_child_becomes_a_dead_letter(
     send("die", 1, task_id="poison")
     for number in range(2, 6):
         send("work", number, 0.1)
-    until(lambda: broker.client.hlen(DEAD_KEY) == 1, seconds=40)
+    until(lambda: broker.client.hlen(DEAD_KEY) == 1)
     until(lambda: len(worker.ends()) == 4)
     (told,) = json.loads(dead(folder, "list", "--json"))
     table = dead(folder, "list", "--queue", "celery")
@@ -66,7 +66,7 @@ def test_a_task_that_kills_its_child_becomes_a_dead_letter(
     )
 
     assert "1 task back in the queue" in dead(folder, "retry", "poison")
-    until(lambda: worker.starts()[1] == 4, seconds=40)
+    until(lambda: worker.starts()[1] == 4)
     until(lambda: broker.client.hlen(DEAD_KEY) == 1)
     assert "No dead letter gone" in dead(folder, "drop", "gone", code=1)
     assert "or --all" in dead(folder, "drop", code=2)
@@ -111,7 +111,7 @@ def test_a_task_that_kills_its_worker_becomes_a_dead_letter(
         worker.wait()
     last = start(pool, **settings)
     last.hear("READY=1")
-    until(lambda: broker.client.hlen(DEAD_KEY) == 1, seconds=40)
+    until(lambda: broker.client.hlen(DEAD_KEY) == 1)
     send("work", 2)
     until(lambda: last.ends() == {2: 1})
     (record,) = [json.loads(text) for text in broker.client.hvals(DEAD_KEY)]
@@ -131,6 +131,6 @@ def test_with_the_limit_0_a_task_runs_on(
     worker = start("prefork", poison_limit=0)
     worker.hear("READY=1")
     send("die", 1)
-    until(lambda: worker.starts()[1] >= 5, seconds=40)
+    until(lambda: worker.starts()[1] >= 5)
 
     assert 0 == broker.client.hlen(DEAD_KEY)

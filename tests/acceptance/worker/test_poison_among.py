@@ -95,7 +95,7 @@ def test_the_poison_alone_becomes_a_dead_letter_at_the_limit(
     (place,) = poison
     send_all(send, 30, poison)
     with supervised(start, pool, concurrency=50 if pool == "gevent" else 2) as lives:
-        until(lambda: is_over(broker, 1), seconds=90)
+        until(lambda: is_over(broker, 1))
 
         assert Counter({f"poison-{place}": 1}) == put_aside(broker)
         assert lives[-1].starts()[POISON + place] in {3, 4}
@@ -111,7 +111,7 @@ def test_two_poisons_become_dead_letters_at_the_limit_of_each(
     """
     send_all(send, 20, {5: "exit", 15: "segfault"})
     with supervised(start, pool, concurrency=50 if pool == "gevent" else 2) as lives:
-        until(lambda: is_over(broker, 2), seconds=120)
+        until(lambda: is_over(broker, 2))
 
         assert Counter({"poison-5": 1, "poison-15": 1}) == put_aside(broker)
         # Celery gives a job to another child if one dies before its start was reported.
@@ -148,13 +148,13 @@ def test_five_kills_from_outside_condemn_nothing(
     for _ in range(5):
         worker = start(pool, concurrency=8, **SETTINGS)
         before = sum(worker.starts().values())
-        until(lambda: sum(worker.starts().values()) > before, seconds=40)  # noqa: B023 - called here
+        until(lambda: sum(worker.starts().values()) > before)  # noqa: B023 - called here
         worker.send_group(signal.SIGKILL)
         worker.wait()
     broker.client.rpush("released", *numbers)
     broker.client.rpush("released", *numbers)
     last = start(pool, concurrency=8, **SETTINGS)
-    until(lambda: set(last.ends()) == set(numbers), seconds=90)
+    until(lambda: set(last.ends()) == set(numbers))
     until(lambda: is_over(broker, 0))
 
     assert Counter() == put_aside(broker)

@@ -31,7 +31,7 @@ def test_an_eta_beyond_the_visibility_timeout_does_not_multiply(
     other = start("prefork", transport="kombu", environ=ENVIRON)
     other.hear("READY=1")
     assert {} == worker.starts()
-    until(lambda: len(worker.ends()) == 20, seconds=40)
+    until(lambda: len(worker.ends()) == 20)
 
     assert time.monotonic() > due - 1
     assert dict.fromkeys(range(20), 1) == worker.starts() == worker.ends()
@@ -54,7 +54,7 @@ def test_a_task_longer_than_the_visibility_timeout_runs_once(
     # Those that it has reserved; the other fetches the rest, and then scans.
     other = start(pool, environ=ENVIRON)
     other.hear("READY=1")
-    until(lambda: len(worker.ends()) == 6, seconds=60)
+    until(lambda: len(worker.ends()) == 6)
 
     assert dict.fromkeys(range(6), 1) == worker.starts() == worker.ends()
     until(lambda: (broker.queued(), broker.unacked()) == (0, 0))

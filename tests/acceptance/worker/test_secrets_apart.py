@@ -58,12 +58,12 @@ def test_a_task_s_programs_do_not_have_the_password(
     It is in no environment; tasks send tasks and have results all the same, also after SIGHUP.
     """
     worker = start(pool, **settings)
-    worker.hear("READY=1", 60)
+    worker.hear("READY=1")
     if again:
         worker.send(signal.SIGHUP)
-        worker.hear("READY=1", 60)
+        worker.hear("READY=1")
     send("look", 1, secret, task_id="looks")
-    until(lambda: worker.ends().keys() == {1, 2}, seconds=60)
+    until(lambda: worker.ends().keys() == {1, 2})
 
     assert ["nowhere imported True"] == said(worker, "found"), worker.output()
     assert {"redis://mine"} == set(said(worker, "own"))
@@ -84,9 +84,9 @@ def test_a_task_s_programs_have_it_where_they_are_to(
     """
     settings["environ"]["TASK_SERVER_SECRETS_IN_ENVIRONMENT"] = "yes"
     worker = start(pool, **settings)
-    worker.hear("READY=1", 60)
+    worker.hear("READY=1")
     send("look", 1, secret)
-    until(lambda: worker.ends().keys() == {1, 2}, seconds=60)
+    until(lambda: worker.ends().keys() == {1, 2})
 
     assert ["environ,getenv,proc,program imported True"] == said(worker, "found")
 
@@ -106,8 +106,8 @@ def test_what_the_user_put_there_stays(
     url = settings.pop("broker_url")
     settings["environ"] |= {"CELERY_BROKER_URL": url}
     worker = start(pool, broker_url=None, **settings)
-    worker.hear("READY=1", 60)
+    worker.hear("READY=1")
     send("look", 1, secret)
-    until(lambda: worker.ends().keys() == {1, 2}, seconds=60)
+    until(lambda: worker.ends().keys() == {1, 2})
 
     assert ["environ,getenv,proc,program imported True"] == said(worker, "found")

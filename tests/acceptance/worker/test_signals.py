@@ -48,7 +48,7 @@ def in_order(signals: list[Any]) -> list[Any]:
 
 def life(process: Any, log: Path, number: int, send: Callable[..., None]) -> dict[str, list[Any]]:
     """Let a worker start, run the tasks, and stop; return the signals that were received."""
-    until(lambda: "worker_ready" in log.read_text(), seconds=60)
+    until(lambda: "worker_ready" in log.read_text())
     for task in TASKS:
         before = len(log.read_text().splitlines())
         send(f"signalling.{task}")
@@ -154,7 +154,7 @@ def test_a_worker_that_stops_says_so(
     `worker_shutting_down` has the signal, and how; the exit code is always 0.
     """
     worker = start(pool, app="signalling")
-    until(lambda: "worker_ready" in worker.log.read_text(), seconds=60)
+    until(lambda: "worker_ready" in worker.log.read_text())
 
     worker.send(number)
     assert 0 == worker.wait()
@@ -176,7 +176,7 @@ def test_a_worker_without_redis_says_that_it_stops(
     """
     broker.stop()
     worker = start(pool, app="signalling")
-    until(lambda: (beat := worker.heartbeat()) and beat.connecting_since, seconds=60)
+    until(lambda: (beat := worker.heartbeat()) and beat.connecting_since)
 
     worker.send(signal.SIGTERM)
     assert 0 == worker.wait()

@@ -11,6 +11,7 @@ import psycopg2
 import pytest
 
 from task_server import local
+from tests.support.ports import own_port
 from tests.support.redis import Redis
 from tests.support.wait import until
 from tests.support.worker import POOLS, Worker
@@ -98,8 +99,7 @@ def test_an_absent_result_backend_is_named(
     """
     It is reported once, and the worker runs tasks; some have no result.
     """
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = own_port()
     worker = start(pool, environ={"CELERY_RESULT_BACKEND": f"redis://127.0.0.1:{port}/0"})
     worker.hear("READY=1")
     send("work", 1)
@@ -125,7 +125,7 @@ def test_a_password_that_changes_later_ends_no_worker(
 
     assert (True, False) == (verdict.alive, verdict.ready)
     broker.client.config_set("requirepass", "")
-    until(lambda: worker.verdict().ready, seconds=40)
+    until(lambda: worker.verdict().ready)
     assert worker.process.poll() is None
 
 
@@ -180,7 +180,7 @@ def test_an_absent_postgresql_is_named_until_it_is_there(
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(missing / ".s.PGSQL.5432"))
         listener.listen()
-        until(lambda: worker.verdict().ready, seconds=40)
+        until(lambda: worker.verdict().ready)
 
 
 @pytest.fixture

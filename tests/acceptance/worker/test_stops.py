@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from task_server.health.process import is_running
+from tests.support import proc
 from tests.support.redis import Redis
 from tests.support.wait import until
 from tests.support.worker import POOLS, Worker
@@ -52,7 +53,7 @@ class Moment:
         }
 
     def wait(self) -> None:
-        until(self._reached.exists, seconds=60)
+        until(self._reached.exists)
 
     def end(self) -> None:
         # For reading too, so that it waits for no reader. The process opens it now or later.
@@ -109,7 +110,7 @@ def test_a_worker_without_redis_ends_at_once(
     """
     broker.stop()
     worker = start(pool, under=under, drain_seconds=300)
-    until(lambda: (beat := worker.heartbeat()) and beat.connecting_since, seconds=60)
+    until(lambda: (beat := worker.heartbeat()) and beat.connecting_since)
 
     worker.send(signal.SIGTERM)
     began = time.monotonic()
@@ -129,7 +130,7 @@ def test_a_worker_whose_redis_hangs_at_its_start_ends_at_once(
     """
     broker.signal(signal.SIGSTOP)
     worker = start(pool, under=under, drain_seconds=300)
-    until(lambda: (beat := worker.heartbeat()) and beat.connecting_since, seconds=60)
+    until(lambda: (beat := worker.heartbeat()) and beat.connecting_since)
 
     worker.send(signal.SIGTERM)
     began = time.monotonic()
@@ -152,14 +153,11 @@ def test_a_worker_that_forks_ends_and_leaves_no_child(
     """
     send("work", 1)
     worker = start("prefork", under=under, concurrency=8, environ={"PROJ_FORKING": "3"})
-    until(lambda: "forking" in worker.log.read_text(), seconds=60)
-    children = [
-        int(pid)
-        for pid in Path(f"/proc/{worker.pid}/task/{worker.pid}/children").read_text().split()
-    ]
+    until(lambda: "forking" in worker.log.read_text())
+    children = proc.children(worker.pid)
 
     worker.send(signal.SIGTERM)
-    code = worker.wait(60)
+    code = worker.wait()
 
     assert 0 == code, worker.output()
     assert (1, 0) == (broker.queued(), broker.unacked()), worker.output()
@@ -179,7 +177,7 @@ def test_a_ready_worker_drains(
     What runs ends, the rest is back in the queue, and the exit code is 0.
     """
     worker = start(pool, under=under)
-    worker.hear("READY=1", 60)
+    worker.hear("READY=1")
     for number in range(5):
         send("work", number, 1.5)
     until(lambda: len(worker.starts()) == 2)
@@ -200,7 +198,7 @@ def test_the_end_is_not_put_off_by_what_hangs(
     One deadline counts from the first signal: the drain and the finish, with a Redis that hangs.
     """
     worker = start(pool, drain_seconds=6, concurrency=4, timing={"finish": 4})
-    worker.hear("READY=1", 60)
+    worker.hear("READY=1")
     for number in range(20):
         send("work", number, 1)
     until(lambda: len(worker.starts()) >= 4)
@@ -210,7 +208,7 @@ def test_the_end_is_not_put_off_by_what_hangs(
 
     worker.send(signal.SIGTERM)
     began = time.monotonic()
-    code = worker.wait(60)
+    code = worker.wait()
     took = time.monotonic() - began
     broker.signal(signal.SIGCONT)
 
@@ -249,7 +247,7 @@ def test_a_storm_of_signals_ends_a_worker_with_0(
         send("work", number, chance.choice([0.0, 0.5, 300.0]))
     worker = start(pool, environ={"MOMENT": ""})
     if seed % 2:
-        worker.hear("READY=1", 60)
+        worker.hear("READY=1")
     else:
         worker.is_silent("never", chance.uniform(0.1, 3.0))
     for _ in range(60):
@@ -259,7 +257,7 @@ def test_a_storm_of_signals_ends_a_worker_with_0(
         worker.is_silent("never", chance.choice([0.0, 0.0, 0.001, 0.03, 0.2]))
     else:
         worker.send(signal.SIGTERM)
-    code = worker.wait(60)
+    code = worker.wait()
 
     assert 0 == code, worker.output()
     assert 6 == len(worker.ends()) + broker.queued() + broker.unacked(), worker.output()
@@ -277,13 +275,13 @@ def test_sighup_restarts_the_worker(
     Its process id and its arguments stay; what runs may end, and then it takes tasks again.
     """
     worker = start(pool)
-    worker.hear("READY=1", 60)
+    worker.hear("READY=1")
     arguments = Path(f"/proc/{worker.pid}/cmdline").read_bytes()
     send("work", 1, 2.0)
     until(lambda: len(worker.starts()) == 1)
 
     worker.send(signal.SIGHUP)
-    said = worker.hear("READY=1", 60)
+    said = worker.hear("READY=1")
     send("work", 2)
     until(lambda: worker.ends() == {1: 1, 2: 1})
 
@@ -302,7 +300,7 @@ def test_who_stops_a_worker_does_not_restart_it(
     SIGTERM after SIGHUP ends it, and does not hurry: it is the first wish to stop.
     """
     worker = start(pool)
-    worker.hear("READY=1", 60)
+    worker.hear("READY=1")
     send("work", 1, 3.0)
     until(lambda: len(worker.starts()) == 1)
 
@@ -322,7 +320,7 @@ def test_sigusr1_shows_where_the_worker_is(pool: str, start: Callable[..., Worke
     """
     words = {"prefork": "LOCAL VARIABLES", "gevent": "_drain_when_requested"}[pool]
     worker = start(pool)
-    worker.hear("READY=1", 60)
+    worker.hear("READY=1")
 
     worker.send(signal.SIGUSR1)
     until(lambda: words in worker.output())
@@ -347,7 +345,7 @@ def test_the_worker_holds_no_signal_back(
     Neither the worker, nor its children, nor what a task starts: each ends when it is stopped.
     """
     worker = start("prefork")
-    worker.hear("READY=1", 60)
+    worker.hear("READY=1")
     send("blocked", 1)
     until(lambda: 1 in worker.ends())
 

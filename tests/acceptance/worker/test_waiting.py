@@ -21,7 +21,7 @@ def test_greenlets_wait_for_results_together(
 
     parents = [app.send_task("waiting.parent") for _ in range(40)]
 
-    until(lambda: all(result.ready() for result in parents), seconds=60)
+    until(lambda: all(result.ready() for result in parents))
     assert [10] * 40 == [result.result for result in parents]
     assert "ConcurrentObjectUseError" not in worker.output()
     until(lambda: broker.unacked() == 0)

@@ -7,8 +7,8 @@ from urllib.parse import quote, urlsplit
 import psycopg2
 import pytest
 
-from task_server.local.servers.ports import free_port
 from tests.integration.checks.conftest import Check
+from tests.support.ports import own_port
 
 
 @pytest.fixture
@@ -90,7 +90,7 @@ def test_an_absent_server_is_exit_69(check: Check, environ) -> None:
     """
     A refused connection names host and port, and blames no configuration.
     """
-    port = free_port()
+    port = own_port()
     url = f"postgresql://user:hunter2@127.0.0.1:{port}/docket"
 
     checked = check("--live", environ={**environ, "DATABASE_URL": url})

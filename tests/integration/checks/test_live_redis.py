@@ -17,8 +17,8 @@ from task_server.config.model import Config
 from task_server.errors import Finding
 from task_server.launch.precedence import worker_spec
 from task_server.launch.profiles import Machine
-from task_server.local.servers.ports import free_port
 from tests.integration.checks.conftest import StartRedis
+from tests.support.ports import own_port
 
 
 def look(url: str, *, timeout: float = 5.0, count: int = 1, **settings: Any) -> list[Finding]:
@@ -121,7 +121,7 @@ def test_a_replica_is_no_broker(start_redis: StartRedis) -> None:
     port = start_redis()
     url = f"redis://127.0.0.1:{port}/0"
     with redis.Redis.from_url(url) as client:
-        client.replicaof("127.0.0.1", str(free_port()))
+        client.replicaof("127.0.0.1", str(own_port()))
 
     found = look(url)
 
@@ -212,7 +212,7 @@ def test_no_server_listens(tmp_path) -> None:
     """
     A refused connection, a name and a socket that do not exist are three different lines; exit 69.
     """
-    port = free_port()
+    port = own_port()
     path = tmp_path / "no.sock"
     cases = {
         f"redis://127.0.0.1:{port}/0": f"nothing listens at 127.0.0.1:{port}",

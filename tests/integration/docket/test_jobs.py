@@ -19,6 +19,7 @@ from docket.models import Document, Job
 from docket.reading import Contents
 from docket.states import DocumentError, State
 from docket.tasks import fetch, read
+from tests.support import proc
 
 FILE = StoredFile(name="documents/aa/aa/aa.pdf", sha256="a" * 64, size=1)
 CONTENTS = Contents(pages=1, words=2, text="habeas corpus")
@@ -217,7 +218,7 @@ def test_a_pool_child_that_hangs_ends_at_the_hard_limit(stuck, workers):
     """
     A child that hears nothing any more is killed, and its job ends all the same.
     """
-    _run(stuck, lambda pid: os.kill(_parent(pid), signal.SIGSTOP))
+    _run(stuck, lambda pid: os.kill(proc.parent(pid), signal.SIGSTOP))
 
     assert (stuck.state, stuck.read_runs) == ("ended", 0)
     assert stuck.document.state == State.TOO_SLOW
@@ -232,26 +233,14 @@ def test_a_pool_child_that_dies_ends_its_job_and_its_reader(stuck, workers):
 
     def harm(pid: int) -> None:
         readers.append(pid)
-        os.kill(_parent(pid), signal.SIGKILL)
+        os.kill(proc.parent(pid), signal.SIGKILL)
 
     _run(stuck, harm)
 
     assert (stuck.state, stuck.read_runs) == ("ended", 0)
     assert stuck.document.state == State.FAILED
     assert "the process that ran the task died" in stuck.document.error
-    assert [_is_running(pid) for pid in readers] == [False]
-
-
-def _parent(pid: int) -> int:
-    # The name, in brackets, may hold anything.
-    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-
-
-def _is_running(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
+    assert [proc.state(pid) in ("", "Z") for pid in readers] == [True]
 
 
 def _run(job, harm):
@@ -271,14 +260,10 @@ def _run(job, harm):
 
 def _who_reads(path):
     """Return the process, other than this one, that has *path* open."""
-    for link in Path("/proc").glob("[0-9]*/fd/*"):
-        pid = int(link.parts[2])
-        try:
-            if pid != os.getpid() and link.readlink() == path:
-                return pid
-        except OSError:
-            continue
-    pytest.fail(f"nobody reads {path}")
+    for pid in proc.pids():
+        if pid != os.getpid() and path in proc.open_files(pid):
+            return pid
+    pytest.fail(f"no process reads {path}")
 
 
 def _wait(progress, listener):

@@ -3,15 +3,14 @@
 import http.server
 import threading
 from collections import Counter
-from contextlib import closing
 from http import HTTPStatus
 from pathlib import Path
-from socket import create_server
 
 import pytest
 
 from docket.models import Document
 from docket.samples import typeset
+from tests.support.ports import own_port
 
 PDF = typeset(["All rise.", "The court is in session."])
 
@@ -207,8 +206,7 @@ EXPECTED = {
 @pytest.fixture(scope="module")
 def result(docket, workers, server):
     """Ingest every bad file and one good one, at once."""
-    with closing(create_server(("127.0.0.1", 0))) as closed:
-        refused = f"http://127.0.0.1:{closed.getsockname()[1]}/refused.pdf"
+    refused = f"http://127.0.0.1:{own_port()}/refused.pdf"
     urls = [f"{server}/{name}" for name in EXPECTED]
     return docket("ingest", "--wait", "--json-lines", *urls, refused)
 

@@ -16,12 +16,14 @@ from typing import Any, Protocol
 import pytest
 
 from task_server import local
+from tests.support import proc
 
 #: Starts servers and whatever `more` adds, prints their pids in one line of
 #: JSON, and waits for a signal.
 PROGRAM = """
 import json, os, sys
 from task_server import local
+from tests.support import proc
 
 state = local.State.open(sys.argv[1])
 servers = [
@@ -127,26 +129,13 @@ def run() -> Iterator[Run]:
         process.stdout.close()
 
 
-def _parents() -> dict[int, int]:
-    """Return the parent of each process, by pid."""
-    parents = {}
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            # The name, in brackets, may hold anything; the parent is the second word after it.
-            words = (folder / "stat").read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        parents[int(folder.name)] = int(words[1])
-    return parents
-
-
 @pytest.fixture
 def family() -> Iterator[Callable[[int], dict[int, int]]]:
     """Open a pidfd for a process and each of its descendants, by pid."""
     opened: list[int] = []
 
     def find(pid: int) -> dict[int, int]:
-        parents = _parents()
+        parents = proc.parents()
         members = {pid}
         while more := {p for p, parent in parents.items() if parent in members} - members:
             members |= more

@@ -12,6 +12,7 @@ from celery import Celery
 from task_server import local
 from task_server.errors import LocalServerError
 from task_server.local.servers import binaries
+from tests.support.ports import own_port
 
 
 @pytest.fixture(autouse=True)
@@ -111,8 +112,7 @@ def test_a_port_makes_one_url_for_all(state, supervisor) -> None:
     """
     With a TCP port there is one URL, for Celery and for redis-py, also when found again.
     """
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = own_port()
     server = local.redis.find(state, os.environ, port=port)
     supervisor.start(server.child)
     with connect(server) as client:

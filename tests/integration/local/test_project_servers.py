@@ -2,7 +2,6 @@
 
 import io
 import os
-import socket
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +16,7 @@ from task_server.local.discovery.discover import Discovery
 from task_server.local.discovery.plan import plan_servers
 from task_server.local.discovery.protocol import Answer
 from task_server.local.servers import cluster
+from tests.support.ports import own_port
 from tests.support.site import CELERY, SETTINGS
 
 ENVIRON = {
@@ -60,10 +60,7 @@ def discover(
 @pytest.fixture
 def closed() -> int:
     """Return a port on which no program listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
+    return own_port()
 
 
 def postgres_settings(server: local.Server, alias: str = "default", **more: Any) -> str:

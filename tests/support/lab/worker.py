@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from tests.support import proc
 from tests.support.marks import Marks
 from tests.support.redis import Broker
 from tests.support.wait import until
@@ -152,9 +153,7 @@ class Worker:
 
     def children(self) -> list[int]:
         """Return the pids of its pool."""
-        pid = self.process.pid
-        text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
-        return [int(word) for word in text.split()]
+        return proc.children(self.process.pid)
 
     def kill_main(self) -> None:
         """Kill the main process alone."""

@@ -7,14 +7,14 @@ import pytest
 from task_server.config.model import Config, FlowerConfig
 from task_server.health import command as health
 from task_server.health import flower
+from tests.support.ports import own_port
 
 
 def test_no_server_listens(capsys: pytest.CaptureFixture[str]) -> None:
     """
     The line names where Flower was looked for, with its prefix, and the exit code is 1.
     """
-    with socket.create_server(("127.0.0.1", 0)) as held:
-        port = held.getsockname()[1]
+    port = own_port()
     environ = {
         "TASK_SERVER_FLOWER_PORT": str(port),
         "TASK_SERVER_FLOWER_ADDRESS": "0.0.0.0",
