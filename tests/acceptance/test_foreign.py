@@ -23,7 +23,7 @@ from tests.support.program import Output, Program
 
 PROJECT = Path(__file__).parent / "foreign"
 
-# It asks for the results rather than to be told of them: Celery's client of 5.7
+# It asks for the results rather than to subscribe to them: Celery's client of 5.7
 # now and then unsubscribes from results that it still waits for.
 PRODUCER = """
 import json

@@ -114,7 +114,7 @@ def test_no_command_prints_a_password(tmp_path: Path, given: str, project: str) 
     text, variables = GIVEN[given]
     (tmp_path / "leaky.py").write_text(PROJECT.format(broker=project, backend=project))
     (tmp_path / "task-server.toml").write_text(text)
-    told = {}
+    outputs = {}
     running = [
         (
             command,
@@ -139,15 +139,15 @@ def test_no_command_prints_a_password(tmp_path: Path, given: str, project: str) 
     for command, process in running:
         if command == ("worker", "prefork"):
             # One that is well waits for Redis, forever: not until it has said so.
-            told["worker"] = said_of_redis(process)
+            outputs["worker"] = said_of_redis(process)
         else:
-            told[" ".join(command)] = process.communicate(timeout=120)[0]
+            outputs[" ".join(command)] = process.communicate(timeout=120)[0]
 
     leaks = {
         command: line
-        for command, output in told.items()
+        for command, output in outputs.items()
         for line in output.splitlines()
         if any(piece in line for piece in PIECES)
     }
     assert {} == leaks
-    assert told["config show"]
+    assert outputs["config show"]

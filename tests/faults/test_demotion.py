@@ -34,7 +34,7 @@ def change_places(primary: Redis, replica: Redis) -> None:
     """
     Promote *replica*, which takes over the port, and demote *primary*.
 
-    Nobody closes the connections of *primary*: on them it answers READONLY to
+    The connections to *primary* stay open: on them it answers READONLY to
     all that writes, and everything else as before.
     """
     replica.client.replicaof("NO", "ONE")

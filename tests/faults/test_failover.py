@@ -16,7 +16,7 @@ def test_failover_to_a_replica(
     The replica is promoted and takes over the port, as a virtual address would be.
 
     Replication is asynchronous: what the dead server had not passed on is gone
-    with it, whoever consumes. So a message counts as sent when WAIT says that
+    with it for every consumer. So a message counts as sent when WAIT says that
     the replica has it. What the workers did in the last moment may be undone.
     """
     data = broker.folder / "replica"

@@ -53,7 +53,7 @@ FAULTS = {
 @pytest.mark.parametrize("fault", FAULTS)
 def test_redis_goes_and_comes_back(fault: str, broker: Redis, table: Table) -> None:
     """
-    The workers go on by themselves, and nothing is lost.
+    The workers go on without help, and nothing is lost.
     """
 
     def happen(lanes: Sequence[Lane], load: Load) -> None:

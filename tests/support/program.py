@@ -1,8 +1,8 @@
 """
 The program as its users run it: a child process, its output and its exit code.
 
-Every child carries a mark in its environment, so that a test can tell whether
-anything of it is still running.
+Every child carries a mark in its environment, so that a test finds whatever
+of it is still running.
 """
 
 import contextlib

@@ -11,7 +11,9 @@ T = TypeVar("T")
 PATIENCE = 120.0
 
 
-def until(fact: Callable[[], T], what: str = "", seconds: float = PATIENCE, pause: float = 0.05) -> T:
+def until(
+    fact: Callable[[], T], what: str = "", seconds: float = PATIENCE, pause: float = 0.05
+) -> T:
     """
     Wait until *fact* holds; return what it returned.
 

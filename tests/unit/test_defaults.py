@@ -3,7 +3,7 @@
 import pytest
 
 from task_server.config.model import WorkerConfig
-from task_server.project import celery_app as project
+from task_server.project import celery_app
 from task_server.project.defaults import worker_defaults
 from tests.support.specs import spec_of
 
@@ -115,9 +115,9 @@ def test_who_shares_results(
     """
     Redis, from the Celery on in which one at a time uses its subscription.
     """
-    monkeypatch.setattr(project, "VERSION", (*version, 0))
+    monkeypatch.setattr(celery_app, "VERSION", (*version, 0))
 
-    assert expected is project.shares_results(backend)
+    assert expected is celery_app.shares_results(backend)
 
 
 @pytest.mark.parametrize(

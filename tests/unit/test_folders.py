@@ -155,7 +155,7 @@ def test_what_another_user_cannot_read_is_named(code: Path, tmp_path: Path) -> N
 
 CLOSED_APP = """
 import os, sys
-from task_server.project import celery_app as project
+from task_server.project import celery_app
 from task_server.errors import ConfigError
 if os.getuid() == 0:
     os.setgroups([])
@@ -163,7 +163,7 @@ if os.getuid() == 0:
     os.setuid(65534)
 sys.path.insert(0, sys.argv[1])
 try:
-    project.load_app("parish")
+    celery_app.load_app("parish")
 except ConfigError as error:
     print(error)
 """

@@ -30,10 +30,10 @@ def test_the_innermost_frame_of_the_project_is_named_and_not_that_of_a_library(
     """
     path = tmp_path / "settings.py"
 
-    told = failure("proj", error_of(path, "import json\n\njson.loads('{')\n"))
+    said = failure("proj", error_of(path, "import json\n\njson.loads('{')\n"))
 
-    assert f" at {path}:3; " in str(told)
-    assert 78 == told.exit_code
+    assert f" at {path}:3; " in str(said)
+    assert 78 == said.exit_code
 
 
 def test_a_message_of_many_lines_and_a_password_is_one_line_without_it(tmp_path: Path) -> None:
@@ -42,10 +42,10 @@ def test_a_message_of_many_lines_and_a_password_is_one_line_without_it(tmp_path:
     """
     text = "raise ValueError('redis://:hunter2@db/0 ' + 'x' * 5000 + chr(10) + 'second line')"
 
-    told = str(failure("proj", error_of(tmp_path / "settings.py", text)))
+    said = str(failure("proj", error_of(tmp_path / "settings.py", text)))
 
-    assert "redis://:********@db/0" in told
-    assert ["hunter2" in told, "second line" in told, len(told) < 700] == [False, False, True]
+    assert "redis://:********@db/0" in said
+    assert ["hunter2" in said, "second line" in said, len(said) < 700] == [False, False, True]
 
 
 class RaisesError(Exception):
@@ -73,10 +73,10 @@ def test_whatever_the_message_is_the_line_is_one_that_a_terminal_can_show(
     """
     The project's own code makes the message, and may make it badly.
     """
-    told = str(failure("proj", error))
+    said = str(failure("proj", error))
 
-    assert f"proj cannot be imported: {words}" in told
-    assert [1, True, True] == [len(told.splitlines()), len(told) < 700, told.isprintable()]
+    assert f"proj cannot be imported: {words}" in said
+    assert [1, True, True] == [len(said.splitlines()), len(said) < 700, said.isprintable()]
 
 
 def test_what_is_no_exception_is_reported_and_ctrl_c_is_not() -> None:
@@ -110,19 +110,19 @@ def test_a_hang_is_reported_once_in_a_thread_with_the_line() -> None:
     """
     The thread that imports waits in C; the watch says where.
     """
-    told: list[TaskServerError] = []
+    said: list[TaskServerError] = []
     heard = threading.Event()
 
     def late(error: TaskServerError) -> None:
-        told.append(error)
+        said.append(error)
         heard.set()
 
     watch = Watch("proj", 0.2, late)
     assert heard.wait(30)
     watch.stop()
 
-    assert f"at {__file__}:" in str(told[0])
-    assert 69 == told[0].exit_code
+    assert f"at {__file__}:" in str(said[0])
+    assert 69 == said[0].exit_code
     assert not watch.on
 
 

@@ -81,7 +81,7 @@ class Same:
     Attributes:
         said: What the operator writes.
 
-        look: Expression for what is in force, in the worker that was built.
+        expression: Of Python, for what is in force, in the worker that was built.
 
         ours: What that is when the operator writes *said*.
 
@@ -89,12 +89,12 @@ class Same:
     """
 
     said: str
-    look: str
+    expression: str
     ours: Any
     theirs: Any
 
 
-#: "Celery has nothing like it, or nobody but the operator can say it", with the reason.
+#: "Celery has nothing like it, or only the operator can say it", with the reason.
 OURS = {
     "name": "the node's name, which is an argument",
     "memory_limit": "of the whole worker; Celery has limits of children alone",
@@ -193,7 +193,7 @@ def in_force(pool: str, *, said: bool, folder: Path, project_pool: str | None = 
             **os.environ,
             **command.environ,
             "POOL": project_pool or pool,
-            "LOOK": json.dumps({name: one.look for name, one in SAME.items()}),
+            "LOOK": json.dumps({name: one.expression for name, one in SAME.items()}),
         },
         cwd=folder,
         capture_output=True,

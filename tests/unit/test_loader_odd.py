@@ -137,7 +137,7 @@ def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path: Path) -> None:
 
 def test_no_configuration_can_be_said() -> None:
     """
-    /dev/null is nobody's file.
+    /dev/null is an empty configuration.
     """
     assert load(Path(os.devnull), {}) == Config()
 

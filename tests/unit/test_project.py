@@ -8,7 +8,7 @@ import pytest
 from celery import Celery
 
 from task_server.errors import ConfigError
-from task_server.project import celery_app as project
+from task_server.project import celery_app
 from task_server.project.defaults import Default
 
 DEFAULTS = (
@@ -60,7 +60,7 @@ def test_what_the_project_sets_is_kept_and_the_rest_is_ours(make: Any) -> None:
     """
     app = make()
 
-    overridden = project.apply_defaults(app, DEFAULTS)
+    overridden = celery_app.apply_defaults(app, DEFAULTS)
 
     assert {
         "task_acks_late": False,
@@ -78,7 +78,7 @@ def test_what_the_operator_says_replaces_what_the_project_sets(make: Any) -> Non
     app = make()
 
     said = [replace(one, by="task-server.toml") for one in DEFAULTS]
-    replaced = project.apply_defaults(app, said)
+    replaced = celery_app.apply_defaults(app, said)
 
     assert {"task_acks_late": False, "broker_transport_options.max_connections": 3} == replaced
     assert app.conf.task_acks_late
@@ -102,6 +102,6 @@ def test_an_app_that_cannot_be_found_is_named(name: str, message: str) -> None:
     A wrong name of the app is one line that says which part of it is wrong.
     """
     with pytest.raises(ConfigError) as caught:
-        project.load_app(name)
+        celery_app.load_app(name)
 
     assert message in str(caught.value)

@@ -27,7 +27,7 @@ def folder(tmp_path):
 
 @pytest.fixture
 def write(folder):
-    """Return a function that writes a file nobody else can read, and returns its path."""
+    """Return a function that writes a file that only its owner can read, and returns its path."""
 
     def write(name: str, text: str | bytes, where: Path = folder) -> Path:
         where.mkdir(exist_ok=True)

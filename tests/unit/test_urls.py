@@ -92,8 +92,8 @@ def test_what_others_say_is_reported_without_the_password(password: str) -> None
     """
     url = f"redis://me:{password}@db/0"
 
-    told = without_password(f"{url}: {password!r} of {unquote(password)}", url)
+    shown = without_password(f"{url}: {password!r} of {unquote(password)}", url)
 
-    assert password not in told
-    assert unquote(password) not in told
-    assert "db/0" in told
+    assert password not in shown
+    assert unquote(password) not in shown
+    assert "db/0" in shown

@@ -41,15 +41,15 @@ def engine(require: Require) -> None:
     """Have Docker, which no one else's swarm uses."""
     if shutil.which("docker") is None:
         require("docker", "there is no docker on PATH")
-    told = subprocess.run(
+    asked = subprocess.run(
         ["docker", "info", "--format", "{{.Swarm.LocalNodeState}}"],
         check=False,
         capture_output=True,
         text=True,
     )
-    if told.returncode:
-        require("docker", told.stderr.strip())
-    if told.stdout.strip() != "inactive":
+    if asked.returncode:
+        require("docker", asked.stderr.strip())
+    if asked.stdout.strip() != "inactive":
         require("docker", "this Docker is in a swarm, in which the tests would make a stack")
     if os.getuid() != 0 or shutil.which("debootstrap") is None:
         require("docker", "the images are made by debootstrap, as root")

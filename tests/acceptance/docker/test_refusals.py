@@ -40,7 +40,7 @@ def test_code_that_is_not_mounted_is_named(
 
 
 @pytest.mark.parametrize("kind", ["worker", "prefork", "gevent", "flower"])
-def test_a_forgotten_variable_takes_nobodys_queue(
+def test_a_forgotten_variable_takes_no_queue(
     kind: str, images: dict[str, str], broker: Broker
 ) -> None:
     """

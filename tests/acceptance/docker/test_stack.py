@@ -34,11 +34,11 @@ def test_a_code_folder_that_is_not_there_is_named(
     The swarm refuses the task, says which folder, and tries again without spinning.
     """
     with deployed("cl", {**variables, "CL_CODE_DIR": "/no/such/folder"}) as stack:
-        told = until(
+        named = until(
             lambda: "bind source path does not exist: /no/such/folder" in stack.tasks("prefork"),
             "the folder to be named",
         )
-        assert told
+        assert named
 
 
 def test_the_stack_works_off_both_queues(

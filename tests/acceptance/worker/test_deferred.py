@@ -26,17 +26,17 @@ def app(broker: Redis) -> Iterator[Celery]:
     sender.close()
 
 
-def looks(worker: Worker, count: int) -> list[Any]:
+def heartbeats(worker: Worker, count: int) -> list[Any]:
     """Return *count* heartbeats, each with a new reading of the queues."""
     seen: dict[float, Any] = {}
 
-    def look() -> bool:
+    def all_seen() -> bool:
         beat = worker.heartbeat()
         if beat is not None and beat.queues_seen is not None:
             seen[beat.queues_seen] = beat
         return len(seen) >= count
 
-    until(look, seconds=20.0 * count)
+    until(all_seen, seconds=20.0 * count)
     return list(seen.values())
 
 
@@ -45,8 +45,8 @@ def test_tasks_limited_by_their_rate_are_no_stall(
     pool: str, broker: Redis, app: Celery, start: Callable[..., Worker]
 ) -> None:
     """
-    Sixty tasks of which one may run in ten minutes, on free places: reserved, and healthy. A
-    queue that is not consumed any more is nobody's backlog.
+    Sixty tasks limited to one in ten minutes, on free places: reserved, and healthy. A
+    queue that the worker has stopped consuming is no backlog of its own.
     """
     worker = start(pool, app="batching", timing={"queue_scan": 1})
     worker.hear("READY=1")
@@ -55,7 +55,7 @@ def test_tasks_limited_by_their_rate_are_no_stall(
     until(lambda: len(worker.ends()) == 1)
     until(lambda: (beat := worker.heartbeat()) and beat.reserved >= 7)
 
-    beats = looks(worker, 3)[1:]
+    beats = heartbeats(worker, 3)[1:]
 
     assert {None} == {beat.backlog_since for beat in beats}
     assert all(beat.queues["celery"] > 0 and beat.free == 2 for beat in beats)

@@ -142,13 +142,13 @@ def test_a_connection_that_passes_nothing_is_not_called_healthy(
         until(lambda: worker.ends() == {0: 1})
         relay.freeze()
 
-        def is_told() -> bool:
+        def is_reported() -> bool:
             # Kombu's transport loses what Redis has sent into the void: give it more.
             if not broker.queued():
                 send("work", 1)
             return worker.ends()[1] > 0 or not worker.verdict().alive
 
-        until(is_told)
+        until(is_reported)
 
 
 @pytest.mark.parametrize("pool", POOLS)

@@ -162,11 +162,11 @@ def test_a_paused_worker_begins_nothing_that_others_have(
 
     assert [0, 0] == [worker.wait(), other.wait()]
     assert {1: 2, 2: 1, 3: 1, 4: 1, 5: 1, 6: 1} == worker.starts()
-    told = (
+    logged = (
         (worker, "lost its lease while it was running"),
         (other, "is redelivered; w@"),
     )
-    for each, words in told:
+    for each, words in logged:
         lines = [line for line in each.output().splitlines() if words in line]
         assert any("proj.wait_for[" in line for line in lines)
     assert (0, 0) == (broker.queued(), broker.unacked())

@@ -50,11 +50,11 @@ def test_a_task_that_raises_no_exception_fails_and_frees_its_place(
     assert list(range(6)) == [result.get(timeout=100) for result in after]
     until(lambda: all(result.ready() for result in left))
     assert {"FAILURE"} == {result.state for result in left}
-    told = [str(result.result) for result in left]
+    texts = [str(result.result) for result in left]
     assert [True] * 18 == [
         text.startswith(f"the task raised {how}") or (how, text) == ("MemoryError", str(number))
-        for number, (how, text) in enumerate(zip(said, told, strict=True), start=10)
-    ], told
+        for number, (how, text) in enumerate(zip(said, texts, strict=True), start=10)
+    ], texts
     assert {1} == set(worker.starts().values())
     kinds = ["MemoryError" if how == "MemoryError" else "TaskError" for how in ways]
     for word in ("hook", "signal"):

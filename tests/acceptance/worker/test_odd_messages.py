@@ -82,7 +82,7 @@ class Outcome:
                 or (body is not None and body[1].decode("latin-1") in dead)
             ):
                 found.append(name)
-        assert not +kept, "something else was put aside"
+        assert not +kept, "something else became a dead letter"
         return found
 
     def twice(self) -> list[str]:
@@ -180,11 +180,11 @@ def test_the_reason_is_reported(pool: str, broker: Redis, start: Callable[..., W
             "forged": forged,
         },
     )
-    told = [line for line in worker.output().splitlines() if UNREADABLE in line]
+    logged = [line for line in worker.output().splitlines() if UNREADABLE in line]
 
-    assert 3 == len(told)
-    assert all("queue celery" in line for line in told)
-    assert any("timelimit 7 is not two numbers of seconds" in line for line in told)
-    assert any("KeyError: 'id'" in line for line in told)
-    assert any("not JSON" in line and r"\x1b[2J" in line and r"\n[2026" in line for line in told)
+    assert 3 == len(logged)
+    assert all("queue celery" in line for line in logged)
+    assert any("timelimit 7 is not two numbers of seconds" in line for line in logged)
+    assert any("KeyError: 'id'" in line for line in logged)
+    assert any("not JSON" in line and r"\x1b[2J" in line and r"\n[2026" in line for line in logged)
     assert "\x1b[2J" not in worker.output()

@@ -117,7 +117,7 @@ def test_a_worker_replaces_what_the_table_says(
     environ = {"PATCHED_FILE": str(folder / "ours"), "PATCHED_DJANGO": django}
     worker = start(pool, app="patched", environ=environ, **settings)
     until((folder / "ours.ready").exists)
-    app.send_task("patched.look")
+    app.send_task("patched.snapshot")
     until((folder / "ours.task").exists)
     worker.process.send_signal(signal.SIGTERM)
     worker.process.wait(120)

@@ -51,14 +51,14 @@ def test_a_task_that_kills_its_child_becomes_a_dead_letter(
         send("work", number, 0.1)
     until(lambda: broker.client.hlen(DEAD_KEY) == 1)
     until(lambda: len(worker.ends()) == 4)
-    (told,) = json.loads(dead(folder, "list", "--json"))
+    (shown,) = json.loads(dead(folder, "list", "--json"))
     table = dead(folder, "list", "--queue", "celery")
 
     assert {1: 2, 2: 1, 3: 1, 4: 1, 5: 1} == worker.starts()
-    assert ("poison", "proj.die", "celery") == (told["id"], told["task"], told["queue"])
-    assert ["child died"] * 2 == [death["reason"] for death in told["deaths"]]
-    assert {worker.process.pid} == {death["pid"] for death in told["deaths"]}
-    assert told["deaths"][0]["node"].startswith("w@")
+    assert ("poison", "proj.die", "celery") == (shown["id"], shown["task"], shown["queue"])
+    assert ["child died"] * 2 == [death["reason"] for death in shown["deaths"]]
+    assert {worker.process.pid} == {death["pid"] for death in shown["deaths"]}
+    assert shown["deaths"][0]["node"].startswith("w@")
     assert 2 == table.count("child died")
     assert (
         "proj.die[poison] of the queue celery moved to dead letters: 2 workers crashed"

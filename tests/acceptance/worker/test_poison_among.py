@@ -45,13 +45,13 @@ def supervised(start: Callable[..., Worker], pool: str, **settings: Any) -> Iter
         thread.join()
 
 
-def put_aside(broker: Redis) -> Counter[str]:
+def dead_letters(broker: Redis) -> Counter[str]:
     """Return the ids of the tasks that became dead letters."""
     return Counter(json.loads(text)["id"] for text in broker.client.hvals("unacked.dead"))
 
 
 def is_over(broker: Redis, poison: int) -> bool:
-    return (broker.queued(), broker.unacked(), sum(put_aside(broker).values())) == (0, 0, poison)
+    return (broker.queued(), broker.unacked(), sum(dead_letters(broker).values())) == (0, 0, poison)
 
 
 def send_all(
@@ -97,7 +97,7 @@ def test_the_poison_alone_becomes_a_dead_letter_at_the_limit(
     with supervised(start, pool, concurrency=50 if pool == "gevent" else 2) as lives:
         until(lambda: is_over(broker, 1))
 
-        assert Counter({f"poison-{place}": 1}) == put_aside(broker)
+        assert Counter({f"poison-{place}": 1}) == dead_letters(broker)
         assert lives[-1].starts()[POISON + place] in {3, 4}
         assert set(range(30)) == set(lives[-1].ends())
 
@@ -113,7 +113,7 @@ def test_two_poisons_become_dead_letters_at_the_limit_of_each(
     with supervised(start, pool, concurrency=50 if pool == "gevent" else 2) as lives:
         until(lambda: is_over(broker, 2))
 
-        assert Counter({"poison-5": 1, "poison-15": 1}) == put_aside(broker)
+        assert Counter({"poison-5": 1, "poison-15": 1}) == dead_letters(broker)
         # Celery gives a job to another child if one dies before its start was reported.
         assert {2, 3, 4} >= {lives[-1].starts()[POISON + place] for place in (5, 15)}
         assert set(range(20)) == set(lives[-1].ends())
@@ -130,7 +130,7 @@ def test_who_kills_the_whole_worker_is_found_by_halving(
     with supervised(start, pool, concurrency=4, prefetch_multiplier=4) as lives:
         until(lambda: is_over(broker, 1), seconds=150)
 
-        assert Counter({"poison-6": 1}) == put_aside(broker)
+        assert Counter({"poison-6": 1}) == dead_letters(broker)
         assert set(range(12)) == set(lives[-1].ends())
         assert lives[-1].starts()[POISON + 6] <= 7
 
@@ -157,4 +157,4 @@ def test_five_kills_from_outside_condemn_nothing(
     until(lambda: set(last.ends()) == set(numbers))
     until(lambda: is_over(broker, 0))
 
-    assert Counter() == put_aside(broker)
+    assert Counter() == dead_letters(broker)

@@ -62,12 +62,12 @@ def test_a_task_s_programs_do_not_have_the_password(
     if again:
         worker.send(signal.SIGHUP)
         worker.hear("READY=1")
-    send("look", 1, secret, task_id="looks")
+    send("search", 1, secret, task_id="searched")
     until(lambda: worker.ends().keys() == {1, 2})
 
     assert ["nowhere imported True"] == said(worker, "found"), worker.output()
     assert {"redis://mine"} == set(said(worker, "own"))
-    until(lambda: broker.client.exists("celery-task-meta-looks"))
+    until(lambda: broker.client.exists("celery-task-meta-searched"))
 
 
 @pytest.mark.parametrize("pool", POOLS)
@@ -85,7 +85,7 @@ def test_a_task_s_programs_have_it_where_they_are_to(
     settings["environ"]["TASK_SERVER_SECRETS_IN_ENVIRONMENT"] = "yes"
     worker = start(pool, **settings)
     worker.hear("READY=1")
-    send("look", 1, secret)
+    send("search", 1, secret)
     until(lambda: worker.ends().keys() == {1, 2})
 
     assert ["environ,getenv,proc,program imported True"] == said(worker, "found")
@@ -107,7 +107,7 @@ def test_what_the_user_put_there_stays(
     settings["environ"] |= {"CELERY_BROKER_URL": url}
     worker = start(pool, broker_url=None, **settings)
     worker.hear("READY=1")
-    send("look", 1, secret)
+    send("search", 1, secret)
     until(lambda: worker.ends().keys() == {1, 2})
 
     assert ["environ,getenv,proc,program imported True"] == said(worker, "found")

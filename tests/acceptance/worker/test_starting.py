@@ -41,8 +41,8 @@ PREFORK = RIGHT | {
 }
 
 #: Pools and executors of processes block the loop under gevent, with stock Celery, too.
-#: Whether a process that was spawned is alive nobody can tell there: gevent takes the
-#: status of all children, and multiprocessing takes one without for a living one.
+#: Whether a process that was spawned is alive cannot be known there: gevent takes the
+#: status of all children, and multiprocessing takes one without a status for a living one.
 GEVENT = RIGHT | {
     **{f"terminated {method}": [False, -15] for method in ("fork", "forkserver", "billiard")},
     "forked SIGTERM": -15,

@@ -16,7 +16,7 @@ from task_server.errors import Finding
 from tests.support.specs import spec_of
 
 
-def look(url: str, *, queues: Sequence[str] = ("celery",), **settings: Any) -> list[Finding]:
+def findings(url: str, *, queues: Sequence[str] = ("celery",), **settings: Any) -> list[Finding]:
     """Return what is found at *url* for one worker of *queues*; the project has `a.known`."""
     app = Celery("check", broker=url, set_as_current=False)
     app.conf.update(settings)
@@ -57,7 +57,7 @@ def test_a_redis_where_nothing_is_wrong_has_no_line(redis_server) -> None:
     sent(redis_server.url, "a.known", "celery", 3)
     sent(redis_server.url, "celery.backend_cleanup", "celery")
 
-    assert [] == look(redis_server.url)
+    assert [] == findings(redis_server.url)
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_queues_that_only_redis_knows_are_candidates(redis_server, settings: Any
         Queue("bound", Exchange("bound"), "bound")(connection).declare()
         Queue("x.celery.pidbox", Exchange("celery.pidbox", type="fanout"))(connection).declare()
 
-    found = look(redis_server.url, **settings)
+    found = findings(redis_server.url, **settings)
 
     assert [("warning", "queues in Redis"), ("info", "queues in Redis")] == [
         (one.level, one.setting) for one in found
@@ -93,7 +93,7 @@ def test_tasks_that_no_code_registers_are_named(redis_server) -> None:
     sent(redis_server.url, "a.old", "celery", task_protocol=1)
     sent(redis_server.url, "a.step", "step", 1)
 
-    found = look(redis_server.url, queues=("celery", "step"))
+    found = findings(redis_server.url, queues=("celery", "step"))
 
     by = {one.setting: one.text for one in found}
     assert "2 of the next 50 messages (63 waiting) call tasks" in by["tasks in celery"]
@@ -107,10 +107,10 @@ def test_dead_letters_and_unreadable_messages_are_counted(redis_server, client: 
     """
     client.hset("unacked.dead", mapping={"a": "{}", "b": "{}"})
     client.lpush("unacked.unreadable", "x")
-    counted = {one.setting: one.message for one in look(redis_server.url)}
+    counted = {one.setting: one.message for one in findings(redis_server.url)}
     client.delete("unacked.dead")
     client.set("unacked.dead", "a word")
-    wrong = {one.setting: one.message for one in look(redis_server.url)}
+    wrong = {one.setting: one.message for one in findings(redis_server.url)}
 
     assert "2 were set apart" == counted["dead letters"]
     assert "1 were set apart" == counted["unreadable messages"]
@@ -127,7 +127,7 @@ def test_odd_content_is_no_error(redis_server, client: Any) -> None:
     for number, text in enumerate(ODD):
         client.lpush(f"odd{number}", text)
 
-    found = look(redis_server.url, queues=("celery", *(f"odd{one}" for one in range(len(ODD)))))
+    found = findings(redis_server.url, queues=("celery", *(f"odd{one}" for one in range(len(ODD)))))
 
     assert {"queues in Redis"} >= {one.setting for one in found}
 
@@ -156,6 +156,6 @@ def test_many_and_large_messages_are_not_all_fetched(redis_server, client: Any) 
     for _ in range(30):
         client.lpush("celery", text)
 
-    found = look(redis_server.url)
+    found = findings(redis_server.url)
 
     assert "10 of the next 10 messages (30 waiting)" in found[0].message

@@ -21,7 +21,7 @@ from tests.integration.checks.conftest import StartRedis
 from tests.support.ports import own_port
 
 
-def look(url: str, *, timeout: float = 5.0, count: int = 1, **settings: Any) -> list[Finding]:
+def findings(url: str, *, timeout: float = 5.0, count: int = 1, **settings: Any) -> list[Finding]:
     """Return what is found at *url*, for *count* of each built-in worker with two children."""
     app = Celery("check", broker=url, set_as_current=False)
     app.conf.update(settings)
@@ -49,7 +49,7 @@ def test_a_right_redis_is_ok(redis_server) -> None:
     """
     The Redis that task-server starts itself has nothing to complain about.
     """
-    found = look(redis_server.url)
+    found = findings(redis_server.url)
 
     assert {
         "broker": "ok",
@@ -68,7 +68,7 @@ def test_every_problem_of_a_server_is_reported(start_redis: StartRedis) -> None:
     options = ("--maxmemory-policy", "allkeys-lru", "--appendonly", "no", "--maxclients", "90")
     port = start_redis(*options, "--maxmemory", "100mb")
 
-    found = look(f"redis://127.0.0.1:{port}/0")
+    found = findings(f"redis://127.0.0.1:{port}/0")
 
     assert ("error", "run `redis-cli config set maxmemory-policy noeviction`") == (
         of(found, "broker maxmemory-policy").level,
@@ -87,7 +87,7 @@ def test_snapshots_without_an_append_only_file_lose_less(start_redis: StartRedis
     """
     port = start_redis("--appendonly", "no", "--save", "60 1000")
 
-    found = look(f"redis://127.0.0.1:{port}/0")
+    found = findings(f"redis://127.0.0.1:{port}/0")
 
     assert "the tasks since its last snapshot are lost" in of(found, "broker persistence").message
 
@@ -106,9 +106,9 @@ def test_a_full_redis_is_an_error_and_a_nearly_full_one_a_warning(start_redis: S
         while (used := client.info("memory")["used_memory"]) > 1.5 * 2**25:
             client.ping()
         client.config_set("maxmemory", int(used / 0.95))
-        nearly = of(look(url), "broker maxmemory")
+        nearly = of(findings(url), "broker maxmemory")
         client.config_set("maxmemory", used // 2)
-        full = of(look(url), "broker maxmemory")
+        full = of(findings(url), "broker maxmemory")
 
     assert ("warning", "error") == (nearly.level, full.level)
     assert "rejects new tasks" in full.message
@@ -123,7 +123,7 @@ def test_a_replica_is_no_broker(start_redis: StartRedis) -> None:
     with redis.Redis.from_url(url) as client:
         client.replicaof("127.0.0.1", str(own_port()))
 
-    found = look(url)
+    found = findings(url)
 
     assert "is a read-only replica" in of(found, "broker role").message
 
@@ -134,8 +134,8 @@ def test_another_result_backend_is_inspected(redis_server, start_redis: StartRed
     """
     port = start_redis("--maxmemory-policy", "allkeys-lru")
 
-    apart = look(redis_server.url, result_backend=f"redis://127.0.0.1:{port}/1")
-    same = look(f"redis://127.0.0.1:{port}/0", result_backend=f"redis://127.0.0.1:{port}/1")
+    apart = findings(redis_server.url, result_backend=f"redis://127.0.0.1:{port}/1")
+    same = findings(f"redis://127.0.0.1:{port}/0", result_backend=f"redis://127.0.0.1:{port}/1")
 
     assert ["ok", "warning"] == [one.level for one in apart if one.setting == "result backend"]
     assert [] == [one for one in same if one.setting == "result backend"]
@@ -157,7 +157,7 @@ def test_a_wrong_password_is_the_configuration(
     """
     port = start_redis("--requirepass", "secret")
 
-    (found,) = look(url.format(port=port))
+    (found,) = findings(url.format(port=port))
 
     assert words in found.message
     assert f"127.0.0.1:{port}" in found.message
@@ -171,8 +171,8 @@ def test_the_right_password_and_a_number_too_large(start_redis: StartRedis) -> N
     """
     port = start_redis("--requirepass", "secret")
 
-    right = look(f"redis://:secret@127.0.0.1:{port}/0")
-    (number,) = look(f"redis://:secret@127.0.0.1:{port}/99")
+    right = findings(f"redis://:secret@127.0.0.1:{port}/0")
+    (number,) = findings(f"redis://:secret@127.0.0.1:{port}/99")
 
     assert "ok" == of(right, "broker").level
     assert "has no database with the number" in number.message
@@ -187,7 +187,7 @@ def test_a_user_without_the_right_to_inspect_is_named(start_redis: StartRedis) -
     with redis.Redis(port=port) as client:
         client.acl_setuser("app", enabled=True, passwords=["+pw"], keys=["*"], commands=["+ping"])
 
-    (found,) = look(f"redis://app:pw@127.0.0.1:{port}/0")
+    (found,) = findings(f"redis://app:pw@127.0.0.1:{port}/0")
 
     assert "denies this user a command" in found.message
     assert ("error", False) == (found.level, found.peer)
@@ -203,7 +203,7 @@ def test_without_config_the_rest_is_reported(start_redis: StartRedis) -> None:
             "app", enabled=True, passwords=["+pw"], keys=["*"], commands=["+@all", "-config"]
         )
 
-    found = look(f"redis://app:pw@127.0.0.1:{port}/0")
+    found = findings(f"redis://app:pw@127.0.0.1:{port}/0")
 
     assert {"ok", "info"} == {one.level for one in found}
 
@@ -220,7 +220,7 @@ def test_no_server_listens(tmp_path) -> None:
         "redis://no-such-host.invalid:6379/0": "no-such-host.invalid:6379 does not resolve",
     }
 
-    found = {url: look(url) for url in cases}
+    found = {url: findings(url) for url in cases}
 
     for url, words in cases.items():
         (one,) = found[url]
@@ -234,7 +234,7 @@ def test_a_silent_server_is_given_up_in_time() -> None:
     """
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
-        (found,) = look(f"redis://127.0.0.1:{port}/0", timeout=0.3)
+        (found,) = findings(f"redis://127.0.0.1:{port}/0", timeout=0.3)
 
     assert f"no answer from 127.0.0.1:{port} in time" == found.message
     assert found.peer
@@ -246,7 +246,7 @@ def test_tls_where_there_is_none(start_redis: StartRedis) -> None:
     """
     port = start_redis()
 
-    (found,) = look(f"rediss://127.0.0.1:{port}/0?ssl_cert_reqs=none", timeout=0.3)
+    (found,) = findings(f"rediss://127.0.0.1:{port}/0?ssl_cert_reqs=none", timeout=0.3)
 
     assert f"no answer from 127.0.0.1:{port} in time" == found.message
     assert found.repair.startswith("use redis:// if it has no TLS")
@@ -282,7 +282,7 @@ def test_no_tls_where_it_is_wanted() -> None:
     redis:// to a port that wants TLS gives the hint to use rediss://.
     """
     with tls_server() as port:
-        (found,) = look(f"redis://127.0.0.1:{port}/0", timeout=2)
+        (found,) = findings(f"redis://127.0.0.1:{port}/0", timeout=2)
 
     assert "rediss://" in found.repair
     assert f"127.0.0.1:{port}" in found.message
@@ -295,7 +295,7 @@ def test_too_many_clients_is_not_a_wrong_url(start_redis: StartRedis) -> None:
     port = start_redis("--maxclients", "2")
     holders = [socket.create_connection(("127.0.0.1", port)) for _ in range(2)]
     try:
-        (found,) = look(f"redis://127.0.0.1:{port}/0", timeout=2)
+        (found,) = findings(f"redis://127.0.0.1:{port}/0", timeout=2)
     finally:
         for holder in holders:
             holder.close()
@@ -308,4 +308,4 @@ def test_another_broker_is_not_asked() -> None:
     """
     A broker that is not Redis has its offline line, and no live one.
     """
-    assert [] == look("amqp://guest@127.0.0.1:1//")
+    assert [] == findings("amqp://guest@127.0.0.1:1//")

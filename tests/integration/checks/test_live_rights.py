@@ -17,7 +17,7 @@ from tests.integration.checks.conftest import StartRedis
 
 
 @pytest.fixture
-def look(start_redis: StartRedis) -> Iterator[Callable[..., list[Finding]]]:
+def findings(start_redis: StartRedis) -> Iterator[Callable[..., list[Finding]]]:
     """Return what is found for a user with some rules."""
     port = start_redis()
 
@@ -36,47 +36,47 @@ def look(start_redis: StartRedis) -> Iterator[Callable[..., list[Finding]]]:
     return found
 
 
-def test_a_user_with_the_rules_of_the_readme(look) -> None:
+def test_a_user_with_the_rules_of_the_readme(findings) -> None:
     """
     The rules that are written down are enough, and `check --live` needs no more.
     """
-    assert ["ok"] == [one.level for one in look(*rules(["celery"]).split())]
+    assert ["ok"] == [one.level for one in findings(*rules(["celery"]).split())]
 
 
-def test_a_right_that_is_needed(look) -> None:
+def test_a_right_that_is_needed(findings) -> None:
     """
     Without HSET a worker takes nothing: an error that names the command and the cure.
     """
-    (found,) = look("~*", "&*", "+@all", "-hset", "-acl")
+    (found,) = findings("~*", "&*", "+@all", "-hset", "-acl")
 
     assert "error" == found.level
     assert "HSET" in found.message
     assert "acl setuser NAME +hset" in found.repair
 
 
-def test_a_right_that_a_worker_can_do_without(look) -> None:
+def test_a_right_that_a_worker_can_do_without(findings) -> None:
     """
     Without EXPIRE it works all the same, and the difference is reported.
     """
-    (found,) = look("~*", "&*", "+@all", "-expire")
+    (found,) = findings("~*", "&*", "+@all", "-expire")
 
     assert "warning" == found.level
     assert "EXPIRE" in found.message
 
 
-def test_one_of_ltrim_and_rpop_is_enough(look) -> None:
+def test_one_of_ltrim_and_rpop_is_enough(findings) -> None:
     """
     A worker takes messages out of a list with LTRIM, or else with RPOP.
     """
-    assert ["warning"] == [one.level for one in look("~*", "&*", "+@all", "-ltrim")]
-    assert "error" in [one.level for one in look("~*", "&*", "+@all", "-ltrim", "-rpop")]
+    assert ["warning"] == [one.level for one in findings("~*", "&*", "+@all", "-ltrim")]
+    assert "error" in [one.level for one in findings("~*", "&*", "+@all", "-ltrim", "-rpop")]
 
 
-def test_a_queue_that_it_may_not_use(look) -> None:
+def test_a_queue_that_it_may_not_use(findings) -> None:
     """
     A key that is refused is named.
     """
-    found = look("~unacked*", "~_kombu*", "&*", "+@all")
+    found = findings("~unacked*", "~_kombu*", "&*", "+@all")
 
     assert "error" == found[0].level
     assert "LINDEX" in found[0].message

@@ -18,7 +18,7 @@ from tests.support.program import Output, Program
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "docket.settings")
 django.setup()
-# Nobody else's tests, nor their children, are of docket.
+# Other tests, and the programs that they start, are of other projects.
 del os.environ["DJANGO_SETTINGS_MODULE"]
 
 # Tight limits, so that the tests of slow and large things are short.
@@ -51,7 +51,7 @@ def place(local_state, session_redis, session_postgres, tmp_path_factory) -> Pla
     private.write_text(LIMITS)
     media = folder / "media"
     # Its workers live as long as the session; in a Redis database of their own
-    # they take nobody else's tasks.
+    # they take the tasks of no other test.
     broker = session_redis.url.replace("virtual_host=0", "virtual_host=3")
     environ = {
         **os.environ,
@@ -97,7 +97,7 @@ def workers(docket: Program) -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def current_app() -> None:
-    """Send by docket's app: the app that was made last is Celery's current one, whoever made it."""
+    """Send by docket's app: whichever app was made last is Celery's current one."""
     app.set_current()
 
 

@@ -98,7 +98,7 @@ def test_an_absent_database_is_one_line(docket, command):
 
 def test_an_absent_broker_is_one_line_and_queues_nothing(docket):
     """
-    Exit 69, and no job is left that nobody will run.
+    Exit 69, and no job is left in the database without a message.
     """
     before = Job.objects.count()
     result = docket("ingest", "http://127.0.0.1:1/a.pdf", REDIS_URL="redis://127.0.0.1:1/0")

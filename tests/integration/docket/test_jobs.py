@@ -227,7 +227,7 @@ def test_a_pool_child_that_hangs_ends_at_the_hard_limit(stuck, workers):
 
 def test_a_pool_child_that_dies_ends_its_job_and_its_reader(stuck, workers):
     """
-    A child that is killed leaves no pending job, and nobody who reads on.
+    A child that is killed leaves no pending job, and no process that still reads.
     """
     readers = []
 

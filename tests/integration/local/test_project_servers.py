@@ -280,7 +280,7 @@ def test_ways_to_name_a_broker(
     assert urls == [one.url for one in discover(settings).brokers]
 
 
-def test_a_redis_url_that_is_given_is_the_broker_that_nobody_names(
+def test_a_redis_url_that_is_given_is_the_broker_if_no_setting_names_one(
     discover: Callable[..., Answer], redis_server: local.Server
 ) -> None:
     """

@@ -2,13 +2,13 @@
 The tests of Kombu's Redis transport that cannot hold for another one.
 
 Each with its reason; they are left out by name, so that a test that Kombu adds
-is run. All of them look at the means, commands and mocks, not at what arrives.
+is run. All of them check the means, commands and mocks, not what arrives.
 """
 
 from typing import Final
 
 _SCRIPT: Final = "its stand-in for Redis runs no scripts, by which messages are restored here"
-_SENDS: Final = "it looks for the command BRPOP; here a script is called"
+_SENDS: Final = "it expects the command BRPOP; here a script is called"
 _PENDING: Final = (
     "its stand-in answers any command as BRPOP, and a message in a reply that is read without "
     "credit goes back to its queue here"

@@ -33,7 +33,7 @@ fixtures.celery_session_worker = celery_session_worker
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what is listed or does not use the worker, and tell the rest its name."""
+    """Leave out what is listed or does not use the worker, and give the rest its name."""
     left_out = set(json.loads(os.environ["SUITE_LEFT_OUT"]))
     names = {item: item.nodeid.partition("[")[0] for item in items}
     if unknown := left_out - set(names.values()):

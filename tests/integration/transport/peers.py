@@ -41,7 +41,7 @@ def user(server: Started, *rules: str) -> Iterator[str]:
     try:
         client.execute_command("ACL", "SETUSER", "limited", "reset", "on", ">secret", *rules)
     except redis.ResponseError as error:
-        # Before 7.0 a subcommand cannot be denied by itself, nor be missed.
+        # Before 7.0 a subcommand cannot be denied alone, nor be missed.
         pytest.skip(str(error))
     try:
         yield f"redis://limited:secret@127.0.0.1:{server.port}/0"

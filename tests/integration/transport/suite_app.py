@@ -5,7 +5,7 @@ from celery.contrib.testing.app import DEFAULT_TEST_CONFIG
 from t.integration.tasks import ClassBasedAutoRetryTask
 
 app = Celery("celery.tests")
-# What the suite's fixtures say; the environment tells each worker its own
+# What the suite's fixtures say; the environment gives each worker its own
 # broker and result backend.
 app.conf.update(
     DEFAULT_TEST_CONFIG,

@@ -23,8 +23,8 @@ from tests.support.wait import until
 HERE = Path(__file__).parent
 NODE = f"prefork@{socket.gethostname()}"
 
-#: Those with tests that use the session's worker. The others look at another
-#: broker or result backend, at the client alone, or start workers of their own.
+#: Those with tests that use the session's worker. The others test another
+#: broker or result backend, the client alone, or start workers of their own.
 SUITES = (
     "t/integration/test_canvas.py",
     "t/integration/test_group_chains.py",
@@ -35,7 +35,7 @@ SUITES = (
     "t/integration/test_worker.py",
 )
 
-#: Those that take two minutes: each way to run a task, to ask a worker and to tell it something.
+#: Those that take two minutes: each way to run a task, to ask a worker and to give it orders.
 SELECTION = (
     "t/integration/test_group_chains.py",
     "t/integration/test_inspect.py",

@@ -99,11 +99,11 @@ def test_its_errback_is_called(app, backend: str, protocol: int, server, connect
     It is sent as by Celery, which calls one that is registered with the request and the error.
     """
     one = app(backend, protocol=protocol)
-    send(one, link_error=one.signature("told"))
+    send(one, link_error=one.signature("on_error"))
     die(one, server, connect)
 
     (text,) = server.client().lrange("celery", 0, -1)
-    assert "told" == task_and_id_of(json.loads(text))[0]
+    assert "on_error" == task_and_id_of(json.loads(text))[0]
 
 
 def test_without_a_backend_the_errback_is_called(app, server, connect) -> None:
@@ -111,11 +111,11 @@ def test_without_a_backend_the_errback_is_called(app, server, connect) -> None:
     A disabled backend stores nothing, and does not keep the failure from its handlers.
     """
     one = app("disabled://")
-    send(one, link_error=one.signature("told"))
+    send(one, link_error=one.signature("on_error"))
     die(one, server, connect)
 
     (text,) = server.client().lrange("celery", 0, -1)
-    assert "told" == task_and_id_of(json.loads(text))[0]
+    assert "on_error" == task_and_id_of(json.loads(text))[0]
 
 
 @pytest.mark.parametrize("protocol", [1, 2])

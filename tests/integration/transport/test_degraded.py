@@ -56,10 +56,10 @@ def test_a_key_that_a_worker_can_do_without(worker, publish, server, caplog, pla
     assert [0, 1, 2] == first.bodies[:3]
     assert 3 == kept
     if key != REASONS:
-        told = [line for line in caplog.messages if f"key {key}:" in line]
-        assert all("RENAME" in line for line in told)
-        assert 1 <= len(told) <= 2
-        assert len(told) == len({*told}) or 2 == len(told)
+        lines = [line for line in caplog.messages if f"key {key}:" in line]
+        assert all("RENAME" in line for line in lines)
+        assert 1 <= len(lines) <= 2
+        assert len(lines) == len({*lines}) or 2 == len(lines)
 
 
 @pytest.mark.parametrize(
@@ -186,9 +186,9 @@ def test_scans_that_cannot_be_used(worker, publish, server, caplog, case) -> Non
 
     assert ["one"] == other.bodies
     # Once for each of the two workers.
-    told = [one for one in caplog.messages if "without the key unacked.looks:" in one]
-    assert 1 <= len(told) <= 2
-    assert any(cure in one for one in told), told
+    lines = [one for one in caplog.messages if "without the key unacked.looks:" in one]
+    assert 1 <= len(lines) <= 2
+    assert any(cure in one for one in lines), lines
 
 
 def test_a_message_that_cannot_be_delivered_again(worker, publish, server) -> None:
@@ -244,9 +244,9 @@ def test_what_cannot_be_read_waits_for_its_list(worker, publish, server, caplog,
     assert 4 == waiting == unreadable.count(client, Keys())
     assert {*odd_ones, b"{old"} == {*client.lrange(key, 0, -1)}
     assert 0 == client.hlen("unacked")
-    told = {one.text: one for one in unreadable.newest(client, Keys())}
-    assert all("not JSON" in told[text].reason for text in odd_ones[:2])
-    assert {"q"} == {told[text].list for text in odd_ones}
-    assert told[b"{old"].reason
+    by_text = {one.text: one for one in unreadable.newest(client, Keys())}
+    assert all("not JSON" in by_text[text].reason for text in odd_ones[:2])
+    assert {"q"} == {by_text[text].list for text in odd_ones}
+    assert by_text[b"{old"].reason
     assert 1 == len([one for one in caplog.messages if f"without the key {key}:" in one])
     assert "are in the list unacked.unreadable" in caplog.text

@@ -151,7 +151,7 @@ CALLS: dict[str, Call] = {
         ),
         {"unacked": "hash", "unacked_index": "zset", "q": "list", "q2": "list"},
     ),
-    "put aside": Call(
+    "unreadable": Call(
         UNREADABLE,
         (
             *(UNACKED, TIMES, "bad", "bad.reasons"),

@@ -19,7 +19,7 @@
     expected = [ ];
   };
 
-  testAMachineIsForNobodysProjectUntilItIsNamed = {
+  testAMachineIsForNoProjectUntilItIsNamed = {
     expr = fails (machine { services.task-server.enable = true; }).config.services.task-server.app;
     expected = true;
   };

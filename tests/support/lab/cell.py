@@ -14,7 +14,7 @@ from tests.support.wait import holds_within, until
 #: and after that have run all.
 LIMIT = 60.0
 
-#: The same for the others, of which nothing is expected.
+#: The same for the others, which need not recover.
 PATIENCE = 8.0
 
 Fault = Callable[[Sequence[Lane], Load], float | None]

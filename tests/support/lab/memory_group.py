@@ -41,8 +41,8 @@ class MemoryGroup:
         self.path.rmdir()
 
 
-#: The file of the limit, that of the limit with swap, and what the latter is
-#: told; '' is the limit itself.
+#: The file of the limit, that of the limit with swap, and what is written to
+#: the latter; '' is the limit itself.
 VERSION_1 = ("memory.limit_in_bytes", "memory.memsw.limit_in_bytes", "")
 VERSION_2 = ("memory.max", "memory.swap.max", "0")
 

@@ -137,7 +137,7 @@ class Worker:
             said = os.read(self._ready, 16)
             assert said == b"ready\n", f"{self.name} ended at its start:\n{self.log.read_text()}"
         except BaseException:
-            # Nobody has entered its context yet.
+            # Its context, which would kill it, is not entered yet.
             self.kill()
             raise
         self._consumes = True

@@ -24,8 +24,8 @@ def places():
         yield "arguments", Path(f"/proc/{pid}/cmdline").read_text()
 
 
-@app.task(name="proj.look", ignore_result=False)
-def look(number, secret):
+@app.task(name="proj.search", ignore_result=False)
+def search(number, secret):
     """Say where *secret* is to be found, and send one more task."""
     found = {name for name, text in places() if secret in text}
     note(f"found {','.join(sorted(found)) or 'nowhere'} imported {secret in SEEN}")

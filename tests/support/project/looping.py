@@ -101,11 +101,11 @@ def context(self) -> bool:
     mark.set(self.request.id)
     before = self.request.id
 
-    async def look() -> bool:
+    async def ask() -> bool:
         await asyncio.sleep(0.2)
         return (mark.get(), self.request.id, current_task.request.id) == (before,) * 3
 
-    return asyncio.run(look())
+    return asyncio.run(ask())
 
 
 @app.task

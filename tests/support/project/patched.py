@@ -145,6 +145,6 @@ def ended(**_: Any) -> None:
 
 
 @app.task
-def look() -> None:
+def snapshot() -> None:
     """Write from within a task."""
     write("task")

@@ -18,8 +18,7 @@ from redis.connection import AbstractConnection
 
 STOCK = "kombu.transport.redis"
 
-#: The commands of which fetch, registration and acknowledgement are made, in
-#: both transports.
+#: The commands by which either transport fetches, registers and acknowledges.
 COMMANDS = (b"BRPOP", b"EVAL", b"HSET", b"ZADD", b"ZREM", b"HDEL")
 
 

@@ -38,7 +38,7 @@ def test_a_folder_that_is_missing_or_none_is_reported(tmp_path: Path) -> None:
     assert ("error", f"{tmp_path}/file is not a folder") == (file.level, file.message)
 
 
-def test_a_folder_that_nobody_can_write_in_names_owner_and_mode() -> None:
+def test_a_folder_that_cannot_be_written_names_owner_and_mode() -> None:
     """
     Who may write, and who this is, stand in one line. (Not even root writes in /proc.)
     """

@@ -12,7 +12,7 @@ from task_server.config.model import Config
 from task_server.errors import ConfigError
 from task_server.launch.machine import this_machine
 from task_server.launch.precedence import NUMBERS, with_project, worker_spec
-from task_server.project import celery_app as project
+from task_server.project import celery_app
 from task_server.project.defaults import worker_defaults
 
 ODD: tuple[Any, ...] = (
@@ -70,9 +70,9 @@ def judge(settings: dict[str, Any]) -> None:
     )
     assert list(offline(context))
     app = app_of(settings)
-    own = project.own_settings(app, (*NUMBERS, "worker_pool"))
+    own = celery_app.own_settings(app, (*NUMBERS, "worker_pool"))
     spec = with_project(worker_spec(config, "prefork", this_machine()), own)
-    project.apply_defaults(app, worker_defaults(spec, None))
+    celery_app.apply_defaults(app, worker_defaults(spec, None))
 
 
 @pytest.mark.filterwarnings("ignore::celery.exceptions.CDeprecationWarning")

@@ -177,7 +177,7 @@ TABLE: list[Row] = [
         "CELERY_TASK_SOFT_TIME_LIMIT of cl/settings/10-public.py is 60 s; on gevent",
     ),
     (
-        "the drain without a known stop grace tells the number",
+        "the drain without a known stop grace names the number",
         timeouts.drain,
         context(workers={"prefork": {"drain_seconds": 60}}),
         "info",

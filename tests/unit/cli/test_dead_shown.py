@@ -1,4 +1,4 @@
-"""What is shown of a dead letter, whoever has written it."""
+"""What is shown of a dead letter, whatever has written it."""
 
 import base64
 import json
@@ -57,14 +57,14 @@ def test_all_of_it_is_in_the_json() -> None:
     The message itself, its headers, why it is a dead letter, and its crashes.
     """
     of = payload([[1], {}, {}], id=ID, task="t", origin="gen1@host")
-    told = described(letter(of))
+    shown = described(letter(of))
 
     assert (ID, "t", "crashed", [1], {}) == tuple(
-        told[name] for name in ("id", "task", "reason", "args", "kwargs")
+        shown[name] for name in ("id", "task", "reason", "args", "kwargs")
     )
-    assert "gen1@host" == told["headers"]["origin"]
-    assert of == json.loads(told["message"])
-    assert [3, 1] == [death["suspects"] for death in told["deaths"]]
+    assert "gen1@host" == shown["headers"]["origin"]
+    assert of == json.loads(shown["message"])
+    assert [3, 1] == [death["suspects"] for death in shown["deaths"]]
 
 
 def test_the_list_has_whole_names_and_short_values() -> None:

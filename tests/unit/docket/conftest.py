@@ -6,5 +6,5 @@ import django
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "docket.settings")
 django.setup()
-# Nobody else's tests, nor their children, are of docket.
+# Other tests, and the programs that they start, are of other projects.
 del os.environ["DJANGO_SETTINGS_MODULE"]

@@ -47,7 +47,7 @@ def test_a_url_is_named_by_its_last_part():
 
 def test_every_wrong_argument_is_reported(tmp_path):
     """
-    One run tells all that is wrong.
+    One run reports all that is wrong.
     """
     (tmp_path / "fifo").mkdir()
     os.mkfifo(tmp_path / "pipe")

@@ -230,7 +230,7 @@ def test_poison_that_kills_at_once_becomes_a_dead_letter_at_the_limit(seed: int)
     trial.run()
 
     assert expected(trial) == outcome(trial)
-    # One death of each may have been untold, if it was not the first of all.
+    # One death of each may not have been reported, if it was not the first of all.
     assert all(one.died_of <= limit for one in messages if one.kills)
 
 

@@ -6,7 +6,7 @@ from redis.exceptions import MasterDownError, ReadOnlyError, ResponseError
 from task_server.transport.failover import FailoverError, reconnecting
 
 
-class Told:
+class Refused:
     """A connection on which a server has answered with *error*."""
 
     def __init__(self, error: ResponseError) -> None:
@@ -41,7 +41,7 @@ def test_a_replica_is_left(error: ResponseError) -> None:
     """
     Whatever its words, the connection is closed and counts as lost.
     """
-    connection = reconnecting(Told)(error)
+    connection = reconnecting(Refused)(error)
 
     with pytest.raises(FailoverError):
         connection.read_response()
@@ -52,7 +52,7 @@ def test_another_refusal_is_one_of_the_command() -> None:
     """
     The connection stays with a server that refuses for want of memory.
     """
-    connection = reconnecting(Told)(ResponseError("OOM command not allowed"))
+    connection = reconnecting(Refused)(ResponseError("OOM command not allowed"))
 
     with pytest.raises(ResponseError, match="OOM"):
         connection.read_response()

@@ -14,7 +14,7 @@ from task_server.worker.broker import started
 from task_server.worker.broker.quarantine import Quarantine
 
 
-class Telling:
+class Reporter:
     """Records what was reported and what ran, in order; a report takes a turn of the loop."""
 
     def __init__(self) -> None:
@@ -27,7 +27,7 @@ class Telling:
         gevent.sleep(0)
         assert on_cpu
         self.reported.add(tag)
-        self.log.append(("told", tag))
+        self.log.append(("reported", tag))
         self.on = {tag}
 
     def end(self, tag: str) -> None:
@@ -43,9 +43,9 @@ class Telling:
 class Request:
     """What is asked of Celery's request."""
 
-    def __init__(self, telling: Any, tag: str, *, marked: bool = True, late: bool = True) -> None:
+    def __init__(self, reporter: Any, tag: str, *, marked: bool = True, late: bool = True) -> None:
         self.message = SimpleNamespace(
-            channel=SimpleNamespace(qos=SimpleNamespace(reporter=telling)),
+            channel=SimpleNamespace(qos=SimpleNamespace(reporter=reporter)),
             delivery_tag=tag,
             _raw={"deaths": []} if marked else {},
         )
@@ -57,7 +57,7 @@ class Request:
 
 
 def run_all(
-    telling: Telling,
+    reporter: Reporter,
     requests: list[Request],
     limit: int,
     work: Callable[[str], object] = str,
@@ -67,7 +67,7 @@ def run_all(
     started.report_in_greenlets(pool, Quarantine(str))
 
     def task(tag: str) -> None:
-        telling.log.append(("run", tag))
+        reporter.log.append(("run", tag))
         work(tag)
 
     for one in requests:
@@ -80,47 +80,47 @@ def run_all(
     pool.stop()
 
 
-def test_each_is_told_by_itself_before_it_runs_and_after() -> None:
+def test_each_is_reported_alone_before_it_runs_and_after() -> None:
     """
     However long a report takes, nothing runs unreported, and nothing else is reported.
     """
-    telling = Telling()
-    run_all(telling, [Request(telling, tag) for tag in "abcde"], limit=3)
+    reporter = Reporter()
+    run_all(reporter, [Request(reporter, tag) for tag in "abcde"], limit=3)
 
     for tag in "abcde":
-        assert ["told", "run", "ended"] == [kind for kind, name in telling.log if name == tag]
-    told = [telling.log.index(("told", tag)) for tag in "abcde"]
-    assert [index + 1 for index in told] == [telling.log.index(("run", tag)) for tag in "abcde"]
+        assert ["reported", "run", "ended"] == [kind for kind, name in reporter.log if name == tag]
+    reports = [reporter.log.index(("reported", tag)) for tag in "abcde"]
+    assert [index + 1 for index in reports] == [reporter.log.index(("run", tag)) for tag in "abcde"]
 
 
 def test_of_unmarked_ones_only_those_beside_a_marked_one_are_reported() -> None:
     """
     What comes for the first time costs nothing, unless a suspect runs.
     """
-    telling = Telling()
-    requests = [Request(telling, "new", marked=False), Request(telling, "early", late=False)]
-    run_all(telling, requests, limit=3)
-    assert set() == {name for kind, name in telling.log if kind == "told"}
+    reporter = Reporter()
+    requests = [Request(reporter, "new", marked=False), Request(reporter, "early", late=False)]
+    run_all(reporter, requests, limit=3)
+    assert set() == {name for kind, name in reporter.log if kind == "reported"}
 
-    requests = [Request(telling, "late"), Request(telling, "beside", marked=False)]
-    run_all(telling, requests, limit=3, work=lambda _: gevent.sleep(0.01))
-    assert {"late", "beside"} == {name for kind, name in telling.log if kind == "told"}
-    assert (set(), set()) == (telling.reported.started, telling.reported.marked)
+    requests = [Request(reporter, "late"), Request(reporter, "beside", marked=False)]
+    run_all(reporter, requests, limit=3, work=lambda _: gevent.sleep(0.01))
+    assert {"late", "beside"} == {name for kind, name in reporter.log if kind == "reported"}
+    assert (set(), set()) == (reporter.reported.started, reporter.reported.marked)
 
 
 def test_the_one_that_has_the_processor_is_known_at_each_moment() -> None:
     """
     A task that waits has it no more, one that goes on has it again, an ended one never.
     """
-    telling = Telling()
+    reporter = Reporter()
     seen = []
 
     def work(tag: str) -> None:
-        seen.append((tag, set(telling.on)))
+        seen.append((tag, set(reporter.on)))
         gevent.sleep(0)
-        seen.append((tag, set(telling.on)))
+        seen.append((tag, set(reporter.on)))
 
-    run_all(telling, [Request(telling, tag) for tag in "abc"], limit=3, work=work)
+    run_all(reporter, [Request(reporter, tag) for tag in "abc"], limit=3, work=work)
 
     assert [({tag}) for tag, _ in seen] == [on for _, on in seen]
-    assert set() == telling.on
+    assert set() == reporter.on

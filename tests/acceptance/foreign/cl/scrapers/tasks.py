@@ -12,7 +12,7 @@ def add(x, y):
 
 @shared_task
 def ask_database(number):
-    """Return what PostgreSQL makes of *number*, once nobody holds the gate, and where this runs."""
+    """Return what PostgreSQL makes of *number*, once the gate is free, and where this runs."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT %s * 2, pg_advisory_xact_lock_shared(1)", [number])
         return {
