@@ -1,0 +1,64 @@
+"""What is measured: a row of the report."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from tests.benchmarks.crew import Crew
+from tests.benchmarks.sides import Setup
+
+#: What is measured of one round, by its name; see METRICS.
+Values = Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A measured value: its name in the report, and whether more of it is better."""
+
+    title: str
+    more_is_better: bool = False
+    digits: int = 1
+
+
+METRICS = {
+    "rate": Metric("tasks/s", more_is_better=True, digits=0),
+    "seconds": Metric("s", digits=2),
+    "worker": Metric("µs CPU a task, worker", digits=0),
+    "redis": Metric("µs CPU a task, Redis", digits=0),
+    "sender": Metric("µs CPU a task, sender", digits=0),
+    "memory": Metric("MiB PSS"),
+    "ping": Metric("ms, longest PING"),
+    "latency": Metric("ms", digits=2),
+    "idle": Metric("ms CPU a second, each worker", digits=2),
+    "idle_redis": Metric("ms CPU a second, Redis", digits=2),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """
+    One row.
+
+    Attributes:
+        kind: What a side must be able to do for it; see Side.kinds.
+
+        measure: Does *count* of it with one side, and returns what was measured.
+
+        main: The metric that is compared.
+
+        count, quick: How many tasks a round has, and has in a trial of a minute.
+
+        rounds: At most so many, where one takes long.
+
+        goal: Of the reach that an issue sets, a group of rows.
+    """
+
+    name: str
+    title: str
+    setup: Setup
+    measure: Callable[[Crew, int], Values]
+    kind: str = "celery"
+    main: str = "rate"
+    count: int = 1000
+    quick: int = 4
+    rounds: int = 99
+    groups: tuple[str, ...] = ()

@@ -1,0 +1,64 @@
+"""Celery: as the old task server started it, as its documentation does, and ours."""
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from tests.benchmarks.sides.side import Place, Setup, Side
+
+PROJECT = Path(__file__).parents[1] / "project"
+
+
+def _celery(setup: Setup, place: Place, *arguments: str) -> list[str]:
+    return [
+        *(sys.executable, "-m", "celery", f"--app={setup.project}", "worker", *arguments),
+        *(f"--queues={','.join(setup.queues)}", f"--concurrency={setup.concurrency}"),
+        f"--hostname={setup.pool}{place.number}@%h",
+    ]
+
+
+def old(setup: Setup, place: Place) -> Sequence[str]:
+    """Return the command line of the task server that Free Law Project had before."""
+    first = ("--events", "--loglevel=info", f"--pool={setup.pool}")
+    # It had no multiplier for gevent.
+    last = ("--prefetch-multiplier=1",) if setup.pool == "prefork" else ()
+    return _celery(setup, place, *first, *last)
+
+
+def stock(setup: Setup, place: Place) -> Sequence[str]:
+    """Return what Celery's documentation shows."""
+    return _celery(setup, place, "--loglevel=info", f"--pool={setup.pool}")
+
+
+def ours(setup: Setup, place: Place) -> Sequence[str]:
+    """Return `task-server worker`, with nothing set but what every side is told."""
+    name = f"{setup.pool}{place.number}"
+    path = place.folder / "task-server.toml"
+    settings = {
+        "pool": setup.pool,
+        "queues": list(setup.queues),
+        "concurrency": setup.concurrency,
+    }
+    lines = [
+        f'app = "{setup.project}"',
+        f'runtime_dir = "{place.folder}"',
+        f"[workers.{name}]",
+        *(f"{key} = {json.dumps(value)}" for key, value in settings.items()),
+    ]
+    path.write_text("\n".join(lines))
+    return [sys.executable, "-m", "task_server", "worker", name, "--config", str(path)]
+
+
+OLD = Side(name="old", words="the old task server", command=old)
+STOCK = Side(name="stock", words="celery worker", command=stock)
+OURS = Side(
+    name="ours", words="task-server worker", command=ours, environ={"BENCH_PRODUCER": "yes"}
+)
+
+
+def against(checkout: Path) -> Side:
+    """Return ours, with the sources of another *checkout*."""
+    words = f"task-server worker of {checkout.name}"
+    return replace(OURS, name="against", words=words, sources=checkout.resolve() / "src")

@@ -1,0 +1,76 @@
+"""What is measured beside each other: a way to start a worker and to send to it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setup:
+    """
+    What workers must be like; rows with the same setup share them.
+
+    Attributes:
+        project: The module of the Celery app: plain, orm or courtlistener.
+
+        pool: "prefork" or "gevent".
+
+        concurrency: Processes, or greenlets.
+
+        workers: How many workers a side has.
+
+        needs: Servers beside Redis: "postgres", "http", "names".
+    """
+
+    project: str = "plain"
+    pool: str = "prefork"
+    concurrency: int = 2
+    queues: tuple[str, ...] = ("celery",)
+    workers: int = 1
+    needs: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Place:
+    """
+    Where one worker runs.
+
+    Attributes:
+        folder: Of this worker alone.
+
+        broker: URL of the database of its side, of messages and results.
+
+        number: Which of its side's workers it is.
+    """
+
+    folder: Path
+    broker: str
+    number: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Side:
+    """
+    One way to run tasks.
+
+    Attributes:
+        command: The command of a worker; it may write files into its folder.
+
+        app: The module whose tasks the sending process calls; unset, the setup's project.
+
+        packages: Distributions without which it cannot run.
+
+        kinds: Kinds of rows that it can run; "celery" is all.
+
+        sources: Put before all else on PYTHONPATH.
+    """
+
+    name: str
+    words: str
+    command: Callable[[Setup, Place], Sequence[str]]
+    app: str = ""
+    packages: tuple[str, ...] = ()
+    kinds: frozenset[str] = frozenset({"celery"})
+    sources: Path | None = None
+    environ: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
