@@ -270,6 +270,21 @@ def due(client: Any, *, lease_seconds: Any = 3, gap: float = 10, first: int = 0)
     return [*answer[:3], *answer[6:]]
 
 
+def test_a_large_entry_without_an_owner_is_read_in_one_pass(server) -> None:
+    """
+    One of Kombu's own workers, whose time is a whole number of 1024ths by chance, has no marker.
+
+    Searched for again from each of its characters, it would keep Redis busy for hours.
+    """
+    client = server.client()
+    tag = owned(server, "one", age=4000, seconds=None)
+    client.hset("unacked", tag, json.dumps([{"body": "{" * (5 << 20)}, "", "q"]))
+    seconds, _ = client.time()
+    looked(client, since=seconds - 9000, last=seconds)
+
+    assert tag.encode() == due(client)[3]
+
+
 def test_after_an_outage_those_that_live_have_time_to_say_so(server) -> None:
     """
     What was not renewed during an outage is not due before the grace is over; see the script.

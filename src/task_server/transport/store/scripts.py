@@ -70,7 +70,7 @@ def is_denied(error: ResponseError, command: str) -> bool:
 
 
 EXPIRED: Final = Script("expired.lua", "entry.lua")
-FETCH: Final = Script("fetch.lua")
+FETCH: Final = Script("fetch.lua", "message.lua")
 ORPHANED: Final = Script("orphaned.lua")
 REDRIVE: Final = Script("redrive.lua")
 RENEW: Final = Script("renew.lua")

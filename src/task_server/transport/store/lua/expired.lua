@@ -80,7 +80,7 @@ if left > 0 and left_of_lease > 0 then
   return reply
 end
 -- Bytes that one call reads: the other clients wait meanwhile.
-local bytes = 4194304
+local bytes = 1048576
 
 -- Returns the seconds of the lease of a message; nil if it has none.
 local function lease_of(tag)
@@ -123,6 +123,9 @@ end
 if shortest and left_of_lease <= 0 and ARGV[4] == '0' then
   local ahead = redis.call('ZRANGE', times, string.format('%.6f', now + 2), '+inf', 'BYSCORE', 'LIMIT', 0, 100, 'WITHSCORES')
   for i = 1, #ahead, 2 do
+    if bytes <= 0 then
+      break
+    end
     if may_be_leased(tonumber(ahead[i + 1])) and lease_of(ahead[i]) then
       redis.pcall('ZADD', times, 'XX', string.format('%.10f', math.floor(now * 1024) / 1024), ahead[i])
     end

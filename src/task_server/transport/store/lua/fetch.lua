@@ -29,7 +29,8 @@ local unacked, times, lists = KEYS[1], KEYS[2], #KEYS - 2
 local limit, queues, rotate = math.min(tonumber(ARGV[1]), 1000), tonumber(ARGV[2]), ARGV[3] == '1'
 local me, lease, owner = ARGV[4], tonumber(ARGV[5]), ARGV[6]
 local watchers, token, unreadable, reasons = ARGV[8], ARGV[9], ARGV[10], ARGV[11]
-local MOST_BYTES, MOST_REASONS = 8388608, 10000
+-- Of the messages of one call, but for the last: the other clients wait meanwhile.
+local MOST_BYTES, MOST_REASONS = 1048576, 10000
 local clock = redis.call('TIME')
 local now = clock[1] .. '.' .. string.format('%06d', clock[2])
 -- The time of a message with a lease is a whole number of 1024ths: expired.lua then
@@ -113,41 +114,6 @@ if #ARGV == 11 and redis.call('EXISTS', unpack(KEYS, 3)) == 0 then
   return idle()
 end
 
--- Returns the delivery tag, exchange and routing key; or nil and the reason.
---
--- cjson rejects half of a surrogate pair, which Python's json writes and reads.
--- Only the delivery tag and the route of the decoded message are needed, so the
--- second attempt replaces such characters. A message that cjson reads and Python
--- does not, the worker moves to the unreadable messages.
-local function decode(text)
-  if text:find('\0', 1, true) then
-    return nil, 'it is not JSON: there is a NUL in it'
-  end
-  local good, message = pcall(cjson.decode, text)
-  if not good then
-    local plain = text:gsub('\\\\', '__'):gsub('\\u[dD][89abAB]%x%x', '?'):gsub('\\u[dD][c-fC-F]%x%x', '?')
-    local failure = message
-    good, message = pcall(cjson.decode, plain)
-    if not good then
-      return nil, 'it is not JSON: ' .. tostring(failure)
-    end
-  end
-  local properties = type(message) == 'table' and message.properties
-  if type(properties) ~= 'table' then
-    return nil, 'it has no properties'
-  end
-  local tag, info = properties.delivery_tag, properties.delivery_info
-  if type(tag) == 'number' then
-    tag = tostring(tag)
-  elseif type(tag) ~= 'string' then
-    return nil, 'its delivery tag is neither a text nor a number'
-  end
-  if type(info) ~= 'table' then
-    return tag
-  end
-  return tag, info.exchange, info.routing_key
-end
-
 -- A name must be a string; anything else leads to no queue.
 local function name(value)
   return type(value) == 'string' and cjson.encode(value) or 'null'
@@ -156,14 +122,15 @@ end
 -- The entry that Kombu writes: a list of message, exchange, routing key; and in
 -- the message, last, its list and its owner. Without these it is the text again.
 local marks = {}
-local function entry_of(text, list, exchange, routing_key)
+local function entry_of(text, list, fields)
   local mark = marks[list]
   if not mark then
     mark = ', "taken_from":' .. cjson.encode(KEYS[2 + list]) .. ', "holder":{' .. owner .. '}'
     marks[list] = mark
   end
   local last = text:byte(-1) == 125 and #text or text:match('()}%s*$')
-  return '[' .. text:sub(1, last - 1) .. mark .. text:sub(last + 1) .. ', ' .. name(exchange) .. ', ' .. name(routing_key) .. ']'
+  local route = ', ' .. name(fields.exchange) .. ', ' .. name(fields.routing_key) .. ']'
+  return '[' .. text:sub(1, last - 1) .. mark .. text:sub(last + 1) .. route
 end
 
 -- Choose as that many BRPOPs in a row would: from the first queue in the cycle that
@@ -182,12 +149,10 @@ for first = 0, lists - queues, queues do
         local count = counts[list] or 0
         local text = redis.pcall('LINDEX', KEYS[2 + list], -1 - count)
         if type(text) == 'string' then
-          local tag, exchange, routing_key = decode(text)
-          local one = {list = list, tag = tag, text = text}
-          if tag then
-            one.entry = entry_of(text, list, exchange, routing_key)
-          else
-            one.reason = exchange
+          local fields, reason = fields_in(text)
+          local one = {list = list, text = text, reason = reason}
+          if fields then
+            one.tag, one.entry = fields.tag, entry_of(text, list, fields)
           end
           chosen[#chosen + 1] = one
           counts[list] = count + 1

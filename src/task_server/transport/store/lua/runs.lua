@@ -5,7 +5,7 @@
 --
 -- Returns how many messages were scanned, then delivery tags, each with the
 -- time of its last renewal.
-local bytes = 4194304
+local bytes = 1048576
 local reply = {0}
 local first = tonumber(ARGV[1])
 local found = redis.call('ZRANGE', KEYS[2], first, first + tonumber(ARGV[2]) - 1, 'WITHSCORES')
