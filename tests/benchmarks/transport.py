@@ -29,7 +29,7 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
-from tests.support.lab import Marks, Redis, Worker, message, send, until
+from tests.support.lab import Marks, Redis, Worker, message, send, start, until
 from tests.support.lab.worker import PROJECT
 
 #: What Celery and Kombu have by default, of which the fault tests have less.
@@ -85,7 +85,7 @@ class Side:
 
     def worker(self, arguments: Sequence[str], mark: str, number: int) -> Worker:
         """Start one."""
-        return Worker(
+        return start(
             *(self.transport, arguments[0].removeprefix("--pool="), self.broker),
             Marks(self.marks.parent, self.marks.name),
             arguments=() if self.product else arguments,
@@ -135,7 +135,7 @@ def workers(sides: Sides, arguments: Sequence[str], mark: str, count: int) -> It
     finally:
         for group in groups:
             for worker in group:
-                worker.kill()
+                worker.close()
 
 
 def _all_ready(groups: Iterable[Group], last: int) -> None:

@@ -83,4 +83,4 @@ def test_one_of_two_clocks_is_ahead(require, broker: Redis, folder: Path, table:
             table.add("one of two clocks +2 h", lane.kind, outcome(lane))
 
     for lane in ours:
-        assert dict.fromkeys(range(TASKS), 1) == lane.marks.runs()
+        assert dict.fromkeys(range(TASKS), 1) == lane.marks.ends()

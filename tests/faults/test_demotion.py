@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import redis
 
-from tests.support.lab import POOLS, Lane, Marks, Redis, Worker, lanes_of, send, until
+from tests.support.lab import POOLS, Lane, Marks, Redis, lanes_of, send, start, until
 from tests.support.lab.cell import ride
 from tests.support.lab.load import Load
 from tests.support.lab.table import Table
@@ -74,13 +74,13 @@ def test_what_tasks_send_and_return_goes_to_the_new_primary(
     """
     The connections by which tasks send messages and store results leave the old primary as well.
     """
-    with Worker("atomic", pool, broker, marks, RESULTS="yes").ready():
+    with start("atomic", pool, broker, marks, RESULTS="yes").ready():
         send(broker, range(TASKS), task="marks.relay")
-        until(lambda: len(marks.runs()) == TASKS and broker.is_empty(), "tasks before")
+        until(lambda: len(marks.ends()) == TASKS and broker.is_empty(), "tasks before")
         change_places(broker, replica)
         replica.client.flushdb()
         send(replica, range(TASKS, 2 * TASKS), task="marks.relay")
-        until(lambda: len(marks.runs()) == 2 * TASKS and replica.is_empty(), "tasks afterwards")
+        until(lambda: len(marks.ends()) == 2 * TASKS and replica.is_empty(), "tasks afterwards")
         states = Counter(state_of(result) for result in results(replica))
 
     # Of each the task that sent, and the one that was sent.
@@ -105,9 +105,9 @@ def test_a_full_worker_renews_at_the_new_primary(
     A full worker, which fetches nothing, still renews its unacked messages.
     """
     places = CONCURRENCY[pool]
-    with Worker("atomic", pool, broker, marks).ready():
+    with start("atomic", pool, broker, marks).ready():
         send(broker, range(places * 4), seconds=600)
-        until(lambda: len(marks.begun()) == places, "a full worker")
+        until(lambda: len(marks.starts()) == places, "a full worker")
         change_places(broker, replica)
         since = time.time()
         until(lambda: earliest(replica) > since, "signs of life")

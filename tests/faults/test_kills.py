@@ -20,11 +20,11 @@ from tests.support.lab import (
     Lane,
     Marks,
     Redis,
-    Worker,
     drain,
     lanes_of,
     message,
     send,
+    start,
     until,
 )
 from tests.support.lab.cell import outcome
@@ -130,11 +130,11 @@ def test_an_idle_worker_restores_the_messages_of_a_killed_one(
     """
     An idle worker runs what a dead one had, though no new message wakes it.
     """
-    with Worker("atomic", pool, broker, marks).ready():
+    with start("atomic", pool, broker, marks).ready():
         send(broker, [1], seconds=60)
-        until(lambda: marks.begun()[1] == 1, "the first run")
-    with Worker("atomic", pool, broker, marks).ready():
-        until(lambda: marks.begun()[1] == 2, "the second run", 20)
+        until(lambda: marks.starts()[1] == 1, "the first run")
+    with start("atomic", pool, broker, marks).ready():
+        until(lambda: marks.starts()[1] == 2, "the second run", 20)
 
 
 def test_acknowledgements_do_not_wait_for_a_free_place(broker: Redis, marks: Marks) -> None:
@@ -146,9 +146,9 @@ def test_acknowledgements_do_not_wait_for_a_free_place(broker: Redis, marks: Mar
     the visibility time-out.
     """
     places = CONCURRENCY["gevent"]
-    with Worker("atomic", "gevent", broker, marks, visibility=3600).ready():
+    with start("atomic", "gevent", broker, marks, visibility=3600).ready():
         # In one fetch: some that end, as many as there are places, one that waits.
         texts = [message(number, 0.0 if number < 5 else 600) for number in range(5 + places + 1)]
         broker.client.lpush("celery", *texts)
-        until(lambda: len(marks.begun()) == 5 + places, "a full worker")
+        until(lambda: len(marks.starts()) == 5 + places, "a full worker")
         until(lambda: broker.waiting() == places + 1, "acknowledgements")

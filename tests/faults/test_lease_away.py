@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.lab import POOLS, Broker, Marks, Redis, Worker, send, until
+from tests.support.lab import POOLS, Broker, Marks, Redis, Worker, send, start, until
 
 #: Two tasks run, and the others wait in their worker.
 TASKS = 8
@@ -83,7 +83,7 @@ def test_redis_is_away_for_many_leases(fault: str, lease: int, away: float, brok
                     **leased,
                 }
                 workers[name] = stack.enter_context(
-                    Worker(
+                    start(
                         *("atomic", pool, database, marks),
                         **{"visibility": 3600, "concurrency": 2, **environ},
                     )
@@ -106,11 +106,11 @@ def test_redis_is_away_for_many_leases(fault: str, lease: int, away: float, brok
         FAULTS[fault](broker, away)
         until(lambda: all(queue.broker.is_empty() for queue in queues), "all tasks", 240)
         for queue in queues:
-            assert dict.fromkeys(range(2 * TASKS), 1) == queue.marks.begun() == queue.marks.runs()
+            assert dict.fromkeys(range(2 * TASKS), 1) == queue.marks.starts() == queue.marks.ends()
             assert {"SUCCESS": 2 * TASKS} == queue.results()
             assert [0, 0] == [queue.holder.stop(), queue.beside.stop()]
 
 
 def taken(queue: Queue) -> bool:
     """Whether the holder of *queue* has all that was sent at first."""
-    return {0, 1} <= set(queue.marks.begun()) and not queue.broker.queued()
+    return {0, 1} <= set(queue.marks.starts()) and not queue.broker.queued()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.support.lab import POOLS, Broker, Marks, Redis, Worker, send, until
+from tests.support.lab import POOLS, Broker, Marks, Redis, Worker, send, start, until
 from tests.support.lab.clock import Clock
 
 #: Seconds: of the lease, of the jump, and of tasks that outlive lease and grace.
@@ -32,9 +32,10 @@ class Queue:
         self.beside.process.send_signal(signal.SIGSTOP)
         send(self.broker, range(first, first + 2), seconds=LONG)
         send(self.broker, range(first + 2, first + TASKS), seconds=0.2)
-        begun = {first, first + 1}
+        started = {first, first + 1}
         until(
-            lambda: not self.broker.queued() and begun <= set(self.marks.begun()), "a full worker"
+            lambda: not self.broker.queued() and started <= set(self.marks.starts()),
+            "a full worker",
         )
         self.beside.process.send_signal(signal.SIGCONT)
 
@@ -71,7 +72,7 @@ def test_the_servers_clock_jumps(require, redis_server: Callable[..., Redis], fo
                     "TASK_SERVER_LEASE_SECONDS": str(LEASE),
                 }
                 workers[name] = stack.enter_context(
-                    Worker(
+                    start(
                         *("atomic", pool, database, marks),
                         **{"visibility": 7200, "concurrency": 2, **environ},
                     )
@@ -97,5 +98,5 @@ def test_the_servers_clock_jumps(require, redis_server: Callable[..., Redis], fo
 
     for queue in queues:
         once = dict.fromkeys(range(first + TASKS), 1)
-        assert once == queue.marks.runs()
-        assert once | {first: 2, first + 1: 2} == queue.marks.begun()
+        assert once == queue.marks.ends()
+        assert once | {first: 2, first + 1: 2} == queue.marks.starts()

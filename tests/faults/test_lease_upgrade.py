@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.lab import POOLS, Broker, Marks, Redis, Worker, send, until
+from tests.support.lab import POOLS, Broker, Marks, Redis, Worker, send, start, until
 from tests.support.lab.versions import BEFORE_LEASES, sources_of
 from tests.support.lab.worker import PROJECT
 
@@ -31,12 +31,6 @@ def old(require, folder: Path) -> dict[str, str]:
     except OSError as error:
         require("history", f"the revision without leases cannot be exported: {error}")
     return {"PYTHONPATH": os.pathsep.join([str(sources), str(PROJECT)]), "NUMBER": "old"}
-
-
-def leases_of(broker: Broker) -> list[bool]:
-    """Return of each unacked message whether it has a lease."""
-    entries = broker.client.hvals("unacked")
-    return ["lease" in json.loads(entry)[0]["holder"] for entry in entries]  # type: ignore[union-attr]
 
 
 @dataclass
@@ -73,7 +67,7 @@ class Pair:
         send(self.broker, range(first + 2, first + EACH), seconds=0.2)
 
     def _is_full(self, first: int) -> bool:
-        return not self.broker.queued() and {first, first + 1} <= set(self.marks.begun())
+        return not self.broker.queued() and {first, first + 1} <= set(self.marks.starts())
 
     def is_full(self) -> bool:
         """Whether both have what they can take, and two long tasks of each run."""
@@ -89,13 +83,13 @@ class Pair:
 
     def runs_of_those_that_live(self) -> dict[int, int]:
         """Return how often each task has started whose first run was not killed."""
-        begun = dict(self.marks.begun())
+        started = dict(self.marks.starts())
         if self.how == "kill":
             first = 0 if self.leaves == "old" else EACH
             for number in (first, first + 1):
                 # Its first run was cut short.
-                assert begun.pop(number) == 2
-        return begun
+                assert started.pop(number) == 2
+        return started
 
 
 def leases(broker: Broker) -> list[bool]:
@@ -123,7 +117,7 @@ def test_workers_of_both_versions_on_one_queue(
             marks = Marks(broker.folder, f"marks-{leaves}-{how}")
             workers = {
                 whose: stack.enter_context(
-                    Worker(
+                    start(
                         *("atomic", pool, database, marks),
                         **{"visibility": VISIBILITY, "concurrency": 2, **environ},
                     )
@@ -150,7 +144,7 @@ def test_workers_of_both_versions_on_one_queue(
     assert [0, 0] == codes
     for pair in pairs:
         expected = dict.fromkeys(range(2 * EACH), 1)
-        assert expected == pair.marks.runs(), f"{pair.leaves} {pair.how}"
+        assert expected == pair.marks.ends(), f"{pair.leaves} {pair.how}"
         assert expected.items() >= pair.runs_of_those_that_live().items(), (
             f"{pair.leaves} {pair.how}"
         )

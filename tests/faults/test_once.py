@@ -4,7 +4,7 @@ import time
 from collections import Counter
 from contextlib import ExitStack
 
-from tests.support.lab import ALL_LANES, POOLS, Marks, Redis, Worker, lanes_of, send, until
+from tests.support.lab import ALL_LANES, POOLS, Marks, Redis, lanes_of, send, start, until
 from tests.support.lab.cell import outcome
 from tests.support.lab.table import Table
 from tests.support.wait import holds_within
@@ -40,7 +40,7 @@ def test_an_eta_beyond_the_visibility_timeout(broker: Redis, table: Table) -> No
             table.add(f"ETA {ETA} s, time-out {VISIBILITY} s", lane.kind, outcome(lane))
 
     for lane in ours:
-        assert dict.fromkeys(range(TASKS), 1) == lane.marks.runs()
+        assert dict.fromkeys(range(TASKS), 1) == lane.marks.ends()
 
 
 def test_workers_of_both_transports_on_one_queue(broker: Redis) -> None:
@@ -53,7 +53,7 @@ def test_workers_of_both_transports_on_one_queue(broker: Redis) -> None:
         for transport in ("atomic", "kombu"):
             for pool in POOLS:
                 shares.append(Marks(broker.folder, f"marks-{transport}-{pool}"))
-                worker = Worker(transport, pool, broker, shares[-1], visibility=3600)
+                worker = start(transport, pool, broker, shares[-1], visibility=3600)
                 workers.append(stack.enter_context(worker))
         for worker in workers:
             worker.ready()
@@ -67,6 +67,6 @@ def test_workers_of_both_transports_on_one_queue(broker: Redis) -> None:
         )
         codes = [worker.stop() for worker in workers]
 
-    assert dict.fromkeys(range(MIXED), 1) == sum((share.runs() for share in shares), Counter())
-    assert all(share.runs() for share in shares)
+    assert dict.fromkeys(range(MIXED), 1) == sum((share.ends() for share in shares), Counter())
+    assert all(share.ends() for share in shares)
     assert [0, 0, 0, 0] == codes

@@ -1,12 +1,14 @@
 """SIGKILL between every pair of steps of fetch and acknowledgement."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
-from tests.support.lab import ALL_LANES, POOLS, Marks, Redis, Worker, send, until
+from tests.support.lab import ALL_LANES, POOLS, Marks, Redis, Worker, send, start, until
 from tests.support.lab.lanes import Kind
 from tests.support.lab.table import Cell, Table
 from tests.support.redis import Broker
@@ -15,12 +17,23 @@ from tests.support.redis import Broker
 QUIET: dict[str, Any] = {"visibility": 3600, "RESTORE": "3600"}
 
 
+@contextmanager
+def counting(kind: Kind, broker: Broker, marks: Marks, **steps: str) -> Iterator[Worker]:
+    """Start a worker that counts its steps from now on; one that is killed may never be ready."""
+    ready = broker.folder / f"counting-{uuid4().hex}"
+    with start(
+        *(kind.transport, kind.pool, broker, marks), STEPS_READY=str(ready), **steps, **QUIET
+    ) as worker:
+        until(ready.exists, f"{worker.name} to count")
+        yield worker
+
+
 def steps_of_one_message(kind: Kind, broker: Broker, marks: Marks) -> list[str]:
     """Return the steps that a worker takes from the arrival of a message to its end."""
     trace = broker.folder / f"trace-{kind}"
-    with Worker(kind.transport, kind.pool, broker, marks, STEPS_TRACE=str(trace), **QUIET).ready():
+    with counting(kind, broker, marks, STEPS_TRACE=str(trace)):
         send(broker, [0])
-        until(lambda: marks.runs()[0] and broker.is_empty(), "the first message")
+        until(lambda: marks.ends()[0] and broker.is_empty(), "the first message")
         steps = trace.read_text().splitlines()
     broker.client.flushdb()
     return steps
@@ -38,18 +51,16 @@ def lost_by_kills(
     marks = Marks(broker.folder, f"marks-{kind}-{broker.number}")
     killed, lost = 0, []
     for number, step in steps:
-        with Worker(
-            kind.transport, kind.pool, broker, marks, STEPS_KILL=str(number), **QUIET
-        ).ready() as worker:
+        with counting(kind, broker, marks, STEPS_KILL=str(number)) as worker:
             send(broker, [number])
             until(
                 lambda worker=worker, number=number: (
-                    not worker.alive() or (marks.runs()[number] and broker.is_empty())
+                    not worker.alive() or (marks.ends()[number] and broker.is_empty())
                 ),
                 f"the kill at {step!r}",
             )
             killed += not worker.alive()
-        if not marks.runs()[number] and broker.waiting() == 0:
+        if not marks.ends()[number] and broker.waiting() == 0:
             lost.append(step)
         broker.client.flushdb()
     return killed, lost

@@ -1,4 +1,4 @@
-"""The runs of the tasks, in a file that no fault of a broker touches."""
+"""The runs of tasks, in a file that no fault of a broker touches."""
 
 from collections import Counter
 from pathlib import Path
@@ -8,23 +8,24 @@ class Marks:
     """
     The file of the runs.
 
-    A task appends ``+NUMBER`` when it begins and ``NUMBER SECONDS`` when it has
-    ended; the seconds are of the clock that all processes of a machine share.
+    A task of `project/` appends ``start NUMBER PID`` when it starts and ``done NUMBER PID
+    SECONDS`` when it has ended; the seconds are of the clock that all processes of a
+    machine share. Other lines are for those who read the file themselves.
     """
 
-    def __init__(self, folder: Path, name: str = "marks") -> None:
+    def __init__(self, folder: Path, name: str = "tasks.log") -> None:
         self.path = folder / name
         self.path.touch()
-        self._begun: Counter[int] = Counter()
+        self._started: list[tuple[int, int]] = []
         self._ended: list[tuple[int, float]] = []
         self._read = 0
 
-    def begun(self) -> Counter[int]:
+    def starts(self) -> Counter[int]:
         """Return how often each task has started."""
         self._refresh()
-        return self._begun
+        return Counter(number for number, _ in self._started)
 
-    def runs(self) -> Counter[int]:
+    def ends(self) -> Counter[int]:
         """Return how often each task has run to its end."""
         return Counter(number for number, _ in self.ended())
 
@@ -33,6 +34,11 @@ class Marks:
         self._refresh()
         return self._ended
 
+    def pids(self) -> set[int]:
+        """Return the processes in which tasks have started."""
+        self._refresh()
+        return {pid for _, pid in self._started}
+
     def _refresh(self) -> None:
         with self.path.open("rb") as file:
             file.seek(self._read)
@@ -40,8 +46,8 @@ class Marks:
         whole = text[: text.rfind(b"\n") + 1]
         self._read += len(whole)
         for line in whole.splitlines():
-            if line.startswith(b"+"):
-                self._begun[int(line)] += 1
-            else:
-                number, when = line.split()
-                self._ended.append((int(number), float(when)))
+            match line.split():
+                case [b"start", number, pid, *_]:
+                    self._started.append((int(number), int(pid)))
+                case [b"done", number, _, *seconds]:
+                    self._ended.append((int(number), float(seconds[0] if seconds else 0)))

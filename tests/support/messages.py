@@ -71,7 +71,7 @@ def left(broker: Broker) -> set[int]:
     return {_number(text) for text in _texts(broker)}
 
 
-def aside(broker: Broker) -> set[int]:
+def dead_letters(broker: Broker) -> set[int]:
     """Return the numbers of the messages that became dead letters."""
     records: Any = broker.client.hvals("unacked.dead")
     return {_number(json.loads(json.loads(record)["text"])) for record in records}

@@ -8,8 +8,10 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Self, get_args
 
 import pytest
 
@@ -18,7 +20,8 @@ from task_server.health.heartbeat import Heartbeat, read
 from task_server.health.verdict import Thresholds, Verdict, check
 from task_server.launch.timing import TIMING_VARIABLE
 from tests.support import proc
-from tests.support.redis import Redis
+from tests.support.marks import Marks
+from tests.support.redis import Broker, Redis
 from tests.support.wait import PATIENCE, until
 
 #: A module of it is a project of its own; `proj` is the one that most tests take.
@@ -62,52 +65,104 @@ def at_rest(pool: str, transport: str, broker: Redis, places: int = 2) -> None:
 
 class Worker:
     """
-    A worker of the project in `project/`, started as `task-server worker w`.
+    A worker of the project in `project/`, in a process group of its own.
+
+    It is started as `task-server worker NAME`.
 
     Args:
-        settings: Settings of the worker, and `environ`, `under` (a command that it is
-            started by), `timing` (intervals and time-outs other than its own), `app`,
-            `code` and `broker_url`.
+        folder: Of its configuration, its logs, and its runtime files.
+
+        name: What it is called.
+
+        marks: Where its tasks leave their lines; unset, `tasks.log` in *folder*, which the
+            other workers of the folder share.
+
+        app, code, broker_url, visibility_timeout: As in task-server.toml, where None is
+            left out; the URL is that of *broker* unless it is given.
+
+        timing: Intervals and time-outs other than its own.
+
+        environ: More variables.
+
+        prefix: A command that becomes it, such as `ip netns exec`.
+
+        under: A command whose child it is, such as `unshare`.
+
+        command: What is started in place of `task-server worker`; it must notify, too.
+
+        settings: Of the worker; None leaves one out.
     """
 
-    def __init__(self, folder: Path, broker: Redis, pool: str, **settings: Any) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        broker: Broker,
+        pool: str,
+        *,
+        name: str = "w",
+        marks: Marks | None = None,
+        app: str = "proj",
+        code: Path | str | None = PROJECT,
+        broker_url: str | None = "",
+        visibility_timeout: float | None = None,
+        timing: Mapping[str, float] | None = None,
+        environ: Mapping[str, str] | None = None,
+        prefix: Sequence[str] = (),
+        under: Sequence[str] = (),
+        command: Sequence[str] = (),
+        **settings: Any,
+    ) -> None:
         self.folder = folder
         self.broker = broker
-        self.log = folder / "tasks.log"
-        self.log.touch()
-        self.errors = folder / f"worker-{time.monotonic_ns()}.log"
+        self.name = name
+        self.marks = Marks(folder) if marks is None else marks
+        self.log = self.marks.path
+        self.errors = folder / f"{name}-{time.monotonic_ns()}.log"
+        self._is_ready = False
+        self._under = under
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         address = folder / f"notify-{time.monotonic_ns()}"
         self._socket.bind(str(address))
-        environ = dict(os.environ)
-        environ.update(settings.pop("environ", {}))
-        if timing := settings.pop("timing", None):
-            environ[TIMING_VARIABLE] = json.dumps(timing)
-        #: Such as `unshare`; the worker is its child then.
-        self._under = tuple(settings.pop("under", ()))
-        settings = {"concurrency": 2, "prefetch_multiplier": 4, "drain_seconds": 20} | settings
-        lines = [
-            f'app = "{settings.pop("app", "proj")}"',
-            f'code = "{settings.pop("code", PROJECT)}"',
-            *([f'broker_url = "{url}"'] if (url := settings.pop("broker_url", broker.url)) else []),
-            f'runtime_dir = "{folder}"',
-            "[workers.w]",
-            f'pool = "{pool}"',
-            *(f"{key} = {value!r}" for key, value in settings.items()),
-        ]
-        config = folder / "task-server.toml"
-        config.write_text("\n".join(lines))
+        project = {
+            "app": app,
+            "code": code and str(code),
+            "broker_url": broker.url if broker_url == "" else broker_url,
+            "visibility_timeout": visibility_timeout,
+            "runtime_dir": str(folder),
+        }
+        defaults = {"concurrency": 2, "prefetch_multiplier": 4, "drain_seconds": 20}
+        if not command:
+            file = self._configured(project, {"pool": pool, **defaults, **settings})
+            command = (
+                *(sys.executable, "-m", "task_server", "worker", name),
+                *("--config", str(file)),
+            )
+        given = {TIMING_VARIABLE: json.dumps(timing)} if timing else {}
         with self.errors.open("wb") as errors:
             self.process = subprocess.Popen(
-                [
-                    *self._under,
-                    *(sys.executable, "-m", "task_server", "worker", "w", "--config", str(config)),
-                ],
-                env={**environ, "PROJ_LOG": str(self.log), "NOTIFY_SOCKET": str(address)},
+                [*under, *prefix, *command],
+                env={
+                    **os.environ,
+                    **given,
+                    **(environ or {}),
+                    "PROJ_LOG": str(self.log),
+                    "NOTIFY_SOCKET": str(address),
+                },
                 stderr=errors,
                 stdout=errors,
                 start_new_session=True,
             )
+
+    def _configured(self, project: Mapping[str, Any], settings: Mapping[str, Any]) -> Path:
+        """Write the configuration; return its file."""
+        lines = [
+            *(_line(key, value) for key, value in project.items() if value is not None),
+            f'[workers."{self.name}"]',
+            *(_line(key, value) for key, value in settings.items() if value is not None),
+        ]
+        path = self.folder / ("task-server.toml" if self.name == "w" else f"{self.name}.toml")
+        path.write_text("\n".join(lines))
+        return path
 
     def hear(self, message: str, seconds: float = PATIENCE) -> list[str]:
         """Wait until it says a line that begins with *message*; return all it said until then."""
@@ -120,8 +175,23 @@ class Worker:
             except TimeoutError:
                 if self.process.poll() is None and time.monotonic() < deadline:
                     continue
-                pytest.fail(f"did not say {message}, only {heard}\n{self.output()}")
+                pytest.fail(f"{self.name} did not say {message}, only {heard}\n{self.output()}")
         return heard
+
+    def ready(self, seconds: float = PATIENCE) -> Self:
+        """Wait until it consumes; it is killed if it does not."""
+        try:
+            self.hear("READY=1", seconds)
+        except BaseException:
+            # Its context, which would kill it, is not entered yet.
+            self.close()
+            raise
+        self._is_ready = True
+        return self
+
+    def is_ready(self) -> bool:
+        """Whether `ready` has returned."""
+        return self._is_ready
 
     def is_silent(self, message: str, seconds: float) -> bool:
         """Whether it does not say *message* for *seconds*, apart from what it said before."""
@@ -148,6 +218,14 @@ class Worker:
             return self.process.pid
         return until(lambda: proc.children(self.process.pid))[0]
 
+    def alive(self) -> bool:
+        """Whether its main process lives."""
+        return self.process.poll() is None
+
+    def children(self) -> list[int]:
+        """Return the pids of its pool."""
+        return proc.children(self.pid)
+
     def send(self, number: int) -> None:
         """Send *number* to the main process alone."""
         if self._under:
@@ -164,41 +242,63 @@ class Worker:
         try:
             return self.process.wait(seconds)
         except subprocess.TimeoutExpired:
-            pytest.fail(f"did not end within {seconds} s\n{self.output()}")
+            pytest.fail(f"{self.name} did not end within {seconds} s\n{self.output()}")
+
+    def stop(self) -> int:
+        """Stop it as an operator does; return its exit code."""
+        self.process.terminate()
+        code = self.wait()
+        self.close()
+        return code
+
+    def kill_main(self) -> None:
+        """Kill the main process alone."""
+        self.process.kill()
+        self.process.wait(30)
+
+    def kill(self) -> None:
+        """Kill it and its children at once, as a node that fails does."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait(30)
+
+    def close(self) -> None:
+        """Kill it, and hear no more of it."""
+        self.kill()
+        self._socket.close()
 
     def heartbeat(self) -> Heartbeat | None:
         """Return its heartbeat, None if there is none."""
-        beat = read(self.folder, "w")
+        beat = read(self.folder, self.name)
         return None if isinstance(beat, str) else beat
 
     def verdict(self, **thresholds: float) -> Verdict:
         """Return the verdict of the health check on it."""
-        return check(self.folder, "w", Thresholds(**thresholds))
+        return check(self.folder, self.name, Thresholds(**thresholds))
 
     def starts(self) -> Counter[int]:
         """Return how often each task has started."""
-        return self._lines("start")
+        return self.marks.starts()
 
     def ends(self) -> Counter[int]:
         """Return how often each task has ended."""
-        return self._lines("done")
+        return self.marks.ends()
 
     def pids(self) -> set[int]:
         """Return the processes in which tasks have started."""
-        words = [line.split() for line in self.log.read_text().splitlines()]
-        return {int(word[2]) for word in words if word[0] == "start"}
+        return self.marks.pids()
 
     def output(self) -> str:
         """Return what it has logged."""
         return self.errors.read_text()
 
-    def close(self) -> None:
-        """End it and its children."""
-        if self.process.poll() is None:
-            os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait()
-        self._socket.close()
+    def __enter__(self) -> Self:
+        return self
 
-    def _lines(self, word: str) -> Counter[int]:
-        words = [line.split() for line in self.log.read_text().splitlines()]
-        return Counter(int(found[1]) for found in words if found[0] == word)
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _line(key: str, value: object) -> str:
+    # Numbers, booleans, strings and lists of them look the same in TOML and JSON.
+    return f"{key} = {json.dumps(value)}"

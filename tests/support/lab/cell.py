@@ -7,7 +7,7 @@ from threading import Event
 from tests.support.lab.lanes import Kind, Lane
 from tests.support.lab.load import Load
 from tests.support.lab.table import Cell, Table
-from tests.support.messages import aside, left
+from tests.support.messages import dead_letters, left
 from tests.support.wait import holds_within, until
 
 #: Seconds in which a worker with our transport must take new messages again,
@@ -64,13 +64,13 @@ def outcome(lane: Lane, resumes: str = "") -> Cell:
         # A message that Kombu's transport has just taken is nowhere for a moment.
         Event().wait(1)
         lost &= missing(lane)
-    runs = lane.marks.runs()
+    runs = lane.marks.ends()
     alive = "yes" if lane.alive() else "no"
     return Cell(
         sent=len(lane.sent),
         lost=len(lost),
         left=len(left(lane.broker)),
-        aside=len(aside(lane.broker) - set(runs)),
+        dead=len(dead_letters(lane.broker) - set(runs)),
         extra=sum(runs.values()) - len(runs),
         resumes=resumes,
         alive=f"{alive}, {lane.restarts} x new" if lane.restarts else alive,
@@ -79,14 +79,14 @@ def outcome(lane: Lane, resumes: str = "") -> Cell:
 
 def missing(lane: Lane) -> set[int]:
     """Return the messages that are neither in Redis nor run; these are asked for last."""
-    rest = left(lane.broker) | aside(lane.broker)
-    return lane.sent - rest - set(lane.marks.runs())
+    rest = left(lane.broker) | dead_letters(lane.broker)
+    return lane.sent - rest - set(lane.marks.ends())
 
 
 def judge(kind: Kind, cell: Cell) -> None:
     """With our transport and late acks nothing is lost, and the worker recovers on its own."""
     if kind.transport == "atomic" and kind.acks == "late":
-        assert (0, 0, 0) == (cell.lost, cell.left, cell.aside), f"{kind}: {cell}"
+        assert (0, 0, 0) == (cell.lost, cell.left, cell.dead), f"{kind}: {cell}"
         assert cell.alive.startswith("yes"), f"{kind}: {cell}"
         assert not cell.resumes.startswith(">"), f"{kind}: {cell}"
 
@@ -95,7 +95,7 @@ def _await(lanes: Sequence[Lane], fact: Callable[[Lane], bool]) -> None:
     """Wait for *fact* of our lanes, and for a while of those of the others that live."""
     ours = [lane for lane in lanes if lane.kind.transport == "atomic"]
     others = [lane for lane in lanes if lane not in ours]
-    begun = time.monotonic()
+    since = time.monotonic()
     holds_within(lambda: all(fact(lane) or not lane.alive() for lane in ours), LIMIT)
-    patience = PATIENCE - (time.monotonic() - begun)
+    patience = PATIENCE - (time.monotonic() - since)
     holds_within(lambda: all(fact(lane) or not lane.alive() for lane in others), max(1.0, patience))

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tests.support.lab.worker import OLD, POOLS, Worker
+from tests.support.lab.worker import OLD, POOLS, start
 from tests.support.marks import Marks
 from tests.support.redis import Broker, Redis
+from tests.support.worker import Worker
 
 
 class Kind(NamedTuple):
@@ -61,13 +62,13 @@ class Lane:
     def start(self) -> None:
         """Start the worker; after its death start it again, as systemd or Docker would."""
         if self.worker is not None:
-            self.worker.kill()
+            self.worker.close()
             self.restarts += 1
         transport, pool, acks = self.kind
         extra: dict[str, Any] = {}
         if self.bare:
             extra = {"arguments": (*POOLS[pool], *OLD), "visibility": None}
-        self.worker = Worker(
+        self.worker = start(
             transport, pool, self.broker, self.marks, acks=acks, **(self.options | extra)
         )
 
@@ -99,7 +100,7 @@ def lanes_of(
 
         prefix: Returns the command that a worker is started by.
 
-        options: Of `Worker`.
+        options: Of `start`.
     """
     lanes = [
         Lane(
@@ -119,4 +120,4 @@ def lanes_of(
     finally:
         for lane in lanes:
             if lane.worker is not None:
-                lane.worker.kill()
+                lane.worker.close()

@@ -18,8 +18,8 @@ class Cell:
 
         left: Messages that are queued or unacked when the test ends.
 
-        aside: Messages that were never run and put aside, since too many
-            workers died that had them.
+        dead: Messages that were never run and became dead letters, since too
+            many workers died that had them.
 
         extra: Runs of messages that had been run to their end before.
 
@@ -32,7 +32,7 @@ class Cell:
     sent: int
     lost: int
     left: int = 0
-    aside: int = 0
+    dead: int = 0
     extra: int | None = None
     resumes: str = ""
     alive: str = ""
@@ -40,13 +40,13 @@ class Cell:
     def words(self) -> tuple[str, ...]:
         """Return the fields as the table shows them."""
         return (
-            *(str(self.sent), str(self.lost), str(self.left), str(self.aside)),
+            *(str(self.sent), str(self.lost), str(self.left), str(self.dead)),
             "" if self.extra is None else str(self.extra),
             *(self.resumes, self.alive),
         )
 
 
-HEAD = ("sent", "lost", "left", "aside", "extra", "resumes", "alive")
+HEAD = ("sent", "lost", "left", "dead", "extra", "resumes", "alive")
 
 
 class Table:

@@ -1,22 +1,14 @@
-"""A worker in a process group of its own, started as an operator starts it."""
+"""Workers of the app `marks` with either transport, and Celery's own command line."""
 
-import json
 import os
-import select
-import signal
-import subprocess
 import sys
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
-from tests.support import proc
 from tests.support.marks import Marks
 from tests.support.redis import Broker
 from tests.support.wait import until
-from tests.support.worker import PROJECT
+from tests.support.worker import PROJECT, Worker
 
 SOURCES = Path(__file__).parents[3] / "src"
 
@@ -30,9 +22,22 @@ CONCURRENCY = {"prefork": 2, "gevent": 50}
 OLD = ("--events", "--loglevel=info")
 
 
-class Worker:
+def start(
+    transport: str,
+    pool: str,
+    broker: Broker,
+    marks: Marks,
+    *,
+    visibility: float | None = 2,
+    acks: str = "late",
+    arguments: Sequence[str] = (),
+    prefix: Sequence[str] = (),
+    app: str = "marks",
+    concurrency: int | None = None,
+    **environ: str,
+) -> Worker:
     """
-    A worker of the app `marks`: `task-server worker w`, or a command line of Celery's.
+    Start a worker: `task-server worker`, or a command line of Celery's.
 
     Args:
         transport: Ours ("atomic") or Kombu's ("kombu").
@@ -50,145 +55,44 @@ class Worker:
 
         environ: More variables.
     """
-
-    def __init__(
-        self,
-        transport: str,
-        pool: str,
-        broker: Broker,
-        marks: Marks,
-        *,
-        visibility: float | None = 2,
-        acks: str = "late",
-        arguments: Sequence[str] = (),
-        prefix: Sequence[str] = (),
-        app: str = "marks",
-        concurrency: int | None = None,
-        **environ: str,
-    ) -> None:
-        self.name = f"{transport}-{pool}-{acks}{environ.get('NUMBER', '')}-{broker.number}"
-        self.broker = broker
-        self.log = broker.folder / f"{self.name}.log"
-        reading, writing = os.pipe()
-        added = {
-            "PYTHONPATH": os.pathsep.join([str(SOURCES), str(PROJECT)]),
-            "TRANSPORT": transport,
-            "BROKER": broker.url,
-            "MARKS": str(marks.path),
-            "READY": str(writing),
-            **environ,
-        }
-        if arguments:
-            command = self._celery(app, arguments)
-            added["BARE"] = acks
-            if visibility is not None:
-                added["VISIBILITY_TIMEOUT"] = str(visibility)
-        else:
-            settings = {
-                "pool": pool,
-                "transport": transport,
-                "delivery": "at-least-once" if acks == "late" else "at-most-once",
-                "queues": ["celery"],
-                "concurrency": concurrency or CONCURRENCY[pool],
-                "prefetch_multiplier": 4,
-                "log_level": "warning",
-            }
-            command = self._task_server(app, settings, visibility or 3600)
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [*prefix, *command],
-                env={**os.environ, **added},
-                cwd=broker.folder,
-                pass_fds=[writing],
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-        os.close(writing)
-        self._ready = reading
-        self._consumes = False
-
-    def _celery(self, app: str, arguments: Sequence[str]) -> list[str]:
-        return [
+    name = f"{transport}-{pool}-{acks}{environ.get('NUMBER', '')}-{broker.number}"
+    added = {
+        "PYTHONPATH": os.pathsep.join([str(SOURCES), str(PROJECT)]),
+        "TRANSPORT": transport,
+        "BROKER": broker.url,
+        **environ,
+    }
+    command: tuple[str, ...] = ()
+    if arguments:
+        command = (
             *(sys.executable, "-m", "celery", "-A", app, "worker", *arguments),
-            *("--without-gossip", "--without-mingle", f"--hostname={self.name}@%h"),
-        ]
-
-    def _task_server(
-        self, app: str, settings: Mapping[str, object], visibility: float
-    ) -> list[str]:
-        """Write the worker's configuration, and return its command."""
-        path = self.broker.folder / f"{self.name}.toml"
-        lines = [
-            f'app = "{app}"',
-            f'broker_url = "{self.broker.url}"',
-            f'runtime_dir = "{self.broker.folder}"',
-            f"visibility_timeout = {visibility}",
-            f'[workers."{self.name}"]',
-            *(f"{key} = {json.dumps(value)}" for key, value in settings.items()),
-        ]
-        path.write_text("\n".join(lines))
-        return [sys.executable, "-m", "task_server", "worker", self.name, "--config", str(path)]
-
-    def ready(self, seconds: float = 90) -> Self:
-        """Wait until it consumes; it is killed if it does not."""
-        try:
-            assert select.select([self._ready], [], [], seconds)[0], f"{self.name} is not ready"
-            said = os.read(self._ready, 16)
-            assert said == b"ready\n", f"{self.name} ended at its start:\n{self.log.read_text()}"
-        except BaseException:
-            # Its context, which would kill it, is not entered yet.
-            self.kill()
-            raise
-        self._consumes = True
-        return self
-
-    def is_ready(self) -> bool:
-        """Whether `ready` has returned."""
-        return self._consumes
-
-    def alive(self) -> bool:
-        """Whether its main process lives."""
-        return self.process.poll() is None
-
-    def children(self) -> list[int]:
-        """Return the pids of its pool."""
-        return proc.children(self.process.pid)
-
-    def kill_main(self) -> None:
-        """Kill the main process alone."""
-        self.process.kill()
-        self.process.wait(30)
-
-    def kill(self) -> None:
-        """Kill the whole group at once, as a node that fails does."""
-        if self._ready >= 0:
-            os.close(self._ready)
-            self._ready = -1
-        with suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait(30)
-
-    def stop(self) -> int:
-        """Stop it as an operator does; return its exit code."""
-        self.process.terminate()
-        code = self.process.wait(60)
-        self.kill()
-        return code
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.kill()
+            *("--without-gossip", "--without-mingle", f"--hostname={name}@%h"),
+        )
+        added["BARE"] = acks
+        if visibility is not None:
+            added["VISIBILITY_TIMEOUT"] = str(visibility)
+    return Worker(
+        *(broker.folder, broker, pool),
+        name=name,
+        marks=marks,
+        app=app,
+        # A version of ours without this setting is started, too: it is in the path.
+        code=None,
+        visibility_timeout=visibility or 3600,
+        environ=added,
+        prefix=prefix,
+        command=command,
+        transport=transport,
+        delivery="at-least-once" if acks == "late" else "at-most-once",
+        queues=["celery"],
+        concurrency=concurrency or CONCURRENCY[pool],
+        log_level="warning",
+        # That of its pool.
+        drain_seconds=None,
+    )
 
 
 def drain(broker: Broker, marks: Marks, seconds: float = 60) -> None:
     """Let a worker of the atomic transport run what is left, restored messages included."""
-    with Worker("atomic", "gevent", broker, marks, visibility=2, NUMBER="drain"):
+    with start("atomic", "gevent", broker, marks, visibility=2, NUMBER="drain"):
         until(broker.is_empty, "the queue to be empty", seconds)

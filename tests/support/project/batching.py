@@ -6,7 +6,7 @@ import time
 from celery import Celery, Task
 from celery.worker.request import Request, create_request_cls
 from kombu.utils.imports import symbol_by_name
-from proj import note
+from proj import ended, started
 
 app = Celery("batching")
 app.conf.task_ignore_result = True
@@ -88,12 +88,12 @@ class Numbers:
     def batch(self, numbers: list[int]) -> None:
         """Note each, wait, note each."""
         for number in numbers:
-            note(f"start {number} {os.getpid()}")
+            started(number)
         time.sleep(float(os.environ.get("BATCH_SECONDS", "0")))
         if os.environ.get("BATCH_RAISES"):
             raise SystemExit(1)
         for number in numbers:
-            note(f"done {number} {os.getpid()}")
+            ended(number)
 
 
 @app.task(base=Batches)
@@ -116,13 +116,13 @@ def patient(requests: list) -> None:
 @app.task
 def plain(number: int, seconds: float) -> None:
     """Take *seconds*."""
-    note(f"start {number} {os.getpid()}")
+    started(number)
     time.sleep(seconds)
-    note(f"done {number} {os.getpid()}")
+    ended(number)
 
 
 @app.task(rate_limit="6/h")
 def rare(number: int) -> None:
     """Run ten minutes after the one before."""
-    note(f"start {number} {os.getpid()}")
-    note(f"done {number} {os.getpid()}")
+    started(number)
+    ended(number)

@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 from celery.signals import worker_ready
-from proj import answer, app, note
+from proj import answer, app, ended, note
 
 app.conf.broker_url = "redis://the-project-s-own.invalid/0"
 #: Projects read it in their settings.
@@ -30,7 +30,7 @@ def search(number, secret):
     found = {name for name, text in places() if secret in text}
     note(f"found {','.join(sorted(found)) or 'nowhere'} imported {secret in SEEN}")
     answer.delay(number + 1)
-    note(f"done {number} {os.getpid()}")
+    ended(number)
     return number
 
 

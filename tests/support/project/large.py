@@ -1,8 +1,6 @@
 """A project that is large before the pool is forked."""
 
-import os
-
-from proj import HELD, app, note
+from proj import HELD, app, started
 
 BALLAST = [bytes([number % 251]) * 1024 for number in range(160_000)]
 
@@ -10,7 +8,7 @@ BALLAST = [bytes([number % 251]) * 1024 for number in range(160_000)]
 @app.task(name="proj.which")
 def which(number):
     """Say which process runs it."""
-    note(f"start {number} {os.getpid()}")
+    started(number)
 
 
 @app.task(name="proj.grow")

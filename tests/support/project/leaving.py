@@ -1,7 +1,6 @@
 """A project whose tasks end otherwise than by returning; as `proj`, it knows of no task-server."""
 
 import builtins
-import os
 import sys
 import threading
 import time
@@ -10,7 +9,7 @@ import gevent
 from celery import Celery, Task
 from celery.exceptions import SoftTimeLimitExceeded
 from celery.signals import task_failure
-from proj import note
+from proj import ended, note, started
 
 app = Celery("leaving")
 
@@ -34,7 +33,7 @@ def failed(args: tuple, exception: BaseException, **_: object) -> None:
 @app.task(base=Noting)
 def leave(number: int, how: str) -> None:
     """Raise the exception *how*."""
-    note(f"start {number} {os.getpid()}")
+    started(number)
     if how == "gevent.Timeout":
         raise gevent.Timeout(5)
     raise getattr(builtins, how)(number)
@@ -43,32 +42,32 @@ def leave(number: int, how: str) -> None:
 @app.task
 def beside(number: int) -> None:
     """Have a greenlet and a thread end by sys.exit."""
-    note(f"start {number} {os.getpid()}")
+    started(number)
     gevent.spawn(sys.exit, 1).join()
     thread = threading.Thread(target=sys.exit, args=(1,))
     thread.start()
     thread.join()
-    note(f"done {number} {os.getpid()}")
+    ended(number)
 
 
 @app.task
 def nothing(number: int) -> int:
     """Return *number*."""
-    note(f"start {number} {os.getpid()}")
-    note(f"done {number} {os.getpid()}")
+    started(number)
+    ended(number)
     return number
 
 
 @app.task
 def linger(number: int, seconds: float) -> str:
     """Wait for *seconds*, or say at the soft limit what came."""
-    note(f"start {number} {os.getpid()}")
+    started(number)
     try:
         time.sleep(seconds)
     except SoftTimeLimitExceeded:
         note(f"soft {number}")
         return "in time"
-    note(f"done {number} {os.getpid()}")
+    ended(number)
     return "done"
 
 
@@ -81,7 +80,7 @@ def limited(number: int, seconds: float) -> None:
 @app.task
 def oblivious(number: int, seconds: float) -> None:
     """Wait for *seconds*, and know of no limit."""
-    note(f"start {number} {os.getpid()}")
+    started(number)
     time.sleep(seconds)
 
 
@@ -90,13 +89,13 @@ def overrun(number: int, seconds: float) -> None:
     """Wait, and go on after the soft limit as long as it may."""
     linger.run(number, seconds)
     time.sleep(seconds)
-    note(f"done {number} {os.getpid()}")
+    ended(number)
 
 
 @app.task
 def busy(number: int, seconds: float) -> str:
     """Compute for *seconds* without a switch, then wait."""
-    note(f"start {number} {os.getpid()}")
+    started(number)
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         pass

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import os
 import time
 from contextvars import ContextVar
 
@@ -10,7 +9,7 @@ from asgiref.sync import async_to_sync, sync_to_async
 from celery import Celery, current_task
 from celery.exceptions import SoftTimeLimitExceeded
 from django.utils.asyncio import async_unsafe
-from proj import note
+from proj import ended, note, started
 
 app = Celery("looping")
 mark: ContextVar[str] = ContextVar("mark")
@@ -138,7 +137,7 @@ def deaf(number: int, how: str) -> None:
     async def in_sync_code() -> None:
         await sync_to_async(time.sleep)(60)
 
-    note(f"start {number} {os.getpid()}")
+    started(number)
     if how == "async_to_sync":
         async_to_sync(hold_out)()
     else:
@@ -148,7 +147,7 @@ def deaf(number: int, how: str) -> None:
 @app.task
 def long(number: int, seconds: float, how: str) -> str:
     """Wait in a loop for *seconds*."""
-    note(f"start {number} {os.getpid()}")
+    started(number)
     try:
         if how == "run":
             asyncio.run(tidy(number, seconds))
@@ -162,5 +161,5 @@ def long(number: int, seconds: float, how: str) -> str:
             async_to_sync(tidy)(number, seconds)
     except SoftTimeLimitExceeded:
         return "in time"
-    note(f"done {number} {os.getpid()}")
+    ended(number)
     return "done"

@@ -1,12 +1,12 @@
 """
-The Celery app of the fault tests.
+The app of the fault tests, for `task-server worker` and for Celery's own command line.
 
-Every run of a task appends its number to a file, in one write: a store that
-no fault of the broker touches.
+Its tasks do as little as they can: their file stays open, and little is imported.
 """
 
 import os
 import select
+import socket
 import time
 
 import steps
@@ -53,9 +53,9 @@ if os.environ.get("RESULTS") == "always":
     # that fails, the task has failed, whatever it did.
     app.conf.result_backend_always_retry = True
 
-MARKS = os.open(os.environ["MARKS"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+MARKS = os.open(os.environ["PROJ_LOG"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 
-#: What a run writes: its number, or for the benchmarks the time, or nothing.
+#: What a run writes: that it has started and ended, or for the benchmarks the time, or nothing.
 MARK = os.environ.get("MARK", "number")
 
 
@@ -65,12 +65,12 @@ def mark(number: int, seconds: float = 0.0) -> None:
     if MARK == "time":
         os.write(MARKS, f"{time.time()}\n".encode())
     elif MARK == "number":
-        os.write(MARKS, b"+%d\n" % number)
+        os.write(MARKS, f"start {number} {os.getpid()}\n".encode())
     if seconds:
         # time.sleep fails under the libfaketime that test_clock uses.
         select.select([], [], [], seconds)
     if MARK == "number":
-        os.write(MARKS, f"{number} {time.monotonic():.3f}\n".encode())
+        os.write(MARKS, f"done {number} {os.getpid()} {time.monotonic():.3f}\n".encode())
 
 
 @app.task
@@ -82,17 +82,20 @@ def relay(number: int, seconds: float = 0.0) -> None:
 @app.task
 def eat(number: int, mebibytes: float) -> None:
     """Take *mebibytes* of memory, but not if it has tried before."""
-    tried = f"{os.environ['MARKS']}.{number}"
+    tried = f"{os.environ['PROJ_LOG']}.{number}"
     if not os.path.exists(tried):  # noqa: PTH110 - nothing more is imported than must be
         os.close(os.open(tried, os.O_CREAT))
         bytearray(int(mebibytes) << 20)[::4096] = b"x" * (int(mebibytes) << 8)
     mark.run(number)
 
 
-@worker_ready.connect
-def ready(**_: object) -> None:
-    """Notify the test."""
-    os.write(int(os.environ["READY"]), b"ready\n")
+if BARE:
+
+    @worker_ready.connect
+    def ready(**_: object) -> None:
+        """Notify the test, as `task-server worker` does."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+            sender.sendto(b"READY=1", os.environ["NOTIFY_SOCKET"])
 
 
 steps.install(os.environ)

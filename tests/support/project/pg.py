@@ -8,7 +8,7 @@ os.environ["DJANGO_SETTINGS_MODULE"] = "pg_settings"
 from django.db import InterfaceError, OperationalError, connection
 from marks import app
 
-LANE = os.path.basename(os.environ["MARKS"])  # noqa: PTH119 - nothing more is imported than must be
+LANE = os.path.basename(os.environ["PROJ_LOG"])  # noqa: PTH119 - nothing more is imported than must be
 
 
 # Late acknowledgement is no cure for an exception: a task that a lost

@@ -23,21 +23,31 @@ def note(line: str) -> None:
     os.close(handle)
 
 
+def started(number: int) -> None:
+    """Say that the task *number* has started in this process."""
+    note(f"start {number} {os.getpid()}")
+
+
+def ended(number: int) -> None:
+    """Say that it has run to its end."""
+    note(f"done {number} {os.getpid()} {time.monotonic():.3f}")
+
+
 @app.task
 def work(number: int, seconds: float = 0.0) -> None:
     """Take *seconds*, and say so before and after."""
-    note(f"start {number} {os.getpid()}")
+    started(number)
     time.sleep(seconds)
-    note(f"done {number} {os.getpid()}")
+    ended(number)
 
 
 @app.task
 def wait_for(number: int, url: str, key: str) -> None:
     """As `work`, until the Redis at *url* has something in the list *key* for this task."""
-    note(f"start {number} {os.getpid()}")
+    started(number)
     with Redis.from_url(url, socket_timeout=None) as client:
         client.brpop([key])
-    note(f"done {number} {os.getpid()}")
+    ended(number)
 
 
 @app.task(ignore_result=False)
@@ -72,17 +82,17 @@ def stubborn(number: int, seconds: float) -> None:
 @app.task
 def compute(number: int, seconds: float) -> None:
     """As `work`, but never waits: the processor is busy all the time."""
-    note(f"start {number} {os.getpid()}")
+    started(number)
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         pass
-    note(f"done {number} {os.getpid()}")
+    ended(number)
 
 
 @app.task
 def die(number: int) -> None:
     """Take its process with it, as the out-of-memory killer does."""
-    note(f"start {number} {os.getpid()}")
+    started(number)
     os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -98,7 +108,7 @@ if "PROJ_MORE" in os.environ:
 @app.task
 def crash(number: int, how: str) -> None:
     """Take its process with it from inside."""
-    note(f"start {number} {os.getpid()}")
+    started(number)
     if how == "segfault":
         ctypes.string_at(0)
     os._exit(3)
@@ -119,7 +129,7 @@ def failed(task_id: str, exception: BaseException, **_: object) -> None:
 @app.task
 def kill(number: int) -> None:
     """Take the whole worker with it, the main process."""
-    note(f"start {number} {os.getpid()}")
+    started(number)
     # The leader of the group.
     os.kill(os.getpgrp(), signal.SIGKILL)
     signal.pause()
@@ -144,7 +154,7 @@ HELD = []
 def hold(number: int, mebibytes: int) -> None:
     """Keep *mebibytes* forever."""
     HELD.append(b"x" * (mebibytes << 20))
-    note(f"done {number} {os.getpid()}")
+    ended(number)
 
 
 if os.environ.get("PROJ_STUCK"):

@@ -1,6 +1,7 @@
 """
 The steps of fetch and acknowledgement, and a SIGKILL between two of them.
 
+STEPS_READY names a file that is made when the steps are counted from then on.
 STEPS_TRACE names a file that gets one line a step; STEPS_KILL is the number of
 the step at which the whole process group is killed. A step is: a command is
 about to be sent, was sent, its reply is about to be read, was read; a message
@@ -85,6 +86,7 @@ def install(environ: Mapping[str, str]) -> None:
         steps.around(AbstractConnection, "read_response", steps.reading)
         steps.around(qos, "append", lambda *_: "registration")
         steps.around(qos, "ack", lambda *_: "acknowledgement")
+        os.close(os.open(environ["STEPS_READY"], os.O_CREAT))
 
     # From here the worker is idle; what follows belongs to the next message.
     worker_ready.connect(begin, weak=False)
