@@ -3,7 +3,6 @@ Real servers for the tests: one Redis and one PostgreSQL a session, started
 through task_server.local in a folder of their own; and the real documents.
 """
 
-import fcntl
 import io
 import itertools
 import os
@@ -19,6 +18,7 @@ import redis as redis_client
 
 from task_server import local
 from task_server.errors import LocalServerError
+from tests.support.once import made_once
 
 _DATABASE_NUMBERS = itertools.count(1)
 
@@ -80,15 +80,16 @@ def _take_cluster(
     """Copy the cluster that another process of pytest-xdist has initialised, or leave one."""
     if "PYTEST_XDIST_WORKER" not in os.environ:
         return
-    shared = factory.getbasetemp().parent
-    template = shared / "cluster"
-    with (shared / "cluster.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if template.exists():
-            shutil.copytree(template, data)
-        elif server.child is not None and server.child.before is not None:
-            server.child.before(supervisor.run_job)
-            shutil.copytree(data, template)
+
+    def initialise(folder: Path) -> None:
+        assert server.child is not None
+        assert server.child.before is not None
+        server.child.before(supervisor.run_job)
+        shutil.copytree(data, folder)
+
+    template = made_once(factory, "cluster", initialise)
+    if not data.exists():
+        shutil.copytree(template, data)
 
 
 @pytest.fixture(scope="session")

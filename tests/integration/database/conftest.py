@@ -11,15 +11,17 @@ from pathlib import Path
 import pytest
 
 from task_server.errors import LocalServerError
-from tests.integration.database.database_server import PSYCOPG3, Launcher, Server
+from tests.integration.database.database_server import PSYCOPG3, Launcher, Server, initialise
+from tests.support.once import made_once
 from tests.support.redis import Redis
 from tests.support.require import Require, is_required
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     # A unix socket's path may have 107 characters, which pytest's folders exceed.
     folder = Path(tempfile.mkdtemp(prefix="postgres-"))
+    shutil.copytree(made_once(tmp_path_factory, "tester", initialise), folder / "data")
     server = Server(folder)
     server.start()
     yield server

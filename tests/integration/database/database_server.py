@@ -2,11 +2,11 @@
 A PostgreSQL of its own, counted from outside, and the program that runs under gevent.
 """
 
-import ctypes
 import json
 import os
 import signal
 import subprocess
+import sys
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Self
 import psycopg2
 import pytest
 
-from task_server.local.servers import binaries
+from task_server.local.servers import binaries, identity
+from task_server.local.supervisor.process import SPAWN
 from tests.support.wait import until
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 SOURCES = HERE.parents[2] / "src"
-CLONE_NEWUSER = 0x10000000
 #: What the program needs beside psycopg 3, which the development environment lacks.
 PSYCOPG3 = [
     *("celery[redis]>=5.6.2,<5.8", "gevent", "django>=5.2,<5.3", "psycopg[binary,pool]>=3.2"),
@@ -31,15 +31,26 @@ PSYCOPG3 = [
 ]
 
 
-def become_nobody() -> None:
-    """PostgreSQL refuses root: be another user in a user namespace, in the child only."""
-    if os.geteuid() != 0:
-        return
-    if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWUSER) != 0:
-        raise OSError(ctypes.get_errno(), "unshare")
-    Path("/proc/self/setgroups").write_text("deny")
-    Path("/proc/self/uid_map").write_text("65534 0 1")
-    Path("/proc/self/gid_map").write_text("65534 0 1")
+def as_its_user(data: Path, program: str, *arguments: str | Path) -> list[str]:
+    """Return the command that runs *program* of PostgreSQL, which refuses root, on *data*."""
+    who = identity.choose_user()
+    identity.chown_tree(data, who)
+    become = (sys.executable, "-I", "-S", SPAWN, str(os.getpid()), "0", who.spec)
+    return [*map(str, (*become, postgresql_folder() / program, *arguments))]
+
+
+def initialise(folder: Path) -> None:
+    """Make the data of a server in *folder*."""
+    folder.mkdir(mode=0o700)
+    subprocess.run(
+        as_its_user(
+            folder,
+            *("initdb", "-D", folder, "-U", "tester"),
+            *("-A", "trust", "-E", "UTF8", "--locale=C", "-N"),
+        ),
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
 
 
 def postgresql_folder() -> Path:
@@ -61,32 +72,21 @@ class Server:
         return (self.folder / "log").read_text()
 
     def start(self) -> None:
-        """Start it, and wait until it answers; its data are made the first time."""
-        if not (self.folder / "data").exists():
-            self._initialise()
+        """Start it, and wait until it answers; its data are made unless they are there."""
+        data = self.folder / "data"
+        if not data.exists():
+            initialise(data)
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(
-                [
-                    *(postgresql_folder() / "postgres", "-D", self.folder / "data"),
-                    *("-k", self.folder, "-c", "listen_addresses=", "-c", "max_connections=100"),
-                    *("-c", "fsync=off"),
-                ],
+                as_its_user(
+                    self.folder,
+                    *("postgres", "-D", data, "-k", self.folder),
+                    *("-c", "listen_addresses=", "-c", "max_connections=100", "-c", "fsync=off"),
+                ),
                 stdout=log,
                 stderr=log,
-                preexec_fn=become_nobody,  # noqa: PLW1509 no other thread runs here
             )
         until(self._answers, "PostgreSQL to answer")
-
-    def _initialise(self) -> None:
-        subprocess.run(
-            [
-                *(postgresql_folder() / "initdb", "-D", self.folder / "data", "-U", "tester"),
-                *("-A", "trust", "-E", "UTF8", "--locale=C", "-N"),
-            ],
-            check=True,
-            stdout=subprocess.DEVNULL,
-            preexec_fn=become_nobody,
-        )
 
     def _answers(self) -> bool:
         try:
