@@ -9,6 +9,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+from task_server import results
 from task_server.errors import ConfigError, Problem, TaskServerError
 from task_server.launch.precedence import NUMBERS, with_project
 from task_server.launch.spec import APP_VARIABLE, IMPORT_SECONDS, WORKER_VARIABLE, WorkerSpec
@@ -40,6 +41,9 @@ def prepared(environ: Mapping[str, str]) -> Any:
     spec = WorkerSpec.from_json(text)
     # Before the project is imported, which may bind its tasks.
     celery_app.preset_defaults(worker_defaults(spec, None))
+    if spec.result_store == "atomic":
+        # Before the project is imported, which may look at a result.
+        results.install()
     broker = environ.get("CELERY_BROKER_URL")
     with explained(name, environ):
         app = celery_app.load_app(name)

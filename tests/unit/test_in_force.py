@@ -102,6 +102,7 @@ OURS = {
     "asyncio": "Celery knows nothing of asyncio",
     "drain_seconds": "the drain is ours",
     "transport": "of this process; a project names none",
+    "result_store": "of this process; a project names none, or a class of its own",
     "log_level": "Celery has an argument and no setting",
     "log_format": "Celery has no such setting",
     "extra_args": "arguments win over the project's settings in Celery itself",

@@ -14,6 +14,7 @@ from task_server.config import pools, values
 
 Delivery = Literal["at-least-once", "at-most-once"]
 Transport = Literal["atomic", "kombu"]
+ResultStore = Literal["atomic", "celery"]
 LogFormat = Literal["text", "json"]
 EventLoops = Literal["per-task", "shared"]
 Media = Literal["writable", "read-only"]
@@ -103,6 +104,12 @@ class WorkerConfig:
     transport: Transport = setting(
         "atomic: a message is taken and registered in one step; kombu: in two, by Kombu's own.",
         values.choice(*get_args(Transport), aliases={"stock": "kombu"}),
+        "atomic",
+    )
+    result_store: ResultStore = setting(
+        "atomic: a result is looked up, stored and counted for its chord in one step; celery: in "
+        "three, by Celery's own (results in Redis).",
+        values.choice(*get_args(ResultStore)),
         "atomic",
     )
     poison_limit: int = setting(

@@ -150,6 +150,12 @@ _PATCHES = (
         "the end of a drain waits for the poll to time out",
         pool="gevent",
     ),
+    # Results in Redis
+    Patch(
+        "celery.app.backends:BACKEND_ALIASES[*]",
+        "results",
+        "a result takes three round trips: one to look it up, to store it, and to count it",
+    ),
     # Messages that Celery cannot run
     Patch(
         "celery.worker.consumer.consumer:Consumer.on_unknown_message",

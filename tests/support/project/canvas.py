@@ -1,0 +1,78 @@
+"""A project whose tasks are parts of chords, groups and chains, with results in Redis."""
+
+import os
+from typing import Any
+
+from celery import Celery, chord, group
+
+app = Celery("canvas")
+app.conf.result_extended = True
+app.conf.task_track_started = "CANVAS_TRACK" in os.environ
+if "CANVAS_PICKLE" in os.environ:
+    app.conf.update(
+        task_serializer="pickle",
+        result_serializer="pickle",
+        accept_content=["json", "pickle"],
+    )
+
+
+@app.task
+def add(x: int, y: int) -> int:
+    """Return the sum."""
+    return x + y
+
+
+@app.task
+def total(numbers: list[int]) -> int:
+    """Return the sum."""
+    return sum(numbers)
+
+
+@app.task
+def listed(values: list[Any]) -> list[Any]:
+    """Return them."""
+    return values
+
+
+@app.task
+def refuse(number: int) -> None:
+    """Fail."""
+    raise ValueError(number)
+
+
+@app.task(bind=True, max_retries=2)
+def insist(self: Any, number: int) -> int:
+    """Succeed at the second try."""
+    if not self.request.retries:
+        raise self.retry(countdown=0)
+    return number
+
+
+@app.task(ignore_result=True)
+def ignored(number: int) -> int:
+    """Return what only a chord is told."""
+    return number
+
+
+@app.task(bind=True)
+def become(self: Any, number: int) -> Any:
+    """Be replaced by a group whose results are summed up."""
+    raise self.replace(chord(group(add.s(number, one) for one in range(3)), total.s()))
+
+
+@app.task
+def spread(number: int) -> list[str]:
+    """Send two tasks; they are the children of this one."""
+    return [add.delay(number, one).id for one in range(2)]
+
+
+@app.task
+def where() -> str:
+    """Return which worker's backend stores this, and its process."""
+    return f"{type(app.backend).__module__} {os.environ.get('CANVAS_SIDE', 'ours')}"
+
+
+@app.task
+def note(request: Any, error: BaseException, traceback: Any) -> None:
+    """Be an errback."""
+    app.backend.client.rpush("errbacks", request.id)
