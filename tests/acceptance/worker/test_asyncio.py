@@ -127,7 +127,8 @@ def test_a_coroutine_that_is_deaf_holds_no_place(
     for result in results:
         with pytest.raises(TimeLimitExceeded):
             result.get(timeout=100)
-    assert time.monotonic() - sent < 30
+    # The sync code alone takes a minute.
+    assert time.monotonic() - sent < 55
     until(lambda: (beat := worker.heartbeat()) and beat.active == 0)
     until(lambda: broker.unacked() == 0)
     worker.send(signal.SIGTERM)

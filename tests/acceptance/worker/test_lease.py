@@ -53,7 +53,7 @@ def test_a_killed_workers_tasks_run_when_it_is_back(
     began = time.monotonic()
     until(lambda: {0, 1} == {number for number, count in back.starts().items() if count == 2})
 
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < LONG / 10
     assert "is redelivered; w@" in back.output()
     assert f"(pid {worker.process.pid}) owned it until " in back.output()
     # Of the one that runs now.

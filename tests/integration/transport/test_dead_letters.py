@@ -11,6 +11,7 @@ from task_server.transport import Hooks
 from task_server.transport.started.reported import ReportedTasks
 from task_server.transport.store import dead_letters, owner
 from task_server.transport.store.dead_letters import DeadLetter
+from tests.support.wait import until
 
 FAST = {"visibility_timeout": 1, "unacked_restore_interval": 0.5}
 
@@ -342,9 +343,7 @@ def test_what_an_unread_reply_has_moved_comes_back(worker, publish, server) -> N
     consumer.channel.client.connection.disconnect()
     consumer.channel.client.connection.connect()
     consumer.channel.fetcher.start()
-    until_taken = time.monotonic() + 5
-    while not server.client().hlen("unacked"):
-        assert time.monotonic() < until_taken
+    until(lambda: server.client().hlen("unacked"), "the messages to be taken")
     consumer.channel.client.connection.disconnect()
     consumer.channel._in_poll = None
     consumer.connection.transport.cycle._next_renewal = 0

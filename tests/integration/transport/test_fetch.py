@@ -26,7 +26,7 @@ def stock_order(connect, publish_all, queues, strategy) -> list[str]:
             ),
         ):
             while len(order) < 24:
-                connection.drain_events(timeout=5)
+                connection.drain_events(timeout=60)
     finally:
         transport.install()
     return order
@@ -141,7 +141,7 @@ def test_without_acknowledgement_messages_are_taken_as_ever(connect, publish, se
             callbacks=[lambda body, _: got.append(body)],
         )
         with consumer:
-            connection.drain_events(timeout=5)
+            connection.drain_events(timeout=60)
             assert consumer.channel.passthrough
 
     assert ["one"] == got
@@ -164,7 +164,7 @@ def test_one_call_of_drain_events_delivers_one_message(connect, publish) -> None
         )
         with consumer:
             for count in range(1, 6):
-                connection.drain_events(timeout=5)
+                connection.drain_events(timeout=60)
                 assert count == len(got)
 
     assert [0, 1, 2, 3, 4] == got

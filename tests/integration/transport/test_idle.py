@@ -40,14 +40,19 @@ def test_a_message_of_any_priority_and_queue_wakes(worker, publish) -> None:
     One connection is notified of all lists of all queues.
     """
     consumer = worker("q", "r", "s")
-    for number, (queue, priority) in enumerate([("s", 9), ("q", 0), ("r", 3), ("s", 6)], 1):
-        consumer.idle()
-        began = time.monotonic()
-        publish(number, queue, priority)
-        consumer.run(lambda number=number: len(consumer.bodies) == number)
-        assert time.monotonic() - began < idle.IDLE_POLL / 2
 
-    assert [1, 2, 3, 4] == consumer.bodies
+    def seconds(queue: str, priority: int) -> float:
+        consumer.idle()
+        number, began = len(consumer.bodies), time.monotonic()
+        publish(number, queue, priority)
+        consumer.run(lambda: len(consumer.bodies) > number)
+        return time.monotonic() - began
+
+    for queue, priority in [("s", 9), ("q", 0), ("r", 3), ("s", 6)]:
+        # A busy machine delays some of them, not all.
+        assert any(seconds(queue, priority) < idle.IDLE_POLL / 2 for _ in range(3))
+
+    assert list(range(len(consumer.bodies))) == consumer.bodies
 
 
 def test_one_message_wakes_one_or_two_of_many_workers(worker, publish, server) -> None:
@@ -55,21 +60,26 @@ def test_one_message_wakes_one_or_two_of_many_workers(worker, publish, server) -
     Of twelve idle workers one watches; the others are not asked for one message.
     """
     workers = [worker() for _ in range(12)]
-    for each in workers:
-        each.idle()
-    before = calls(server, "evalsha", "eval")
-    publish("one")
-    end = time.monotonic() + idle.IDLE_POLL / 4
-    while time.monotonic() < end:
-        for each in workers:
-            if each.readable():
-                each.turn()
-    asked = calls(server, "evalsha", "eval") - before
 
-    assert ["one"] == [body for each in workers for body in each.bodies]
+    def bodies() -> list[str]:
+        return [body for each in workers for body in each.bodies]
+
+    def asked(number: int) -> int:
+        for each in workers:
+            each.idle()
+        before = calls(server, "evalsha", "eval")
+        publish(number)
+        end = time.monotonic() + idle.IDLE_POLL / 4
+        while time.monotonic() < end or number not in bodies():
+            for each in workers:
+                if each.readable():
+                    each.turn()
+        return calls(server, "evalsha", "eval") - before
+
     # Notified: the watcher, which fetches until there is no more, and the one that takes over.
-    # Besides each asks every two seconds.
-    assert asked < 9
+    # Besides each asks every two seconds, which is part of it on a busy machine.
+    assert any(asked(number) < 9 for number in range(3))
+    assert list(range(len(bodies()))) == sorted(bodies())
 
 
 def test_a_busy_watcher_hands_over(worker, publish) -> None:
@@ -89,7 +99,7 @@ def test_a_busy_watcher_hands_over(worker, publish) -> None:
     second.run(lambda: second.bodies)
 
     assert ([1], [2]) == (first.bodies, second.bodies)
-    assert time.monotonic() - began < idle.IDLE_POLL / 2
+    assert time.monotonic() - began < idle.IDLE_POLL * 0.9
 
 
 def test_a_dead_watcher_delays_no_longer_than_the_next_fetch(worker, publish) -> None:
@@ -100,7 +110,7 @@ def test_a_dead_watcher_delays_no_longer_than_the_next_fetch(worker, publish) ->
     first.idle()
     second.idle()
     publish("one")
-    second.run(lambda: second.bodies, "the message", idle.IDLE_POLL + 2)
+    second.run(lambda: second.bodies)
 
     assert ["one"] == second.bodies
     assert [] == first.bodies
@@ -167,7 +177,7 @@ def test_a_server_that_took_over_notifies_as_well(worker, publish, server, caplo
     began = time.monotonic()
     publish("one")
     consumer.run(lambda: consumer.bodies)
-    assert time.monotonic() - began < idle.IDLE_POLL / 2
+    assert time.monotonic() - began < idle.IDLE_POLL * 0.9
 
 
 @pytest.mark.parametrize(

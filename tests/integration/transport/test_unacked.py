@@ -13,7 +13,7 @@ from task_server.transport import fetcher
 from task_server.transport.timing import Timing
 from task_server.transport.unacked import redeliver
 from tests.integration.transport.peers import Started
-from tests.support.wait import until
+from tests.support.wait import PATIENCE, until
 
 
 @pytest.fixture
@@ -90,7 +90,7 @@ def test_what_a_silent_worker_had_is_run_by_another(worker, publish) -> None:
     publish("left")
     hanging.run(lambda: hanging.bodies)
     others = [worker(visibility_timeout=2, unacked_restore_interval=0.5) for _ in range(2)]
-    end = time.monotonic() + 15
+    end = time.monotonic() + PATIENCE
     while not any(each.bodies for each in others):
         assert time.monotonic() < end
         for each in others:
@@ -257,30 +257,35 @@ def test_an_acknowledgement_of_another_thread_ends_the_wait(worker, publish) -> 
     """
     consumer = worker(limit=1)
     consumer.acknowledges = False
-    publish(1)
-    publish(2)
-    consumer.run(lambda: consumer.bodies == [1])
-    turning = Event()
+    for number in range(4):
+        publish(number)
+    consumer.run(lambda: consumer.bodies == [0])
 
-    def acknowledge() -> None:
-        turning.wait(5)
-        Event().wait(0.1)
-        consumer.messages[0].ack()
+    def seconds() -> float:
+        """Return how long the next message takes, if one is acknowledged meanwhile."""
+        turning, number = Event(), len(consumer.bodies)
 
-    thread = Thread(target=acknowledge)
-    thread.start()
-    began = time.monotonic()
-    turning.set()
-    while len(consumer.bodies) < 2:
-        if consumer.hub is None:
-            consumer.connection.drain_events(timeout=5)
-        else:
-            consumer.hub.run_once()
-    thread.join()
+        def acknowledge() -> None:
+            turning.wait()
+            Event().wait(0.1)
+            consumer.messages[-1].ack()
+
+        thread = Thread(target=acknowledge)
+        thread.start()
+        began = time.monotonic()
+        turning.set()
+        while len(consumer.bodies) == number:
+            if consumer.hub is None:
+                consumer.connection.drain_events(timeout=60)
+            else:
+                consumer.hub.run_once()
+        thread.join()
+        return time.monotonic() - began
 
     # The event loop of Kombu 5.6 cannot be woken; it polls each second.
     sleeps = consumer.hub is not None and not hasattr(consumer.hub, "_waker")
-    assert time.monotonic() - began < (1.6 if sleeps else 0.6)
+    # A busy machine delays some of them, not all.
+    assert any(seconds() < (1.6 if sleeps else 0.6) for _ in range(3))
 
 
 def test_a_forked_child_leaves_the_connection_alone(worker, publish) -> None:
