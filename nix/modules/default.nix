@@ -9,9 +9,9 @@
   imports = [
     (lib.modules.importApply ./options.nix { inherit self; })
     ./assertions.nix
-    ./flower.nix
     ./migrations.nix
     ./servers.nix
+    ./services.nix
     ./system.nix
     ./workers.nix
   ];
