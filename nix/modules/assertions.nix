@@ -9,10 +9,21 @@ let
   # The variables of a setting are in upper case and know no hyphen.
   asVariable = name: lib.toUpper (lib.replaceStrings [ "-" ] [ "_" ] name);
   names = lib.groupBy (one: asVariable one.name) instances;
-  units = [
-    "flower"
-    "migrate"
-  ];
+  services = (import ../services.nix).others;
+  listening = lib.filterAttrs (_: row: row ? port) services;
+  units = lib.attrNames services ++ [ "migrate" ];
+  # The setting of a service that each of its secrets gives.
+  secretSettings = name: row: map (lib.removePrefix "${name}_") (row.secrets or [ ]);
+  # Whether other machines reach it.
+  isReached =
+    name:
+    cfg.${name}.enable
+    && !(lib.elem cfg.${name}.address [
+      "127.0.0.1"
+      "::1"
+      "localhost"
+    ]);
+  inSettings = name: setting: cfg.settings ? ${name} && cfg.settings.${name} ? ${setting};
 
   hasPassword = value: lib.isString value && builtins.match ".*://[^/@]*:[^/@]*@.*" value != null;
   environments = [
@@ -70,16 +81,29 @@ in
         assertion = !(cfg.settings ? ${name});
         message = "${here}.settings.${name}: set ${here}.${name} instead.";
       }) ownOptions
-      ++
+      ++ lib.concatMap (
+        name:
         map
-          (name: {
-            assertion = !(cfg.settings ? flower && cfg.settings.flower ? ${name});
-            message = "${here}.settings.flower.${name}: set ${here}.flower.${name} instead.";
+          (setting: {
+            assertion = !(inSettings name setting);
+            message = "${here}.settings.${name}.${setting}: set ${here}.${name}.${setting} instead.";
           })
           [
             "address"
             "port"
           ]
+      ) (lib.attrNames listening)
+      ++ lib.concatLists (
+        lib.mapAttrsToList (
+          name: row:
+          map (setting: {
+            assertion = !(inSettings name setting);
+            message =
+              "${here}.settings.${name}.${setting} would be readable by everybody in the Nix store; "
+              + "write it to a file and name that in ${here}.credentials.${name}_${setting}.";
+          }) (secretSettings name row)
+        ) services
+      )
       ++ map (name: {
         assertion = !(hasPassword (cfg.settings.${name} or null));
         message =
@@ -102,12 +126,6 @@ in
         {
           assertion = !(cfg.settings ? runtime_dir);
           message = "${here}.settings.runtime_dir: leave it out; systemd makes the folder of heartbeats, /run/task-server.";
-        }
-        {
-          assertion = !(cfg.settings ? flower && cfg.settings.flower ? basic_auth);
-          message =
-            "${here}.settings.flower.basic_auth would be readable by everybody in the Nix store; "
-            + "write it to a file and name that in ${here}.credentials.flower_basic_auth.";
         }
         {
           assertion =
@@ -137,16 +155,15 @@ in
           name: worker: map (warning: "${here}.workers.${name}: ${warning}") worker.warnings
         ) cfg.workers
       )
-      ++ lib.optional
-        (
-          cfg.flower.enable
-          && !(lib.elem cfg.flower.address [
-            "127.0.0.1"
-            "::1"
-            "localhost"
-          ])
-          && !(cfg.credentials ? flower_basic_auth)
-        )
-        "${here}.flower listens on ${cfg.flower.address} and asks for no password; set ${here}.credentials.flower_basic_auth.";
+      ++ lib.concatLists (
+        lib.mapAttrsToList (
+          name: row:
+          map (
+            secret:
+            "${here}.${name} listens on ${cfg.${name}.address} and asks for no password; "
+            + "set ${here}.credentials.${secret}."
+          ) (lib.filter (secret: !(cfg.credentials ? ${secret})) (row.secrets or [ ]))
+        ) (lib.filterAttrs (name: _: isReached name) listening)
+      );
   };
 }

@@ -21,7 +21,11 @@ let
       else
         cfg.settings.broker_url or null;
   };
-  flower = { inherit (cfg.flower) address port; };
+  # What the options say of each service beside the workers.
+  services = lib.mapAttrs (
+    name: row: lib.optionalAttrs (row ? port) { inherit (cfg.${name}) address port; }
+  ) (import ../services.nix).others;
+  settingsWithout = names: removeAttrs cfg.settings names;
   workers = lib.listToAttrs (map (one: lib.nameValuePair one.name one.worker.settings) instances);
 
   # The visibility timeout is one number for all workers, above the longest time
@@ -39,7 +43,7 @@ let
       )
     );
 
-  whole = write "task-server.toml" cfg.settings { inherit flower workers; };
+  whole = write "task-server.toml" cfg.settings (services // { inherit workers; });
 in
 {
   whole =
@@ -54,11 +58,15 @@ in
 
   ofWorker =
     name:
-    write "task-server-${name}.toml" (removeAttrs cfg.settings [ "flower" ]) {
+    write "task-server-${name}.toml" (settingsWithout (lib.attrNames services)) {
       workers = timeLimits // {
         ${name} = workers.${name};
       };
     };
 
-  ofFlower = write "task-server-flower.toml" cfg.settings { inherit flower; };
+  ofService =
+    name:
+    write "task-server-${name}.toml"
+      (settingsWithout (lib.attrNames (removeAttrs services [ name ])))
+      { ${name} = services.${name}; };
 }

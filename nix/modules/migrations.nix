@@ -36,7 +36,7 @@ in
       # The database may come up after us.
       startLimitIntervalSec = 600;
       startLimitBurst = 30;
-      serviceConfig = service.serviceConfig { inherit (service) credentials; } // {
+      serviceConfig = service.serviceConfig service.worker // {
         Type = "oneshot";
         RemainAfterExit = true;
         ExecStart = utils.escapeSystemdExecArgs [

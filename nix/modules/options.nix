@@ -17,6 +17,7 @@ let
     ;
   cfg = config.services.task-server;
   toml = pkgs.formats.toml { };
+  services = (import ../services.nix).others;
   ours = self.packages.${pkgs.stdenv.hostPlatform.system};
 
   # A path in the store is readable by everybody, and a path literal would be
@@ -245,7 +246,7 @@ in
 
       port = mkOption {
         type = types.port;
-        default = 5555;
+        default = services.flower.port;
         example = 8555;
         description = "TCP port that Flower listens on.";
       };

@@ -23,12 +23,15 @@
       {
         services.task-server = {
           package = lib.mkDefault ours.environment;
-          flower.package = lib.mkDefault ours.flowerEnvironment;
           app = lib.mkDefault ours.app;
           code = lib.mkIf (ours.code != null) (lib.mkDefault ours.code);
           programs = lib.mkDefault ours.programs;
           settings = lib.mapAttrs (_: lib.mkDefault) ours.settings;
-        };
+        }
+        # The services that need more packages than a worker.
+        // lib.mapAttrs (name: _: { package = lib.mkDefault ours."${name}Environment"; }) (
+          lib.filterAttrs (_: row: row ? extra) (import ../services.nix).others
+        );
       }
     )
   ];

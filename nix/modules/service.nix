@@ -2,6 +2,7 @@
 { config, lib }:
 let
   cfg = config.services.task-server;
+  services = import ../services.nix;
 
   # In a unit file, % begins a specifier.
   plain = lib.mapAttrs (_: lib.replaceStrings [ "%" ] [ "%%" ]);
@@ -21,6 +22,11 @@ let
   # and again; the program names the missing folder and exits with 78.
   ifPresent = map (path: "-${path}");
 
+  # A secret of one service, such as Flower's password, is given to no other.
+  secrets = lib.concatMap (row: row.secrets or [ ]) (lib.attrValues services.others);
+  credentialsOf =
+    row: removeAttrs cfg.credentials (lib.subtractLists (row.secrets or [ ]) secrets);
+
   # What is below the state folder is made by systemd; any other folder is the
   # machine's own, and its owner is not changed.
   ownMedia = lib.hasPrefix "/var/lib/task-server/" mediaDir;
@@ -35,9 +41,6 @@ in
     );
 
   network = [ "network-online.target" ];
-
-  # Those of workers and migrations; Flower alone knows its password.
-  credentials = removeAttrs cfg.credentials [ "flower_basic_auth" ];
 
   environment =
     lib.optionalAttrs cfg.redis.createLocally {
@@ -60,11 +63,15 @@ in
 
   inherit plain;
 
+  # The row of the workers, as which the migrations run, too.
+  inherit (services) worker;
+
+  # Of a process of the service in this row of services.toml.
   serviceConfig =
-    {
-      credentials,
-      writesMedia ? true,
-    }:
+    row:
+    let
+      writesMedia = row.writes_media;
+    in
     import ./hardening.nix
     // {
       User = cfg.user;
@@ -79,7 +86,7 @@ in
       Slice = "system-taskserver.slice";
 
       LoadCredential = lib.mapAttrsToList (name: path: "${name}:${path}") (
-        credentials // cfg.settingsFiles
+        credentialsOf row // cfg.settingsFiles
       );
 
       UMask = cfg.umask;

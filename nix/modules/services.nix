@@ -1,4 +1,5 @@
-# Flower, and what Prometheus reads from it.
+# One unit for each service beside the workers that is enabled: Flower. And what
+# Prometheus reads from Flower.
 {
   config,
   lib,
@@ -10,9 +11,36 @@ let
   cfg = config.services.task-server;
   files = import ./config-file.nix { inherit config lib pkgs; };
   service = import ./service.nix { inherit config lib; };
+  enabled = lib.filterAttrs (name: _: cfg.${name}.enable) (import ../services.nix).others;
+
   prefix = lib.removeSuffix "/" (cfg.settings.flower.url_prefix or "");
   # Where this machine reaches it.
   host = if cfg.flower.address == "0.0.0.0" then "127.0.0.1" else cfg.flower.address;
+
+  unit =
+    name: row:
+    lib.nameValuePair "task-server-${name}" {
+      description = "${row.description} of ${cfg.app}";
+      wantedBy = [ "task-server.target" ];
+      partOf = [ "task-server.target" ];
+      wants = service.network ++ service.servers;
+      after = [ "task-server.target" ] ++ service.network ++ service.servers;
+      inherit (service) unitConfig;
+      environment = service.environment // {
+        TASK_SERVER_CONFIG = "${files.ofService name}";
+      };
+      startLimitIntervalSec = 0;
+      serviceConfig = service.serviceConfig row // {
+        # What writes that it is ready does not notify systemd.
+        Type = if row ? ready then "exec" else "notify";
+        ExecStart = utils.escapeSystemdExecArgs [
+          "${cfg.${name}.package or cfg.package}/bin/task-server"
+          name
+        ];
+        Restart = "always";
+        RestartSec = 5;
+      };
+    };
 in
 {
   config = lib.mkIf cfg.enable (
@@ -33,36 +61,14 @@ in
           }
         ];
       })
-      (lib.mkIf cfg.flower.enable {
-        networking.firewall.allowedTCPPorts = lib.optional cfg.flower.openFirewall cfg.flower.port;
-
-        systemd.services.task-server-flower = {
-          description = "Flower, which shows the Celery workers of ${cfg.app}";
-          wantedBy = [ "task-server.target" ];
-          partOf = [ "task-server.target" ];
-          wants = service.network ++ service.servers;
-          after = [ "task-server.target" ] ++ service.network ++ service.servers;
-          inherit (service) unitConfig;
-          environment = service.environment // {
-            TASK_SERVER_CONFIG = "${files.ofFlower}";
-          };
-          startLimitIntervalSec = 0;
-          serviceConfig = service.serviceConfig {
-            inherit (cfg) credentials;
-            # It loads the project's app, and writes no file of it.
-            writesMedia = false;
-          }
-          // {
-            Type = "exec";
-            ExecStart = utils.escapeSystemdExecArgs [
-              "${cfg.flower.package}/bin/task-server"
-              "flower"
-            ];
-            Restart = "always";
-            RestartSec = 5;
-          };
-        };
-      })
+      {
+        networking.firewall.allowedTCPPorts = lib.concatLists (
+          lib.mapAttrsToList (
+            name: row: lib.optional (row ? port && cfg.${name}.openFirewall) cfg.${name}.port
+          ) enabled
+        );
+        systemd.services = lib.mapAttrs' unit enabled;
+      }
     ]
   );
 }

@@ -17,7 +17,7 @@ let
   unit =
     { name, worker }:
     lib.nameValuePair "task-server-${name}" {
-      description = "Celery worker ${name} of ${cfg.app}";
+      description = "${service.worker.description} ${name} of ${cfg.app}";
       wantedBy = [ "task-server.target" ];
       partOf = [ "task-server.target" ];
       # Wanted, not required: a worker whose Redis restarts waits for it.
@@ -47,7 +47,7 @@ let
       startLimitIntervalSec = 0;
 
       serviceConfig =
-        service.serviceConfig { inherit (service) credentials; }
+        service.serviceConfig service.worker
         // {
           Type = "notify";
           NotifyAccess = "main";

@@ -8,9 +8,11 @@ import pytest
 
 from task_server.config.loader import variable
 from task_server.config.model import BUILT_IN_WORKERS
+from task_server.config.services import SERVICES, service_of
 
 WORKERS = {"worker": "all", "prefork": "prefork", "gevent": "gevent"}
-IMAGES = {**WORKERS, "flower": "flower"}
+#: Image -> the process that it starts: a worker, or a service beside the workers.
+IMAGES = WORKERS | {one.name: one.name for one in SERVICES.values() if not one.per_worker}
 SECOND = 1_000_000_000
 
 
@@ -19,9 +21,9 @@ def described(root: Path) -> dict[str, Any]:
     return json.loads((root / "deploy" / "image.json").read_text())
 
 
-def test_there_are_the_four_images(described: dict[str, Any]) -> None:
+def test_there_is_an_image_for_each_service(described: dict[str, Any]) -> None:
     """
-    One worker for all queues, one for each pool, and Flower.
+    One worker for all queues, one for each pool, and what the program's table has beside them.
     """
     assert set(described["images"]) == set(IMAGES)
 
@@ -29,12 +31,14 @@ def test_there_are_the_four_images(described: dict[str, Any]) -> None:
 @pytest.mark.parametrize(("image", "name"), IMAGES.items())
 def test_an_image_asks_how_it_is(described: dict[str, Any], image: str, name: str) -> None:
     """
-    The health check of an image asks after what the image starts.
+    The health check of an image asks for what the image starts, once it may have started.
     """
     program = described["config"]["Entrypoint"][-1]
 
-    check = described["images"][image]["Healthcheck"]
-    assert check["Test"] == ["CMD", program, "health", name]
+    row, found = service_of(name), described["images"][image]
+    assert found["Cmd"] == list(row.arguments(name))
+    assert found["Healthcheck"]["Test"] == ["CMD", program, "health", name]
+    assert found["Healthcheck"]["StartPeriod"] == row.start_seconds * SECOND
 
 
 @pytest.mark.parametrize(("image", "worker"), WORKERS.items())
@@ -118,16 +122,6 @@ def test_no_secret_is_in_an_image(described: dict[str, Any]) -> None:
     secrets = {variable(name) for name in ("broker_url", "result_backend", "flower.basic_auth")}
 
     assert variables.isdisjoint(secrets | {"REDIS_URL", "DATABASE_URL", "SECRET_KEY"})
-
-
-def test_flower_is_reached_from_outside_its_container(described: dict[str, Any]) -> None:
-    """
-    In a container of its own, an address of 127.0.0.1 would be unreachable.
-    """
-    flower = described["images"]["flower"]
-
-    assert flower["Env"] == {variable("flower.address"): "0.0.0.0"}
-    assert flower["ExposedPorts"] == ["5555/tcp"]
 
 
 def test_labels_say_where_it_is_from(described: dict[str, Any]) -> None:

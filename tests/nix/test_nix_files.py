@@ -3,7 +3,7 @@
 import re
 import shutil
 import subprocess
-from dataclasses import fields
+from dataclasses import asdict, fields
 from pathlib import Path
 from types import MappingProxyType
 
@@ -12,6 +12,7 @@ import pytest
 from task_server.config.contradictions import OWN_ARGUMENTS
 from task_server.config.model import BUILT_IN_WORKERS, WorkerConfig
 from task_server.config.pools import POOLS
+from task_server.config.services import SERVICES, WORKER
 from tests.nix.conftest import ROOT, Evaluate, nix_files
 from tests.support.require import Require
 
@@ -124,6 +125,56 @@ def test_the_built_in_workers_of_the_module_are_those_of_the_program(evaluate: E
     assert {worker["pool"] for worker in known.values()} == set(POOLS)
 
 
+def test_nix_reads_the_programs_services(evaluate: Evaluate) -> None:
+    """
+    The module's units, files and assertions go through the table that `up` and `health` use.
+    """
+    known = evaluate("import ./nix/services.nix")
+
+    assert {WORKER.name: known["worker"]} | known["others"] == {
+        name: {
+            field: list(value) if isinstance(value, tuple) else value
+            for field, value in asdict(service).items()
+            if field != "name" and value not in (None, (), False)
+        }
+        | {"writes_media": service.writes_media}
+        for name, service in SERVICES.items()
+    }
+
+
+def test_a_service_has_options(evaluate: Evaluate) -> None:
+    """
+    One that listens can be moved to another port, and one with an extra has its own package.
+    """
+    names = {one["name"] for one in evaluate("import ./tests/nix/options.nix")}
+    needed = {
+        f"services.task-server.{service.name}.{option}"
+        for service in SERVICES.values()
+        if not service.per_worker
+        for option, applies in {
+            "enable": True,
+            "package": service.extra is not None,
+            **dict.fromkeys(("address", "port", "openFirewall"), service.port is not None),
+        }.items()
+        if applies
+    }
+
+    assert "services.task-server.flower.enable" in needed
+    assert needed <= names
+
+
+def test_no_service_is_named_in_what_goes_through_the_table(root: Path) -> None:
+    """
+    A row more is a unit more: only what Prometheus reads from Flower is Flower's own.
+    """
+    modules = root / "nix" / "modules"
+    named = [
+        file.name for file in sorted(modules.glob("*.nix")) if "flower" in _code(file.read_text())
+    ]
+
+    assert named == ["options.nix", "services.nix"]
+
+
 def test_the_old_names_of_settings_are_settings(root: Path) -> None:
     """
     `workers.NAME.concurrency` leads to `workers.NAME.settings.concurrency`, which exists.
@@ -183,6 +234,11 @@ def test_a_worker_of_the_module_is_hardened(
 def _of_nix(root: Path) -> list[Path]:
     folders = [root / "nix", root / "templates"]
     return [file for file in nix_files() if any(file.is_relative_to(top) for top in folders)]
+
+
+def _code(text: str) -> str:
+    """Return the Nix *text* without its comments."""
+    return re.sub(r"^\s*#.*$", "", text, flags=re.MULTILINE)
 
 
 def _lines(settings: dict[str, object]) -> list[str]:

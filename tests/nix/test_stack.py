@@ -8,15 +8,19 @@ from typing import Any
 import pytest
 import yaml
 
-from task_server.config.loader import load
+from task_server.config.loader import load, variable
 from task_server.config.model import BUILT_IN_WORKERS, WorkerConfig
+from task_server.config.services import SERVICES, Service, service_of
 from task_server.launch.timing import Timing
 from tests.nix.conftest import Evaluate
 
-#: The image of each service that the stack shares with image.json.
-IMAGES = ("prefork", "gevent", "flower")
-
 WORKERS = ("prefork", "gevent", "bulk")
+
+#: What runs beside the workers, from the program's table of services.
+OTHERS = tuple(service for service in SERVICES.values() if not service.per_worker)
+
+#: The image of each service that the stack shares with image.json.
+IMAGES = ("prefork", "gevent", *(service.name for service in OTHERS))
 
 
 def seconds(text: str) -> int:
@@ -60,6 +64,53 @@ def test_a_service_runs_what_its_image_runs(
         ("start_period", "StartPeriod"),
     ):
         assert seconds(check[key]) * 1_000_000_000 == image["Healthcheck"][known]
+
+
+def test_the_stack_has_every_service(services: dict[str, Any], described: dict[str, Any]) -> None:
+    """
+    The workers, and one service for each row of the program's table.
+    """
+    names = [service.name for service in OTHERS]
+
+    assert [*WORKERS, *names] == list(services)
+    assert set(names) <= set(described["images"])
+
+
+@pytest.mark.parametrize("name", [*WORKERS, *(service.name for service in OTHERS)])
+def test_a_service_is_as_the_table_has_it(
+    services: dict[str, Any], described: dict[str, Any], name: str
+) -> None:
+    """
+    What it starts, how it is asked for its health and from when on that counts.
+    """
+    row, service = service_of(name), services[name]
+    program = described["config"]["Entrypoint"][-1]
+
+    assert [*row.arguments(name)] == service["command"]
+    assert ["CMD", program, "health", name] == service["healthcheck"]["test"]
+    assert row.start_seconds == seconds(service["healthcheck"]["start_period"])
+    assert list(row.secrets) == [secret["target"] for secret in service.get("secrets", [])]
+    for secret in row.secrets:
+        assert f"/run/secrets/{secret}" == service["environment"][variable(f"{secret}_file")]
+    media = {mount["target"]: mount for mount in service["volumes"]}["/sata"]
+    assert row.writes_media is not media.get("read_only", False)
+
+
+@pytest.mark.parametrize("service", OTHERS, ids=lambda one: one.name)
+def test_what_listens_is_reached_from_outside_its_container(
+    services: dict[str, Any], described: dict[str, Any], service: Service
+) -> None:
+    """
+    Its port is published and exposed, and it listens on each address.
+    """
+    ports = [port["target"] for port in services[service.name].get("ports", [])]
+    image = described["images"][service.name]
+    everywhere = {variable(f"{service.name}.address"): "0.0.0.0"} if service.port else {}
+
+    assert [service.port] * bool(service.port) == ports
+    assert [f"{port}/tcp" for port in ports] == image.get("ExposedPorts", [])
+    assert everywhere == image.get("Env", {})
+    assert everywhere.items() <= services[service.name]["environment"].items()
 
 
 @pytest.mark.parametrize("name", [*IMAGES, "bulk"])
@@ -120,18 +171,17 @@ def test_a_worker_that_ends_at_once_does_not_spin(services: dict[str, Any]) -> N
     assert policy["max_attempts"] * (seconds(policy["delay"]) + 3) < seconds(policy["window"])
 
 
-def test_flower_writes_no_media(services: dict[str, Any]) -> None:
+@pytest.mark.parametrize("service", OTHERS, ids=lambda one: one.name)
+def test_a_service_has_the_mounts_of_a_worker(services: dict[str, Any], service: Service) -> None:
     """
-    Beside that, it has the mounts of a worker: it loads the project's app.
+    It loads the project's app; the media folder alone can be read-only.
     """
-    worker, flower = (
+    worker, other = (
         {mount["target"]: mount for mount in services[name]["volumes"]}
-        for name in ("prefork", "flower")
+        for name in ("prefork", service.name)
     )
 
-    assert flower["/sata"]["read_only"] is True
-    assert "read_only" not in worker["/sata"]
-    assert worker == flower | {"/sata": worker["/sata"]}
+    assert worker == other | {"/sata": worker["/sata"]}
 
 
 def test_the_stack_of_a_project_deploys_that_project(

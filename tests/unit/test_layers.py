@@ -29,7 +29,7 @@ LAYERS = (
     {"results.scripts"},
     {"results.storing"},
     {"results.backends"},
-    {"config.files", "config.urls", "config.variables", "config.pools"},
+    {"config.files", "config.urls", "config.variables", "config.pools", "config.services"},
     {"config.values"},
     {"config.model"},
     {"config.contradictions"},

@@ -15,8 +15,8 @@ from rich.console import Console
 from task_server.cli.options import environ_with, state_option
 from task_server.cli.report import Report
 from task_server.config.loader import resolve
+from task_server.config.services import SERVICES, WORKER
 from task_server.errors import TaskServerError
-from task_server.launch.services import FLOWER
 from task_server.local import State, Supervisor
 from task_server.local.system import System
 
@@ -127,9 +127,9 @@ def command(
         if holder is None:
             supervisor.start_all(system.servers(quiet=True))
             _migrate(supervisor, system)
-            children = [system.worker(name, quiet=True) for name in WORKERS]
+            children = [system.process(WORKER, name, quiet=True)[0] for name in WORKERS]
             if keep:
-                flower, flower_url = system.service(FLOWER, quiet=True)
+                flower, flower_url = system.process(SERVICES["flower"], "flower", quiet=True)
                 children.append(flower)
                 lock.update(flower=flower_url)
             report.say(f"workers: {', '.join(WORKERS)}")

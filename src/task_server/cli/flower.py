@@ -7,8 +7,9 @@ from pathlib import Path
 import click
 
 from task_server.cli.options import app_option, config_option, resolved
+from task_server.launch import requirements
+from task_server.launch.command import flower_command
 from task_server.launch.process import exec_command
-from task_server.launch.services import FLOWER
 
 
 @click.command(
@@ -36,6 +37,6 @@ Examples:
 )
 def command(app: str | None, path: Path | None, address: str | None, port: int | None) -> None:
     """Start Flower, which watches the workers, in the foreground."""
-    FLOWER.check_requirements()
+    requirements.check_flower()
     config = resolved(path, app=app, flower_address=address, flower_port=port).config
-    exec_command(FLOWER.command(config, python=sys.executable, environ=os.environ), os.environ)
+    exec_command(flower_command(config, python=sys.executable, environ=os.environ), os.environ)

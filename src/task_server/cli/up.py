@@ -3,6 +3,7 @@
 import os
 import shlex
 import signal
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -16,9 +17,10 @@ from task_server.cli.options import (
     traceback_option,
     unknown_worker,
 )
+from task_server.config.services import SERVICES
 from task_server.errors import TaskServerError
 from task_server.launch.folders import MEDIA_VARIABLE
-from task_server.launch.services import SERVICES
+from task_server.launch.services import LAUNCHERS
 from task_server.local import State, Supervisor
 from task_server.local.discovery.discover import Discovery
 from task_server.local.discovery.plan import ServerPlan, databases_to_migrate, plan_servers
@@ -109,22 +111,33 @@ def command(
         system.create_databases(plan.databases)
         _migrate(supervisor, system, answer, wanted=migrate)
         _print_variables(system, plan, answer)
-        children = [system.worker(name) for name in names]
-        urls: dict[str, str] = {}
-        lines = []
-        for service in SERVICES.values():
-            if service.is_installed():
-                child, urls[service.name] = system.service(service)
-                children.append(child)
-                lines.append(f"{service.title} is at {urls[service.name]}")
-            else:
-                lines.append(f"no {service.title} (install task-server[{service.extra}])")
-        supervisor.start_all(children)
+        urls, lines = _start(supervisor, system, names)
         lock.update(**urls)
         click.echo(f"\nUp: {'; '.join([', '.join(names), *lines])} (Ctrl-C stops everything)\n")
         number = supervisor.run()
     if number not in (signal.SIGINT, signal.SIGTERM, 0):
         raise SystemExit(128 + number)
+
+
+def _start(
+    supervisor: Supervisor, system: System, workers: Sequence[str]
+) -> tuple[dict[str, str], list[str]]:
+    """Start every service that is installed; return their URLs, and a line for each."""
+    children = []
+    urls = {}
+    lines = []
+    for service in SERVICES.values():
+        if not LAUNCHERS[service.name].is_installed():
+            lines.append(f"no {service.title} (install task-server[{service.extra}])")
+            continue
+        for name in workers if service.per_worker else (service.name,):
+            child, url = system.process(service, name)
+            children.append(child)
+            if url is not None:
+                urls[name] = url
+                lines.append(f"{service.title} is at {url}")
+    supervisor.start_all(children)
+    return urls, lines
 
 
 def _migrate(

@@ -12,21 +12,28 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, cast
 
 from task_server.config.contradictions import contradictions
 from task_server.config.files import read_text
-from task_server.config.model import BUILT_IN_WORKERS, Config, FlowerConfig, WorkerConfig
+from task_server.config.model import BUILT_IN_WORKERS, Config, WorkerConfig
+from task_server.config.services import SERVICES
 from task_server.config.urls import MASK
 from task_server.config.values import Parser, shown, worker_name
-from task_server.config.variables import OTHERS, PREFIX, given, misspelt, suggestion, variable
+from task_server.config.variables import OTHERS, given, misspelt, suggestion, variable
 from task_server.errors import ConfigError, Problem
 
-#: Services with a table of their own, whose names no worker can have.
-SERVICES = tuple(field.name for field in fields(Config) if is_dataclass(field.default_factory))
+#: What has a table of its own, by the name of the service, which no worker can have.
+SERVICE_TABLES: Mapping[str, type] = MappingProxyType(
+    {
+        one.name: cast("type", one.default_factory)
+        for one in fields(Config)
+        if is_dataclass(one.default_factory)
+    }
+)
 
 #: Settings that are tables.
-TABLES = ("workers", *SERVICES)
+TABLES = ("workers", *SERVICE_TABLES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,13 +112,16 @@ class _Reader:
     def config(self) -> Config:
         table = self._toml()
         workers = self._workers(self._table(table, "workers"))
-        flower = self._section(FlowerConfig, self._table(table, "flower"), "flower")
-        top = self._section(Config, table, "", skip=("workers", "flower", "origins"))
+        services = {
+            name: kind(**self._section(kind, self._table(table, name), name))
+            for name, kind in SERVICE_TABLES.items()
+        }
+        top = self._section(Config, table, "", skip=(*TABLES, "origins"))
         self._unknown_variables(workers)
         return Config(
             **top,
             workers=MappingProxyType(workers),
-            flower=FlowerConfig(**flower),
+            **services,
             origins=MappingProxyType(self.origins),
         )
 
@@ -153,8 +163,8 @@ class _Reader:
             except ValueError as error:
                 self.problem(setting, str(error))
                 continue
-            if name in SERVICES:
-                self.problem(setting, f"is the name of {name.capitalize()}; rename it")
+            if name in SERVICE_TABLES:
+                self.problem(setting, f"is the name of {SERVICES[name].title}; rename it")
                 continue
             taken = variables.setdefault(variable(setting), name)
             if taken != name:
@@ -253,11 +263,15 @@ class _Reader:
         One of a table can be nothing else; another one may be anybody's, unless
         it is nearly the variable of a setting.
         """
-        tables = {variable(f"flower.{field.name}") for field in fields(FlowerConfig)}
+        tables = {
+            variable(f"{service}.{field.name}")
+            for service, kind in SERVICE_TABLES.items()
+            for field in fields(kind)
+        }
         for name in workers:
             tables |= {variable(f"workers.{name}.{field.name}") for field in fields(WorkerConfig)}
         top = {variable(field.name) for field in fields(Config) if "parser" in field.metadata}
-        prefixes = (f"{PREFIX}_WORKERS_", f"{PREFIX}_FLOWER_")
+        prefixes = tuple(f"{variable(table)}_" for table in TABLES)
         rest = []
         for name in sorted(set(self.environ) - OTHERS):
             if not name.startswith(prefixes):

@@ -7,18 +7,16 @@ everything else here.
 """
 
 import argparse
-import os
 from collections.abc import Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
+from typing import Protocol, cast
 
 from task_server.config import values
 from task_server.config.loader import find, load
-from task_server.health import flower, verdict
-from task_server.health.folder import folder_owner, heartbeat_folder
-from task_server.health.verdict import Thresholds
-
-#: What asks each service beside the workers; see `task_server.launch.services`.
-SERVICES = {"flower": flower.check}
+from task_server.config.model import Config
+from task_server.config.services import Service, service_of
+from task_server.health.verdict import Thresholds, Verdict
 
 EXAMPLES = """\
 examples:
@@ -26,6 +24,25 @@ examples:
   task-server health gevent --ready     exit 0 while it fetches tasks
   task-server health flower --ready     exit 0 while Flower and the broker answer
 """
+
+
+class Check(Protocol):
+    """Returns the verdict on the worker *name*, or on the service of that name."""
+
+    def __call__(
+        self,
+        config: Config,
+        name: str,
+        environ: Mapping[str, str],
+        *,
+        ready: bool,
+        thresholds: Thresholds,
+    ) -> Verdict: ...
+
+
+def check_of(service: Service) -> Check:
+    """Return the health check of *service*: `check` of the module that has its name."""
+    return cast("Check", import_module(f"task_server.health.{service.name}").check)
 
 
 def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
@@ -40,12 +57,13 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     """
     options = _parser(environ).parse_args(arguments)
     config = load(options.config or find(Path.cwd()), environ)
-    if options.name in SERVICES:
-        found = SERVICES[options.name](config, broker=options.ready)
-    else:
-        folder = heartbeat_folder(config, environ, os.getuid())
-        owner = folder_owner(config, environ, os.getuid())
-        found = verdict.check(folder, options.name, Thresholds(stale=options.stale), owner)
+    found = check_of(service_of(options.name))(
+        config,
+        options.name,
+        environ,
+        ready=options.ready,
+        thresholds=Thresholds(stale=options.stale),
+    )
     word = "ready" if found.ready else "alive, not ready" if found.alive else "dead"
     print(f"{options.name}: {word}: {found.reason}")
     return 0 if (found.ready if options.ready else found.alive) else 1

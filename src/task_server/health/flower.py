@@ -5,10 +5,11 @@ Flower's own page `/healthcheck` says OK even while Redis is down, so the
 broker is pinged separately.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from task_server.config.model import Config, FlowerConfig
-from task_server.health.verdict import Verdict
+from task_server.health.verdict import Thresholds, Verdict
 
 #: Seconds to wait for Flower's answer.
 TIMEOUT = 5.0
@@ -17,17 +18,25 @@ TIMEOUT = 5.0
 BROKER_TIMEOUT = 2.0
 
 
-def check(config: Config, *, broker: bool) -> Verdict:
+def check(
+    config: Config,
+    name: str,
+    environ: Mapping[str, str],
+    *,
+    ready: bool,
+    thresholds: Thresholds,
+) -> Verdict:
     """
     Return the verdict on the Flower that *config* describes.
 
     Args:
-        broker: Ping the broker too; otherwise a Flower that answers is ready.
+        ready: Ping the broker too; otherwise a Flower that answers is ready.
     """
+    del name, environ, thresholds  # It writes no heartbeat.
     reason = _page_error(config.flower)
     if reason:
         return Verdict(alive=False, ready=False, reason=reason)
-    reason = _broker_error(config.broker_url) if broker else ""
+    reason = _broker_error(config.broker_url) if ready else ""
     if reason:
         return Verdict(alive=True, ready=False, reason=reason)
     return Verdict(alive=True, ready=True, reason=f"answers at {_where(config.flower)}")

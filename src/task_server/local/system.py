@@ -8,20 +8,18 @@ from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any
 
-from task_server.config.model import STOP_MARGIN_SECONDS, Config
+from task_server.config.model import Config
+from task_server.config.services import Service
 from task_server.errors import ConfigError, Problem
-from task_server.launch.command import Command, project_environ, worker_command
-from task_server.launch.machine import this_machine
-from task_server.launch.precedence import worker_spec
-from task_server.launch.services import Service
-from task_server.launch.timing import Timing
+from task_server.launch.command import project_environ
+from task_server.launch.services import LAUNCHERS
 from task_server.local.discovery.plan import ServerPlan
 from task_server.local.discovery.protocol import POSTGRES_VARIABLES
 from task_server.local.servers import cluster, postgres, redis
 from task_server.local.servers.ports import check_free, free_port
 from task_server.local.servers.server import Server
 from task_server.local.servers.state import State
-from task_server.local.supervisor.child import NOTIFY, Child, Notify
+from task_server.local.supervisor.child import NOTIFY, Child
 from task_server.local.supervisor.supervisor import Supervisor
 
 #: A project that reads all its servers from our variables, as the reference project does.
@@ -120,63 +118,40 @@ class System:
             quiet=quiet,
         )
 
-    def worker(self, name: str, *, quiet: bool = False) -> Child:
-        """Return the worker *name*."""
-        spec = worker_spec(
-            self.config,
-            name,
-            this_machine(),
-            runtime_dir=str(self.state.folder("run")),
-            timing=Timing.from_environ(self.environ),
-        )
-        command = worker_command(self.config, spec, python=sys.executable, environ=self.environ)
-        return self._child(
-            name,
-            command,
-            ready=NOTIFY,
-            stop_seconds=spec.drain_seconds + STOP_MARGIN_SECONDS,
-            quiet=quiet,
-        )
-
-    def service(self, service: Service, *, quiet: bool = False) -> tuple[Child, str]:
+    def process(
+        self, service: Service, name: str, *, quiet: bool = False
+    ) -> tuple[Child, str | None]:
         """
-        Return the child of *service*, and its URL.
+        Return the process *name* of *service* as a child, and its URL if it listens.
 
         Raises:
             LocalServerError: When its port is in use.
         """
+        config = self.config if service.port is None else self._with_port(service)
+        process = LAUNCHERS[service.name].process(
+            config,
+            name,
+            runtime_dir=str(self.state.folder("run")),
+            python=sys.executable,
+            environ=self.environ,
+        )
+        child = Child(
+            name=name,
+            argv=process.command.argv,
+            environ={**self.environ, **process.command.environ},
+            ready=service.ready or NOTIFY,
+            stop_seconds=process.stop_seconds,
+            quiet=quiet,
+        )
+        return child, process.url
+
+    def _with_port(self, service: Service) -> Config:
+        """Return the configuration with a free port for *service* in place of 0."""
         table = getattr(self.config, service.name)
         port = table.port or free_port(table.address)
         check_free(port, service.title, table.address)
         changed: dict[str, Any] = {service.name: replace(table, port=port)}
-        config = replace(self.config, **changed)
-        command = service.command(config, python=sys.executable, environ=self.environ)
-        child = self._child(
-            service.name,
-            command,
-            ready=service.ready,
-            stop_seconds=service.stop_seconds,
-            quiet=quiet,
-        )
-        return child, service.url(config)
-
-    def _child(
-        self,
-        name: str,
-        command: Command,
-        *,
-        ready: str | Notify,
-        stop_seconds: float,
-        quiet: bool,
-    ) -> Child:
-        return Child(
-            name=name,
-            argv=command.argv,
-            environ={**self.environ, **command.environ},
-            ready=ready,
-            stop_seconds=stop_seconds,
-            quiet=quiet,
-        )
+        return replace(self.config, **changed)
 
 
 def database_of(config: Config) -> str:

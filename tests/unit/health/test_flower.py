@@ -7,7 +7,13 @@ import pytest
 from task_server.config.model import Config, FlowerConfig
 from task_server.health import command as health
 from task_server.health import flower
+from task_server.health.verdict import Thresholds, Verdict
 from tests.support.ports import own_port
+
+
+def check(table: FlowerConfig) -> Verdict:
+    """Return the verdict on the Flower of *table*, without asking the broker."""
+    return flower.check(Config(flower=table), "flower", {}, ready=False, thresholds=Thresholds())
 
 
 def test_no_server_listens(capsys: pytest.CaptureFixture[str]) -> None:
@@ -33,7 +39,7 @@ def test_a_port_that_the_kernel_chose_is_not_known() -> None:
     """
     Flower at port 0 can be anywhere, and the line says what to do.
     """
-    verdict = flower.check(Config(flower=FlowerConfig(port=0)), broker=False)
+    verdict = check(FlowerConfig(port=0))
 
     assert not verdict.alive
     assert "flower.port is 0" in verdict.reason
@@ -46,7 +52,7 @@ def test_something_else_than_flower(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(flower, "TIMEOUT", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
-        verdict = flower.check(Config(flower=FlowerConfig(port=port)), broker=False)
+        verdict = check(FlowerConfig(port=port))
 
     assert (False, False) == (verdict.alive, verdict.ready)
     assert f"no answer from 127.0.0.1:{port}/healthcheck within 0.2 s" == verdict.reason
