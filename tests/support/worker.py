@@ -17,8 +17,8 @@ import pytest
 
 from task_server.config import model as config
 from task_server.health.heartbeat import Heartbeat, read
-from task_server.health.verdict import Thresholds, Verdict, check
-from task_server.launch.timing import TIMING_VARIABLE
+from task_server.health.verdict import Verdict, check
+from task_server.launch.timing import TIMING_VARIABLE, Timing
 from tests.support import proc
 from tests.support.marks import Marks
 from tests.support.redis import Broker, Redis
@@ -272,9 +272,9 @@ class Worker:
         beat = read(self.folder, self.name)
         return None if isinstance(beat, str) else beat
 
-    def verdict(self, **thresholds: float) -> Verdict:
-        """Return the verdict of the health check on it."""
-        return check(self.folder, self.name, Thresholds(**thresholds))
+    def verdict(self, **timing: float) -> Verdict:
+        """Return the verdict of the health check on it, by the times of *timing*."""
+        return check(self.folder, self.name, Timing(**timing))
 
     def starts(self) -> Counter[int]:
         """Return how often each task has started."""

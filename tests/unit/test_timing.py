@@ -1,11 +1,17 @@
 """The intervals of a worker, and the variable with which tests shrink them."""
 
 import json
+import os
+import time
+from pathlib import Path
 
 import pytest
 
 from task_server.config.model import Config
 from task_server.errors import ConfigError
+from task_server.health import command as health
+from task_server.health.heartbeat import Heartbeat, path_of, write
+from task_server.health.process import boot_id
 from task_server.launch.command import worker_command
 from task_server.launch.precedence import worker_spec
 from task_server.launch.profiles import Machine
@@ -40,10 +46,45 @@ def test_a_variable_of_tests_shrinks_the_times_of_a_worker() -> None:
     assert 25 == defaults["broker_transport_options.health_check_interval"]
 
 
+def test_the_variable_shrinks_the_times_of_the_health_check(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """
+    `task-server health` calls a heartbeat old that is older than the variable says.
+    """
+    started = time.monotonic() - 5
+    beat = Heartbeat(
+        state="ready",
+        time=time.time() - 5,
+        monotonic=started,
+        boot_id=boot_id(),
+        started=started,
+        pid=os.getpid(),
+        pid_start=None,
+        name="w",
+        node="w@host",
+        pool="prefork",
+        concurrency=1,
+        free=1,
+    )
+    write(path_of(tmp_path, "w"), beat)
+    environ = {"TASK_SERVER_RUNTIME_DIR": str(tmp_path)}
+
+    codes = [
+        health.main(["w"], environ | shrunk) for shrunk in ({}, {TIMING_VARIABLE: '{"stale": 3}'})
+    ]
+
+    assert [0, 1] == codes
+    assert "event loop blocked for 5 s" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('{"heartbeet": 1}', "'heartbeet' is unknown; choose from connect_timeout, debounce"),
+        (
+            '{"heartbeet": 1}',
+            "'heartbeet' is unknown; choose from cancel_grace, connect_timeout, debounce",
+        ),
         ("{", "is not JSON"),
         ("[1]", "is not an object"),
         ('{"finish": 0}', "finish: 0 is not a number of seconds above 0"),

@@ -8,6 +8,7 @@ everything else here.
 
 import argparse
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Protocol, cast
@@ -16,7 +17,8 @@ from task_server.config import values
 from task_server.config.loader import find, load
 from task_server.config.model import Config
 from task_server.config.services import Service, service_of
-from task_server.health.verdict import Thresholds, Verdict
+from task_server.health.verdict import Verdict
+from task_server.launch.timing import Timing
 
 EXAMPLES = """\
 examples:
@@ -36,7 +38,7 @@ class Check(Protocol):
         environ: Mapping[str, str],
         *,
         ready: bool,
-        thresholds: Thresholds,
+        timing: Timing,
     ) -> Verdict: ...
 
 
@@ -55,14 +57,15 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     Raises:
         ConfigError: When the configuration is wrong.
     """
-    options = _parser(environ).parse_args(arguments)
+    timing = Timing.from_environ(environ)
+    options = _parser(environ, timing.stale).parse_args(arguments)
     config = load(options.config or find(Path.cwd()), environ)
     found = check_of(service_of(options.name))(
         config,
         options.name,
         environ,
         ready=options.ready,
-        thresholds=Thresholds(stale=options.stale),
+        timing=replace(timing, stale=options.stale),
     )
     word = "ready" if found.ready else "alive, not ready" if found.alive else "dead"
     print(f"{options.name}: {word}: {found.reason}")
@@ -76,9 +79,9 @@ def _seconds(word: str) -> float:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
-def _parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
+def _parser(environ: Mapping[str, str], stale_after: float) -> argparse.ArgumentParser:
     config = environ.get("TASK_SERVER_CONFIG")
-    stale = environ.get("TASK_SERVER_STALE", Thresholds().stale)
+    stale = environ.get("TASK_SERVER_STALE", stale_after)
     parser = argparse.ArgumentParser(
         prog="task-server health",
         description="Check a worker by its heartbeat, or Flower over HTTP, and say why.",

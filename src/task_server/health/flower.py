@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from task_server.config.model import Config, FlowerConfig
-from task_server.health.verdict import Thresholds, Verdict
+from task_server.health.verdict import Verdict
+from task_server.launch.timing import Timing
 
 #: Seconds to wait for Flower's answer.
 TIMEOUT = 5.0
@@ -24,7 +25,7 @@ def check(
     environ: Mapping[str, str],
     *,
     ready: bool,
-    thresholds: Thresholds,
+    timing: Timing,
 ) -> Verdict:
     """
     Return the verdict on the Flower that *config* describes.
@@ -32,7 +33,7 @@ def check(
     Args:
         ready: Ping the broker too; otherwise a Flower that answers is ready.
     """
-    del name, environ, thresholds  # It writes no heartbeat.
+    del name, environ, timing  # It writes no heartbeat.
     reason = _page_error(config.flower)
     if reason:
         return Verdict(alive=False, ready=False, reason=reason)

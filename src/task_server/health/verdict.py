@@ -12,37 +12,7 @@ from pathlib import Path
 from task_server.config.pools import POOLS
 from task_server.health.heartbeat import Heartbeat, read
 from task_server.health.process import boot_id, is_running
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Thresholds:
-    """
-    How long is too long, in seconds.
-
-    Attributes:
-        stale: Age of the heartbeat at which the event loop counts as blocked.
-            The worker writes one every two seconds.
-
-        start: The same while the worker starts; importing a large project takes
-            a while.
-
-        connect: The same while it connects to Redis: the kernel gives up on a
-            host that drops packets only after 130 s.
-
-        backlog: Fetching nothing although messages are queued and slots are free.
-
-        drain: After the end of the drain.
-
-        database: Without a PostgreSQL connection returned, while tasks that
-            wait for locks have all of them.
-    """
-
-    stale: float = 30.0
-    start: float = 120.0
-    connect: float = 180.0
-    backlog: float = 60.0
-    drain: float = 20.0
-    database: float = 600.0
+from task_server.launch.timing import DEFAULT_TIMING, Timing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +39,7 @@ def now() -> Now:
 
 
 def check(
-    runtime_dir: Path, name: str, thresholds: Thresholds | None = None, owner: int | None = None
+    runtime_dir: Path, name: str, timing: Timing = DEFAULT_TIMING, owner: int | None = None
 ) -> Verdict:
     """
     Return the verdict on the worker *name*, from its heartbeat and its process.
@@ -81,11 +51,11 @@ def check(
     if isinstance(heartbeat, str):
         return Verdict(alive=False, ready=False, reason=heartbeat)
     running = is_running(heartbeat.pid, heartbeat.pid_start)
-    return evaluate(heartbeat, now(), thresholds, running=running)
+    return evaluate(heartbeat, now(), timing, running=running)
 
 
 def evaluate(
-    heartbeat: Heartbeat, now: Now, thresholds: Thresholds | None = None, *, running: bool = True
+    heartbeat: Heartbeat, now: Now, timing: Timing = DEFAULT_TIMING, *, running: bool = True
 ) -> Verdict:
     """
     Return the verdict on a worker.
@@ -93,7 +63,7 @@ def evaluate(
     Args:
         running: Whether its process still exists.
     """
-    if reason := _dead_reason(heartbeat, now, thresholds or Thresholds(), running=running):
+    if reason := _dead_reason(heartbeat, now, timing, running=running):
         return Verdict(alive=False, ready=False, reason=reason)
     if reason := _not_ready_reason(heartbeat, now):
         return Verdict(alive=True, ready=False, reason=reason)
@@ -101,7 +71,7 @@ def evaluate(
     return Verdict(alive=True, ready=True, reason=reason)
 
 
-def _dead_reason(heartbeat: Heartbeat, now: Now, thresholds: Thresholds, *, running: bool) -> str:
+def _dead_reason(heartbeat: Heartbeat, now: Now, timing: Timing, *, running: bool) -> str:
     """Return why the worker needs a restart; empty if it does not."""
     if heartbeat.boot_id != now.boot_id:
         return "the heartbeat is from before the last reboot"
@@ -110,31 +80,31 @@ def _dead_reason(heartbeat: Heartbeat, now: Now, thresholds: Thresholds, *, runn
     if heartbeat.state == "draining":
         # Celery's own last steps write no heartbeat.
         overdue = now.monotonic - (heartbeat.until or heartbeat.monotonic)
-        return f"should have stopped {overdue:.0f} s ago" if overdue > thresholds.drain else ""
+        return f"should have stopped {overdue:.0f} s ago" if overdue > timing.max_overdue else ""
     age = now.monotonic - heartbeat.monotonic
-    if age > _max_age(heartbeat, thresholds):
+    if age > _max_age(heartbeat, timing):
         reason = f"event loop blocked for {age:.0f} s"
         if heartbeat.pool in POOLS and POOLS[heartbeat.pool].green:
             reason += "; a task that computes, or blocks outside gevent, stops all others"
         return reason
     if heartbeat.state == "starting" and heartbeat.connecting_since is None:
         since = now.monotonic - heartbeat.started
-        return f"has been starting for {since:.0f} s" if since > thresholds.start else ""
-    return _stalled_reason(heartbeat, now, thresholds)
+        return f"has been starting for {since:.0f} s" if since > timing.max_start else ""
+    return _stalled_reason(heartbeat, now, timing)
 
 
-def _stalled_reason(heartbeat: Heartbeat, now: Now, thresholds: Thresholds) -> str:
+def _stalled_reason(heartbeat: Heartbeat, now: Now, timing: Timing) -> str:
     """Return what has made no progress for too long; empty if nothing has stalled."""
     if heartbeat.lost and not heartbeat.free:
         return f"{heartbeat.lost} tasks occupy slots but run nowhere, and no slot is free"
     if heartbeat.database_stuck and heartbeat.database_since is not None:
         stuck = now.monotonic - heartbeat.database_since
-        if stuck > thresholds.database:
+        if stuck > timing.max_database_wait:
             return f"{heartbeat.database}, for {stuck:.0f} s"
     # A restart would not fix a missing permission or a key of the wrong type.
     if heartbeat.connected and heartbeat.backlog_since is not None and not heartbeat.refusal:
         idle = now.monotonic - heartbeat.backlog_since
-        if idle > thresholds.backlog:
+        if idle > timing.max_idle:
             return (
                 f"idle for {idle:.0f} s with {sum(heartbeat.queues.values())} messages queued "
                 f"and {heartbeat.free} of {heartbeat.concurrency} slots free"
@@ -142,13 +112,13 @@ def _stalled_reason(heartbeat: Heartbeat, now: Now, thresholds: Thresholds) -> s
     return ""
 
 
-def _max_age(heartbeat: Heartbeat, thresholds: Thresholds) -> float:
+def _max_age(heartbeat: Heartbeat, timing: Timing) -> float:
     """Return how old the heartbeat may be while the worker does what it is doing."""
     if heartbeat.connecting_since is not None:
-        return max(thresholds.stale, thresholds.connect)
+        return max(timing.stale, timing.max_connect)
     if heartbeat.state == "starting":
-        return max(thresholds.stale, thresholds.start)
-    return thresholds.stale
+        return max(timing.stale, timing.max_start)
+    return timing.stale
 
 
 def _not_ready_reason(heartbeat: Heartbeat, now: Now) -> str:

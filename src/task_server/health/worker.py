@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from task_server.config.model import Config
 from task_server.health import verdict
 from task_server.health.folder import folder_owner, heartbeat_folder
-from task_server.health.verdict import Thresholds, Verdict
+from task_server.health.verdict import Verdict
+from task_server.launch.timing import Timing
 
 
 def check(
@@ -15,9 +16,9 @@ def check(
     environ: Mapping[str, str],
     *,
     ready: bool,
-    thresholds: Thresholds,
+    timing: Timing,
 ) -> Verdict:
     """Return the verdict on the worker *name* of this user and these settings."""
     del ready  # Its heartbeat has both answers.
     folder = heartbeat_folder(config, environ, os.getuid())
-    return verdict.check(folder, name, thresholds, folder_owner(config, environ, os.getuid()))
+    return verdict.check(folder, name, timing, folder_owner(config, environ, os.getuid()))

@@ -1,9 +1,10 @@
 """
-How often a worker does what it repeats, and how long it waits for others: one frozen value.
+How often a worker does what it repeats, how long it waits for others, and from when on it
+is unhealthy: one frozen value.
 
 Nothing in it is a setting. `TASK_SERVER_TIMING` is for tests alone, which cannot wait as long
 as an operator can: JSON, such as ``{"heartbeat": 0.2, "queue_scan": 1}``. The launcher reads it
-into the worker's spec.
+into the worker's spec; the health check reads it too.
 """
 
 import json
@@ -29,12 +30,18 @@ class Timing:
 
         restore_interval: Between two searches for messages of lost workers.
 
-        drain_tick: Between two steps of a drain.
+        drain_tick: Between two checks of Celery's event loop whether a drain can go on.
+
+        green_drain_tick: Between two steps of a drain under gevent, once it has begun.
+
+        last_answer: For the answer to the last BRPOP, whose time-out is a second.
 
         debounce: Signals within this time count as one: Ctrl-C reaches the worker from
             the terminal, and again from its supervisor.
 
         stop_grace: For a task that is stopped, until it is killed.
+
+        cancel_grace: For a cancelled coroutine to run its `finally` blocks.
 
         finish: For everything after the drain time: stopping tasks, requeueing, Celery's
             own steps. After it the process exits as it is.
@@ -46,19 +53,49 @@ class Timing:
         connect_timeout: For a connection to the broker.
 
         health_check: A connection that was silent for so long is checked before its use.
+
+        probe_timeout: For a connection of the worker's own checks (the lengths of queues,
+            the result backend), and again for its answer: they block the event loop.
+
+        leaked_slot: For Celery to process the end of a task, before its slot counts as leaked.
+
+        stale: Age of the heartbeat at which the event loop counts as blocked.
+
+        max_start: The same while the worker starts; importing a large project takes a while.
+
+        max_connect: The same while it connects to Redis: the kernel gives up on a host that
+            drops packets only after 130 s.
+
+        max_idle: Fetching nothing although messages are queued and slots are free.
+
+        max_overdue: After the end of the drain, until it should have exited.
+
+        max_database_wait: Without a PostgreSQL connection returned, while tasks that wait
+            for locks have all of them.
     """
 
     heartbeat: float = 2.0
     queue_scan: float = 10.0
     restore_interval: float = 10
     drain_tick: float = 0.2
+    green_drain_tick: float = 0.1
+    last_answer: float = 1.5
     debounce: float = 1.0
     stop_grace: float = 2.0
+    cancel_grace: float = 2.0
     finish: float = 12.0
     leave: float = 5.0
     socket_timeout: float = 20
     connect_timeout: float = 10
     health_check: float = 25
+    probe_timeout: float = 2.0
+    leaked_slot: float = 30.0
+    stale: float = 30.0
+    max_start: float = 120.0
+    max_connect: float = 180.0
+    max_idle: float = 60.0
+    max_overdue: float = 20.0
+    max_database_wait: float = 600.0
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Self:

@@ -72,9 +72,15 @@ def install(app: Any, spec: WorkerSpec) -> None:
     _install_transport(spec, hooks)
     run_file = RunFile(Path(spec.runtime_dir), spec.name).locked()
     pool = module_of(spec.pool)
-    shared = {"drain": drain, "heartbeat": heartbeat, "leases": leases, "pool": pool}
+    shared = {
+        "drain": drain,
+        "heartbeat": heartbeat,
+        "leases": leases,
+        "pool": pool,
+        "timing": spec.timing,
+    }
     foreign = PoolJobs(drain.received)
-    own = {"foreign": foreign, "memory_limit": spec.memory_limit, "timing": spec.timing}
+    own = {"foreign": foreign, "memory_limit": spec.memory_limit}
     heartbeat.foreign = foreign
     heartbeat.requests = drain.received
     app.steps["worker"].add(type("TaskServer", (WorkerStep,), {**shared, **own}))

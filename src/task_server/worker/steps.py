@@ -50,7 +50,7 @@ class WorkerStep(bootsteps.StartStopStep):
             controller=parent,
             foreign=self.foreign,
             drain=self.drain,
-            stop_grace=self.timing.stop_grace,
+            timing=self.timing,
             write=self._write,
             write_interval=self.heartbeat.interval,
         )
@@ -119,12 +119,13 @@ class ConsumerStep(bootsteps.StartStopStep):
     leases: ClassVar[Leases]
     pool: ClassVar[PoolModule]
     run_file: ClassVar[RunFile]
+    timing: ClassVar[Timing]
 
     _disconnect: Callable[[], None] | None = None
 
     def __init__(self, parent: Any, **kwargs: Any) -> None:
         super().__init__(parent, **kwargs)
-        self._outage = BrokerOutage(self.heartbeat)
+        self._outage = BrokerOutage(self.heartbeat, self.timing.probe_timeout)
         _write_while_connecting(parent, self.heartbeat, self._outage)
         unreadable.install_in_consumer(parent)
         unregistered.install_in_consumer(parent)

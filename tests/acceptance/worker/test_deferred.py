@@ -59,7 +59,7 @@ def test_tasks_limited_by_their_rate_are_no_stall(
 
     assert {None} == {beat.backlog_since for beat in beats}
     assert all(beat.queues["celery"] > 0 and beat.free == 2 for beat in beats)
-    assert worker.verdict(backlog=0).ready
+    assert worker.verdict(max_idle=0).ready
     app.control.cancel_consumer("celery")
     until(lambda: {} == worker.heartbeat().queues)
     worker.send(signal.SIGTERM)
@@ -79,7 +79,7 @@ def test_a_worker_that_fetches_nothing_ahead_takes_what_it_can_run(
     for number in range(8):
         app.send_task("batching.plain", (number, 1.0))
     until(lambda: len(worker.starts()) == 2)
-    verdict = worker.verdict(backlog=0)
+    verdict = worker.verdict(max_idle=0)
 
     until(lambda: len(worker.ends()) == 8)
 

@@ -164,7 +164,7 @@ def test_a_consumer_that_takes_nothing_is_dead(
         send("work", number)
 
     # It reads the lengths of its queues twice, and must find them equal.
-    verdict = until(lambda: (v := worker.verdict(backlog=2)) and not v.alive and v)
+    verdict = until(lambda: (v := worker.verdict(max_idle=2)) and not v.alive and v)
 
     assert "messages queued" in verdict.reason
     assert worker.heartbeat().connected  # type: ignore[union-attr]

@@ -29,7 +29,7 @@ def test_a_worker_that_lacks_a_right_is_not_ready(
         send("work", number)
     worker = start(pool, broker_url=limited(broker, "~*", "&*", "+@all", "-hset"))
     until(lambda: "hset" in worker.verdict().reason)
-    verdict = worker.verdict(backlog=0.0)
+    verdict = worker.verdict(max_idle=0.0)
 
     assert (True, False) == (verdict.alive, verdict.ready)
     assert 5 == broker.queued()

@@ -7,13 +7,14 @@ import pytest
 from task_server.config.model import Config, FlowerConfig
 from task_server.health import command as health
 from task_server.health import flower
-from task_server.health.verdict import Thresholds, Verdict
+from task_server.health.verdict import Verdict
+from task_server.launch.timing import DEFAULT_TIMING
 from tests.support.ports import own_port
 
 
 def check(table: FlowerConfig) -> Verdict:
     """Return the verdict on the Flower of *table*, without asking the broker."""
-    return flower.check(Config(flower=table), "flower", {}, ready=False, thresholds=Thresholds())
+    return flower.check(Config(flower=table), "flower", {}, ready=False, timing=DEFAULT_TIMING)
 
 
 def test_no_server_listens(capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,7 +12,8 @@ import pytest
 from task_server.health import heartbeat
 from task_server.health.heartbeat import Heartbeat
 from task_server.health.process import is_running, process_status
-from task_server.health.verdict import Now, Thresholds, check, evaluate
+from task_server.health.verdict import Now, check, evaluate
+from task_server.launch.timing import Timing
 
 NOW = Now(time=1_000_000.0, monotonic=5000.0, boot_id="boot")
 
@@ -127,7 +128,7 @@ def test_the_thresholds_can_be_set() -> None:
     """
     A stricter threshold finds the same worker dead.
     """
-    assert not evaluate(READY, NOW, Thresholds(stale=0.5)).alive
+    assert not evaluate(READY, NOW, Timing(stale=0.5)).alive
 
 
 def test_a_process_that_is_gone_is_dead() -> None:

@@ -11,17 +11,20 @@ from task_server.errors import ConfigError, Finding
 from task_server.peers.redis import explain_redis_error, is_redis_auth_error
 from task_server.worker.status.heartbeat import HeartbeatWriter
 
-#: Seconds that the result backend has to accept a connection, and again to answer.
-TIMEOUT = 2.0
-
 logger = logging.getLogger(__name__)
 
 
 class BrokerOutage:
-    """Reports to *heartbeat* and the log why there is no connection to Redis."""
+    """
+    Reports to *heartbeat* and the log why there is no connection to Redis.
 
-    def __init__(self, heartbeat: HeartbeatWriter) -> None:
+    Args:
+        timeout: Seconds that the result backend has to accept a connection, and again to answer.
+    """
+
+    def __init__(self, heartbeat: HeartbeatWriter, timeout: float) -> None:
         self._heartbeat = heartbeat
+        self._timeout = timeout
         self._logged = ""
 
     def report(self, connection: Any, error: Exception) -> None:
@@ -58,7 +61,7 @@ class BrokerOutage:
         options = dict(app.backend.connparams)
         # A Unix socket has not both of them.
         timeouts = {"socket_timeout", "socket_connect_timeout"} & options.keys()
-        pool = ConnectionPool(**{**options, **dict.fromkeys(timeouts, TIMEOUT)})
+        pool = ConnectionPool(**{**options, **dict.fromkeys(timeouts, self._timeout)})
         try:
             Redis(connection_pool=pool).ping()
         except (RedisError, OSError) as error:

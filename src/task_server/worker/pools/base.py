@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import Any, Protocol, cast
 
 from task_server.launch.spec import WorkerSpec
+from task_server.launch.timing import Timing
 from task_server.worker.broker.quarantine import Quarantine
 from task_server.worker.foreign_requests import PoolJobs
 from task_server.worker.shutdown.drain import Drain, Tasks
@@ -24,7 +25,7 @@ class WorkerParts:
 
         drain: To be driven by whatever is the pool's loop.
 
-        stop_grace: Seconds that a stopped task has for its `finally` blocks.
+        timing: The worker's intervals and time-outs.
 
         write: Writes the heartbeat; Celery's event loop, where there is one, calls it.
 
@@ -34,7 +35,7 @@ class WorkerParts:
     controller: Any
     foreign: PoolJobs
     drain: Drain
-    stop_grace: float
+    timing: Timing
     write: Callable[[], None]
     write_interval: float
 

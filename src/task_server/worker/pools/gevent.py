@@ -36,17 +36,18 @@ def prepare(spec: WorkerSpec, heartbeat: HeartbeatWriter) -> None:
         _limit_connections(heartbeat, spec.database_connections), weak=False
     )
     if spec.asyncio == "per-task":
-        signals.worker_init.connect(_install_event_loops, weak=False)
+        grace = spec.timing.cancel_grace
+        signals.worker_init.connect(_install_event_loops(grace), weak=False)
 
 
 def attach(parts: WorkerParts) -> tuple["GeventTasks", Quarantine]:
     """Patch the pool, and start the greenlets that stand in for Celery's event loop."""
     signal.signal(signal.SIGUSR1, gevent_loop.show_stacks)
     pool = parts.controller.pool
-    tasks = GeventTasks(parts.controller, parts.foreign, parts.stop_grace)
+    tasks = GeventTasks(parts.controller, parts.foreign, parts.timing.stop_grace)
     quarantine = gevent_loop.quarantine_in_greenlet(parts.start)
     started.report_in_greenlets(pool, quarantine)
-    gevent_loop.start(parts.drain, parts.write, parts.write_interval)
+    gevent_loop.start(parts.drain, parts.write, parts.write_interval, parts.timing.green_drain_tick)
     return tasks, quarantine
 
 
@@ -57,12 +58,16 @@ def connect(consumer: Any, drain: Drain) -> Callable[[], None]:
     return renewer.stop
 
 
-def _install_event_loops(**_: Any) -> None:
-    """Give each task its own event loop; the receiver of `worker_init`."""
-    # Only where it is wanted: it replaces parts of asyncio and asgiref.
-    from task_server.worker.pools import gevent_asyncio  # noqa: PLC0415
+def _install_event_loops(grace: float) -> Callable[..., None]:
+    """Return the receiver of `worker_init` that gives each task its own event loop."""
 
-    gevent_asyncio.install()
+    def install(**_: Any) -> None:
+        # Only where it is wanted: it replaces parts of asyncio and asgiref.
+        from task_server.worker.pools import gevent_asyncio  # noqa: PLC0415
+
+        gevent_asyncio.install(grace)
+
+    return install
 
 
 def _limit_connections(heartbeat: HeartbeatWriter, connections: int) -> Callable[..., None]:

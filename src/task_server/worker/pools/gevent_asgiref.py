@@ -16,9 +16,6 @@ from task_server.worker.patching import patch
 
 logger = logging.getLogger(__name__)
 
-#: Seconds that a cancelled coroutine has for its `finally` blocks.
-GRACE = 2.0
-
 
 class LoopExecutor(Executor):
     """
@@ -30,8 +27,9 @@ class LoopExecutor(Executor):
     its own it would need a second one, and run outside of the task's transaction.
     """
 
-    def __init__(self, set_running_loop: Callable[[Any], None]) -> None:
+    def __init__(self, set_running_loop: Callable[[Any], None], grace: float) -> None:
         self._set_running_loop = set_running_loop
+        self._grace = grace
         self._helpers: WeakKeyDictionary[Any, _Helper] = WeakKeyDictionary()
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> "Future[Any]":
@@ -42,7 +40,7 @@ class LoopExecutor(Executor):
             # Django has other connections inside a running loop than outside.
             self._set_running_loop(None)
             try:
-                helper = self._helpers[loop] = _Helper()
+                helper = self._helpers[loop] = _Helper(self._grace)
             finally:
                 self._set_running_loop(loop)
         return helper.executor.submit(fn, *args, **kwargs)
@@ -57,7 +55,8 @@ class LoopExecutor(Executor):
 class _Helper:
     """A greenlet that shares the database connections of the one that creates it."""
 
-    def __init__(self) -> None:
+    def __init__(self, grace: float) -> None:
+        self._grace = grace
         self._connections = _connections()
         for connection in self._connections.values():
             connection.inc_thread_sharing()
@@ -66,21 +65,24 @@ class _Helper:
         self.executor = ThreadPoolExecutor(1, initializer=_help, initargs=arguments)
 
     def end(self) -> None:
-        """Wait for its pending calls, at most `GRACE`, and stop sharing the connections."""
+        """Wait for its pending calls, at most its grace, and stop sharing the connections."""
         try:
-            with gevent.Timeout(GRACE, False):
+            with gevent.Timeout(self._grace, False):
                 self.executor.shutdown(wait=True)
                 return
             # The caller was killed while it waited, and its task needs the connections.
             for greenlet in self._greenlets:
-                greenlet.kill(timeout=GRACE)
+                greenlet.kill(timeout=self._grace)
         finally:
             for connection in self._connections.values():
                 connection.dec_thread_sharing()
 
 
 def install(
-    sync: Any, set_running_loop: Callable[[Any], None], greenlet_of: Callable[[Any], Any]
+    sync: Any,
+    set_running_loop: Callable[[Any], None],
+    greenlet_of: Callable[[Any], Any],
+    grace: float,
 ) -> Callable[[Any], None]:
     """
     Replace the executors of *sync*, a module of asgiref; return the callback for a stopped loop.
@@ -89,8 +91,10 @@ def install(
         set_running_loop: asyncio's own.
 
         greenlet_of: Returns the greenlet that runs a loop, if one does.
+
+        grace: Seconds that a cancelled coroutine has for its `finally` blocks.
     """
-    executor = LoopExecutor(set_running_loop)
+    executor = LoopExecutor(set_running_loop, grace)
     patch(sync.SyncToAsync, "single_thread_executor", executor)
     current: Any = sync.CurrentThreadExecutor
     run_until_future = current.run_until_future
@@ -106,7 +110,7 @@ def install(
                 with suppress(RuntimeError):  # it has ended just now
                     loop.call_soon_threadsafe(_cancel_all, loop)
                 # Its `finally` blocks may have sync code for this greenlet.
-                with gevent.Timeout(GRACE, False):
+                with gevent.Timeout(grace, False):
                     run_until_future(self, future)
                 if not future.done() and (greenlet := greenlet_of(loop)) is not None:
                     greenlet.kill(block=False)

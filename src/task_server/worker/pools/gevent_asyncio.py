@@ -27,12 +27,10 @@ import greenlet
 from gevent import getcurrent, monkey
 from gevent.event import Event
 
+from task_server.launch.timing import DEFAULT_TIMING
 from task_server.worker.patching import patch
 
 logger = logging.getLogger(__name__)
-
-#: Seconds that a cancelled coroutine has for its `finally` blocks.
-GRACE = 2.0
 
 base: Any = base_events.BaseEventLoop
 module: Any = events
@@ -154,11 +152,14 @@ else:
         """Do nothing: asyncio records the task per loop."""
 
 
-def install() -> None:
+def install(grace: float = DEFAULT_TIMING.cancel_grace) -> None:
     """
     Give each greenlet of this OS thread its own running loop.
 
     Call it once, in the thread of gevent's hub, after gevent's patching.
+
+    Args:
+        grace: Seconds that a cancelled coroutine has for its `finally` blocks.
     """
     loops = RunningLoops()
     loops.install()
@@ -183,21 +184,21 @@ def install() -> None:
         try:
             return run_until_complete(self, future)
         except BaseException as error:
-            if not (future.done() or _finish(self, future, run_until_complete)):
+            if not (future.done() or _finish(self, future, run_until_complete, grace)):
                 thrown[self] = error
             raise
 
     patch(base, "_check_running", _check_running)
     patch(base, "run_until_complete", run_and_cancel)
-    _install_in_asgiref(loops)
+    _install_in_asgiref(loops, grace)
 
 
-def _finish(loop: Any, future: Any, run_until_complete: Callable[..., Any]) -> bool:
-    """Cancel *future*, run *loop* until it is done, at most `GRACE`; return whether it is."""
+def _finish(loop: Any, future: Any, run_until_complete: Callable[..., Any], grace: float) -> bool:
+    """Cancel *future*, run *loop* until it is done, at most *grace*; return whether it is."""
     if loop.is_closed() or loop.is_running():
         return True
     future.cancel()
-    with gevent.Timeout(GRACE, False):
+    with gevent.Timeout(grace, False):
         try:
             run_until_complete(loop, future)
         except asyncio.CancelledError:
@@ -209,7 +210,7 @@ def _finish(loop: Any, future: Any, run_until_complete: Callable[..., Any]) -> b
     return bool(future.done())
 
 
-def _install_in_asgiref(loops: RunningLoops) -> None:
+def _install_in_asgiref(loops: RunningLoops, grace: float) -> None:
     """Do the same for async_to_sync and sync_to_async, if asgiref is there."""
     try:
         from asgiref import sync  # noqa: PLC0415 - it comes with Django
@@ -217,4 +218,5 @@ def _install_in_asgiref(loops: RunningLoops) -> None:
         return
     from task_server.worker.pools import gevent_asgiref  # noqa: PLC0415
 
-    loops.on_stopped.append(gevent_asgiref.install(sync, loops.set_in_asyncio, loops.greenlet_of))
+    end = gevent_asgiref.install(sync, loops.set_in_asyncio, loops.greenlet_of, grace)
+    loops.on_stopped.append(end)

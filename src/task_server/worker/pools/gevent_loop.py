@@ -19,9 +19,6 @@ from task_server.worker.shutdown.signals import SelfPipe
 
 logger = logging.getLogger(__name__)
 
-#: Seconds between two checks of a draining worker for running tasks.
-DRAIN_INTERVAL = 0.1
-
 #: Seconds between two attempts to start deferred requests.
 ADMIT_INTERVAL = 0.05
 
@@ -29,10 +26,19 @@ ADMIT_INTERVAL = 0.05
 RENEW_INTERVAL = 0.25
 
 
-def start(drain: Drain, write: Callable[[], None], interval: float) -> None:
-    """Start greenlets that call *write* every *interval* seconds, and *drain* when requested."""
-    gevent.spawn(_write_heartbeats, write, interval)
-    gevent.spawn(_drain_when_requested, drain)
+def start(
+    drain: Drain, write: Callable[[], None], write_interval: float, drain_interval: float
+) -> None:
+    """
+    Start greenlets that call *write*, and *drain* step by step when it is requested.
+
+    Args:
+        write_interval: Seconds between two calls of *write*.
+
+        drain_interval: Seconds between two steps.
+    """
+    gevent.spawn(_write_heartbeats, write, write_interval)
+    gevent.spawn(_drain_when_requested, drain, drain_interval)
 
 
 def quarantine_in_greenlet(start: Callable[[Any], None]) -> Quarantine:
@@ -136,10 +142,10 @@ def _write_heartbeats(write: Callable[[], None], interval: float) -> None:
         gevent.sleep(interval)
 
 
-def _drain_when_requested(drain: Drain) -> None:
+def _drain_when_requested(drain: Drain, interval: float) -> None:
     while True:
         wait_read(drain.wake.fileno())
         drain.wake.clear()
         while drain.requested and not drain.finished:
             drain.step()
-            gevent.sleep(DRAIN_INTERVAL)
+            gevent.sleep(interval)

@@ -32,7 +32,7 @@ def attach(parts: WorkerParts) -> tuple["PreforkTasks", Quarantine]:
     """Patch the pool, whose children are forked, and the controller."""
     pool = parts.controller.pool
     children.wrap_pool(pool)
-    tasks = PreforkTasks(parts.controller, parts.foreign, parts.stop_grace)
+    tasks = PreforkTasks(parts.controller, parts.foreign, parts.timing.stop_grace)
     quarantine = Quarantine(parts.start)
     started.report_before_children(pool, quarantine)
     unreadable.install_in_controller(parts.controller)

@@ -29,9 +29,6 @@ logger = logging.getLogger(__name__)
 
 state: Any = worker_state
 
-#: An answer to the last BRPOP comes within its time-out of a second.
-LAST_ANSWER_SECONDS = 1.5
-
 
 class Tasks(Protocol):
     """The tasks of a pool, see `pools.prefork` and `pools.gevent`."""
@@ -191,7 +188,7 @@ class Drain:
         running = self.tasks.running(self.received.all())
         if running and now < self._deadline:
             return
-        if self._is_fetching() and now < self._started_at + LAST_ANSWER_SECONDS:
+        if self._is_fetching() and now < self._started_at + self._timing.last_answer:
             return
         # Under gevent other greenlets run while this waits, and may call it again.
         self._finished = True

@@ -38,7 +38,7 @@ class HeartbeatWriter:
         self.notifier = notifier
         # Half of the watchdog's time, so that one heartbeat may be late.
         self.interval = min(spec.timing.heartbeat, (notifier.watchdog or 60.0) / 2)
-        self._queue_scan = spec.timing.queue_scan
+        self._timing = spec.timing
         self._path = heartbeat.path_of(Path(spec.runtime_dir), spec.name)
         self._pid = os.getpid()
         status = process_status(self._pid)
@@ -89,7 +89,7 @@ class HeartbeatWriter:
     def started(self, controller: Any, running: Callable[[Iterable[Any]], list[Any]]) -> None:
         """Watch Celery's *controller*, whose pool has started; *running* filters what it runs."""
         self._controller = controller
-        self._slots = LeakedSlots(running)
+        self._slots = LeakedSlots(running, self._timing.leaked_slot)
         self._heartbeat = replace(self._heartbeat, node=controller.hostname)
         # They were checked before logging was set up.
         for line in self._database_errors:
@@ -114,7 +114,7 @@ class HeartbeatWriter:
     def connected(self, consumer: Any) -> None:
         """Record that *consumer* is connected."""
         self._consumer = consumer
-        self._queues = ConsumedQueues.of(consumer)
+        self._queues = ConsumedQueues.of(consumer, self._timing.probe_timeout)
         self._stall = StallDetector()
         self._queues_at = 0.0
         self._heartbeat = replace(
@@ -182,7 +182,7 @@ class HeartbeatWriter:
             return
         self._written = time.monotonic()
         self._count()
-        if self._written - self._queues_at >= self._queue_scan:
+        if self._written - self._queues_at >= self._timing.queue_scan:
             self._queues_at = self._written
             self._read_queues()
             self._retry_databases()
@@ -274,7 +274,7 @@ class HeartbeatWriter:
         if written.state == "draining" and not self._sent_stopping and not self._restarts:
             self._sent_stopping = True
             self.notifier.stopping()
-        found = verdict.evaluate(written, verdict.now())
+        found = verdict.evaluate(written, verdict.now(), self._timing)
         word = "ready" if found.ready else "not ready"
         self.notifier.status(f"{word}: {found.reason}" if found.alive else found.reason)
         if found.alive:

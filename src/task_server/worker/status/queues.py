@@ -9,9 +9,6 @@ from redis.retry import Retry
 from task_server.peers.queues import QueueLengths
 from task_server.transport.store.keys import Keys
 
-#: Seconds that reading the queues may block the worker's loop.
-TIMEOUT = 2.0
-
 
 class ConsumedQueues:
     """
@@ -19,25 +16,28 @@ class ConsumedQueues:
 
     The consumer's connection waits in BRPOP, and reading the queues must not block the loop
     for long when Redis hangs; so this one is its own, with a time-out.
+
+    Args:
+        timeout: Seconds for a connection, and again for each answer.
     """
 
-    def __init__(self, consumer: Any, channel: Any) -> None:
+    def __init__(self, consumer: Any, channel: Any, timeout: float) -> None:
         self._consumer = consumer
         self._channel = channel
         self._pool = channel._get_pool()  # noqa: SLF001 - knows TLS, sockets and Sentinel
         options = self._pool.connection_kwargs
-        options["socket_timeout"] = TIMEOUT
+        options["socket_timeout"] = timeout
         options["retry"] = Retry(NoBackoff(), 0)
         if "socket_connect_timeout" in options:
-            options["socket_connect_timeout"] = TIMEOUT
+            options["socket_connect_timeout"] = timeout
         client = Redis(connection_pool=self._pool)
         self._lengths = QueueLengths(client, Keys.of(channel))
 
     @classmethod
-    def of(cls, consumer: Any) -> Self | None:
+    def of(cls, consumer: Any, timeout: float) -> Self | None:
         """Return the queues of *consumer*; None if its broker is not Redis."""
         channel = consumer.connection.default_channel
-        return cls(consumer, channel) if hasattr(channel, "_q_for_pri") else None
+        return cls(consumer, channel, timeout) if hasattr(channel, "_q_for_pri") else None
 
     @property
     def unreadable(self) -> int | None:

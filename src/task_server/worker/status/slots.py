@@ -7,9 +7,6 @@ from weakref import WeakKeyDictionary
 
 logger = logging.getLogger(__name__)
 
-#: Seconds that Celery may need to process the end of a task.
-GRACE = 30.0
-
 
 class LeakedSlots:
     """
@@ -17,15 +14,18 @@ class LeakedSlots:
 
     Args:
         running: Returns which of the given requests are running.
+
+        grace: Seconds that Celery may need to process the end of a task.
     """
 
-    def __init__(self, running: Callable[[Iterable[Any]], list[Any]]) -> None:
+    def __init__(self, running: Callable[[Iterable[Any]], list[Any]], grace: float) -> None:
         self._running = running
+        self._grace = grace
         self._since: WeakKeyDictionary[Any, float] = WeakKeyDictionary()
         self._logged: set[str] = set()
 
     def count(self, active: Iterable[Any], now: float) -> int:
-        """Return how many of the requests *active* have not run for longer than `GRACE`."""
+        """Return how many of the requests *active* have not run for longer than the grace."""
         active = list(active)
         running = {id(request) for request in self._running(active)}
         gone = [request for request in active if id(request) not in running]
@@ -33,7 +33,7 @@ class LeakedSlots:
         for request in gone:
             since[request] = self._since.get(request, now)
         self._since = since
-        lost = [request for request in gone if now - since[request] >= GRACE]
+        lost = [request for request in gone if now - since[request] >= self._grace]
         for request in lost:
             if request.id not in self._logged:
                 self._logged.add(request.id)
