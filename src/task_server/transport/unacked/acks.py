@@ -73,11 +73,14 @@ class Acks:
     def take(self) -> list[str]:
         """Return waiting acknowledgements; the caller then calls `arrived` or `put_back`."""
         taken: list[str] = []
+        # Each is added before it is removed: the thread that renews leases reads both.
+        self._sending.append(taken)
         for source in (self._pending.acks, self._waiting):
             while source and len(taken) < MAX_ACKS:
-                taken.append(source.popleft())
-        if taken:
-            self._sending.append(taken)
+                taken.append(source[0])
+                source.popleft()
+        if not taken:
+            self._sending.pop()
         return taken
 
     def arrived(self, taken: list[str]) -> None:
@@ -98,10 +101,12 @@ class Acks:
     @property
     def unconfirmed(self) -> Iterator[str]:
         """The acknowledgements that are not known to have arrived; any thread may ask."""
+        # They go from the first to the last, and from there back to the second.
         yield from copied(self._waiting)
         yield from copied(self._pending.acks)
         for taken in copied(self._sending):
             yield from taken
+        yield from copied(self._pending.acks)
 
     def flush(self) -> None:
         """

@@ -61,10 +61,12 @@ class Delivery:
         is_single = self._is_single()
         count = 0
         while prefetched and self._can_consume() and not (is_single and count):
-            message = prefetched.popleft()
+            message = prefetched[0]
             tag = message.delivery_tag
             count += 1
+            # Before it leaves the other place: the thread that renews leases reads both.
             registered.add(tag)
+            prefetched.popleft()
             try:
                 self._deliver(message.decoded(), message.queue)
             except self._store.server_errors:

@@ -94,11 +94,13 @@ class Ownership:
 
     def tags(self) -> set[str]:
         """Return the delivery tags of all that is not acknowledged; any thread may ask."""
-        tags = set(self._delivered.unacked())
+        # In the order in which the loop moves them, which adds before it removes: so
+        # whatever it does meanwhile, each is found where it is or where it goes.
+        tags = {message.delivery_tag for message in copied(self._prefetched)}
         tags.update(copied(self._delivered.registered))
+        tags.update(self._delivered.unacked())
         # Of finished tasks; the event loop may be blocked for long.
         tags.update(self._acks.unconfirmed)
-        tags.update(message.delivery_tag for message in copied(self._prefetched))
         return tags
 
     # Renew
@@ -119,9 +121,7 @@ class Ownership:
             self.lease.renew_if_overdue(self._store.client, running)
             self.settle()
             return
-        tags = self._delivered.unacked()
-        tags.extend(message.delivery_tag for message in tuple(self._prefetched))
-        tags.extend(running)
+        tags = list(self.tags().union(running))
         for first in range(0, len(tags), BATCH * 10):
             batch = tags[first : first + BATCH * 10]
             RENEW.run(self._store.client, [self._store.keys.times], ["0", *batch])

@@ -52,15 +52,16 @@ class Prefetched(deque[Message]):
 
     def drop(self, tags: Collection[str]) -> None:
         """Forget the messages of *tags*, which others own."""
-        kept = [message for message in self if message.delivery_tag not in tags]
-        if len(kept) < len(self):
+        dropped = [message for message in self if message.delivery_tag in tags]
+        if dropped:
             logger.warning(
                 "%d messages that this worker had fetched belong to other workers now: it was "
                 "stopped or disconnected for longer than its lease",
-                len(self) - len(kept),
+                len(dropped),
             )
-            self.clear()
-            self.extend(kept)
+        # One by one: the thread that renews leases must find the others at any moment.
+        for message in dropped:
+            self.remove(message)
 
     def requeue(self) -> None:
         """
