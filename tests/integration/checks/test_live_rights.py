@@ -21,10 +21,11 @@ def findings(start_redis: StartRedis) -> Iterator[Callable[..., list[Finding]]]:
     """Return what is found for a user with some rules."""
     port = start_redis()
 
-    def found(*acl: str) -> list[Finding]:
+    def found(*acl: str, prefix: str = "") -> list[Finding]:
         with redis.Redis(port=port) as client:
             client.execute_command("ACL", "SETUSER", "w", "reset", "on", ">pw", *acl)
         app = Celery("check", broker=f"redis://w:pw@127.0.0.1:{port}/0", set_as_current=False)
+        app.conf.broker_transport_options = {"global_keyprefix": prefix}
         config = Config()
         spec = worker_spec(config, "prefork", Machine(cores=2.0, memory=None))
         context = Context(config=config, workers={"prefork": spec}, counts={}, facts=ProjectFacts())
@@ -41,6 +42,25 @@ def test_a_user_with_the_rules_of_the_readme(findings) -> None:
     The rules that are written down are enough, and `check --live` needs no more.
     """
     assert ["ok"] == [one.level for one in findings(*rules(["celery"]).split())]
+
+
+def test_a_user_of_a_prefix(findings) -> None:
+    """
+    Each key that is tried has the prefix before its whole name, as Kombu writes it.
+    """
+    found = findings(*rules(["celery"], "app:").split(), prefix="app:")
+
+    assert ["ok"] == [one.level for one in found], found
+
+
+def test_a_user_who_lacks_the_keys_of_a_prefix(findings) -> None:
+    """
+    The cure names the keys with it.
+    """
+    found = findings(*rules(["celery"]).split(), prefix="app:")
+
+    assert "error" == found[0].level
+    assert "~app:unacked* ~app:_kombu*" in found[0].repair
 
 
 def test_a_right_that_is_needed(findings) -> None:

@@ -23,7 +23,7 @@ def rights(context: Context, app: Any, timeout: float) -> Iterator[Finding]:
     named = {queue for worker in workers for queue in worker.queues if queue != ALL_QUEUES}
     queues = sorted(named) or [str(app.conf.task_default_queue)]
     try:
-        found = run_with_timeout(3 * timeout, lambda: _ask(app, queues, timeout))
+        prefix, found = run_with_timeout(3 * timeout, lambda: _ask(app, queues, timeout))
     except Exception:  # noqa: BLE001 - the broker's own check reports that
         return
     needed = [one for one in found if not one.right.without]
@@ -36,7 +36,7 @@ def rights(context: Context, app: Any, timeout: float) -> Iterator[Finding]:
             "error",
             SETTING,
             f"may not use {_named(needed)}: workers fetch no messages ({needed[0].error})",
-            _repair(needed),
+            _repair(needed, prefix),
         )
     for one in found:
         if one not in needed:
@@ -44,24 +44,22 @@ def rights(context: Context, app: Any, timeout: float) -> Iterator[Finding]:
                 "warning",
                 SETTING,
                 f"may not use {one.right.command}: {one.right.without}",
-                _repair([one]),
+                _repair([one], prefix),
             )
     if not found:
         yield Finding("ok", SETTING, "has every permission that a worker needs")
 
 
-def _ask(app: Any, queues: list[str], timeout: float) -> list[Missing]:
+def _ask(app: Any, queues: list[str], timeout: float) -> tuple[str, list[Missing]]:
+    """Return the prefix of all keys, and what the user lacks."""
     options = {"socket_connect_timeout": timeout, "socket_timeout": timeout}
     with app.connection_for_write(transport_options=options) as connection:
         channel = connection.transport.create_channel(connection.transport)
         try:
             client: Any = Redis(connection_pool=channel.pool)
-            return missing(
-                client,
-                Keys.of(channel),
-                queues,
-                int(client.connection_pool.connection_kwargs.get("db") or 0),
-            )
+            keys = Keys.of(channel)
+            database = int(client.connection_pool.connection_kwargs.get("db") or 0)
+            return keys.prefix, missing(client, keys, queues, database)
         finally:
             channel.close()
 
@@ -70,9 +68,9 @@ def _named(found: list[Missing]) -> str:
     return ", ".join(one.right.command for one in found)
 
 
-def _repair(found: list[Missing]) -> str:
+def _repair(found: list[Missing], prefix: str) -> str:
     rules = " ".join(f"+{one.right.command.lower().replace(' ', '|')}" for one in found)
     return (
         f"run `redis-cli acl setuser NAME {rules}`; if a key is refused, add "
-        "`~unacked* ~_kombu*` and the names of the queues"
+        f"`~{prefix}unacked* ~{prefix}_kombu*` and the names of the queues"
     )

@@ -34,6 +34,7 @@ class Right(NamedTuple):
 UNACKED: Final = "{unacked}"
 TIMES: Final = "{times}"
 QUEUE: Final = "{queue}"
+BINDING: Final = "{binding}"
 OWN: Final = "{unacked}.probe"
 
 _IDLE: Final = "it polls for messages ten times a second while it is idle"
@@ -58,13 +59,13 @@ RIGHTS: Final = (
     Right("MULTI", ()),
     Right("EXEC", ()),
     # To declare queues.
-    Right("SADD", ("_kombu.binding.{queue}", "probe"), "no new queue is bound to its exchange"),
-    Right("SMEMBERS", ("_kombu.binding.{queue}",)),
+    Right("SADD", (BINDING, "probe"), "no new queue is bound to its exchange"),
+    Right("SMEMBERS", (BINDING,)),
     Right("LLEN", (QUEUE,), "its health does not see that messages wait"),
     # As Kombu 5.7 does, which has scripts of its own for queues that expire.
     Right("SCRIPT LOAD", ("return 1",)),
     Right("SCRIPT EXISTS", ("0" * 40,), "Kombu complains each minute, and keeps old bindings"),
-    Right("ZRANGEBYSCORE", ("_kombu.binding.probe", "0", "0")),
+    Right("ZRANGEBYSCORE", (BINDING, "0", "0")),
     Right("PEXPIRE", (QUEUE, "1000")),
     # To requeue and to redeliver.
     Right("HGET", (UNACKED, "probe"), _BACK),
@@ -120,7 +121,14 @@ def missing(client: Any, keys: Keys, queues: Sequence[str], database: int) -> li
         RedisError: When Redis does not answer.
     """
     lists = [f"{keys.prefix}{queue}" for queue in queues]
-    names = {"unacked": keys.unacked, "times": keys.times, "queue": lists[0], "db": database}
+    names = {
+        "unacked": keys.unacked,
+        "times": keys.times,
+        "queue": lists[0],
+        # Of an exchange, most of which are called as their queue is.
+        "binding": keys.binding_of(queues[0]),
+        "db": database,
+    }
     with client.client() as single:
         found = _tried(single.connection, names)
         take = next(right for right in RIGHTS if right.command == "LINDEX")
@@ -183,9 +191,12 @@ def is_refusal(error: Exception) -> bool:
     return any(one in text for one in words)
 
 
-def rules(queues: Iterable[str] = ()) -> str:
+def rules(queues: Iterable[str] = (), prefix: str = "") -> str:
     """Return the access rules of a user for a worker, as ACL SETUSER takes them."""
     commands = " ".join(f"+{right.command.lower().replace(' ', '|')}" for right in RIGHTS)
-    patterns = (*(f"{name}*" for name in (*queues, "unacked", "_kombu")), "*.celery.pidbox*")
+    patterns = (
+        *(f"{prefix}{name}*" for name in (*queues, "unacked", "_kombu")),
+        "*.celery.pidbox*",
+    )
     keys = " ".join(f"~{pattern}" for pattern in patterns)
     return f"{keys} &* {commands} +discard +ping +info +hello"
