@@ -11,10 +11,9 @@ import click
 
 from task_server.cli.dead_shown import described, lines, shown
 from task_server.cli.options import app_option, config_option, resolved
-from task_server.config.model import Config
 from task_server.errors import ConfigError, PeerError, Problem, TaskServerError
 from task_server.peers.redis import address, explain_redis_error
-from task_server.project.load import imported
+from task_server.project.load import connecting_app
 from task_server.transport.store import dead_letters
 from task_server.transport.store.dead_letters import DeadLetter
 from task_server.transport.store.keys import Keys
@@ -221,7 +220,7 @@ def _store(app: str | None, path: Path | None) -> Iterator[Store]:
     """Connect to the broker as the project's workers do."""
     from redis import Redis, exceptions  # noqa: PLC0415 - heavy, like the rest
 
-    project = _project(resolved(path, app=app).config)
+    project = connecting_app(resolved(path, app=app).config)
     given = project.conf.broker_write_url or ""
     url = ";".join(map(str, given)) if isinstance(given, list | tuple) else str(given)
     try:
@@ -253,13 +252,3 @@ def _redis_error(url: str, error: Exception) -> TaskServerError:
     if found.peer:
         return PeerError(found.text)
     return ConfigError([Problem(found.setting, found.text)])
-
-
-def _project(config: Config) -> Any:
-    """Import the project as a worker does, in this process's environment."""
-    from task_server.project import celery_app  # noqa: PLC0415 - imports Celery
-    from task_server.project.defaults import connection_defaults  # noqa: PLC0415
-
-    with imported(config) as app:
-        celery_app.apply_defaults(app, connection_defaults(app.conf.result_backend))
-        return app

@@ -11,7 +11,7 @@ from typing import Any
 from task_server.config.model import Config
 from task_server.errors import ConfigError, Problem, TaskServerError
 from task_server.launch.command import project_environ
-from task_server.project.defaults import Default
+from task_server.project.defaults import Default, connection_defaults
 from task_server.project.discovery import SETTINGS_VARIABLE
 from task_server.project.import_errors import explained
 from task_server.project.import_watch import bounded
@@ -51,6 +51,21 @@ def imported(
 
         celery_app.preset_defaults(preset)
         yield celery_app.load_app(config.app)
+
+
+def connecting_app(config: Config) -> Any:
+    """
+    Import the project; return its app, which connects to its servers as a worker's does.
+
+    Raises:
+        ConfigError: When it cannot be imported.
+        PeerError: When a server that the import asks does not answer.
+    """
+    with imported(config) as app:
+        from task_server.project import celery_app  # noqa: PLC0415 - imports Celery
+
+        celery_app.apply_defaults(app, connection_defaults(app.conf.result_backend))
+        return app
 
 
 def settings_folder(config: Config) -> Path:

@@ -84,7 +84,12 @@ def install(app: Any, spec: WorkerSpec) -> None:
     heartbeat.foreign = foreign
     heartbeat.requests = drain.received
     app.steps["worker"].add(type("TaskServer", (WorkerStep,), {**shared, **own}))
-    consumer = {**shared, "pending_acks": pending_acks, "run_file": run_file}
+    consumer = {
+        **shared,
+        "pending_acks": pending_acks,
+        "run_file": run_file,
+        "green": spec.pool_row.green,
+    }
     app.steps["consumer"].add(type("TaskServerConsumer", (ConsumerStep,), consumer))
     if spec.log_format == "json":
         logs.install()

@@ -9,7 +9,7 @@ wait callback.
 """
 
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
 #: The releases that this code was written against, by package; asyncio is Python's.
 SUPPORTED: Final = {
@@ -43,7 +43,7 @@ class Patch:
 
         why: What goes wrong without.
 
-        pool: The pool that needs it; None for both.
+        pool: The pool that needs it; None for all.
 
         needed: The releases of the target's package that need it; None for all of `SUPPORTED`.
 
@@ -53,7 +53,7 @@ class Patch:
     target: str
     by: str
     why: str
-    pool: Literal["prefork", "gevent"] | None = None
+    pool: str | None = None
     needed: str | None = None
     upstream: str | None = None
 

@@ -120,6 +120,7 @@ class ConsumerStep(bootsteps.StartStopStep):
     pool: ClassVar[PoolModule]
     run_file: ClassVar[RunFile]
     timing: ClassVar[Timing]
+    green: ClassVar[bool]
 
     _disconnect: Callable[[], None] | None = None
 
@@ -127,7 +128,7 @@ class ConsumerStep(bootsteps.StartStopStep):
         super().__init__(parent, **kwargs)
         self._outage = BrokerOutage(self.heartbeat, self.timing.probe_timeout)
         _write_while_connecting(parent, self.heartbeat, self._outage)
-        unreadable.install_in_consumer(parent)
+        unreadable.install_in_consumer(parent, green=self.green)
         unregistered.install_in_consumer(parent)
 
     def start(self, parent: Any) -> None:

@@ -8,6 +8,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
+from task_server.config.pools import POOLS
 from task_server.worker.patches import _PATCHES, PATCHES, SUPPORTED
 from task_server.worker.patching import patch
 
@@ -24,9 +25,10 @@ def test_no_target_has_two_rows() -> None:
 @pytest.mark.parametrize("row", PATCHES.values(), ids=lambda row: row.target)
 def test_a_row_names_a_module_of_ours_and_releases(row) -> None:
     """
-    Who replaces it can be found, and the releases are a specifier.
+    Who replaces it can be found, for which pool, and the releases are a specifier.
     """
     assert importlib.util.find_spec(f"task_server.{row.by}") is not None
+    assert row.pool is None or row.pool in POOLS
     assert SpecifierSet(row.versions)
     assert row.why
 

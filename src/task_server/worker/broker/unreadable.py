@@ -28,8 +28,13 @@ _NO_LIMITS = ((None, None), [None, None])
 MOST_SECONDS = 1e12
 
 
-def install_in_consumer(consumer: Any) -> None:
-    """Have *consumer*, before it consumes, move the messages that it would drop."""
+def install_in_consumer(consumer: Any, *, green: bool) -> None:
+    """
+    Have *consumer*, before it consumes, move the messages that it would drop.
+
+    Args:
+        green: The pool is of greenlets, which `install_in_controller` does not guard.
+    """
     for name, words in (
         ("on_unknown_message", "it is no message of a task"),
         ("on_invalid_task", "Celery refuses it"),
@@ -42,7 +47,7 @@ def install_in_consumer(consumer: Any) -> None:
             on_decode_error(message, error)
 
     patch(consumer, "on_decode_error", undecoded)
-    if consumer.hub is None:
+    if green:
         patch(consumer, "on_task_request", _guarded(consumer.on_task_request, _no_slot))
 
 
