@@ -80,7 +80,7 @@ def _session() -> requests.Session:
     Return the session of this process, which all its greenlets share.
 
     What a shared session would mix up, the cookies, is switched off; its
-    connection pools lock by themselves. A session for each task would open a
+    connection pools have locks of their own. A session for each task would open a
     connection for each task.
     """
     session = requests.Session()

@@ -209,7 +209,7 @@ def test_every_problem_is_reported_at_once(write: Write) -> None:
         ("workers.x.queues = ['']", "it has an empty name"),
         ("workers.x.queues = '*'", "'*' is not a queue's name; write 'all' for every queue"),
         ("workers.x.queues = ['batch*']", "'batch*' is not a queue's name; write 'all' for"),
-        ("workers.x.queues = ['a,b']", "'a,b' is not a queue's name; write each name by itself"),
+        ("workers.x.queues = ['a,b']", "'a,b' is not a queue's name; write each name separately"),
         ('workers.x.queues = ["a\\u0001"]', "has a control character"),
         ("workers.x.queues = [7]", "is not a list of names"),
         ("workers.x.drain_seconds = -1", "-1 is not in the range x>=0"),

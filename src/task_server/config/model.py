@@ -66,7 +66,7 @@ class WorkerConfig:
         "Messages reserved for each place of the pool.", values.integer(1), None
     )
     memory_limit: int | None = setting(
-        "Memory of the whole worker; unset, the cgroup's limit counts.",
+        "Memory of the whole worker; unset, the cgroup's limit.",
         values.size(32 * 2**20),
         None,
     )
@@ -76,20 +76,23 @@ class WorkerConfig:
         None,
     )
     database_connections: int = setting(
-        "Most connections to PostgreSQL under gevent; a quarter is kept for who holds up others.",
+        "Most connections to PostgreSQL under gevent; a quarter is reserved for tasks with a lock "
+        "that others wait for.",
         values.integer(1),
         20,
     )
     asyncio: EventLoops = setting(
-        "asyncio under gevent: per-task, a loop that others do not see; shared, as gevent has it.",
+        "asyncio under gevent: per-task, each task has its own running loop; shared, as in gevent.",
         values.choice(*get_args(EventLoops)),
         "per-task",
     )
     time_limit: float | None = setting(
-        "A task is ended after this; under gevent only where it yields.", values.seconds(1), None
+        "Hard time limit: a task is stopped after this; under gevent only where it yields.",
+        values.seconds(1),
+        None,
     )
     soft_time_limit: float | None = setting(
-        "A task is told to stop after this; under gevent only where it yields.",
+        "Soft time limit: a task gets SoftTimeLimitExceeded; under gevent only where it yields.",
         values.seconds(1),
         None,
     )
@@ -102,7 +105,7 @@ class WorkerConfig:
         "at-least-once",
     )
     transport: Transport = setting(
-        "atomic: a message is taken and registered in one step; kombu: in two, by Kombu's own.",
+        "atomic: a message is fetched and registered in one step; kombu: in two, as in Kombu.",
         values.choice(*get_args(Transport), aliases={"stock": "kombu"}),
         "atomic",
     )
@@ -113,15 +116,14 @@ class WorkerConfig:
         "atomic",
     )
     poison_limit: int = setting(
-        "A task is put aside when so many workers, or children, died of it; one death among "
-        "several suspects condemns none of them, and more deaths tell them apart. 0 is never "
-        "(atomic transport).",
+        "Crashes of a worker or child after which the task that caused them becomes a dead letter; "
+        "of several that ran at once, further crashes show which. 0 is never (atomic transport).",
         values.integer(0),
         3,
     )
     lease_seconds: float = setting(
-        "What a worker has taken is delivered again when it has given no sign of life for so "
-        "long; a thread gives it, also while a task keeps the worker busy (atomic transport).",
+        "A worker's messages are redelivered when it has not renewed its lease for this long; a "
+        "thread renews it, even while a task blocks the worker (atomic transport).",
         values.seconds(5, 3600),
         30.0,
     )
@@ -141,7 +143,7 @@ class WorkerConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FlowerConfig:
-    """Where Flower listens, and who may see it."""
+    """Where Flower listens, and its password."""
 
     address: str = setting("Address that Flower listens on.", values.text, "127.0.0.1")
     port: int = setting("TCP port of Flower; 0 is any free one.", values.integer(0, 65535), 5555)
@@ -171,7 +173,7 @@ class Config:
     """Everything that is decided before a process starts."""
 
     app: str = setting(
-        "The project's Celery app, as `celery --app` takes it; unset, it is looked for.",
+        "The project's Celery app, as `celery --app` takes it; unset, it is discovered.",
         values.text,
         "",
     )
@@ -184,17 +186,17 @@ class Config:
         None,
     )
     broker_url: str | None = setting(
-        "URL of Redis; unset, the project's own setting counts.", values.url, None, secret=True
+        "URL of Redis; unset, the project's own setting applies.", values.url, None, secret=True
     )
     result_backend: str | None = setting(
-        "URL of the result backend; unset, the project's own setting counts.",
+        "URL of the result backend; unset, the project's own setting applies.",
         values.url,
         None,
         secret=True,
     )
     visibility_timeout: float | None = setting(
-        "A message that was taken and not acknowledged returns to its queue after this; "
-        "unset, an hour or twice the longest time limit.",
+        "A message that is not acknowledged returns to its queue after this; unset, an hour or "
+        "twice the longest time limit.",
         values.seconds(1),
         None,
     )
@@ -204,24 +206,23 @@ class Config:
         None,
     )
     import_seconds: float = setting(
-        "The import of the project is ended, and the line named, when no module more has been "
-        "imported for this long: its own Redis is away, for example.",
+        "The import of the project is aborted, and the line named, when it imports no further "
+        "module for this long, such as when its own Redis does not answer.",
         values.seconds(1),
         60.0,
     )
     secrets_in_environment: bool = setting(
-        "Programs that tasks start inherit broker_url and result_backend; for those that send "
-        "tasks themselves.",
+        "Programs that tasks start inherit broker_url and result_backend, to send tasks.",
         values.boolean,
         False,
     )
     no_new_privileges: bool = setting(
-        "Nothing that runs here can gain privileges: setuid programs and the like do nothing.",
+        "No process can gain privileges, such as those of a setuid program.",
         values.boolean,
         False,
     )
     media: Media = setting(
-        "What tasks do with DJANGO_MEDIA_ROOT, which is tried at the start: write, or only read.",
+        "Whether tasks write to DJANGO_MEDIA_ROOT, or only read; checked at the start.",
         values.choice(*get_args(Media)),
         "writable",
     )
@@ -229,10 +230,10 @@ class Config:
         default_factory=lambda: BUILT_IN_WORKERS, metadata={"doc": "The workers, by name."}
     )
     flower: FlowerConfig = field(
-        default_factory=FlowerConfig, metadata={"doc": "Flower, the watcher."}
+        default_factory=FlowerConfig, metadata={"doc": "Flower, which shows the workers."}
     )
-    #: Who gave each value that is no default (a file, a variable), by the dotted
-    #: name of its setting: what the operator says wins over the project.
+    #: Where each value that is no default comes from (a file, a variable), by the dotted
+    #: name of its setting: what the operator sets takes precedence over the project.
     origins: Mapping[str, str] = field(
         default_factory=lambda: MappingProxyType({}), compare=False, repr=False
     )

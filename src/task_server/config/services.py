@@ -50,7 +50,7 @@ def _read(path: Path) -> Mapping[str, Service]:
 #: By name, in the order in which `up` starts them.
 SERVICES: Mapping[str, Service] = _read(Path(__file__).with_suffix(".toml"))
 
-#: The service of which each worker is a process.
+#: The service that has one process for each worker.
 WORKER = SERVICES["worker"]
 
 

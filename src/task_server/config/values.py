@@ -205,7 +205,7 @@ def queues(raw: Any) -> tuple[str, ...]:
                 "project"
             )
         if "," in name:
-            raise ValueError(f"{name!r} is not a queue's name; write each name by itself")
+            raise ValueError(f"{name!r} is not a queue's name; write each name separately")
     return names
 
 

@@ -1,4 +1,4 @@
-"""Which process, of which boot, and whether it still runs."""
+"""A process and its boot: whether it still runs."""
 
 import os
 from pathlib import Path

@@ -10,10 +10,10 @@ the same queues.
 
 import warnings
 from collections.abc import Mapping
-from typing import Any, Final
+from importlib import import_module
+from typing import Final
 
-from task_server.transport import hooks as _hooks
-from task_server.transport.hooks import Hooks
+from task_server.transport.hooks import Hooks, set_hooks
 from task_server.transport.store.owner import set_node_name
 from task_server.transport.versions import problem
 
@@ -67,7 +67,7 @@ def install(node: str = "", hooks: Hooks = NO_HOOKS) -> bool:
         _kombu.setdefault(scheme, TRANSPORT_ALIASES[scheme])
     _replace(ALIASES)
     set_node_name(node)
-    _hooks.install(hooks)
+    set_hooks(hooks)
     return True
 
 
@@ -80,14 +80,13 @@ def uninstall() -> None:
     """Undo `install` for connections to come."""
     _replace(_kombu)
     _kombu.clear()
-    _hooks.install(NO_HOOKS)
+    set_hooks(NO_HOOKS)
 
 
 def _replace(classes: Mapping[str, str]) -> None:
     """Let Kombu find *classes*, by scheme, instead of those that it has found before."""
-    from kombu import transport as _transport  # noqa: PLC0415 - the launcher imports no Kombu
-
-    transport: Any = _transport
+    # Not at the top: the launcher imports no Kombu.
+    transport = import_module("kombu.transport")
     transport.TRANSPORT_ALIASES.update(classes)
     for scheme in classes:
-        transport._transport_cache.pop(scheme, None)  # noqa: SLF001 - it has no other way
+        transport._transport_cache.pop(scheme, None)  # noqa: SLF001 - there is no other way

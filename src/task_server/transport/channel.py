@@ -82,7 +82,7 @@ class Channel(redis.Channel):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._without_ack: set[str] = set()
         super().__init__(*args, **kwargs)
-        installed = hooks.installed()
+        installed = hooks.current_hooks()
         link = ChannelLink(self, installed)
         store = Store(Keys.of(self), lambda: self.pool, self.connection_errors)
         timing = Timing.of(

@@ -54,15 +54,15 @@ class Hooks:
     reports_started: bool = False
 
 
-class _Installed:
+class _Current:
     hooks = Hooks()
 
 
-def install(hooks: Hooks) -> None:
+def set_hooks(hooks: Hooks) -> None:
     """Use *hooks* for channels that are created later."""
-    _Installed.hooks = hooks
+    _Current.hooks = hooks
 
 
-def installed() -> Hooks:
+def current_hooks() -> Hooks:
     """Return the hooks for a new channel."""
-    return _Installed.hooks
+    return _Current.hooks

@@ -1,7 +1,6 @@
 """Kombu's own Redis transport; its type stubs know only the public names."""
 
+from importlib import import_module
 from typing import Any, Final
 
-from kombu.transport import redis as _redis
-
-redis: Final[Any] = _redis
+redis: Final[Any] = import_module("kombu.transport.redis")

@@ -125,7 +125,7 @@ def missing(client: Any, keys: Keys, queues: Sequence[str], database: int) -> li
         "unacked": keys.unacked,
         "times": keys.times,
         "queue": lists[0],
-        # Of an exchange, most of which are called as their queue is.
+        # Most exchanges have the name of their queue.
         "binding": keys.binding_of(queues[0]),
         "db": database,
     }
