@@ -12,7 +12,7 @@ from task_server.config.services import SERVICES, service_of
 
 WORKERS = {"worker": "all", "prefork": "prefork", "gevent": "gevent"}
 #: Image -> the process that it starts: a worker, or a service beside the workers.
-IMAGES = WORKERS | {one.name: one.name for one in SERVICES.values() if not one.per_worker}
+IMAGES = WORKERS | {one.name: one.name for one in SERVICES.values() if one.extra}
 SECOND = 1_000_000_000
 
 
@@ -23,7 +23,7 @@ def described(root: Path) -> dict[str, Any]:
 
 def test_there_is_an_image_for_each_service(described: dict[str, Any]) -> None:
     """
-    One worker for all queues, one for each pool, and what the program's table has beside them.
+    One worker for all queues, one for each pool, and what has packages that no worker needs.
     """
     assert set(described["images"]) == set(IMAGES)
 

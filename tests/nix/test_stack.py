@@ -3,6 +3,7 @@
 import json
 import re
 from pathlib import Path
+from runpy import run_path
 from typing import Any
 
 import pytest
@@ -19,8 +20,11 @@ WORKERS = ("prefork", "gevent", "bulk")
 #: What runs beside the workers, from the program's table of services.
 OTHERS = tuple(service for service in SERVICES.values() if not service.per_worker)
 
+#: Those with packages, and so an image, of their own.
+WITH_IMAGE = tuple(service for service in OTHERS if service.extra)
+
 #: The image of each service that the stack shares with image.json.
-IMAGES = ("prefork", "gevent", *(service.name for service in OTHERS))
+IMAGES = ("prefork", "gevent", *(service.name for service in WITH_IMAGE))
 
 
 def seconds(text: str) -> int:
@@ -66,14 +70,54 @@ def test_a_service_runs_what_its_image_runs(
         assert seconds(check[key]) * 1_000_000_000 == image["Healthcheck"][known]
 
 
+def test_the_stack_is_what_is_written_from_the_table(root: Path) -> None:
+    """
+    After a change of services.toml, deploy/swarm/services.py is to be run.
+    """
+    file = root / "deploy" / "swarm" / "stack.yml"
+
+    assert run_path(str(file.with_name("services.py")))["written"](file.read_text()) == (
+        file.read_text()
+    )
+
+
+def test_a_row_more_is_a_service_more(root: Path) -> None:
+    """
+    One that neither listens nor has a secret or an extra runs in a worker's image.
+    """
+    file = root / "deploy" / "swarm" / "stack.yml"
+    generator = run_path(str(file.with_name("services.py")))
+    beat = Service(
+        name="beat",
+        title="Celery beat",
+        description="Celery beat",
+        start_seconds=45,
+        writes_media=True,
+    )
+    generator["OTHERS"].append(beat)
+
+    once = generator["written"](file.read_text())
+    stack = yaml.safe_load(once)
+
+    assert once == generator["written"](once)
+    assert [*WORKERS, "flower", "beat"] == list(stack["services"])
+    added = stack["services"]["beat"]
+    assert ["beat"] == added["command"]
+    assert "45s" == added["healthcheck"]["start_period"]
+    assert stack["services"]["prefork"]["image"] == added["image"]
+    assert stack["services"]["prefork"]["volumes"] == added["volumes"]
+    assert {"ports", "secrets"}.isdisjoint(added)
+    assert "start-first" == added["deploy"]["update_config"]["order"]
+    generator["OTHERS"].remove(beat)
+    assert file.read_text() == generator["written"](once)
+
+
 def test_the_stack_has_every_service(services: dict[str, Any], described: dict[str, Any]) -> None:
     """
     The workers, and one service for each row of the program's table.
     """
-    names = [service.name for service in OTHERS]
-
-    assert [*WORKERS, *names] == list(services)
-    assert set(names) <= set(described["images"])
+    assert [*WORKERS, *(service.name for service in OTHERS)] == list(services)
+    assert {service.name for service in WITH_IMAGE} <= set(described["images"])
 
 
 @pytest.mark.parametrize("name", [*WORKERS, *(service.name for service in OTHERS)])
@@ -96,7 +140,7 @@ def test_a_service_is_as_the_table_has_it(
     assert row.writes_media is not media.get("read_only", False)
 
 
-@pytest.mark.parametrize("service", OTHERS, ids=lambda one: one.name)
+@pytest.mark.parametrize("service", WITH_IMAGE, ids=lambda one: one.name)
 def test_what_listens_is_reached_from_outside_its_container(
     services: dict[str, Any], described: dict[str, Any], service: Service
 ) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +32,7 @@ class Service:
     ready: str | None = None
     secrets: tuple[str, ...] = ()
     port: int | None = None
+    variables: tuple[str, ...] = ()
 
     def arguments(self, name: str) -> tuple[str, ...]:
         """Return what follows `task-server` to start it; *name* is a worker's or its own."""
@@ -40,11 +42,12 @@ class Service:
 def _read(path: Path) -> Mapping[str, Service]:
     rows = tomllib.loads(path.read_text(encoding="utf-8"))
     return MappingProxyType(
-        {
-            name: Service(name=name, **{**row, "secrets": tuple(row.get("secrets", ()))})
-            for name, row in rows.items()
-        }
+        {name: Service(name=name, **_frozen(row)) for name, row in rows.items()}
     )
+
+
+def _frozen(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in row.items()}
 
 
 #: By name, in the order in which `up` starts them.
