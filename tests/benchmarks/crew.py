@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -43,18 +44,26 @@ class Crew:
         self.side, self.setup, self.broker, self.folder = side, setup, broker, folder
         self._prefix = prefix
         self._workers: list[subprocess.Popen[bytes]] = []
-        self._client: subprocess.Popen[str] | None = None
+        self._clients: dict[str, subprocess.Popen[str]] = {}
         folder.mkdir()
         self.ledger = Ledger.create(folder / "ledger")
         paths = [str(each) for each in (side.sources, PROJECT) if each]
+        (folder / "ready").mkdir()
         self._environ = {
-            **os.environ,
+            **_clean(os.environ),
             **environ,
+            **side.environ,
+            # Celery refuses pickled messages to root without it.
+            "C_FORCE_ROOT": "yes",
             "PYTHONPATH": os.pathsep.join(paths),
             "BENCH_LEDGER": str(folder / "ledger"),
+            "BENCH_READY": str(folder / "ready"),
             "BENCH_BROKER": broker.url,
             "BENCH_RESULTS": broker.url,
         }
+        if setup.project == "docket":
+            (folder / "media").mkdir()
+            self._environ |= {"REDIS_URL": broker.url, "DJANGO_MEDIA_ROOT": str(folder / "media")}
 
     @property
     def log(self) -> Path:
@@ -62,14 +71,18 @@ class Crew:
         return self.folder / "log"
 
     def start(self) -> None:
-        """Start one worker more."""
-        number = len(self._workers)
-        folder = self.folder / f"worker{number}"
-        folder.mkdir(exist_ok=True)
-        place = Place(folder, self.broker.url, number)
+        """Start one worker more, and the one beside it."""
+        for setup in filter(None, (self.setup, self.setup.beside)):
+            number = len(self._workers)
+            folder = self.folder / f"worker{number}"
+            folder.mkdir(exist_ok=True)
+            place = Place(folder, self.broker.url, number)
+            self._workers.append(self._run(self.side.command(setup, place), folder))
+
+    def _run(self, command: Sequence[str], folder: Path) -> subprocess.Popen[bytes]:
         with self.log.open("ab") as log:
-            worker = subprocess.Popen(
-                [*self._prefix, *self.side.command(self.setup, place)],
+            return subprocess.Popen(
+                [*self._prefix, *command],
                 env=self._environ,
                 cwd=folder,
                 stdin=subprocess.DEVNULL,
@@ -77,9 +90,17 @@ class Crew:
                 stderr=log,
                 start_new_session=True,
             )
-        self._workers.append(worker)
 
-    def finish(self, count: int, seconds: float = 600) -> None:
+    def ready(self) -> None:
+        """Wait until all its workers consume; those that do not say it have run nothing yet."""
+        if not self.side.app and self.setup.project != "docket":
+            until(self._all_consume, f"the workers of {self.side.name}", 300)
+
+    def _all_consume(self) -> bool:
+        self._check()
+        return len(list((self.folder / "ready").iterdir())) >= len(self._workers)
+
+    def finish(self, count: int, seconds: float = 300) -> None:
         """Wait until the first *count* tasks have run."""
         end_of = "the tasks of " + self.side.name
         try:
@@ -89,30 +110,49 @@ class Crew:
             raise AssertionError(f"{error}: {done} of {count} ran; see {self.log}") from None
 
     def _has_run(self, count: int) -> bool:
+        self._check()
+        return self.ledger.is_complete(count)
+
+    def _check(self) -> None:
         ended = [worker.returncode for worker in self._workers if worker.poll() is not None]
         assert not ended, f"a worker of {self.side.name} ended with {ended}; see {self.log}"
-        return self.ledger.is_complete(count)
+
+    def run(self, *command: str) -> float:
+        """Run *command* to its end, as a client would; return the seconds."""
+        start = time.monotonic()
+        code = self._run(command, self.folder).wait(600)
+        assert code == 0, f"{command} of {self.side.name} ended with {code}; see {self.log}"
+        return time.monotonic() - start
 
     def order(self, *order: Any) -> dict[str, float]:
         """Have the sending process do *order*; return what it took."""
-        if self._client is None:
-            self._client = self._start_client()
-        assert self._client.stdin is not None
-        assert self._client.stdout is not None
-        self._client.stdin.write(json.dumps(order) + "\n")
-        self._client.stdin.flush()
-        answer = self._client.stdout.readline()
+        if self.broker.url not in self._clients:
+            self._clients[self.broker.url] = self._start_client(self.broker.url)
+        return self._ask(self.broker.url, order)
+
+    def stage(self, stage: Broker, *order: Any) -> None:
+        """Have a process that sends into another database do *order*."""
+        if stage.url not in self._clients:
+            self._clients[stage.url] = self._start_client(stage.url)
+        self._ask(stage.url, order)
+
+    def _ask(self, url: str, order: Sequence[Any]) -> dict[str, float]:
+        client = self._clients[url]
+        assert client.stdin is not None
+        assert client.stdout is not None
+        client.stdin.write(json.dumps(order) + "\n")
+        client.stdin.flush()
+        answer = client.stdout.readline()
         assert answer, f"the sending process of {self.side.name} ended; see {self.log}"
         return dict(json.loads(answer))
 
-    def _start_client(self) -> subprocess.Popen[str]:
+    def _start_client(self, url: str) -> subprocess.Popen[str]:
+        module = self.side.app or self.setup.project
+        producer = {"BENCH_PRODUCER": "yes"} if self.side.producer else {}
         with self.log.open("ab") as log:
             return subprocess.Popen(
-                [
-                    *self._prefix,
-                    *(sys.executable, "-m", "client", self.side.app or self.setup.project),
-                ],
-                env={**self._environ, **self.side.environ},
+                [*self._prefix, sys.executable, "-m", "client", module],
+                env={**self._environ, **producer, "BENCH_BROKER": url},
                 cwd=self.folder,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -129,18 +169,35 @@ class Crew:
         """Return the bytes of its workers."""
         return sum(usage.pss(worker.pid) for worker in self._workers)
 
-    def stop(self) -> None:
-        """End all its processes, at once."""
-        if self._client is not None:
-            assert self._client.stdin is not None
-            assert self._client.stdout is not None
-            self._client.stdin.close()
-            self._client.stdout.close()
-            _kill(self._client)
-            self._client = None
+    def stop_workers(self) -> None:
+        """End its workers, at once."""
         for worker in self._workers:
             _kill(worker)
         self._workers.clear()
+        for path in (self.folder / "ready").iterdir():
+            path.unlink()
+
+    def stop(self) -> None:
+        """End all its processes, at once."""
+        for client in self._clients.values():
+            assert client.stdin is not None
+            assert client.stdout is not None
+            client.stdin.close()
+            client.stdout.close()
+            _kill(client)
+        self._clients.clear()
+        self.stop_workers()
+
+
+def _clean(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return *environ* without what would set something for one side only."""
+    prefixes = ("TASK_SERVER_", "CELERY_", "DJANGO_", "PG", "SENTRY_")
+    dropped = {"REDIS_URL", "REDIS_CLIENT_URL", "DATABASE_URL"}
+    return {
+        name: value
+        for name, value in environ.items()
+        if name not in dropped and not name.startswith(prefixes)
+    }
 
 
 def _kill(process: subprocess.Popen[Any]) -> None:

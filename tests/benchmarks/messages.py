@@ -4,6 +4,7 @@ import base64
 import functools
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -20,8 +21,9 @@ _COMMAND = 32 << 20
 
 
 @functools.cache
-def _model(url: str, task: str, serializer: str) -> dict[str, Any]:
-    """Send a message for *task* with Celery, and return it."""
+def _model(path: Path, task: str, serializer: str) -> dict[str, Any]:
+    """Send a message for *task* with Celery by the socket *path* of Redis, and return it."""
+    url = f"redis+socket://{path}"
     app = Celery("model", broker=url)
     app.conf.task_serializer = serializer
     app.send_task(task, args=(0,), queue=_MODEL)
@@ -47,7 +49,7 @@ def messages(
     Args:
         eta: When they are due, in ISO format.
     """
-    text = _model(broker.url, task, serializer)
+    text = _model(broker.server.path, task, serializer)
     nothing = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
     delivery = {"exchange": "", "routing_key": queue}
     for number in numbers:

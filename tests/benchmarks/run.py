@@ -5,13 +5,16 @@ import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tests.benchmarks.crew import Crew
 from tests.benchmarks.rows import Row
-from tests.benchmarks.servers import servers
-from tests.benchmarks.sides import Setup, Side
+from tests.benchmarks.servers import UnavailableError, servers
+from tests.benchmarks.sides import Setup, Side, missing
+
+#: A trial has no more workers of a side, and no more processes of a worker.
+FEW = 2
 
 
 @dataclass
@@ -41,36 +44,67 @@ def measure(
     rows: Sequence[Row], sides: Sequence[Side], folder: Path, rounds: int, *, quick: bool
 ) -> Iterator[Measured]:
     """Yield each row once it is measured; rows with the same setup follow each other."""
-    for number, (setup, group) in enumerate(_by_setup(rows)):
+    for number, (setup, group) in enumerate(_by_setup(rows, quick=quick).items()):
+        able = [side for side in sides if any(_has(row, side) for row in group)]
         place = folder / str(number)
         place.mkdir()
-        with crews(setup, sides, place) as working:
+        try:
+            with crews(setup, able, place) as working:
+                for row in group:
+                    yield _measure(row, working, rounds, quick=quick)
+        except UnavailableError as error:
             for row in group:
-                yield _measure(row, working, rounds, quick=quick)
+                yield Measured(row, row.count, skipped={side.name: str(error) for side in able})
         # The append-only file of big messages has gigabytes.
         shutil.rmtree(place)
 
 
-def _by_setup(rows: Sequence[Row]) -> list[tuple[Setup, list[Row]]]:
+def _by_setup(rows: Sequence[Row], *, quick: bool) -> dict[Setup, list[Row]]:
     groups: dict[Setup, list[Row]] = {}
     for row in rows:
-        groups.setdefault(row.setup, []).append(row)
-    return list(groups.items())
+        groups.setdefault(_smaller(row.setup) if quick else row.setup, []).append(row)
+    return groups
+
+
+def _smaller(setup: Setup) -> Setup:
+    concurrency = min(setup.concurrency, FEW) if setup.pool == "prefork" else setup.concurrency
+    return replace(setup, concurrency=concurrency, workers=min(setup.workers, FEW))
+
+
+def _has(row: Row, side: Side) -> bool:
+    """Whether *row* is measured with *side*."""
+    if row.sides and side.name not in row.sides:
+        return False
+    return bool({row.kind, "celery"} & side.kinds)
 
 
 @contextmanager
 def crews(setup: Setup, sides: Sequence[Side], folder: Path) -> Iterator[list[Crew]]:
-    """Run the servers of *setup*, and each side's workers."""
+    """
+    Run the servers of *setup*, and each side's workers.
+
+    Raises:
+        UnavailableError: Something that the setup needs cannot be had here.
+    """
+    if reason := missing(setup.packages):
+        raise UnavailableError(reason)
     with ExitStack() as ends:
         found = ends.enter_context(servers(setup, folder))
         working = []
         for number, side in enumerate(sides):
             broker = found.redis.database(number)
-            crew = Crew(side, setup, broker, folder / side.name, found.environ)
+            crew = Crew(
+                *(side, setup, broker, folder / side.name, found.environ), prefix=found.prefix
+            )
             ends.callback(crew.stop)
             working.append(crew)
-        for _, crew in itertools.product(range(setup.workers), working):
+        for number, crew in itertools.product(range(setup.workers), working):
             crew.start()
+            if number % 4 == 3:
+                # No machine takes hundreds of starts at a time.
+                crew.ready()
+        for crew in working:
+            crew.ready()
         yield working
 
 
@@ -78,16 +112,21 @@ def _measure(row: Row, working: Sequence[Crew], rounds: int, *, quick: bool) -> 
     """Measure one row: A B C, C B A, A B C and so on, so that no side is always the first."""
     count = row.quick if quick else row.count
     found = Measured(row, count)
-    able = [crew for crew in working if {row.kind, "celery"} & crew.side.kinds]
-    if not quick:
+    able = [crew for crew in working if _has(row, crew.side)]
+    if row.warm and not quick:
         for crew in able:
             # What starts with the first tasks is no part of it.
-            row.measure(crew, max(8, count // 10))
+            _round(row, crew, max(8, count // 10))
     for number in range(1 if quick else min(rounds, row.rounds)):
         for crew in reversed(able) if number % 2 else able:
-            try:
-                found.note(crew.side.name, row.measure(crew, count))
-            except AssertionError:
-                print(crew.log.read_text()[-3000:], file=sys.stderr)
-                raise
+            found.note(crew.side.name, _round(row, crew, count))
     return found
+
+
+def _round(row: Row, crew: Crew, count: int) -> Mapping[str, float]:
+    try:
+        return row.measure(crew, count)
+    except AssertionError:
+        print(f"{row.name}, {crew.side.name}:", file=sys.stderr)
+        print(crew.log.read_text(errors="replace")[-3000:], file=sys.stderr)
+        raise

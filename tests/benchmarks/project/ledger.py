@@ -13,6 +13,9 @@ from pathlib import Path
 #: The most tasks of one round.
 CAPACITY = 1 << 20
 
+#: The number of tasks that nobody counts: they wait behind those that are measured.
+NOBODY = CAPACITY - 1
+
 SIZE = CAPACITY * 9
 
 
@@ -35,7 +38,7 @@ class Ledger:
     def record(self, number: int) -> None:
         """Record that the task *number* has run."""
         self._ended[number] = time.monotonic_ns()
-        self._map[number] += 1
+        self._map[number] = min(255, self._map[number] + 1)
 
     def forget(self, count: int) -> None:
         """Forget the runs of the first *count* tasks."""

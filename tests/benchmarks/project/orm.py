@@ -3,6 +3,7 @@
 import os
 
 import producing
+import readiness  # noqa: F401
 from celery import Celery
 from recorded import record
 

@@ -3,11 +3,14 @@
 import os
 
 import producing
+import readiness  # noqa: F401
 from celery import Celery
 from recorded import record
 
 app = Celery("plain", broker=os.environ["BENCH_BROKER"], backend=os.environ["BENCH_RESULTS"])
 app.conf.broker_connection_retry_on_startup = True
+if transport := os.environ.get("BENCH_TRANSPORT"):
+    app.conf.broker_transport = transport
 
 
 @app.task(ignore_result=True)

@@ -3,10 +3,17 @@
 from collections.abc import Iterator
 
 from tests.benchmarks.report.document import Document, is_regression, median, ratio, spread
+from tests.benchmarks.report.text import columns, number
 from tests.benchmarks.rows import METRICS
 
 #: Metrics beside the main one, as columns.
-BESIDE = ("worker", "redis", "sender", "ping", "memory")
+BESIDE = (
+    *("seconds", "share", "worker", "redis", "sender", "spent", "ping", "idle", "idle_redis"),
+    *("memory", "rate"),
+)
+
+#: One of the two says the other.
+_EITHER = {"seconds", "rate"}
 
 
 def machine_lines(machine: Document) -> Iterator[str]:
@@ -22,34 +29,32 @@ def machine_lines(machine: Document) -> Iterator[str]:
     yield ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
 
 
-def lines(row: Document) -> Iterator[str]:
-    """Yield the lines of one row."""
+def lines(row: Document, *, judged: bool = True) -> Iterator[str]:
+    """Yield the lines of one row; *judged* if regressions are marked."""
     main = METRICS[row["main"]]
     beside = [
         name
         for name in BESIDE
-        if name != row["main"] and any(name in each for each in row["sides"].values())
+        if name != row["main"]
+        and any(name in each for each in row["sides"].values())
+        and not {name, row["main"]} <= _EITHER
     ]
     yield f"\n{row['title']} ({row['name']}, {row['count']:,} a round)"
     heads = [main.title, "least … most", "x old", "x stock"]
     heads += [METRICS[name].title for name in beside]
-    cells = [["", *heads], *(_cells(row, side, beside) for side in row["sides"])]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    for line in cells:
-        first, *others = (
-            text.ljust(width) if not number else text.rjust(width)
-            for number, (text, width) in enumerate(zip(line, widths, strict=True))
-        )
-        yield f"  {first}  {'  '.join(others)}".rstrip()
+    cells = [["", *heads], *(_cells(row, side, beside, judged=judged) for side in row["sides"])]
+    if len(cells) > 1:
+        yield from columns(cells)
     for side, reason in row["skipped"].items():
         yield f"  {side} skipped: {reason}"
 
 
-def _cells(row: Document, side: str, beside: list[str]) -> list[str]:
+def _cells(row: Document, side: str, beside: list[str], *, judged: bool) -> list[str]:
     least, most = spread(row, side)
     digits = METRICS[row["main"]].digits
     to_stock = ratio(row, side, "stock") if side != "stock" else None
-    mark = " REGRESSION" if side == "ours" and is_regression(to_stock) else ""
+    slow = judged and side == "ours" and is_regression(to_stock)
+    mark = " REGRESSION" if slow else ""
     return [
         side,
         number(median(row, side), digits),
@@ -58,8 +63,3 @@ def _cells(row: Document, side: str, beside: list[str]) -> list[str]:
         number(to_stock, 2) + mark,
         *(number(median(row, side, name), METRICS[name].digits) for name in beside),
     ]
-
-
-def number(value: float | None, digits: int) -> str:
-    """Return *value* with so many digits; nothing for None."""
-    return "" if value is None else f"{value:,.{digits}f}"

@@ -28,6 +28,8 @@ METRICS = {
     "memory": Metric("MiB PSS"),
     "ping": Metric("ms, longest PING"),
     "latency": Metric("ms", digits=2),
+    "share": Metric("% of the ideal", more_is_better=True),
+    "spent": Metric("s CPU, workers", digits=2),
     "idle": Metric("ms CPU a second, each worker", digits=2),
     "idle_redis": Metric("ms CPU a second, Redis", digits=2),
 }
@@ -49,7 +51,11 @@ class Row:
 
         rounds: At most so many, where one takes long.
 
-        goal: Of the reach that an issue sets, a group of rows.
+        warm: Whether a round that is not counted comes first.
+
+        sides: The only sides that it is for; unset, all.
+
+        groups: Names of what it belongs to, for `--only`.
     """
 
     name: str
@@ -61,4 +67,6 @@ class Row:
     count: int = 1000
     quick: int = 4
     rounds: int = 99
+    warm: bool = True
+    sides: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()

@@ -53,8 +53,16 @@ def ours(setup: Setup, place: Place) -> Sequence[str]:
 
 OLD = Side(name="old", words="the old task server", command=old)
 STOCK = Side(name="stock", words="celery worker", command=stock)
-OURS = Side(
-    name="ours", words="task-server worker", command=ours, environ={"BENCH_PRODUCER": "yes"}
+OURS = Side(name="ours", words="task-server worker", command=ours, producer=True)
+REDIS_PLUS = Side(
+    name="celery-redis-plus",
+    words="celery worker with the transport celery-redis-plus",
+    command=stock,
+    packages=("celery-redis-plus",),
+    kinds=frozenset({"noop", "noop-green", "results", "send"}),
+    own_store=True,
+    python=(3, 13),
+    environ={"BENCH_TRANSPORT": "celery_redis_plus.transport:Transport"},
 )
 
 

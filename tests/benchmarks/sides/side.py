@@ -12,7 +12,7 @@ class Setup:
     What workers must be like; rows with the same setup share them.
 
     Attributes:
-        project: The module of the Celery app: plain, orm or courtlistener.
+        project: The module of the Celery app: plain, fetching, orm, courtlistener or docket.
 
         pool: "prefork" or "gevent".
 
@@ -21,6 +21,10 @@ class Setup:
         workers: How many workers a side has.
 
         needs: Servers beside Redis: "postgres", "http", "names".
+
+        packages: Distributions that the project needs.
+
+        beside: A worker of another kind that each side has besides.
     """
 
     project: str = "plain"
@@ -29,6 +33,8 @@ class Setup:
     queues: tuple[str, ...] = ("celery",)
     workers: int = 1
     needs: frozenset[str] = frozenset()
+    packages: tuple[str, ...] = ()
+    beside: "Setup | None" = None
 
 
 @dataclass(frozen=True)
@@ -63,7 +69,15 @@ class Side:
 
         kinds: Kinds of rows that it can run; "celery" is all.
 
+        own_store: Whether it keeps messages in a way of its own, not as Kombu does.
+
+        producer: Whether the sending process has what we add to it.
+
+        python: The first version of Python that it runs on.
+
         sources: Put before all else on PYTHONPATH.
+
+        environ: Variables of its processes.
     """
 
     name: str
@@ -72,5 +86,8 @@ class Side:
     app: str = ""
     packages: tuple[str, ...] = ()
     kinds: frozenset[str] = frozenset({"celery"})
+    own_store: bool = False
+    producer: bool = False
+    python: tuple[int, int] = (3, 11)
     sources: Path | None = None
     environ: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
