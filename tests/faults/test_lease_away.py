@@ -3,14 +3,13 @@
 import signal
 from collections import Counter
 from collections.abc import Callable
-from contextlib import ExitStack
-from dataclasses import dataclass
 from threading import Event
 from typing import Any
 
 import pytest
 
-from tests.support.lab import POOLS, Broker, Marks, Redis, Worker, send, start, until
+from tests.support.lab import Redis, send, until
+from tests.support.lab.queues import Queue, queues_of
 
 #: Two tasks run, and the others wait in their worker.
 TASKS = 8
@@ -34,21 +33,12 @@ def restart(server: Redis, seconds: float) -> None:
 FAULTS: dict[str, Callable[[Redis, float], None]] = {"SIGSTOP": hang, "restart": restart}
 
 
-@dataclass
-class Queue:
-    """A queue with a worker that has all, and one beside that has nothing."""
-
-    broker: Broker
-    marks: Marks
-    holder: Worker
-    beside: Worker
-
-    def results(self) -> Counter[str]:
-        """Return how many results there are of each state."""
-        client: Any = self.broker.client
-        keys = client.keys("celery-task-meta-*")
-        texts = client.mget(keys) if keys else []
-        return Counter("SUCCESS" if b'"SUCCESS"' in text else str(text) for text in texts)
+def results(queue: Queue) -> Counter[str]:
+    """Return how many results there are of each state."""
+    client: Any = queue.broker.client
+    keys = client.keys("celery-task-meta-*")
+    texts = client.mget(keys) if keys else []
+    return Counter("SUCCESS" if b'"SUCCESS"' in text else str(text) for text in texts)
 
 
 @pytest.mark.timeout(900)
@@ -67,31 +57,8 @@ def test_redis_is_away_for_many_leases(fault: str, lease: int, away: float, brok
     The latter with `result_backend_always_retry`, which is Celery's to follow.
     """
     leased = {} if lease == DEFAULT else {"TASK_SERVER_LEASE_SECONDS": str(lease)}
-    with ExitStack() as stack:
-        queues = []
-        for number, pool in enumerate(POOLS):
-            database, marks = broker.database(number), Marks(broker.folder, f"marks-{pool}")
-            workers = {}
-            for name in ("holder", "beside"):
-                # As on a host of its own: what is due is found by its lease alone.
-                own = broker.folder / f"{name}-{number}"
-                own.mkdir(mode=0o700)
-                environ = {
-                    "NUMBER": name,
-                    "RESULTS": "always",
-                    "TASK_SERVER_RUNTIME_DIR": str(own),
-                    **leased,
-                }
-                workers[name] = stack.enter_context(
-                    start(
-                        *("atomic", pool, database, marks),
-                        **{"visibility": 3600, "concurrency": 2, **environ},
-                    )
-                )
-            queues.append(Queue(database, marks, **workers))
+    with queues_of(broker, 3600, RESULTS="always", **leased) as queues:
         for queue in queues:
-            queue.holder.ready()
-            queue.beside.ready()
             # It holds nothing yet, and so loses nothing.
             queue.beside.process.send_signal(signal.SIGSTOP)
             # One ends while Redis is away, one afterwards.
@@ -107,7 +74,7 @@ def test_redis_is_away_for_many_leases(fault: str, lease: int, away: float, brok
         until(lambda: all(queue.broker.is_empty() for queue in queues), "all tasks", 240)
         for queue in queues:
             assert dict.fromkeys(range(2 * TASKS), 1) == queue.marks.starts() == queue.marks.ends()
-            assert {"SUCCESS": 2 * TASKS} == queue.results()
+            assert {"SUCCESS": 2 * TASKS} == results(queue)
             assert [0, 0] == [queue.holder.stop(), queue.beside.stop()]
 
 

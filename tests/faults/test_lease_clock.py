@@ -2,13 +2,12 @@
 
 import signal
 from collections.abc import Callable
-from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.support.lab import POOLS, Broker, Marks, Redis, Worker, send, start, until
+from tests.support.lab import Broker, Redis, send, until
 from tests.support.lab.clock import Clock
+from tests.support.lab.queues import Queue, queues_of
 
 #: Seconds: of the lease, of the jump, and of tasks that outlive lease and grace.
 LEASE, JUMP, LONG = 5, 3600, 12
@@ -17,27 +16,17 @@ LEASE, JUMP, LONG = 5, 3600, 12
 TASKS = 8
 
 
-@dataclass
-class Queue:
-    """A queue with a worker that has all messages, and one that would take expired ones."""
-
-    broker: Broker
-    marks: Marks
-    holder: Worker
-    beside: Worker
-
-    def fill(self, first: int) -> None:
-        """Let the holder take a round of messages, from number *first* on."""
-        # It holds nothing, and so loses nothing.
-        self.beside.process.send_signal(signal.SIGSTOP)
-        send(self.broker, range(first, first + 2), seconds=LONG)
-        send(self.broker, range(first + 2, first + TASKS), seconds=0.2)
-        started = {first, first + 1}
-        until(
-            lambda: not self.broker.queued() and started <= set(self.marks.starts()),
-            "a full worker",
-        )
-        self.beside.process.send_signal(signal.SIGCONT)
+def fill(queue: Queue, first: int) -> None:
+    """Let the holder of *queue* take a round of messages, from number *first* on."""
+    # It holds nothing, and so loses nothing.
+    queue.beside.process.send_signal(signal.SIGSTOP)
+    send(queue.broker, range(first, first + 2), seconds=LONG)
+    send(queue.broker, range(first + 2, first + TASKS), seconds=0.2)
+    started = {first, first + 1}
+    until(
+        lambda: not queue.broker.queued() and started <= set(queue.marks.starts()), "a full worker"
+    )
+    queue.beside.process.send_signal(signal.SIGCONT)
 
 
 def server_time(broker: Broker) -> float:
@@ -57,33 +46,10 @@ def test_the_servers_clock_jumps(require, redis_server: Callable[..., Redis], fo
         require("faketime", f"{error}; install Debian's package libfaketime")
     server = redis_server(prefix=["env", *(f"{key}={value}" for key, value in variables.items())])
     before = server_time(server)
-    with ExitStack() as stack:
-        queues = []
-        for number, pool in enumerate(POOLS):
-            database, marks = server.database(number), Marks(folder, f"marks-{pool}")
-            workers = {}
-            for name in ("holder", "beside"):
-                # As on a host of its own: what is due is found by its lease alone.
-                own = folder / f"{name}-{number}"
-                own.mkdir(mode=0o700)
-                environ = {
-                    "NUMBER": name,
-                    "TASK_SERVER_RUNTIME_DIR": str(own),
-                    "TASK_SERVER_LEASE_SECONDS": str(LEASE),
-                }
-                workers[name] = stack.enter_context(
-                    start(
-                        *("atomic", pool, database, marks),
-                        **{"visibility": 7200, "concurrency": 2, **environ},
-                    )
-                )
-            queues.append(Queue(database, marks, **workers))
-        for queue in queues:
-            queue.holder.ready()
-            queue.beside.ready()
+    with queues_of(server, 7200, TASK_SERVER_LEASE_SECONDS=str(LEASE)) as queues:
         for turn, away in enumerate((JUMP, 0)):
             for queue in queues:
-                queue.fill(turn * TASKS)
+                fill(queue, turn * TASKS)
             clock.set(away)
             until(
                 lambda away=away: abs(server_time(server) - before - away) < JUMP / 2,
@@ -92,7 +58,7 @@ def test_the_servers_clock_jumps(require, redis_server: Callable[..., Redis], fo
             until(lambda: all(queue.broker.is_empty() for queue in queues), "all tasks", 120)
         first = 2 * TASKS
         for queue in queues:
-            queue.fill(first)
+            fill(queue, first)
             queue.holder.kill()
         until(lambda: all(queue.broker.is_empty() for queue in queues), "what was killed", 120)
 

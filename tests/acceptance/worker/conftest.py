@@ -1,7 +1,9 @@
 """A Redis that can be stopped, and workers of a small project."""
 
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +11,9 @@ import pytest
 from celery import Celery
 
 from task_server.errors import LocalServerError
+from tests.support.marks import Marks
 from tests.support.redis import Redis
-from tests.support.worker import TRANSPORTS, Worker
+from tests.support.worker import PROJECT, TRANSPORTS, Worker
 
 
 @pytest.fixture
@@ -53,6 +56,26 @@ def start(folder: Path, broker: Redis, transport: str) -> Iterator[Callable[...,
     yield start_worker
     for worker in workers:
         worker.close()
+
+
+@pytest.fixture
+def stock(folder: Path, broker: Redis) -> Iterator[Callable[..., Worker]]:
+    """Start a worker of Celery alone, with an app of the project and arguments."""
+    with ExitStack() as stack:
+
+        def start_stock(app: str, *arguments: str) -> Worker:
+            command = (sys.executable, "-m", "celery", f"--app={app}", "worker", *arguments)
+            return stack.enter_context(
+                Worker(
+                    *(folder, broker, ""),
+                    name="stock",
+                    marks=Marks(folder, "stock.log"),
+                    command=command,
+                    environ={"CELERY_BROKER_URL": broker.url, "PYTHONPATH": str(PROJECT)},
+                )
+            )
+
+        yield start_stock
 
 
 @pytest.fixture

@@ -1,10 +1,7 @@
 """Celery's signals come as they do in a worker of stock Celery."""
 
 import json
-import os
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +10,7 @@ import pytest
 
 from tests.support.redis import Redis
 from tests.support.wait import until
-from tests.support.worker import POOLS, PROJECT, Worker
+from tests.support.worker import POOLS, Worker
 
 pytestmark = pytest.mark.slow
 
@@ -46,8 +43,9 @@ def in_order(signals: list[Any]) -> list[Any]:
     ]
 
 
-def life(process: Any, log: Path, number: int, send: Callable[..., None]) -> dict[str, list[Any]]:
+def life(worker: Worker, number: int, send: Callable[..., None]) -> dict[str, list[Any]]:
     """Let a worker start, run the tasks, and stop; return the signals that were received."""
+    log = worker.log
     until(lambda: "worker_ready" in log.read_text())
     for task in TASKS:
         before = len(log.read_text().splitlines())
@@ -63,47 +61,11 @@ def life(process: Any, log: Path, number: int, send: Callable[..., None]) -> dic
         until(
             lambda before=before, last=last: any(
                 f'"{last}"' in line for line in log.read_text().splitlines()[before:]
-            ),
-            seconds=60,
-        )
-    process.send_signal(number)
-    assert 0 == process.wait(60)
-    return heard(log)
-
-
-@pytest.fixture
-def stock(folder: Path, broker: Redis) -> Any:
-    """Start a worker of stock Celery; its log is the other value."""
-    processes = []
-
-    def start_stock(app: str, pool: str) -> tuple[Any, Path]:
-        log = folder / "stock.log"
-        log.touch()
-        with (folder / "stock.errors").open("wb") as errors:
-            process = subprocess.Popen(
-                [
-                    *(sys.executable, "-m", "celery", f"--app={app}", "worker"),
-                    *("--hostname=w@%h", f"--pool={pool}", "--concurrency=1"),
-                    *("--without-gossip", "--without-mingle"),
-                ],
-                env={
-                    **os.environ,
-                    "CELERY_BROKER_URL": broker.url,
-                    "PYTHONPATH": str(PROJECT),
-                    "PROJ_LOG": str(log),
-                },
-                stdout=errors,
-                stderr=errors,
-                start_new_session=True,
             )
-        processes.append(process)
-        return process, log
-
-    yield start_stock
-    for process in processes:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+        )
+    worker.send(number)
+    assert 0 == worker.wait()
+    return heard(log)
 
 
 @pytest.fixture
@@ -121,16 +83,17 @@ def test_the_signals_of_a_worker_are_those_of_stock_celery(
     *,
     pool: str,
     app: str,
-    stock: Callable[[str, str], tuple[Any, Path]],
+    stock: Callable[..., Worker],
     start: Callable[..., Worker],
     deliver: Callable[..., None],
 ) -> None:
     """
     In their order, with their senders and arguments, from the first to the last.
     """
-    expected = life(*stock(app, pool), signal.SIGTERM, deliver)
-    worker = start(pool, app=app, concurrency=1)
-    found = life(worker.process, worker.log, signal.SIGTERM, deliver)
+    arguments = ("--hostname=w@%h", f"--pool={pool}", "--concurrency=1")
+    alone = stock(app, *arguments, "--without-gossip", "--without-mingle")
+    expected = life(alone, signal.SIGTERM, deliver)
+    found = life(start(pool, app=app, concurrency=1), signal.SIGTERM, deliver)
 
     for where in ("main", "child"):
         assert in_order(expected[where]) == in_order(found[where])

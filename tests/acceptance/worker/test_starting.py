@@ -1,19 +1,14 @@
 """What a task starts ends as it would in a worker of stock Celery."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support.redis import Redis
 from tests.support.wait import until
-from tests.support.worker import PROJECT, Worker
+from tests.support.worker import Worker
 
 pytestmark = pytest.mark.slow
 
@@ -87,32 +82,12 @@ def test_what_a_task_starts_ends_when_it_is_terminated(
     assert right == outcomes(worker.log, right, send), worker.output()
 
 
-@pytest.fixture
-def stock(folder: Path, broker: Redis) -> Iterator[Path]:
-    """A worker of stock Celery, with the same project; its log."""
-    log = folder / "stock.log"
-    log.touch()
-    command = ["celery", "--app=starting", "worker", "--concurrency=1", "--loglevel=info"]
-    with (folder / "stock.errors").open("wb") as errors:
-        process = subprocess.Popen(
-            [sys.executable, "-m", *command],
-            env={
-                **os.environ,
-                "CELERY_BROKER_URL": broker.url,
-                "PYTHONPATH": str(PROJECT),
-                "PROJ_LOG": str(log),
-            },
-            stdout=errors,
-            stderr=errors,
-            start_new_session=True,
-        )
-    yield log
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-
-
-def test_that_is_what_stock_celery_does(stock: Path, send: Callable[..., None]) -> None:
+def test_that_is_what_stock_celery_does(
+    stock: Callable[..., Worker], send: Callable[..., None]
+) -> None:
     """
     The outcomes that the test above demands of prefork are those of stock Celery.
     """
-    assert PREFORK == outcomes(stock, PREFORK, send)
+    worker = stock("starting", "--concurrency=1", "--loglevel=info")
+
+    assert PREFORK == outcomes(worker.log, PREFORK, send)
