@@ -134,7 +134,7 @@ def test_an_idle_worker_restores_the_messages_of_a_killed_one(
         send(broker, [1], seconds=60)
         until(lambda: marks.starts()[1] == 1, "the first run")
     with start("atomic", pool, broker, marks).ready():
-        until(lambda: marks.starts()[1] == 2, "the second run", 20)
+        until(lambda: marks.starts()[1] == 2, "the second run")
 
 
 def test_acknowledgements_do_not_wait_for_a_free_place(broker: Redis, marks: Marks) -> None:

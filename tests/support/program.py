@@ -113,7 +113,7 @@ class Program:
                 found[int(folder.name)] = b" ".join(words).decode(errors="replace")
         return found
 
-    def left(self, seconds: float = 20) -> dict[int, str]:
+    def left(self, seconds: float = PATIENCE) -> dict[int, str]:
         """Return what still runs after *seconds*; nothing as soon as all has ended."""
         deadline = time.monotonic() + seconds
         while alive := self.alive():

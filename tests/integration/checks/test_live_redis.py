@@ -282,7 +282,7 @@ def test_no_tls_where_it_is_wanted() -> None:
     redis:// to a port that wants TLS gives the hint to use rediss://.
     """
     with tls_server() as port:
-        (found,) = findings(f"redis://127.0.0.1:{port}/0", timeout=2)
+        (found,) = findings(f"redis://127.0.0.1:{port}/0", timeout=60)
 
     assert "rediss://" in found.repair
     assert f"127.0.0.1:{port}" in found.message
@@ -295,7 +295,7 @@ def test_too_many_clients_is_not_a_wrong_url(start_redis: StartRedis) -> None:
     port = start_redis("--maxclients", "2")
     holders = [socket.create_connection(("127.0.0.1", port)) for _ in range(2)]
     try:
-        (found,) = findings(f"redis://127.0.0.1:{port}/0", timeout=2)
+        (found,) = findings(f"redis://127.0.0.1:{port}/0", timeout=60)
     finally:
         for holder in holders:
             holder.close()

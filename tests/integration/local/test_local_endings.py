@@ -65,7 +65,7 @@ def test_a_killed_supervisor_leaves_no_process(
 ) -> None:
     """
     After kill -9 of the supervisor both servers and both busy workers, with
-    all their children, are gone within ten seconds.
+    all their children, are gone within half a minute.
     """
     running = run(tmp_path / "state", workers)
     handles = family(running.process.pid)
@@ -75,7 +75,7 @@ def test_a_killed_supervisor_leaves_no_process(
     assert expected < set(handles)
     running.process.kill()
 
-    assert set() == survivors(handles, 10)
+    assert set() == survivors(handles, 30)
 
 
 def test_after_a_kill_the_next_start_has_the_data(tmp_path: Path, run) -> None:
@@ -126,7 +126,7 @@ def test_ctrl_c_stops_workers_before_servers(
     assert max(worker_lines) < min(server_lines)
     assert any("database system is shut down" in line for line in lines)
     assert any("ready to exit, bye bye" in line for line in lines)
-    assert set() == survivors(handles, 10)
+    assert set() == survivors(handles, 30)
 
 
 def test_a_dead_server_ends_the_whole(tmp_path: Path, run, family, survivors) -> None:
@@ -141,7 +141,7 @@ def test_a_dead_server_ends_the_whole(tmp_path: Path, run, family, survivors) ->
     assert 1 == running.process.returncode
     assert any("redis exited unexpectedly (signal 9). Its last lines:" in line for line in lines)
     assert "Ready to accept connections" in lines[-1]
-    assert set() == survivors(handles, 10)
+    assert set() == survivors(handles, 30)
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ asyncio_gevent.install()
 
 def together(*calls):
     greenlets = [gevent.spawn(call) for call in calls]
-    gevent.joinall(greenlets, timeout=20)
+    gevent.joinall(greenlets, timeout=60)
     return [one.value for one in greenlets]
 """
 

@@ -12,7 +12,7 @@ from tests.support.wait import holds_within, until
 
 #: Seconds in which a worker with our transport must take new messages again,
 #: and after that have run all.
-LIMIT = 60.0
+LIMIT = 120.0
 
 #: The same for the others, which need not recover.
 PATIENCE = 8.0

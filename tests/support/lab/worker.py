@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tests.support.marks import Marks
 from tests.support.redis import Broker
-from tests.support.wait import until
+from tests.support.wait import PATIENCE, until
 from tests.support.worker import PROJECT, Worker
 
 SOURCES = Path(__file__).parents[3] / "src"
@@ -92,7 +92,7 @@ def start(
     )
 
 
-def drain(broker: Broker, marks: Marks, seconds: float = 60) -> None:
+def drain(broker: Broker, marks: Marks, seconds: float = PATIENCE) -> None:
     """Let a worker of the atomic transport run what is left, restored messages included."""
     with start("atomic", "gevent", broker, marks, visibility=2, NUMBER="drain"):
         until(broker.is_empty, "the queue to be empty", seconds)
