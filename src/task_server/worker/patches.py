@@ -211,9 +211,9 @@ _PATCHES = (
     Patch(
         "celery.concurrency.prefork:TaskPool.flush",
         "worker.pools.prefork",
-        "tasks that run while the connection is lost never report their results",
+        "tasks that run while the connection is lost never report their results; from Celery 5.7 "
+        "on those that have just started",
         pool="prefork",
-        needed=BEFORE_5_7,
         upstream=f"{CELERY}10096",
     ),
     Patch(

@@ -149,21 +149,24 @@ def _remember_running_jobs(task_pool: Any) -> None:
     """
     Let the tasks that run while the connection is lost report their results.
 
-    Celery flushes the pool then, and up to 5.6 forgets all its jobs: the children
-    end their tasks, and the results are lost. From 5.7 on this changes nothing.
+    Celery flushes the pool then. Up to 5.6 it forgets all jobs, from 5.7 on those that
+    no child has said to have accepted. But a child runs what was written to it,
+    whether or not its word has been read yet: the task's result would be lost, and its
+    message redelivered, though it runs.
     """
     flush = task_pool.flush
 
     def flush_others() -> None:
         pool = task_pool._pool  # noqa: SLF001
-        running = {
+        waiting = set(pool.outbound_buffer)
+        sent = {
             number: job
             for number, job in pool._cache.items()  # noqa: SLF001
-            if job.accepted() and not job.ready()
+            if job not in waiting and not job.ready()
         }
         flush()
-        pool._cache.update(running)  # noqa: SLF001
-        for job in running.values():
+        pool._cache.update(sent)  # noqa: SLF001
+        for job in sent.values():
             process = job._write_to or job._scheduled_for  # noqa: SLF001
             if process is not None and process._is_alive():  # noqa: SLF001
                 pool._busy_workers.add(process.inqW_fd)  # noqa: SLF001
