@@ -120,7 +120,8 @@ class Redis(Broker):
                 stdout=log,
                 stderr=log,
             )
-        until(self._answers, "Redis to answer")
+        until(lambda: self._answers() or not self.is_running(), "Redis to answer")
+        assert self.is_running(), self.log.read_text()[-2000:]
         return self
 
     def _answers(self) -> bool:

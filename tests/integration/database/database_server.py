@@ -86,7 +86,9 @@ class Server:
                 stdout=log,
                 stderr=log,
             )
-        until(self._answers, "PostgreSQL to answer")
+        process = self.process
+        until(lambda: self._answers() or process.poll() is not None, "PostgreSQL to answer")
+        assert process.poll() is None, self.log[-2000:]
 
     def _answers(self) -> bool:
         try:
