@@ -6,7 +6,7 @@ import shutil
 import subprocess
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,6 +18,8 @@ from celery import Celery
 
 from tests.acceptance.docker import image
 from tests.acceptance.docker.engine import NETWORK, Container, docker, options, running
+from tests.acceptance.docker.journal import JOURNAL, Journal, journald_listens, lines
+from tests.acceptance.docker.swarm import Stack, deployed
 from tests.support.require import Require
 from tests.support.wait import until
 
@@ -146,6 +148,8 @@ def broker(redis_container: Container) -> Iterator[Broker]:
     with redis.Redis(host=host, port=port) as client, Celery(broker=url, backend=url) as celery:
         client.flushall()
         yield Broker(client, celery)
+        # Celery leaves the connection open by which it waits for results.
+        celery.backend.client.connection_pool.disconnect()
 
 
 @pytest.fixture(scope="session")
@@ -204,13 +208,12 @@ class Runs:
             return Counter(dict(cursor))
 
 
-@pytest.fixture
-def runs(socket: Path) -> Iterator[Runs]:
-    """Return the rows of this test alone."""
+@pytest.fixture(scope="session")
+def table(socket: Path) -> Iterator[Runs]:
+    """Return the table of the rows, which workers write to when they are ready, too."""
     with closing(psycopg2.connect(host=str(socket), user="cl", dbname="postgres")) as connection:
         connection.autocommit = True
         with connection.cursor() as cursor:
-            cursor.execute("DROP TABLE IF EXISTS runs")
             cursor.execute(
                 "CREATE TABLE runs (number integer, word text, host text, at timestamptz"
                 " DEFAULT clock_timestamp())"
@@ -219,24 +222,40 @@ def runs(socket: Path) -> Iterator[Runs]:
 
 
 @pytest.fixture
-def code(shared: Path, tmp_path: Path) -> Path:
-    """Return the project's code, which user 33 can read."""
-    folder = shared / f"code-{tmp_path.name}"
-    shutil.copytree(PROJECT, folder, ignore=shutil.ignore_patterns("__pycache__"))
-    return folder
+def runs(table: Runs) -> Runs:
+    """Return the rows of this test alone."""
+    table.clear()
+    return table
+
+
+def code_in(folder: Path) -> Path:
+    """Copy the project's code to *folder*, where user 33 can read it."""
+    return shutil.copytree(PROJECT, folder, ignore=shutil.ignore_patterns("__pycache__"))
 
 
 @pytest.fixture
-def media(shared: Path, tmp_path: Path) -> Path:
-    """Return a media folder of user 33."""
-    folder = shared / f"media-{tmp_path.name}"
+def code(shared: Path, tmp_path: Path) -> Path:
+    """Return the project's code, which the test may change."""
+    return code_in(shared / f"code-{tmp_path.name}")
+
+
+def media_in(folder: Path) -> Path:
+    """Make *folder*, which is user 33's."""
     folder.mkdir()
     os.chown(folder, USER, USER)
     return folder
 
 
 @pytest.fixture
-def old_readme(code: Path, media: Path, socket: Path, redis_container: Container) -> list[str]:
+def media(shared: Path, tmp_path: Path) -> Path:
+    """Return a media folder of user 33."""
+    return media_in(shared / f"media-{tmp_path.name}")
+
+
+@pytest.fixture
+def old_readme(
+    code: Path, media: Path, socket: Path, redis_container: Container, alone: None
+) -> list[str]:
     """Return the arguments of `docker run` that the old README showed."""
     return [
         *("--network", NETWORK),
@@ -248,7 +267,14 @@ def old_readme(code: Path, media: Path, socket: Path, redis_container: Container
 
 
 @pytest.fixture
-def variables(images: dict[str, str], code: Path, media: Path, socket: Path) -> dict[str, str]:
+def variables(
+    images: dict[str, str], code: Path, media: Path, socket: Path, alone: None
+) -> dict[str, str]:
+    """Return the variables of a stack of two workers, which the test deploys itself."""
+    return {**stack_of(images, code, media, socket), "TASK_SERVER_LOG_DRIVER": "json-file"}
+
+
+def stack_of(images: dict[str, str], code: Path, media: Path, socket: Path) -> dict[str, str]:
     """Return the variables of a stack of two workers."""
     return {
         "CELERY_PREFORK_CONCURRENCY": "1",
@@ -259,7 +285,6 @@ def variables(images: dict[str, str], code: Path, media: Path, socket: Path) -> 
         "TASK_SERVER_PREFORK_IMAGE": images["prefork"],
         "TASK_SERVER_GEVENT_IMAGE": images["gevent"],
         "TASK_SERVER_FLOWER_IMAGE": images["flower"],
-        "TASK_SERVER_LOG_DRIVER": "json-file",
     }
 
 
@@ -267,12 +292,75 @@ def variables(images: dict[str, str], code: Path, media: Path, socket: Path) -> 
 OPERATOR = ("operator", "correct-horse")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def secret(network: str) -> Iterator[None]:
     """Have the secret of Flower."""
     docker("secret", "create", "flower_basic_auth", "-", input=":".join(OPERATOR))
     yield
     docker("secret", "rm", "flower_basic_auth")
+
+
+@pytest.fixture(scope="session")
+def journal(images: dict[str, str]) -> Iterator[Journal]:
+    """Return what journalctl says, as objects; of a journal in a container where there is none."""
+    arguments = ("journalctl", "--no-pager", "--output", "json")
+    if journald_listens() and shutil.which("journalctl"):
+        yield lambda *words: lines(subprocess.check_output([*arguments, *words], text=True))
+        return
+    JOURNAL.mkdir(parents=True, exist_ok=True)
+    with running(
+        *("--cap-add", "SYS_ADMIN", "--security-opt", "seccomp=unconfined", "--tmpfs", "/run/log"),
+        *("--volume", f"{JOURNAL}:{JOURNAL}", image.build_journal()),
+    ) as container:
+        until(journald_listens, "the journal")
+        yield lambda *words: lines(container.execute(*arguments, *words))
+
+
+@pytest.fixture(scope="session")
+def kept(
+    network: str, secret: None, redis_container: Container, socket: Path
+) -> Iterator[ExitStack]:
+    """Return what the deployed stack is entered into, which serves the tests that share it."""
+    with ExitStack() as stack:
+        yield stack
+
+
+@pytest.fixture
+def alone(kept: ExitStack) -> None:
+    """Remove the stack that others share: its workers would take this test's tasks."""
+    kept.close()
+
+
+@pytest.fixture(scope="session")
+def stack_code(shared: Path) -> Path:
+    """Return the code of the stack that tests share."""
+    return code_in(shared / "code-of-the-stack")
+
+
+@pytest.fixture(scope="session")
+def stack_media(shared: Path) -> Path:
+    """Return its media folder."""
+    return media_in(shared / "media-of-the-stack")
+
+
+@pytest.fixture
+def stack(  # noqa: PLR0917 - fixtures
+    kept: ExitStack,
+    images: dict[str, str],
+    stack_code: Path,
+    stack_media: Path,
+    socket: Path,
+    journal: Journal,
+    table: Runs,
+    broker: Broker,
+) -> Stack:
+    """Return a stack as an operator deploys it, which the test leaves as it is."""
+    there = Stack("cl")
+    if not there.containers("prefork"):
+        kept.enter_context(deployed("cl", stack_of(images, stack_code, stack_media, socket)))
+    there.ready("prefork")
+    there.ready("gevent")
+    return there
 
 
 @pytest.fixture(scope="session")

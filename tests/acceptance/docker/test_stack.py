@@ -7,7 +7,7 @@ import pytest
 
 from tests.acceptance.docker.conftest import Broker, Runs
 from tests.acceptance.docker.engine import Container, docker
-from tests.acceptance.docker.swarm import deploy, deployed
+from tests.acceptance.docker.swarm import Stack, deploy, deployed
 from tests.support.wait import until
 
 
@@ -41,24 +41,43 @@ def test_a_code_folder_that_is_not_there_is_named(
         assert named
 
 
+def test_a_killed_worker_loses_nothing(
+    variables: Mapping[str, str], secret: None, broker: Broker, runs: Runs, tmp_path: Path
+) -> None:
+    """
+    `docker kill` in the middle of 600 jobs: all are done, within the visibility timeout.
+    """
+    settings = tmp_path / "environment"
+    settings.write_text("TASK_SERVER_VISIBILITY_TIMEOUT=10\n")
+    with deployed("cl", {**variables, "TASK_SERVER_ENV_FILE": str(settings)}) as stack:
+        victims = [*stack.ready("prefork"), *stack.ready("gevent")]
+        for number in range(600):
+            broker.send("run", number, 0.02, queue=("celery", "io_bound")[number % 2])
+        until(lambda: len(runs.count("ended")) >= 40, "some tasks to end")
+        for victim in victims:
+            docker("kill", victim.name)
+
+        until(lambda: len(runs.count("ended")) == 600, "all tasks to end", 180)
+        assert set(range(600)) == set(runs.count("ended"))
+
+
 def test_the_stack_works_off_both_queues(
-    variables: Mapping[str, str], secret: None, broker: Broker, runs: Runs, media: Path
+    stack: Stack, broker: Broker, runs: Runs, stack_media: Path
 ) -> None:
     """
     Redis is reached through the overlay network, PostgreSQL through its socket.
     """
-    with deployed("cl", variables) as stack:
-        (prefork,) = stack.ready("prefork")
-        (gevent,) = stack.ready("gevent")
+    (prefork,) = stack.ready("prefork")
+    (gevent,) = stack.ready("gevent")
 
-        broker.result("run", 1)
-        broker.result("run", 2, queue="io_bound")
-        assert {1: 1, 2: 1} == runs.count("ended")
-        assert {prefork.name: 1, gevent.name: 1} == runs.hosts()
-        broker.result("write", "note.txt", "hello")
-        assert "hello" == (media / "note.txt").read_text()
-        assert [] == stack.containers("bulk")
-        locked(prefork)
+    broker.result("run", 1)
+    broker.result("run", 2, queue="io_bound")
+    assert {1: 1, 2: 1} == runs.count("ended")
+    assert {prefork.name: 1, gevent.name: 1} == runs.hosts()
+    broker.result("write", "note.txt", "hello")
+    assert "hello" == (stack_media / "note.txt").read_text()
+    assert [] == stack.containers("bulk")
+    locked(prefork)
 
 
 def locked(container: Container) -> None:
@@ -82,50 +101,23 @@ def locked(container: Container) -> None:
     assert all(mounts[folder].startswith("rw") for folder in ("/sata", "/tmp"))
 
 
-def test_an_update_under_load_loses_nothing(
-    variables: Mapping[str, str], secret: None, broker: Broker, runs: Runs
-) -> None:
+def test_an_update_under_load_loses_nothing(stack: Stack, broker: Broker, runs: Runs) -> None:
     """
     `docker service update --force`: each task runs once, whichever worker has it.
     """
-    with deployed("cl", variables) as stack:
-        (old,) = stack.ready("prefork")
-        (other,) = stack.ready("gevent")
-        for number in range(300):
-            broker.send("run", number, 0.2, queue=("celery", "io_bound")[number % 2])
-        until(lambda: len(runs.count("began")) >= 4, "tasks to begin")
-        for service in ("prefork", "gevent"):
-            docker("service", "update", "--force", "--detach", f"cl_{service}")
-        for number in range(300, 400):
-            broker.send("run", number, 0.2, queue=("celery", "io_bound")[number % 2])
+    (old,) = stack.ready("prefork")
+    (other,) = stack.ready("gevent")
+    for number in range(300):
+        broker.send("run", number, 0.2, queue=("celery", "io_bound")[number % 2])
+    until(lambda: len(runs.count("began")) >= 4, "tasks to begin")
+    for service in ("prefork", "gevent"):
+        docker("service", "update", "--force", "--detach", f"cl_{service}")
+    for number in range(300, 400):
+        broker.send("run", number, 0.2, queue=("celery", "io_bound")[number % 2])
 
-        until(lambda: len(runs.count("ended")) == 400, "all tasks to end", 240)
-        until(
-            lambda: old.name not in {one.name for one in stack.containers("prefork")}, "the update"
-        )
-        until(
-            lambda: other.name not in {one.name for one in stack.containers("gevent")}, "the update"
-        )
-        assert {1} == set(runs.count("began").values())
-        assert {1} == set(runs.count("ended").values())
-        assert (0, 0) == (broker.waiting(), broker.unacked())
-
-
-def test_a_killed_worker_loses_nothing(
-    variables: Mapping[str, str], secret: None, broker: Broker, runs: Runs, tmp_path: Path
-) -> None:
-    """
-    `docker kill` in the middle of 600 jobs: all are done, within the visibility timeout.
-    """
-    settings = tmp_path / "environment"
-    settings.write_text("TASK_SERVER_VISIBILITY_TIMEOUT=10\n")
-    with deployed("cl", {**variables, "TASK_SERVER_ENV_FILE": str(settings)}) as stack:
-        victims = [*stack.ready("prefork"), *stack.ready("gevent")]
-        for number in range(600):
-            broker.send("run", number, 0.02, queue=("celery", "io_bound")[number % 2])
-        until(lambda: len(runs.count("ended")) >= 40, "some tasks to end")
-        for victim in victims:
-            docker("kill", victim.name)
-
-        until(lambda: len(runs.count("ended")) == 600, "all tasks to end", 180)
-        assert set(range(600)) == set(runs.count("ended"))
+    until(lambda: len(runs.count("ended")) == 400, "all tasks to end", 240)
+    until(lambda: old.name not in {one.name for one in stack.containers("prefork")}, "the update")
+    until(lambda: other.name not in {one.name for one in stack.containers("gevent")}, "the update")
+    assert {1} == set(runs.count("began").values())
+    assert {1} == set(runs.count("ended").values())
+    assert (0, 0) == (broker.waiting(), broker.unacked())
