@@ -60,10 +60,10 @@ def start(folder: Path, broker: Redis, transport: str) -> Iterator[Callable[...,
 
 @pytest.fixture
 def stock(folder: Path, broker: Redis) -> Iterator[Callable[..., Worker]]:
-    """Start a worker of Celery alone, with an app of the project and arguments."""
+    """Start a worker of Celery alone, with an app of the project, arguments and variables."""
     with ExitStack() as stack:
 
-        def start_stock(app: str, *arguments: str) -> Worker:
+        def start_stock(app: str, *arguments: str, **environ: str) -> Worker:
             command = (sys.executable, "-m", "celery", f"--app={app}", "worker", *arguments)
             return stack.enter_context(
                 Worker(
@@ -71,7 +71,11 @@ def stock(folder: Path, broker: Redis) -> Iterator[Callable[..., Worker]]:
                     name="stock",
                     marks=Marks(folder, "stock.log"),
                     command=command,
-                    environ={"CELERY_BROKER_URL": broker.url, "PYTHONPATH": str(PROJECT)},
+                    environ={
+                        "CELERY_BROKER_URL": broker.url,
+                        "PYTHONPATH": str(PROJECT),
+                        **environ,
+                    },
                 )
             )
 

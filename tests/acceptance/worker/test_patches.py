@@ -1,12 +1,9 @@
 """What a worker replaces in the packages below it is what the table says, and nothing else."""
 
 import json
-import os
 import re
 import signal
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -15,9 +12,8 @@ import pytest
 from celery import Celery
 
 from task_server.worker.patches import PATCHES
-from tests.support.redis import Redis
 from tests.support.wait import until
-from tests.support.worker import POOLS, PROJECT, Worker
+from tests.support.worker import POOLS, Worker
 
 #: Packages whose values are compared too. A function or a class of ours is found in all.
 PACKAGES = re.compile(
@@ -72,37 +68,14 @@ def differing(ours: dict[str, Any], plain: dict[str, Any]) -> set[str]:
     return {name for name in found if not any(fnmatchcase(name, state) for state in STATE)}
 
 
-@pytest.fixture
-def plain(folder: Path, broker: Redis) -> Iterator[Callable[[str, str], Path]]:
-    """Start a worker of plain Celery with a pool; return the file that it will write."""
-    processes = []
-
-    def start(pool: str, django: str) -> Path:
-        command = [sys.executable, "-m", "celery", "-A", "patched", "-b", broker.url, "worker"]
-        environ = {"PYTHONPATH": str(PROJECT), "PATCHED_FILE": str(folder / "plain")}
-        processes.append(
-            subprocess.Popen(
-                # Of a queue of its own, so that it runs no task of the other worker.
-                [*command, "--pool", pool, "--concurrency", "2", "--queues", "plain"],
-                env={**os.environ, **environ, "PATCHED_DJANGO": django},
-                stderr=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-            )
-        )
-        return folder / "plain.ready"
-
-    yield start
-    for process in processes:
-        process.kill()
-        process.wait(10)
-
-
 @pytest.mark.parametrize("django", ["", "django"], ids=["alone", "django"])
 @pytest.mark.parametrize("pool", POOLS)
 def test_a_worker_replaces_what_the_table_says(
+    *,
     start: Callable[..., Worker],
-    plain: Callable[[str, str], Path],
+    stock: Callable[..., Worker],
     app: Celery,
+    folder: Path,
     pool: str,
     django: str,
 ) -> None:
@@ -112,15 +85,17 @@ def test_a_worker_replaces_what_the_table_says(
     settings: dict[str, Any] = {"time_limit": 60}
     if pool == "gevent":
         settings["asyncio"] = "per-task"
-    celerys = plain(pool, django)
-    folder = celerys.parent
+    # Of a queue of its own, so that it runs no task of the other worker.
+    arguments = ("--pool", pool, "--concurrency", "2", "--queues", "plain")
+    stock("patched", *arguments, PATCHED_FILE=str(folder / "plain"), PATCHED_DJANGO=django)
+    celerys = folder / "plain.ready"
     environ = {"PATCHED_FILE": str(folder / "ours"), "PATCHED_DJANGO": django}
     worker = start(pool, app="patched", environ=environ, **settings)
     until((folder / "ours.ready").exists)
     app.send_task("patched.snapshot")
     until((folder / "ours.task").exists)
-    worker.process.send_signal(signal.SIGTERM)
-    worker.process.wait(120)
+    worker.send(signal.SIGTERM)
+    worker.wait()
     until(celerys.exists)
 
     unlisted: set[str] = set()
