@@ -11,7 +11,7 @@ def pids() -> list[int]:
 
 
 def state(pid: int) -> str:
-    """Return the letter of its state, Z for one that nobody has waited for; empty without it."""
+    """Return the letter of its state, Z for one that has not been waited for; empty without it."""
     return (_words(pid) or [""])[0]
 
 

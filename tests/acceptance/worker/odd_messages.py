@@ -222,7 +222,7 @@ def _fields() -> Iterator[tuple[str, bytes]]:
     ]
     for path in fields:
         for kind, value in VALUES.items():
-            # One of each is enough where Celery looks at nothing.
+            # One of each is enough where Celery checks nothing.
             if path.startswith("headers.") and kind in ("negative", "fraction", "empty"):
                 continue
             name = f"{path}-{kind}"

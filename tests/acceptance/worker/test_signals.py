@@ -77,7 +77,7 @@ def deliver(broker: Redis) -> Any:
     sender.close()
 
 
-@pytest.mark.parametrize("app", ["signalling", "telling"])
+@pytest.mark.parametrize("app", ["signalling", "packaged"])
 @pytest.mark.parametrize("pool", POOLS)
 def test_the_signals_of_a_worker_are_those_of_stock_celery(
     *,

@@ -267,7 +267,7 @@ TABLE: list[Row] = [
         "CELERY_RESULT_EXPIRES of cl/settings/10-public.py is None",
     ),
     (
-        "another broker, without telling its password",
+        "another broker, without its password",
         broker.broker,
         context(own(broker_url="amqp://guest:hunter2@db//")),
         "error",
@@ -275,7 +275,7 @@ TABLE: list[Row] = [
         "the broker is amqp://, but what",
     ),
     (
-        "a broker that is no URL, without telling its password",
+        "a broker that is no URL, without its password",
         broker.broker,
         context(own(broker_url="guest:hunter2@db")),
         "error",

@@ -1,5 +1,5 @@
 """A project that is a package, with its app in `celery`."""
 
-from telling.celery import app
+from packaged.celery import app
 
 __all__ = ("app",)
