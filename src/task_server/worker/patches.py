@@ -156,6 +156,11 @@ _PATCHES = (
         "results",
         "a result takes three round trips: one to look it up, to store it, and to count it",
     ),
+    Patch(
+        "celery.result:AsyncResult._maybe_reraise_parent_error",
+        "results.parents",
+        "who waits for a chord reads each part of it by itself, at each message",
+    ),
     # Messages that Celery cannot run
     Patch(
         "celery.worker.consumer.consumer:Consumer.on_unknown_message",

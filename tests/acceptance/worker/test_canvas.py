@@ -11,6 +11,7 @@ import pytest
 from celery import Celery, chain, chord, group
 from celery.exceptions import ChordError
 
+from task_server.results.scripts import PART
 from tests.support.redis import Redis
 from tests.support.wait import until
 from tests.support.worker import POOLS, PROJECT, Worker
@@ -169,3 +170,42 @@ def test_celerys_own_store_can_be_asked_for(
     ).hear("READY=1")
 
     assert "celery.backends.redis ours" == task(client, "where").delay().get(timeout=SECONDS)
+
+
+@pytest.mark.parametrize("pool", POOLS)
+def test_a_chord_outlives_a_restart_of_redis(
+    broker: Redis, start: Callable[..., Worker], client: Celery, pool: str
+) -> None:
+    """
+    In the middle of its parts: its body runs, with the result of each part once.
+    """
+    worker = start(pool, app="canvas", environ={"CELERY_RESULT_BACKEND": broker.url})
+    worker.hear("READY=1")
+    # A result unsubscribes when it is collected, maybe when there is no Redis any more.
+    client.backend.remove_pending_result = lambda _: None
+    places = 2
+    parts = [task(client, "slowly", one, 0.3) for one in range(places * 12)]
+    body = chord(parts, task(client, "listed"))()
+    until(lambda: len(broker.client.keys("celery-task-meta-*")) >= places * 2, seconds=SECONDS)
+    broker.stop()
+    broker.start()
+    # The client's subscription is lost with its connection.
+    with Celery("other", broker=broker.url, backend=broker.url) as other:
+        other.backend.remove_pending_result = lambda _: None
+        until(lambda: other.AsyncResult(body.id).ready(), "the chord's body", SECONDS)
+        assert list(range(places * 12)) == other.AsyncResult(body.id).result
+
+
+def test_a_part_that_runs_twice_counts_once(
+    broker: Redis, start: Callable[..., Worker], client: Celery
+) -> None:
+    """
+    Its process is killed when its result is counted and its message is not acknowledged.
+    """
+    if PART is None:
+        pytest.skip("Celery 5.6 counts it twice")
+    start("prefork", app="canvas", environ={"CELERY_RESULT_BACKEND": broker.url}).hear("READY=1")
+    parts = [task(client, "fall", 10), task(client, "add", 1, 1), task(client, "slowly", 3, 2.0)]
+
+    assert [10, 2, 3] == chord(parts, task(client, "listed"))().get(timeout=SECONDS)
+    assert 1 == len(broker.client.keys("fallen-*"))

@@ -1,6 +1,8 @@
 """A project whose tasks are parts of chords, groups and chains, with results in Redis."""
 
 import os
+import signal
+import time
 from typing import Any
 
 from celery import Celery, chord, group
@@ -20,6 +22,22 @@ if "CANVAS_PICKLE" in os.environ:
 def add(x: int, y: int) -> int:
     """Return the sum."""
     return x + y
+
+
+@app.task
+def slowly(number: int, seconds: float) -> int:
+    """Return *number*, after a while."""
+    time.sleep(seconds)
+    return number
+
+
+@app.task(bind=True)
+def fall(self: Any, number: int) -> int:
+    """Return *number*; the first time its process is killed when that is stored and counted."""
+    app.backend.mark_as_done(self.request.id, number, self.request)
+    if app.backend.client.set(f"fallen-{self.request.id}", 1, nx=True):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return number + 1
 
 
 @app.task
