@@ -26,7 +26,7 @@ LAYERS = (
     {"transport.channel"},
     {"transport.poller"},
     {"transport.transport"},
-    {"results.scripts", "results.parents"},
+    {"results.scripts", "results.parents", "results.unsubscribing"},
     {"results.storing"},
     {"results.backends"},
     {"config.files", "config.urls", "config.variables", "config.pools", "config.services"},

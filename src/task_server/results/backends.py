@@ -5,6 +5,7 @@ from typing import Any
 from celery.backends import redis as celerys
 
 from task_server.results.storing import Storing
+from task_server.results.unsubscribing import Unsubscribing
 
 
 class _Pickled:
@@ -15,13 +16,22 @@ class _Pickled:
         return make, (self.celerys, *rest)
 
 
+_ResultConsumer: Any = celerys.RedisBackend.ResultConsumer
+
+
+class ResultConsumer(Unsubscribing, _ResultConsumer):  # type: ignore[misc]
+    """Receives results from Redis."""
+
+
 class RedisBackend(_Pickled, Storing, celerys.RedisBackend):
     """Results in Redis."""
 
+    ResultConsumer = ResultConsumer
     celerys = celerys.RedisBackend
 
 
 class SentinelBackend(_Pickled, Storing, celerys.SentinelBackend):
     """Results in Redis behind Sentinel."""
 
+    ResultConsumer = ResultConsumer
     celerys = celerys.SentinelBackend

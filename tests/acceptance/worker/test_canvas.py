@@ -33,6 +33,8 @@ def client(broker: Redis) -> Iterator[Celery]:
     app = Celery("client", broker=broker.url, backend=broker.url)
     app.conf.accept_content = ["json", "pickle"]
     yield app
+    # A result unsubscribes when it is collected, maybe when there is no Redis any more.
+    app.backend.remove_pending_result = lambda _: None
     app.close()
 
 
@@ -181,7 +183,6 @@ def test_a_chord_outlives_a_restart_of_redis(
     """
     worker = start(pool, app="canvas", environ={"CELERY_RESULT_BACKEND": broker.url})
     worker.hear("READY=1")
-    # A result unsubscribes when it is collected, maybe when there is no Redis any more.
     client.backend.remove_pending_result = lambda _: None
     places = 2
     parts = [task(client, "slowly", one, 0.3) for one in range(places * 12)]

@@ -62,6 +62,8 @@ def backend(server: Server) -> Iterator[Callable[..., Any]]:
 
     yield make
     for app in apps:
+        # A result unsubscribes when it is collected, maybe when there is no Redis any more.
+        app.backend.remove_pending_result = lambda _: None
         app.close()
 
 
