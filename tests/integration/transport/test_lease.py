@@ -380,7 +380,7 @@ def test_a_message_that_speaks_of_a_holder_is_not_believed(server) -> None:
     tag = owned(server, "one", age=10)
     entry = client.hget("unacked", tag).decode()
     client.hset("unacked", tag, entry.replace('"headers": {', f'"headers": {{{forged}, ', 1))
-    lost = RENEW_OWN.run(client, ["unacked", "unacked_index"], [lease.OWN_RUN, tag])
+    _, *lost = RENEW_OWN.run(client, ["unacked", "unacked_index"], [lease.OWN_RUN, tag])
     seconds, _ = client.time()
     looked(client, since=seconds - 9000, last=seconds)
 

@@ -19,6 +19,7 @@ from task_server.transport.store import rights
 from task_server.transport.store.keys import Keys
 from task_server.transport.store.rights import RIGHTS
 from task_server.transport.store.scripts import (
+    ENTRIES,
     EXPIRED,
     FETCH,
     ORPHANED,
@@ -167,8 +168,9 @@ CALLS: dict[str, Call] = {
         1,
     ),
     "orphaned": Call(
-        ORPHANED, (UNACKED, TIMES, OWNER), {"unacked": "hash", "unacked_index": "zset"}
+        ORPHANED, (UNACKED, TIMES, OWNER, 0, 10), {"unacked": "hash", "unacked_index": "zset"}
     ),
+    "entries": Call(ENTRIES, (UNACKED, "tag-10", "tag-11", "tag-12"), {"unacked": "hash"}, 1),
     "expired": Call(
         EXPIRED,
         (TIMES, UNACKED, *DUES),

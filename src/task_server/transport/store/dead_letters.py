@@ -13,12 +13,13 @@ import base64
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final
 
-from task_server.transport.store.scripts import BATCH, REDRIVE
+from task_server.transport.store.portions import portions, scanned
+from task_server.transport.store.scripts import REDRIVE
 
 #: Why a message is a dead letter: it crashed so many workers; no code registers its task.
 CRASHED: Final = "crashed"
@@ -128,9 +129,14 @@ def body_of(payload: Mapping[str, Any]) -> Any:
 def counts(client: Any, key: str, most: int = 10_000) -> dict[str, int]:
     """Return how many of the first *most* dead letters of the complete *key* have each reason."""
     found: Counter[str] = Counter()
-    for tag, record in islice(client.hscan_iter(key, count=100), most):
+    for tag, record in islice(_records(client, key), most):
         found[DeadLetter.read(tag.decode(errors="replace"), record).reason] += 1
     return dict(found)
+
+
+def _records(client: Any, key: str) -> Iterator[tuple[bytes, bytes]]:
+    for page in scanned(client, key):
+        yield from page.items()
 
 
 def all_of(client: Any, key: str) -> list[DeadLetter]:
@@ -141,7 +147,7 @@ def all_of(client: Any, key: str) -> list[DeadLetter]:
     """
     found = [
         DeadLetter.read(tag.decode(errors="replace"), record)
-        for tag, record in client.hscan_iter(key, count=1000)
+        for tag, record in _records(client, key)
     ]
     # A scan may name one twice.
     return sorted({one.tag: one for one in found}.values(), key=lambda one: one.at)
@@ -163,9 +169,9 @@ def _redrive(
     client: Any, key: str, steps: Sequence[tuple[DeadLetter, list[tuple[str, str]]]]
 ) -> int:
     count = 0
-    for first in range(0, len(steps), BATCH):
+    for portion in portions(steps, lambda step: len(step[0].record)):
         arguments: list[str] = []
-        for one, pushes in steps[first : first + BATCH]:
+        for one, pushes in portion:
             sha = hashlib.sha1(one.record, usedforsecurity=False).hexdigest()
             for name, text in pushes:
                 arguments.extend((one.tag, sha, name, text))

@@ -69,9 +69,10 @@ def is_denied(error: ResponseError, command: str) -> bool:
     return "permission" in str(error) and f"'{command}'" in str(error)
 
 
+ENTRIES: Final = Script("entries.lua")
 EXPIRED: Final = Script("expired.lua", "entry.lua")
 FETCH: Final = Script("fetch.lua", "message.lua")
-ORPHANED: Final = Script("orphaned.lua")
+ORPHANED: Final = Script("orphaned.lua", "entry.lua")
 REDRIVE: Final = Script("redrive.lua")
 RENEW: Final = Script("renew.lua")
 RENEW_OWN: Final = Script("renew_own.lua", "entry.lua")

@@ -27,6 +27,7 @@ from task_server.transport.store.client import Store
 from task_server.transport.store.entry import original_of
 from task_server.transport.store.excerpt import MAX_EXCERPT, excerpt
 from task_server.transport.store.keys import Keys
+from task_server.transport.store.portions import BYTES, SCANNED_FIRST, portions, scanned
 from task_server.transport.store.rights import is_refusal
 from task_server.transport.store.scripts import UNREADABLE
 
@@ -38,9 +39,6 @@ FIELD: Final = "unreadable:"
 #: What the fetch writes behind the message there; version 0.1 wrote the second.
 _ABOUT: Final = b', "unreadable":{'
 _NOTHING: Final = b", null, null]"
-
-#: Fields that one scan reads.
-SCANNED: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +73,9 @@ def count(client: Any, keys: Keys) -> int:
 
 def _waiting(client: Any, unacked: str) -> Iterator[dict[bytes, bytes]]:
     """Return the fields of the hash *unacked* that wait for the list, some at a time."""
-    cursor = None
-    while cursor != 0:
-        cursor, page = client.hscan(unacked, cursor or 0, match=f"{FIELD}*", count=SCANNED)
-        if page:
-            yield page
+    for page in scanned(client, unacked, match=f"{FIELD}*"):
+        for portion in portions(page.items(), lambda field: len(field[1])):
+            yield dict(portion)
 
 
 def gather(store: Store) -> bool:
@@ -129,7 +125,15 @@ def _split(entry: bytes) -> tuple[bytes, bytes]:
 
 def newest(client: Any, keys: Keys, most: int = 1000) -> list[Unreadable]:
     """Return the *most* newest messages."""
-    texts = client.lrange(keys.unreadable, 0, most - 1)
+    texts: list[bytes] = []
+    step = SCANNED_FIRST
+    while len(texts) < most:
+        step = min(step, most - len(texts))
+        page = client.lrange(keys.unreadable, len(texts), len(texts) + step - 1)
+        texts.extend(page)
+        if len(page) < step:
+            break
+        step = step * 2 if sum(map(len, page)) < BYTES else max(1, step // 2)
     if not texts:
         return []
     reasons = client.hmget(keys.unreadable_reasons, [_sha1(text) for text in texts])

@@ -35,7 +35,7 @@ OWN_RUN: Final = run_field(RUN_ID)
 #: Messages that one call renews.
 BATCH: Final = 1000
 
-#: The same where each entry is read.
+#: The same where each entry is read; fewer if they are large.
 BATCH_READ: Final = 50
 
 
@@ -177,9 +177,12 @@ class Lease:
         """Return which of *tags* others own, and renew the rest."""
         keys = self._keys.unacked_and_times
         lost: list[str] = []
-        for first in range(0, len(tags), BATCH_READ):
-            found = RENEW_OWN.run(client, keys, [OWN_RUN, *tags[first : first + BATCH_READ]])
+        done = 0
+        while done < len(tags):
+            some = tags[done : done + BATCH_READ]
+            count, *found = RENEW_OWN.run(client, keys, [OWN_RUN, *some])
             lost.extend(tag.decode() for tag in found)
+            done += int(count)
         return lost
 
     def tags(self) -> list[str]:

@@ -2,7 +2,7 @@
 
 import logging
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from time import monotonic
 from typing import Any, Final, NamedTuple
 
@@ -11,6 +11,7 @@ from kombu.utils.json import loads
 
 from task_server.transport.store import previous_owner
 from task_server.transport.store.client import Store
+from task_server.transport.store.portions import portions
 from task_server.transport.store.scripts import REQUEUE
 from task_server.transport.unacked.pending import Pending
 
@@ -73,18 +74,25 @@ class Prefetched(deque[Message]):
         messages = list(self)
         if not messages:
             return
-        arguments = [
-            field
-            for one in reversed(messages)
-            for field in (one.delivery_tag, one.list_key, one.payload, one.owner_marker)
-        ]
         self.clear()
         now = monotonic()
-        store = self._store
+        messages.reverse()
+        done = 0
         try:
-            _, problems = REQUEUE.run(store.client, store.keys.unacked_and_times, arguments)
-            if problems:
-                store.problems.of_restore(problems)
+            for portion in portions(messages, lambda one: len(one.payload)):
+                self._requeue(portion)
+                done += len(portion)
         except BaseException:
-            self._pending.restores.extend((one.delivery_tag, now) for one in reversed(messages))
+            self._pending.restores.extend((one.delivery_tag, now) for one in messages[done:])
             raise
+
+    def _requeue(self, messages: Iterable[Message]) -> None:
+        store = self._store
+        arguments = [
+            field
+            for one in messages
+            for field in (one.delivery_tag, one.list_key, one.payload, one.owner_marker)
+        ]
+        _, problems = REQUEUE.run(store.client, store.keys.unacked_and_times, arguments)
+        if problems:
+            store.problems.of_restore(problems)

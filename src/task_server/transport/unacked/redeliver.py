@@ -16,7 +16,7 @@ from task_server.transport.store.client import Store
 from task_server.transport.store.dead_letters import DeadLetter, record_of
 from task_server.transport.store.entry import TAKEN_FROM, original_of
 from task_server.transport.store.owner import MARKER
-from task_server.transport.store.scripts import RESTORE
+from task_server.transport.store.scripts import BATCH, ENTRIES, RESTORE
 from task_server.transport.unacked.routes import Routes
 
 logger: Final = logging.getLogger(__name__)
@@ -95,32 +95,41 @@ class Redelivery:
             until: When each was last renewed, by the server's clock; the next owner
                 logs it.
         """
-        if not tags:
-            return 0
         store, keys = self._store, self._store.keys
         analysis = CrashAnalysis(store)
-        arguments: list[str | bytes] = [
+        limits = (
             keys.dead_letters,
             "LPUSH" if leftmost else "RPUSH",
             "" if latest is None else repr(latest),
-        ]
-        for tag, entry in zip(tags, store.client.hmget(keys.unacked, tags), strict=True):
-            if entry is None:
-                arguments.extend((tag, "", "forget", "", ""))
-                continue
-            sha = hashlib.sha1(entry, usedforsecurity=False).hexdigest()
-            before = original_of(entry) if unchanged else None
-            if before and before.list_key:
-                steps = [Step("push", before.list_key, before.payload)]
-            else:
-                when = until.get(tag) if until else None
-                steps = self.steps(tag, entry, crash, analysis, until=when)
-            for step in steps:
-                if step.action != NOWHERE:
-                    arguments.extend((tag, sha, *step))
-                elif latest is None or crash == LEASE_EXPIRED:
-                    # Otherwise another worker may own it by now.
-                    unreadable.move(store, [tag], step.text)
+        )
+        count, left = 0, list(tags)
+        while left:
+            entries = ENTRIES.run(store.client, [keys.unacked], left[:BATCH])
+            arguments: list[str | bytes] = [*limits]
+            for tag, entry in zip(left, entries, strict=False):
+                if entry is None:
+                    arguments.extend((tag, "", "forget", "", ""))
+                    continue
+                sha = hashlib.sha1(entry, usedforsecurity=False).hexdigest()
+                before = original_of(entry) if unchanged else None
+                if before and before.list_key:
+                    steps = [Step("push", before.list_key, before.payload)]
+                else:
+                    when = until.get(tag) if until else None
+                    steps = self.steps(tag, entry, crash, analysis, until=when)
+                for step in steps:
+                    if step.action != NOWHERE:
+                        arguments.extend((tag, sha, *step))
+                    elif latest is None or crash == LEASE_EXPIRED:
+                        # Otherwise another worker may own it by now.
+                        unreadable.move(store, [tag], step.text)
+            count += self._run(arguments)
+            del left[: len(entries)]
+        return count
+
+    def _run(self, arguments: Sequence[str | bytes]) -> int:
+        """Run the script; return of how many messages it has disposed."""
+        store, keys = self._store, self._store.keys
         count, problems, dead = RESTORE.run(store.client, keys.unacked_and_times, arguments)
         if problems:
             store.problems.of_restore(problems)

@@ -179,10 +179,16 @@ class Restore:
             marker = owner_marker(
                 fetched_at, reports=self._hooks.reports_started, lease=self._timing.lease
             )
-            if found := ORPHANED.run(self._store.client, keys.unacked_and_times, [marker]):
-                latest, *tags = found
-                those = [bytes_to_str(tag) for tag in tags]
-                self._redelivery.redeliver(those, latest=float(latest), unchanged=True)
+            first, seen = 0, 1
+            while seen:
+                answer = ORPHANED.run(
+                    self._store.client, keys.unacked_and_times, [marker, first, BATCH * 10]
+                )
+                seen, those = int(answer[0]), [bytes_to_str(tag) for tag in answer[2:]]
+                first += seen
+                if those:
+                    latest = float(answer[1])
+                    first -= self._redelivery.redeliver(those, latest=latest, unchanged=True)
             if monotonic() > until and (fetched_at, until) in fetches:
                 fetches.remove((fetched_at, until))
 

@@ -19,11 +19,12 @@ from task_server.transport.store import dead_letters
 from task_server.transport.store.client import Store
 from task_server.transport.store.dead_letters import DeadLetter
 from task_server.transport.store.entry import original_of
-from task_server.transport.store.scripts import BATCH, RESTORE
+from task_server.transport.store.portions import BYTES, SCANNED_FIRST
+from task_server.transport.store.scripts import RESTORE
 from task_server.transport.unacked.redeliver import Redelivery
 
 #: Calls of one scan.
-MAX_CALLS: Final = 5
+MAX_CALLS: Final = 50
 
 
 class Unregistered:
@@ -107,14 +108,16 @@ class Unregistered:
         if not (tasks and lists and client.hlen(key)):
             return []
         back: list[DeadLetter] = []
+        left = BYTES
         for _ in range(MAX_CALLS):
-            self._cursor, records = client.hscan(key, self._cursor, count=BATCH)
+            self._cursor, records = client.hscan(key, self._cursor, count=SCANNED_FIRST)
+            left -= sum(map(len, records.values()))
             for tag, record in records.items():
                 one = DeadLetter.read(bytes_to_str(tag), record)
                 ours = one.reason == dead_letters.NOT_REGISTERED and one.task in tasks
                 if ours and one.is_whole and lists.keys() >= set(one.lists):
                     # One that another worker was faster with is that worker's.
                     back.extend([one] * dead_letters.retry(client, key, [one]))
-            if not self._cursor:
+            if not self._cursor or left < 0:
                 break
         return back
