@@ -100,6 +100,7 @@ OURS = {
     "memory_limit": "of the whole worker; Celery has limits of children alone",
     "database_connections": "Celery knows nothing of databases",
     "asyncio": "Celery knows nothing of asyncio",
+    "resolver_threads": "Celery knows nothing of names",
     "drain_seconds": "the drain is ours",
     "transport": "of this process; a project names none",
     "result_store": "of this process; a project names none, or a class of its own",

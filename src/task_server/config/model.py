@@ -86,6 +86,11 @@ class WorkerConfig:
         values.choice(*get_args(EventLoops)),
         "per-task",
     )
+    resolver_threads: int = setting(
+        "Names that are resolved at once under gevent, at most one a task; 10 is gevent's own.",
+        values.integer(1),
+        256,
+    )
     time_limit: float | None = setting(
         "Hard time limit: a task is stopped after this; under gevent only where it yields.",
         values.seconds(1),

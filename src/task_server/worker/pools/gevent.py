@@ -20,6 +20,7 @@ from task_server.worker.patching import patch
 from task_server.worker.pools import gevent_loop, memory
 from task_server.worker.pools.base import WorkerParts
 from task_server.worker.pools.gevent_limits import Limits, pop_limits
+from task_server.worker.pools.gevent_names import resolve_at_once
 from task_server.worker.pools.gevent_run import Run
 from task_server.worker.shutdown.drain import Drain
 from task_server.worker.status.heartbeat import HeartbeatWriter
@@ -32,6 +33,7 @@ _LEVELS = {"info": logging.INFO, "warning": logging.WARNING}
 def prepare(spec: WorkerSpec, heartbeat: HeartbeatWriter) -> None:
     """Prepare the process of the worker *spec*, whose greenlets share connections."""
     memory.freeze_after_imports()
+    resolve_at_once(spec.resolver_threads, spec.concurrency)
     signals.worker_init.connect(
         _limit_connections(heartbeat, spec.database_connections), weak=False
     )
