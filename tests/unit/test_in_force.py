@@ -45,6 +45,7 @@ app.conf.update(
     broker_write_url="redis://theirs/2",
     broker_transport_options={
         "visibility_timeout": 21600, "poison_limit": 70, "lease_seconds": 70,
+        "prefetch_bytes": 70,
         "global_keyprefix": "cl:"
     },
     result_backend="redis://theirs/3",
@@ -143,6 +144,7 @@ SAME = {
         [True] * 4,
     ),
     "lease_seconds": Same("40", "app.conf.broker_transport_options['lease_seconds']", 40, 70),
+    "prefetch_bytes": Same("4KiB", "app.conf.broker_transport_options['prefetch_bytes']", 4096, 70),
     "poison_limit": Same("4", "app.conf.broker_transport_options['poison_limit']", 4, 70),
     "events": Same("no", "bool(worker.task_events)", False, True),
     "broker_url": Same(

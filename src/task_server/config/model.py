@@ -65,6 +65,12 @@ class WorkerConfig:
     prefetch_multiplier: int | None = setting(
         "Messages reserved for each place of the pool.", values.integer(1), None
     )
+    prefetch_bytes: int = setting(
+        "No more messages are fetched while those that run or wait here have so many bytes, those "
+        "with an ETA not counted; 0 is no bound (atomic transport).",
+        values.size(0),
+        256 * 2**20,
+    )
     memory_limit: int | None = setting(
         "Memory of the whole worker; unset, the cgroup's limit.",
         values.size(32 * 2**20),

@@ -45,6 +45,7 @@ GOVERNED = {
     "result_backend_transport_options.visibility_timeout": "visibility_timeout",
     "broker_transport_options.poison_limit": "poison_limit",
     "broker_transport_options.lease_seconds": "lease_seconds",
+    "broker_transport_options.prefetch_bytes": "prefetch_bytes",
     "worker_send_task_events": "events",
     "worker_concurrency": "concurrency",
     "worker_prefetch_multiplier": "prefetch_multiplier",
@@ -172,6 +173,13 @@ def worker_defaults(
                 "broker_transport_options.lease_seconds",
                 spec.lease_seconds,
                 "messages of a killed worker are redelivered this long after its last renewal",
+            )
+        )
+        defaults.append(
+            Default(
+                "broker_transport_options.prefetch_bytes",
+                spec.prefetch_bytes,
+                "2,048 messages of 5 MB, that many as 512 greenlets reserve, are 10 GB of memory",
             )
         )
     if spec.transport == "atomic" and not late:

@@ -53,6 +53,9 @@ class Channel(redis.Channel):  # type: ignore[misc]
             renewal, which a thread does; 0 means the visibility timeout, and
             the loop renews (transport option).
 
+        prefetch_bytes: Nothing more is fetched while unacknowledged messages have so
+            many, see `Held`; 0 is no bound (transport option).
+
         unacked, fetcher, delivery: The parts that do the work.
     """
 
@@ -62,6 +65,7 @@ class Channel(redis.Channel):  # type: ignore[misc]
     ack_batching = True
     poison_limit = 3
     lease_seconds = 0.0
+    prefetch_bytes = 0
     # Kombu 5.6 has neither option; Kombu 5.7 scans at every tenth interval.
     unacked_restore_interval = 10
     unacked_restore_throttle = 1
@@ -73,7 +77,7 @@ class Channel(redis.Channel):  # type: ignore[misc]
         dict.fromkeys(
             (
                 *redis.Channel.from_transport_options,
-                *("fetch_max", "ack_batching", "poison_limit", "lease_seconds"),
+                *("fetch_max", "ack_batching", "poison_limit", "lease_seconds", "prefetch_bytes"),
                 *("unacked_restore_interval", "unacked_restore_throttle"),
             )
         )
@@ -96,7 +100,9 @@ class Channel(redis.Channel):  # type: ignore[misc]
         self.broker_id = hashlib.sha256(identity.encode()).hexdigest()[:32]
         self.pending = pending_of(broker)
         self.unacked = Unacked.of(
-            link, store, timing, installed, self.pending, poison_limit=self.poison_limit
+            *(link, store, timing, installed, self.pending),
+            poison_limit=self.poison_limit,
+            prefetch_bytes=self.prefetch_bytes,
         )
         self.delivery = Delivery(
             store,

@@ -90,6 +90,11 @@ class Fetcher:
         """Whether it has ever fetched."""
         return bool(self._keys.queues)
 
+    @property
+    def is_full(self) -> bool:
+        """Whether it fetches nothing for the bytes of what is here, until some is acknowledged."""
+        return self._unacked.delivered.held.is_full
+
     # Send
 
     def start(self) -> None:

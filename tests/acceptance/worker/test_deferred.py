@@ -68,6 +68,31 @@ def test_tasks_limited_by_their_rate_are_no_stall(
 
 
 @pytest.mark.parametrize("pool", POOLS)
+def test_messages_that_would_be_too_many_bytes_are_no_stall(
+    pool: str, broker: Redis, start: Callable[..., Worker], send: Callable[..., None]
+) -> None:
+    """
+    With the bytes of a single message as the bound one runs at a time, on four free places.
+    """
+    worker = start(pool, concurrency=4, prefetch_bytes=300_000, timing={"queue_scan": 1})
+    worker.hear("READY=1")
+    for number in range(6):
+        headers = {"ballast": "x" * 300_000}
+        send("wait_for", number, broker.url, f"go-{number}", headers=headers)
+    until(lambda: worker.starts() == {0: 1})
+
+    beats = heartbeats(worker, 3)[1:]
+
+    assert {(1, 3, None)} == {(beat.active, beat.free, beat.backlog_since) for beat in beats}
+    assert worker.verdict(backlog=0).ready
+    assert "more are fetched when some are done" in worker.output()
+    for number in range(6):
+        broker.client.lpush(f"go-{number}", "1")
+    until(lambda: worker.ends() == dict.fromkeys(range(6), 1))
+    until(lambda: 0 == broker.unacked())
+
+
+@pytest.mark.parametrize("pool", POOLS)
 def test_a_worker_that_fetches_nothing_ahead_takes_what_it_can_run(
     pool: str, broker: Redis, app: Celery, start: Callable[..., Worker]
 ) -> None:

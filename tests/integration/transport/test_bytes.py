@@ -99,21 +99,21 @@ def in_queue(client: Any) -> list[int]:
 SIZE = 300_000
 
 
-def fill(client: Any, count: int = 12) -> list[bytes]:
+def fill(client: Any, count: int = 12, **headers: Any) -> list[bytes]:
     """Queue messages; return their texts in the order in which they are taken."""
     for number in range(count):
-        client.lpush("q", kombus(number))
+        client.lpush("q", kombus(number, **headers))
     return list(reversed(client.lrange("q", 0, -1)))
 
 
-def kombus(number: int) -> bytes:
+def kombus(number: int, **headers: Any) -> bytes:
     """Return a message that a consumer can read."""
     return json.dumps(
         {
             "body": json.dumps("x" * SIZE),
             "content-type": "application/json",
             "content-encoding": "utf-8",
-            "headers": {},
+            "headers": headers,
             "properties": {
                 "delivery_tag": f"tag-{number}",
                 "delivery_info": {"exchange": "", "routing_key": "q"},
@@ -227,3 +227,57 @@ def test_an_expired_lease_is_checked_in_portions(server: Started, calls: Any) ->
     assert tags[1::2] == lease.lost_of(client, tags)
     assert 6 == client.zcount("unacked_index", since, "+inf")
     assert in_portions(calls, "renew_own.lua")
+
+
+def test_a_worker_holds_no_more_bytes_than_it_may(worker, server: Started) -> None:
+    """
+    Nothing is fetched while unacknowledged messages have `prefetch_bytes`, whatever the limit.
+    """
+    client = server.client()
+    fill(client)
+    consumer = worker(limit=20, prefetch_bytes=MB)
+    consumer.acknowledges = False
+    consumer.run(lambda: len(consumer.bodies) == 4)
+    consumer.turn()
+    assert (4, 8) == (len(consumer.bodies), client.llen("q"))
+
+    consumer.messages[0].ack()
+    consumer.run(lambda: len(consumer.bodies) == 5)
+    consumer.turn()
+    # A fetch takes a portion; what is not delivered waits here.
+    assert (5, 4) == (len(consumer.bodies), client.llen("q"))
+
+    consumer.messages[1].reject()
+    consumer.messages[2].requeue()
+    consumer.acknowledges = True
+    for one in consumer.messages[3:]:
+        one.ack()
+    consumer.run(lambda: len(consumer.bodies) == 13)
+    consumer.idle()
+    assert 0 == client.hlen("unacked")
+
+
+def test_a_message_above_the_bound_is_taken_alone(worker, server: Started) -> None:
+    """
+    A bound below the size of a message stops nothing: one is here at a time.
+    """
+    client = server.client()
+    fill(client, 3)
+    consumer = worker(limit=20, prefetch_bytes=1000)
+    consumer.acknowledges = False
+    for number in range(3):
+        consumer.run(lambda number=number: len(consumer.bodies) > number)
+        consumer.turn()
+        assert number + 1 == len(consumer.bodies)
+        consumer.messages[-1].ack()
+
+
+def test_messages_with_an_eta_do_not_count(worker, server: Started) -> None:
+    """
+    They may wait here for days: others are fetched meanwhile.
+    """
+    fill(server.client(), eta="2999-01-01T00:00:00+00:00")
+    consumer = worker(limit=20, prefetch_bytes=1000)
+    consumer.acknowledges = False
+
+    consumer.run(lambda: len(consumer.bodies) == 12)

@@ -3,6 +3,7 @@
 from collections.abc import MutableMapping
 from typing import Any
 
+from task_server.transport.unacked.held import Held
 from task_server.transport.unacked.native import copied
 
 
@@ -13,9 +14,12 @@ class Delivered:
     Attributes:
         registered: Delivery tags that the script has registered and that the
             consumer has not seen yet.
+
+        held: Their bytes.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, held: Held | None = None) -> None:
+        self.held = held or Held()
         self.registered: set[str] = set()
         self._delivered: MutableMapping[str, Any] = {}
         self._dirty: set[str] = set()
@@ -42,11 +46,13 @@ class Delivered:
         return [tag for tag in copied(self._delivered) if tag not in dirty]
 
     def forget(self, tag: str) -> None:
-        """Forget the message of *tag*, as Kombu's QoS does with one that is acknowledged."""
+        """Forget the message of *tag*, which is acknowledged or rejected; any thread may."""
         self._dirty.add(tag)
+        self.held.remove(tag)
 
     def take_all(self) -> list[str]:
         """Return the delivery tags of all, the oldest first, and forget them."""
         tags = list(self._delivered)
         self._delivered.clear()
+        self.held.clear()
         return tags

@@ -56,6 +56,7 @@ class Delivery:
         callers expect of one call.
         """
         prefetched, registered = self._prefetched, self._delivered.registered
+        held = self._delivered.held
         if prefetched and not self._ownership.settle():
             return False
         is_single = self._is_single()
@@ -68,11 +69,14 @@ class Delivery:
             registered.add(tag)
             prefetched.popleft()
             try:
-                self._deliver(message.decoded(), message.queue)
+                payload = message.decoded()
+                held.add(tag, len(message.payload), payload)
+                self._deliver(payload, message.queue)
             except self._store.server_errors:
                 # Whatever the consumer has done there: not the message's fault.
                 raise
             except Exception as error:
+                held.remove(tag)
                 self._move_to_unreadable(tag, f"{type(error).__name__}: {error}")
                 logger.debug("a message cannot be delivered", exc_info=error)
             finally:

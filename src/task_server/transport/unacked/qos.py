@@ -37,6 +37,8 @@ class QoS(redis.QoS):  # type: ignore[misc]
         super().__init__(*args, **kwargs)
         self.unacked = self.channel.unacked
         self.unacked.delivered.share(self._delivered, self._dirty)
+        # What Kombu calls for each message that is acknowledged or rejected.
+        self._quick_ack = self.unacked.delivered.forget
         self.lost: set[str] = set()
 
     @property
@@ -60,6 +62,10 @@ class QoS(redis.QoS):  # type: ignore[misc]
             virtual.QoS.append(self, message, delivery_tag)
         else:
             super().append(message, delivery_tag)
+
+    def can_consume(self) -> bool:
+        """Return whether a consumer has room for one more: by their number, and their bytes."""
+        return bool(super().can_consume()) and not self.unacked.delivered.held.is_full
 
     # Acknowledge
 

@@ -10,6 +10,7 @@ from task_server.transport.store.dead_letters import DeadLetter
 from task_server.transport.timing import Timing
 from task_server.transport.unacked.acks import Acks
 from task_server.transport.unacked.delivered import Delivered
+from task_server.transport.unacked.held import Held
 from task_server.transport.unacked.ownership import Ownership
 from task_server.transport.unacked.pending import Pending
 from task_server.transport.unacked.prefetched import Prefetched
@@ -75,9 +76,10 @@ class Unacked:
         pending: Pending,
         *,
         poison_limit: int,
+        prefetch_bytes: int,
     ) -> "Unacked":
         """Make the parts for the channel behind *link*."""
-        delivered = Delivered()
+        delivered = Delivered(Held(prefetch_bytes))
         prefetched = Prefetched(store, pending)
         acks = Acks(store, pending, link.is_connected, link.can_ack_later)
         ownership = Ownership(

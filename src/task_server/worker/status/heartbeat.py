@@ -232,9 +232,14 @@ class HeartbeatWriter:
 
     def _refusal(self) -> str | None:
         """Return why Redis delivers no messages although it answers; None if it does."""
-        channel = getattr(getattr(self._consumer, "task_consumer", None), "channel", None)
-        refusal: str | None = getattr(getattr(channel, "fetcher", None), "refusal", None)
+        refusal: str | None = getattr(self._fetcher, "refusal", None)
         return refusal
+
+    @property
+    def _fetcher(self) -> Any:
+        """What fetches for the worker; None before it does, and with Kombu's transport."""
+        channel = getattr(getattr(self._consumer, "task_consumer", None), "channel", None)
+        return getattr(channel, "fetcher", None)
 
     def _read_queues(self) -> None:
         if self._queues is None or self._heartbeat.state == "draining":
@@ -249,7 +254,8 @@ class HeartbeatWriter:
             )
             return
         now = time.monotonic()
-        idle = self._heartbeat.free > 0 and self._heartbeat.reserved == 0
+        is_full = getattr(self._fetcher, "is_full", False)
+        idle = self._heartbeat.free > 0 and self._heartbeat.reserved == 0 and not is_full
         since = self._stall.update(sum(lengths.values()), self._count_received, now, idle=idle)
         self._heartbeat = replace(
             self._heartbeat,
