@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from task_server import results
+from task_server import producer, results
 from task_server.errors import ConfigError, Problem, TaskServerError
 from task_server.launch.precedence import NUMBERS, with_project
 from task_server.launch.spec import APP_VARIABLE, IMPORT_SECONDS, WORKER_VARIABLE, WorkerSpec
@@ -38,6 +38,7 @@ def prepared(environ: Mapping[str, str]) -> Any:
         with bounded(name, IMPORT_SECONDS), explained(name, environ):
             app = celery_app.load_app(name)
             celery_app.apply_defaults(app, connection_defaults(app.conf.result_backend))
+            producer.install(app)
         return app
     spec = WorkerSpec.from_json(text)
     # Before the project is imported, which may bind its tasks.
@@ -58,6 +59,8 @@ def prepared(environ: Mapping[str, str]) -> Any:
     if not spec.secrets_in_environment:
         secrets.keep_apart(app, spec.origins)
     install(app, spec)
+    # Tasks send tasks too.
+    producer.install(app)
     return app
 
 

@@ -115,6 +115,7 @@ OURS = {
     "import_seconds": "Celery waits for ever",
     "no_new_privileges": "of the process",
     "secrets_in_environment": "of the process",
+    "producer": "of processes that send tasks; Celery has no such thing",
     "media": "whether a folder is tried at the start",
     "workers": "a table",
     "flower": "a table",

@@ -46,6 +46,11 @@ LAYERS = (
     {"project"},
     {"worker.patches"},
     {"worker.patching"},
+    {"producer.stamp", "producer.reprs", "producer.switch", "producer.channel"},
+    {"producer.kombu_producer", "producer.results"},
+    {"producer.amqp"},
+    {"producer.adopt"},
+    {"producer"},
     {
         *("worker.requests", "worker.worker_lost", "worker.logs", "worker.secrets"),
         *("worker.database.aliases", "worker.database.connection", "worker.database.cooperation"),

@@ -232,6 +232,12 @@ class Config:
         values.boolean,
         False,
     )
+    producer: bool = setting(
+        "Processes that send tasks, and have the producer installed, keep one client of Redis, "
+        "subscribe to results on demand and stamp messages with the time; false: as Celery does.",
+        values.boolean,
+        True,
+    )
     media: Media = setting(
         "Whether tasks write to DJANGO_MEDIA_ROOT, or only read; checked at the start.",
         values.choice(*get_args(Media)),

@@ -115,6 +115,8 @@ def project_environ(config: Config, environ: Mapping[str, str]) -> dict[str, str
     if config.code is not None:
         rest = environ.get("PYTHONPATH")
         added["PYTHONPATH"] = f"{config.code}:{rest}" if rest else config.code
+    if "producer" in config.origins:
+        added["TASK_SERVER_PRODUCER"] = str(config.producer).lower()
     if config.settings_module is not None:
         added["DJANGO_SETTINGS_MODULE"] = config.settings_module
     # Celery itself lets these two win over the project's settings.

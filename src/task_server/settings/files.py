@@ -17,6 +17,9 @@ PATH_VARIABLE = "TASK_SERVER_SETTINGS_PATH"
 
 FILE_NAME = re.compile(r"\d\d-.*\.py")
 
+#: The Django application that makes `delay()` cheap.
+PRODUCER = "task_server.producer"
+
 
 class WorldReadableWarning(UserWarning):
     """Given when everybody on the machine can read a private settings file."""
@@ -25,6 +28,8 @@ class WorldReadableWarning(UserWarning):
 def load(namespace: dict[str, Any], environ: Mapping[str, str] = os.environ) -> None:
     """
     Execute the settings files of a project in *namespace*.
+
+    Its INSTALLED_APPS, if it has any, get `task_server.producer`.
 
     Args:
         namespace: ``globals()`` of the settings module; its ``__file__`` says
@@ -39,6 +44,16 @@ def load(namespace: dict[str, Any], environ: Mapping[str, str] = os.environ) -> 
     for file in settings_files(Path(namespace["__file__"]).parent, environ):
         _warn_of_world_readable(file)
         execute(file, namespace)
+    _add_producer(namespace)
+
+
+def _add_producer(namespace: dict[str, Any]) -> None:
+    """Add the producer to a Django project's applications; TASK_SERVER_PRODUCER=false stops it."""
+    applications = namespace.get("INSTALLED_APPS")
+    if not isinstance(applications, list | tuple):
+        return
+    if not any(str(each).startswith(PRODUCER) for each in applications):
+        namespace["INSTALLED_APPS"] = type(applications)([*applications, PRODUCER])
 
 
 def locate(module: str) -> Path:

@@ -1,0 +1,80 @@
+"""A Redis for the messages, and pairs of apps: Celery's own, and one with our producer."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pytest
+from celery import Celery
+from kombu import pools
+
+from task_server import producer
+from task_server.errors import LocalServerError
+from tests.support.redis import Redis
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """Return a folder with a path short enough for a unix socket."""
+    with TemporaryDirectory(prefix="producer-") as name:
+        yield Path(name)
+
+
+@pytest.fixture(scope="session")
+def shared_server(require: Any) -> Iterator[Redis]:
+    """Return a server for all tests that do it no harm."""
+    with TemporaryDirectory(prefix="producer-") as name:
+        server = Redis(Path(name))
+        try:
+            server.start()
+        except LocalServerError as error:
+            require("redis", str(error))
+        yield server
+        server.stop()
+
+
+@pytest.fixture
+def server(shared_server: Redis) -> Redis:
+    """Return an empty server."""
+    shared_server.client.flushall()
+    return shared_server
+
+
+@pytest.fixture
+def own_server(folder: Path, require: Any) -> Iterator[Redis]:
+    """Return a server that a test may harm."""
+    server = Redis(folder)
+    try:
+        server.start()
+    except LocalServerError as error:
+        require("redis", str(error))
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def make(request: pytest.FixtureRequest) -> Iterator[Callable[..., Celery]]:
+    """Make an app with a task; `ours=True` with the producer installed."""
+    made = []
+
+    def make_app(url: str, *, ours: bool = True, **settings: Any) -> Celery:
+        app = Celery(f"app{len(made)}", broker=url, set_as_current=False)
+        app.conf.update(broker_connection_timeout=2, **settings)
+        made.append(app)
+        if ours:
+            assert producer.install(app)
+
+        @app.task(name="noop", shared=False)
+        def noop(*args: Any, **kwargs: Any) -> None:
+            """Do nothing."""
+
+        return app
+
+    yield make_app
+    for app in made:
+        # Its sockets, before the warnings of the garbage collector.
+        if (own := vars(app.amqp).get("_producer_pool")) is not None:
+            own.connections.force_close_all()
+        app.close()
+    pools.reset()
