@@ -1,8 +1,11 @@
 """What the benchmark makes of its measurements, and that the README shows what was measured."""
 
 import json
+import re
+import struct
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -10,6 +13,9 @@ from tests.benchmarks.options import options
 from tests.benchmarks.project.ledger import Ledger
 from tests.benchmarks.report import document, picture, reach, readme, table
 from tests.benchmarks.rows import METRICS, ROWS
+from tests.benchmarks.serving.dns_server import answer_to
+from tests.benchmarks.sides import Place, Setup
+from tests.benchmarks.sides.celery import old
 
 
 def row(main: str = "rate", name: str = "noop-2", **sides: list[float]) -> dict[str, Any]:
@@ -122,3 +128,42 @@ def test_the_ledger_knows_what_ran(tmp_path: Path):
     assert kept.ended(2) > 0
     kept.forget(2)
     assert 0 == other.done(3)
+
+
+def test_the_old_side_is_the_old_command_line():
+    """It is started as the README says that the old task server was, each argument of it."""
+    text = readme.README.read_text()
+    (line,) = re.findall(r"`celery --app=cl (worker .*? --prefetch-multiplier=1)`", text)
+
+    command = old(Setup(concurrency=7), Place(Path(), "", 0))
+
+    said = set(line.replace("=N", "=7").replace("prefork@", "prefork0@").split())
+    assert said <= set(command)
+    assert {"--app=plain"} == {each for each in command[3:] if each not in said}
+
+
+def test_the_picture_has_a_bar_for_each_side():
+    """It is XML, whatever a title holds; a bar that is too long is cut, its number is not."""
+    measured = row(old=[1], stock=[2], ours=[40])
+    measured["title"] = "<no-op> & more"
+
+    drawn = ET.fromstring(picture.svg(report(measured)))  # noqa: S314 - it is our own
+
+    bars = {each.get("class"): each for each in drawn.iter() if each.get("height") == "9"}
+    assert {"ours", "stock"} == set(bars)
+    assert float(bars["ours"].get("width", 0)) == picture.BARS
+    texts = [each.text for each in drawn.iter() if each.text]
+    assert {"<no-op> & more", "40.0", "2.0"} <= set(texts)
+
+
+@pytest.mark.parametrize(("kind", "answers"), [(1, 1), (28, 0)])
+def test_every_name_has_an_address_of_one_kind(kind: int, answers: int):
+    """The DNS server knows 127.0.0.1 for each name, and says that there is none of IPv6."""
+    question = b"\x12\x34" + struct.pack("!HHHHH", 0x0100, 1, 0, 0, 0)
+    question += b"\x05court\x04test\x00" + struct.pack("!HH", kind, 1)
+
+    answer = answer_to(question)
+
+    identity, _flags, asked, answered, *_ = struct.unpack("!HHHHHH", answer[:12])
+    assert (0x1234, 1, answers) == (identity, asked, answered)
+    assert answer.endswith(b"\x7f\x00\x00\x01") is bool(answers)
