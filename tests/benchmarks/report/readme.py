@@ -22,7 +22,7 @@ _SIDES = ("old", "stock", "ours")
 
 #: Rows of the table: those of the picture, and some that are no matter of speed.
 SHOWN = (
-    *(*PICTURED, "payload-5m-gevent"),
+    *(*PICTURED, "http-alone", "payload-5m-gevent"),
     *(f"delayed-{count}-{pool}" for pool in ("prefork", "gevent") for count in ("0", "100k")),
 )
 

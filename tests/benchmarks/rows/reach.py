@@ -3,10 +3,11 @@
 from tests.benchmarks.rows.delayed import Delayed
 from tests.benchmarks.rows.drain import Drain
 from tests.benchmarks.rows.row import Row
-from tests.benchmarks.rows.sending import Canvas, Send
+from tests.benchmarks.rows.sending import Alone, Canvas, Send
 from tests.benchmarks.rows.setups import (
     GEVENT,
     HTTP,
+    HTTP_ALONE,
     NAMES,
     NO_GEVENT,
     NO_PREFORK,
@@ -55,6 +56,17 @@ WEB = [
         main="seconds",
         count=1500,
         rounds=3,
+        groups=REACH,
+    ),
+    Row(
+        name="http-alone",
+        title="the same without a task server, by requests and gevent alone",
+        setup=HTTP_ALONE,
+        measure=Alone(IDEAL_SECONDS),
+        main="seconds",
+        count=1500,
+        rounds=3,
+        sides=("ours",),
         groups=REACH,
     ),
     *(

@@ -36,3 +36,19 @@ class Canvas:
             "worker": (crew.cpu() - cpu) / count * 1e6,
             "sender": taken["cpu"] / count * 1e6,
         }
+
+
+@dataclass(frozen=True)
+class Alone:
+    """Measures the work of tasks in the sending process itself, without a task server."""
+
+    ideal: float
+
+    def __call__(self, crew: Crew, count: int) -> dict[str, float]:
+        """Do it *count* times."""
+        taken = crew.order("send", "", count)
+        return {
+            "seconds": taken["seconds"],
+            "share": self.ideal / taken["seconds"] * 100,
+            "sender": taken["cpu"] / count * 1e6,
+        }

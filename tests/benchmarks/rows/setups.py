@@ -33,6 +33,9 @@ HTTP = Setup(
     needs=frozenset({"http"}),
     packages=_REQUESTS,
 )
+HTTP_ALONE = Setup(
+    project="alone", pool="gevent", workers=0, needs=frozenset({"http"}), packages=_REQUESTS
+)
 NAMES = Setup(
     project="fetching",
     pool="gevent",

@@ -12,7 +12,8 @@ class Setup:
     What workers must be like; rows with the same setup share them.
 
     Attributes:
-        project: The module of the Celery app: plain, fetching, orm, courtlistener or docket.
+        project: The module of the Celery app: plain, fetching, orm, courtlistener or docket;
+            alone is none.
 
         pool: "prefork" or "gevent".
 
