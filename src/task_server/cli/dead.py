@@ -1,22 +1,19 @@
 """`task-server dead`: list, retry and delete dead letters."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import click
 
+from task_server.cli.broker import broker
 from task_server.cli.dead_shown import described, lines, shown
-from task_server.cli.options import app_option, config_option, resolved
-from task_server.errors import ConfigError, PeerError, Problem, TaskServerError
-from task_server.peers.redis import address, explain_redis_error
-from task_server.project.load import connecting_app
+from task_server.cli.options import app_option, config_option
+from task_server.errors import TaskServerError
 from task_server.transport.store import dead_letters
 from task_server.transport.store.dead_letters import DeadLetter
-from task_server.transport.store.keys import Keys
 
 #: Names that an error lists.
 MAX_NAMES = 20
@@ -84,7 +81,8 @@ Examples:
 @json_option
 def list_(app: str | None, path: Path | None, queue: str | None, *, as_json: bool) -> None:
     """List the dead letters, oldest first."""
-    with _store(app, path) as store:
+    with broker(app, path) as (client, keys):
+        store = Store(client, keys.dead_letters)
         found = store.of(queue)
     _print(found, as_json=as_json)
 
@@ -103,7 +101,8 @@ Examples:
 @json_option
 def show(ids: tuple[str, ...], app: str | None, path: Path | None, *, as_json: bool) -> None:
     """Show dead letters in full, with their headers; ID is the task's."""
-    with _store(app, path) as store:
+    with broker(app, path) as (client, keys):
+        store = Store(client, keys.dead_letters)
         found = _named(store.of(None), ids)
     _print(found, as_json=as_json, whole=True)
 
@@ -186,7 +185,8 @@ def _apply(
 ) -> None:
     if bool(ids) == all_:
         raise click.UsageError("Give the IDs of tasks, or --all.")
-    with _store(app, path) as store:
+    with broker(app, path) as (client, keys):
+        store = Store(client, keys.dead_letters)
         found = store.of(queue)
         if ids:
             found = _named(found, ids)
@@ -213,42 +213,3 @@ def _named(found: list[DeadLetter], ids: tuple[str, ...]) -> list[DeadLetter]:
     if unknown:
         raise TaskServerError(f"No dead letter {', '.join(unknown)}; see `task-server dead list`.")
     return [letter for letter in found if letter.id in ids or letter.tag in ids]
-
-
-@contextmanager
-def _store(app: str | None, path: Path | None) -> Iterator[Store]:
-    """Connect to the broker as the project's workers do."""
-    from redis import Redis, exceptions  # noqa: PLC0415 - heavy, like the rest
-
-    project = connecting_app(resolved(path, app=app).config)
-    given = project.conf.broker_write_url or ""
-    url = ";".join(map(str, given)) if isinstance(given, list | tuple) else str(given)
-    try:
-        connection = project.connection_for_write()
-        # Not `connection.connect()`, which retries for seconds.
-        channel = connection.transport.create_channel(connection.transport)
-    except ValueError as error:
-        # For a malformed URL; the message may contain the password.
-        message = f"{address(url)} is not a valid Redis URL (host, port, database)"
-        raise ConfigError([Problem("broker_url", message)]) from error
-    except (exceptions.RedisError, OSError) as error:
-        raise _redis_error(url, error) from error
-    with connection:
-        if not hasattr(channel, "unacked_key"):
-            raise TaskServerError(f"The broker {connection.as_uri()} is not a Redis.")
-        try:
-            # With complete keys: the channel's own client prefixes only some commands.
-            yield Store(
-                Redis(connection_pool=channel.pool),
-                Keys.of(channel).dead_letters,
-            )
-        except (exceptions.RedisError, OSError) as error:
-            raise _redis_error(url, error) from error
-
-
-def _redis_error(url: str, error: Exception) -> TaskServerError:
-    """Return our error for *error*, which a client of the Redis at *url* raised."""
-    found = explain_redis_error("broker_url", url, error)
-    if found.peer:
-        return PeerError(found.text)
-    return ConfigError([Problem(found.setting, found.text)])
