@@ -67,7 +67,7 @@ def send(
 
 
 def left(broker: Broker) -> set[int]:
-    """Return the numbers of the messages that are queued or unacked."""
+    """Return the numbers of the messages that are queued, delayed or unacked."""
     return {_number(text) for text in _texts(broker)}
 
 
@@ -81,6 +81,9 @@ def _texts(broker: Broker) -> Iterator[dict[str, Any]]:
     client: Any = broker.client
     for key in broker.queues():
         yield from map(json.loads, client.lrange(key, 0, -1))
+    for key in client.keys("unacked.delayed:*"):
+        for member in client.zrange(key, 0, -1):
+            yield json.loads(member.partition(b" ")[2])
     for entry in client.hvals("unacked"):
         yield json.loads(entry)[0]
 

@@ -39,8 +39,12 @@ class Broker:
         )
 
     def waiting(self) -> int:
-        """Return how many messages are queued or unacked."""
-        return self.queued() + self.unacked()
+        """Return how many messages are queued, delayed or unacked."""
+        return self.queued() + self.delayed() + self.unacked()
+
+    def delayed(self) -> int:
+        """Return how many tasks wait in Redis until they are due."""
+        return sum(int(self.client.zcard(key)) for key in self.client.keys("unacked.delayed:*"))  # type: ignore[arg-type, union-attr]
 
     def unacked(self) -> int:
         """Return how many messages a worker has taken and not acknowledged."""
@@ -55,7 +59,7 @@ class Broker:
         return [b"celery", *self.client.keys("celery\x06\x16*")]  # type: ignore[misc]
 
     def is_empty(self) -> bool:
-        """Whether no message is queued or unacked; False without an answer."""
+        """Whether no message is queued, delayed or unacked; False without an answer."""
         try:
             return self.waiting() == 0
         except redis.RedisError:

@@ -67,6 +67,16 @@ def test_the_atomic_transport_knows_the_lease(transport: str, expected: int | No
     assert expected == found.get("broker_transport_options.lease_seconds")
 
 
+@pytest.mark.parametrize(("transport", "expected"), [("atomic", 8), ("kombu", None)])
+def test_the_atomic_transport_knows_what_to_delay(transport: str, expected: int | None) -> None:
+    """
+    What is due how much later waits in Redis is an option of the transport; Kombu's has none.
+    """
+    found = defaults(WorkerConfig(name="w", concurrency=1, transport=transport, delay_seconds=8))  # type: ignore[arg-type]
+
+    assert expected == found.get("broker_transport_options.delay_seconds")
+
+
 def test_greenlets_share_few_connections_and_prefork_has_enough() -> None:
     """
     Under gevent a full pool makes tasks wait; elsewhere it would make acknowledgements fail.

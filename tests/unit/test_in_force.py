@@ -45,7 +45,7 @@ app.conf.update(
     broker_write_url="redis://theirs/2",
     broker_transport_options={
         "visibility_timeout": 21600, "poison_limit": 70, "lease_seconds": 70,
-        "prefetch_bytes": 70,
+        "prefetch_bytes": 70, "delay_seconds": 70,
         "global_keyprefix": "cl:"
     },
     result_backend="redis://theirs/3",
@@ -146,6 +146,7 @@ SAME = {
     ),
     "lease_seconds": Same("40", "app.conf.broker_transport_options['lease_seconds']", 40, 70),
     "prefetch_bytes": Same("4KiB", "app.conf.broker_transport_options['prefetch_bytes']", 4096, 70),
+    "delay_seconds": Same("6", "app.conf.broker_transport_options['delay_seconds']", 6, 70),
     "poison_limit": Same("4", "app.conf.broker_transport_options['poison_limit']", 4, 70),
     "events": Same("no", "bool(worker.task_events)", False, True),
     "broker_url": Same(

@@ -138,6 +138,12 @@ class WorkerConfig:
         values.seconds(5, 3600),
         30.0,
     )
+    delay_seconds: float = setting(
+        "A task that is due later than this waits in Redis until then, not in the worker's "
+        "memory; 0: in the worker, as with Celery (atomic transport).",
+        values.seconds(0, values.DAY),
+        5.0,
+    )
     events: bool = setting(
         "Send task events from the start (Flower can switch them on).", values.boolean, False
     )

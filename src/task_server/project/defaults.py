@@ -46,6 +46,7 @@ GOVERNED = {
     "broker_transport_options.poison_limit": "poison_limit",
     "broker_transport_options.lease_seconds": "lease_seconds",
     "broker_transport_options.prefetch_bytes": "prefetch_bytes",
+    "broker_transport_options.delay_seconds": "delay_seconds",
     "worker_send_task_events": "events",
     "worker_concurrency": "concurrency",
     "worker_prefetch_multiplier": "prefetch_multiplier",
@@ -180,6 +181,13 @@ def worker_defaults(
                 "broker_transport_options.prefetch_bytes",
                 spec.prefetch_bytes,
                 "2,048 messages of 5 MB, that many as 512 greenlets reserve, are 10 GB of memory",
+            )
+        )
+        defaults.append(
+            Default(
+                "broker_transport_options.delay_seconds",
+                spec.delay_seconds,
+                "a task that is due later waits in Redis, not in the memory of a worker",
             )
         )
     if spec.transport == "atomic" and not late:

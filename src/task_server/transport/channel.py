@@ -15,7 +15,7 @@ from task_server.transport.fetcher import Fetcher
 from task_server.transport.idle import IDLE_POLL
 from task_server.transport.kombu_redis import redis
 from task_server.transport.link import ChannelLink
-from task_server.transport.store import rights
+from task_server.transport.queues import QueueChannel
 from task_server.transport.store.client import Store
 from task_server.transport.store.keys import Keys
 from task_server.transport.timing import Timing
@@ -31,7 +31,7 @@ logger: Final = logging.getLogger(__name__)
 LAST_REPLY_TIMEOUT: Final = 5.0
 
 
-class Channel(redis.Channel):  # type: ignore[misc]
+class Channel(QueueChannel):
     """
     A channel of one Redis server.
 
@@ -56,7 +56,10 @@ class Channel(redis.Channel):  # type: ignore[misc]
         prefetch_bytes: Nothing more is fetched while unacknowledged messages have so
             many, see `Held`; 0 is no bound (transport option).
 
-        unacked, fetcher, delivery: The parts that do the work.
+        delay_seconds: A task that is due later than this waits in Redis until it
+            is due, not in the worker; 0 means in the worker (transport option).
+
+        fetcher, delivery: The parts that do the work.
     """
 
     QoS = QoS
@@ -66,6 +69,7 @@ class Channel(redis.Channel):  # type: ignore[misc]
     poison_limit = 3
     lease_seconds = 0.0
     prefetch_bytes = 0
+    delay_seconds = 0.0
     # Kombu 5.6 has neither option; Kombu 5.7 scans at every tenth interval.
     unacked_restore_interval = 10
     unacked_restore_throttle = 1
@@ -77,7 +81,8 @@ class Channel(redis.Channel):  # type: ignore[misc]
         dict.fromkeys(
             (
                 *redis.Channel.from_transport_options,
-                *("fetch_max", "ack_batching", "poison_limit", "lease_seconds", "prefetch_bytes"),
+                *("fetch_max", "ack_batching", "poison_limit"),
+                *("lease_seconds", "prefetch_bytes", "delay_seconds"),
                 *("unacked_restore_interval", "unacked_restore_throttle"),
             )
         )
@@ -91,7 +96,7 @@ class Channel(redis.Channel):  # type: ignore[misc]
         store = Store(Keys.of(self), lambda: self.pool, self.connection_errors)
         timing = Timing.of(
             *(self.visibility_timeout, self.lease_seconds),
-            *(self.unacked_restore_interval, self.unacked_restore_throttle),
+            *(self.unacked_restore_interval, self.unacked_restore_throttle, self.delay_seconds),
         )
         client = self.connection.client
         broker = (client.hostname, client.port, client.virtual_host, *store.keys.unacked_and_times)
@@ -142,30 +147,6 @@ class Channel(redis.Channel):  # type: ignore[misc]
         """Remember queues consumed without acknowledgement: the script would register for none."""
         (self._without_ack.add if no_ack else self._without_ack.discard)(queue)
         return super().basic_consume(queue, no_ack, *args, **kwargs)
-
-    def _size(self, queue: str) -> int:
-        """Return the messages of *queue*; 0 where it is no list, which the fetch will report."""
-        try:
-            return int(super()._size(queue))
-        except self.ResponseError as error:
-            if rights.is_refusal(error) or "WRONGTYPE" in str(error):
-                return 0
-            raise
-
-    def _queue_bind(self, exchange: str, *args: Any) -> None:
-        """
-        Bind a queue; if the user may not that is logged, and the queue consumed all the same.
-
-        Kombu's error ends the worker. What is bound already stays so, and what
-        Celery sends to a queue needs no binding.
-        """
-        try:
-            super()._queue_bind(exchange, *args)
-        except self.ResponseError as error:
-            if not rights.is_refusal(error):
-                raise
-            store = self.unacked.store
-            store.problems.optional(store.keys.binding_of(exchange), str(error))
 
     def basic_cancel(self, consumer_tag: str) -> Any:
         """

@@ -22,6 +22,7 @@ from uuid import uuid4
 from kombu.utils.encoding import bytes_to_str
 from redis.exceptions import NoScriptError, ResponseError
 
+from task_server.transport.due import Due
 from task_server.transport.failover import FailoverError
 from task_server.transport.idle import UNTRACKED_POLL, Idle
 from task_server.transport.store import unreadable
@@ -84,6 +85,7 @@ class Fetcher:
         self._keys = FetchKeys()
         self._acks: list[str] = []
         self._name = str(uuid4())
+        self._due = Due(unacked.store)
 
     @property
     def has_consumed(self) -> bool:
@@ -107,21 +109,22 @@ class Fetcher:
         if unacked.prefetched or not self.idle.is_over:
             return
         # Before the fetch: a lost message that is fetched again would be here twice.
-        if not unacked.ownership.settle():
-            return
-        queues = self.wire.next_queues()
-        if not queues:
+        if not (unacked.ownership.settle() and (queues := self.wire.next_queues())):
             return
         self._keys = unacked.store.keys.for_queues(queues)
         limit = self._credit()
         self._acks = unacked.acks.take()
         self._fetched_at, self._sent_at = time(), clock()
         arguments = [
-            *(limit, len(queues)),
-            *("1" if self.wire.rotates else "0", self._name, WATCH_LEASE),
+            *(limit, len(queues), "1" if self.wire.rotates else "0", self._name, WATCH_LEASE),
             owner_json(self._fetched_at, reports=self._reports, lease=self._lease),
             "1" if self._tries else "0",
-            *(*self._keys.optional, *self._acks),
+            *(
+                *self._keys.optional,
+                f"{unacked.timing.delay:g}",
+                self._due.with_fetch(),
+                *self._acks,
+            ),
         ]
         try:
             is_known = self._is_known and not FETCH.text_only
@@ -211,7 +214,7 @@ class Fetcher:
         self._acks = []
 
     def _received(self, reply: Any) -> None:
-        state, problems, fields = reply
+        state, problems, fields, next_due = reply
         keys, unacked = self._keys, self._unacked
         marker = owner_marker(self._fetched_at, reports=self._reports, lease=self._lease)
         columns = [islice(fields, first, None, 4) for first in range(4)]
@@ -235,19 +238,26 @@ class Fetcher:
                 # A queue that cannot be read may have messages at any time.
                 self.idle.rest(REFUSED_WAIT)
                 return
-        self._wait(state)
+        self._wait(state, float(next_due or "inf"))
 
-    def _wait(self, state: bytes) -> None:
+    def _wait(self, state: bytes, next_due: float) -> None:
         """Wait as the script says, if it found nothing; acknowledgements then go at once."""
         if state in (b"watch", b"wait", b"poll"):
             self.idle.fetch_due = False
+            self._due.reset()
             self._unacked.acks.flush()
         if state == b"watch":
-            self.idle.watch(self._keys)
+            self.idle.watch(self._keys, next_due)
         elif state == b"wait":
             self.idle.wait(self._keys)
         elif state == b"poll":
             self.idle.rest(UNTRACKED_POLL)
+
+    def return_due(self) -> None:
+        """Return delayed tasks that are due for others, if this worker does not fetch."""
+        is_idle = self.wire.sent is not Sent.NOTHING or not self.idle.is_over
+        if self.has_consumed and not is_idle:
+            self._due.without_fetch(self._keys.lists)
 
     def on_notification(self) -> None:
         """Fetch, after a notification that a queue has changed."""

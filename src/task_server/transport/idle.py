@@ -7,6 +7,7 @@ them.
 """
 
 import logging
+from math import inf
 from time import monotonic
 from typing import Final
 
@@ -55,6 +56,7 @@ class Idle:
         self._has_changed = False
         self._poll_until = 0.0
         self._until = 0.0
+        self._next_due = inf
 
     @property
     def is_over(self) -> bool:
@@ -64,11 +66,24 @@ class Idle:
     def rest(self, seconds: float) -> None:
         """Fetch nothing for so many *seconds*, but after a notification."""
         self.fetch_due = False
-        self._until = monotonic() + seconds
+        self._next_due, self._until = inf, monotonic() + seconds
 
-    def watch(self, keys: FetchKeys) -> None:
-        """Wait for a notification that a queue has changed."""
+    @property
+    def wakes_at(self) -> float | None:
+        """When a delayed task is due, by the monotonic clock; None if the poll comes before."""
+        if self.fetch_due or self._next_due == inf or self._until < monotonic():
+            return None
+        return self._until
+
+    def watch(self, keys: FetchKeys, next_due: float = inf) -> None:
+        """
+        Wait for a notification that a queue has changed.
+
+        Args:
+            next_due: Seconds until a delayed task is due; no notification says so.
+        """
         self.fetch_due = False
+        self._next_due = next_due if next_due < IDLE_POLL else inf
         if not self._is_tracked or not self._is_subscribed():
             self.wait(keys)
             return
@@ -79,7 +94,7 @@ class Idle:
 
     def wait(self, keys: FetchKeys) -> None:
         """Wait for the wakeup token, while another worker watches."""
-        self.fetch_due = False
+        self.fetch_due, self._next_due = False, inf
         if monotonic() < self._poll_until:
             self.rest(UNTRACKED_POLL)
             return
@@ -89,7 +104,8 @@ class Idle:
     def tracks(self, existing: int | None) -> None:
         """Rest until a notification comes, if none of the tracked lists exists yet."""
         if existing == 0 and not self._has_changed:
-            self.rest(IDLE_POLL)
+            self.fetch_due = False
+            self._until = monotonic() + min(IDLE_POLL, self._next_due)
 
     def refused(self, sent: Sent, error: ResponseError, keys: FetchKeys) -> None:
         """Do without notifications, or without the token: the server refused them."""

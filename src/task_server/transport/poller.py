@@ -25,6 +25,9 @@ logger: Final = logging.getLogger(__name__)
 #: not put into their list: they read the fields of all unacked messages.
 GATHER_SECONDS: Final = 300.0
 
+#: Seconds between two returns of delayed tasks that are due, by a worker that is full.
+RETURN_SECONDS: Final = 0.5
+
 #: Seconds until the first scan.
 GATHER_FIRST: Final = 30.0
 
@@ -51,6 +54,8 @@ class MultiChannelPoller(redis.MultiChannelPoller):  # type: ignore[misc]
         # Not at once: many workers may start together.
         self._next_gather = monotonic() + GATHER_FIRST
         self._next_renewal = 0.0
+        self._next_return = 0.0
+        self._wakes_at: float | None = None
         self._refused = False
 
     def join(self, loop: Any, interval: float) -> None:
@@ -138,6 +143,20 @@ class MultiChannelPoller(redis.MultiChannelPoller):  # type: ignore[misc]
                 channel.delivery.deliver()
                 channel.flush_idle_acks()
         super().on_poll_start()
+        if self._loop is not None:
+            self._wake_when_due()
+
+    def _wake_when_due(self) -> None:
+        """End the poll of the loop when a delayed task is due, and not with its next timer."""
+        wakes_at = self._next_wake()
+        if wakes_at is not None and wakes_at != self._wakes_at:
+            self._loop.call_later(max(0.0, wakes_at - monotonic()), _nothing)
+        self._wakes_at = wakes_at
+
+    def _next_wake(self) -> float | None:
+        """Return when the first idle channel fetches a delayed task, by the monotonic clock."""
+        found = [channel.fetcher.idle.wakes_at for channel in self._fetching()]
+        return min((each for each in found if each is not None), default=None)
 
     def get(self, callback: Any, timeout: float | None = None) -> None:
         """Wait for one event, without an event loop."""
@@ -156,11 +175,12 @@ class MultiChannelPoller(redis.MultiChannelPoller):  # type: ignore[misc]
         super().get(callback, self._bounded(timeout))
 
     def _bounded(self, timeout: float | None) -> float | None:
-        """Return how long to poll, at most until the next lease renewal."""
-        if not any(channel.qos.has_unacked for channel in self._fetching()):
-            return timeout
-        left = max(0.05, self._next_renewal - monotonic())
-        return left if timeout is None else min(timeout, left)
+        """Return how long to poll: until the next lease renewal, or a delayed task, at most."""
+        ends = [self._next_wake()]
+        if any(channel.qos.has_unacked for channel in self._fetching()):
+            ends.append(self._next_renewal)
+        left = [max(0.05, each - monotonic()) for each in ends if each is not None]
+        return min([*left, *([] if timeout is None else [timeout])], default=None)
 
     def _deliver_one(self) -> bool:
         """Deliver one message that an earlier call fetched; return whether there was one."""
@@ -206,6 +226,7 @@ class MultiChannelPoller(redis.MultiChannelPoller):  # type: ignore[misc]
                 for channel in channels:
                     channel.qos.renew()
                 restore.pending()
+            self._return_due(now)
             if now >= self._next_restore and first.active_queues:
                 self._next_restore = now + timing.scan_interval
                 # By the clock: Kombu counts calls, but its loops make very
@@ -227,6 +248,13 @@ class MultiChannelPoller(redis.MultiChannelPoller):  # type: ignore[misc]
             self._refused = True
         else:
             self._refused = False
+
+    def _return_due(self, now: float) -> None:
+        """Return delayed tasks that are due, for other workers, while this one is full."""
+        if now >= self._next_return:
+            self._next_return = now + RETURN_SECONDS
+            for channel in self._fetching():
+                channel.fetcher.return_due()
 
     def _gather(self, channel: "Channel", now: float) -> None:
         """Move unreadable messages to their list: our own soon, those of others now and then."""

@@ -20,22 +20,32 @@ class Timing:
             no lease. At most the visibility timeout: after that, workers with
             Kombu's transport take a message even if it has a lease.
 
+        delay: A task that is due later than this is delayed: it waits in Redis; 0 means
+            in a worker.
+
         scan_interval: Between two scans for messages of dead workers.
     """
 
     visibility_timeout: float
     lease: float
     scan_interval: float
+    delay: float = 0.0
 
     @classmethod
     def of(
-        cls, visibility_timeout: float, lease: float | None, interval: float, throttle: float
+        cls,
+        visibility_timeout: float,
+        lease: float | None,
+        interval: float,
+        throttle: float,
+        delay: float | None = 0,
     ) -> Self:
         """Return the intervals by the transport options, Kombu 5.7's *throttle* among them."""
         visibility_timeout = float(visibility_timeout)
         lease = min(float(lease or 0), visibility_timeout)
         scan = float((interval if interval > 0 else SCAN_SECONDS) * (throttle or 1))
-        return cls(visibility_timeout, lease, min(scan, lease / 6) if lease else scan)
+        scan = min(scan, lease / 6) if lease else scan
+        return cls(visibility_timeout, lease, scan, max(0.0, float(delay or 0)))
 
     @property
     def expires_after(self) -> float:

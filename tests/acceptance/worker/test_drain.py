@@ -36,7 +36,7 @@ def test_a_drain_under_load_loses_nothing(
     """
     SIGTERM: running tasks end, all others are back in the queue at once, ETA included.
     """
-    worker = start(pool)
+    worker = start(pool, delay_seconds=0)
     worker.hear("READY=1")
     for number in range(2):
         send("work", number, countdown=600)
@@ -70,7 +70,7 @@ def test_a_second_signal_hurries(
     """
     A second signal stops the running tasks and hands them back; none is lost.
     """
-    worker = start(pool, drain_seconds=300)
+    worker = start(pool, drain_seconds=300, delay_seconds=0)
     worker.hear("READY=1")
     for number in range(10):
         send("work", number, 200)

@@ -18,7 +18,7 @@ def test_a_working_worker_is_alive_and_ready(
     """
     The heartbeat has what runs, what was fetched last, and what waits.
     """
-    worker = start(pool)
+    worker = start(pool, delay_seconds=0)
     worker.hear("READY=1")
     send("work", 1, 5.0)
     send("work", 2, countdown=600)
@@ -43,7 +43,7 @@ def test_a_worker_outlives_a_restart_of_redis(
     """
     While Redis is down it is alive and not ready; then it is ready again, and all tasks run once.
     """
-    worker = start(pool)
+    worker = start(pool, delay_seconds=0)
     worker.hear("READY=1")
     for number in range(6):
         send("work", number, 1.0)
@@ -268,7 +268,7 @@ def test_a_gevent_worker_drains_at_its_memory_limit(
     """
     It finishes what runs, requeues the rest and exits with 0, to be restarted.
     """
-    worker = start("gevent", memory_limit="200MiB")
+    worker = start("gevent", memory_limit="200MiB", delay_seconds=0)
     worker.hear("READY=1")
     for number in range(5):
         send("work", number, countdown=600)

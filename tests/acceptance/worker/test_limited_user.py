@@ -56,11 +56,13 @@ def test_a_worker_needs_no_more_than_is_written_down(
         send("work", number, 0.5)
     send("work", 9, countdown=600)
     until(lambda: worker.ends()[0])
+    until(lambda: broker.client.zcard("unacked.delayed:celery") == 1)
     worker.process.terminate()
 
     assert 0 == worker.wait()
     assert 0 == broker.unacked()
-    assert 5 == len(worker.ends()) + broker.queued()
+    assert 4 == len(worker.ends()) + broker.queued()
+    assert 1 == broker.client.zcard("unacked.delayed:celery")
     assert "NOPERM" not in worker.output(), worker.output()[-3000:]
     assert "Traceback" not in worker.output(), worker.output()[-3000:]
     assert "does without" not in worker.output()

@@ -203,7 +203,7 @@ def test_a_stop_gives_back_what_was_taken(
     """
     What has not started is in the queue again byte for byte: numbers, order of keys, line ends.
     """
-    worker = start(pool, app="odd", concurrency=1, prefetch_multiplier=64)
+    worker = start(pool, app="odd", concurrency=1, prefetch_multiplier=64, delay_seconds=0)
     worker.hear("READY=1")
     put(broker, [text(around(encoded(new("")), headers=ids("slow", task="odd.slow")))])
     until(lambda: "slow" in worker.log.read_text())

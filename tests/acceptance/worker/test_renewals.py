@@ -23,7 +23,7 @@ def test_an_eta_beyond_the_visibility_timeout_does_not_multiply(
     Twenty tasks for later run once each, though a stock worker scans for overdue messages.
     """
     began = time.monotonic()
-    worker = start(pool, environ=ENVIRON)
+    worker = start(pool, environ=ENVIRON, delay_seconds=0)
     worker.hear("READY=1")
     # The other worker scans for some seconds before they are due, however long a start takes.
     later = 10 + 3 * (time.monotonic() - began)

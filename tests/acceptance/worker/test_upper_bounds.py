@@ -17,6 +17,7 @@ LARGEST: dict[str, Any] = {
     "drain_seconds": 7 * values.DAY,
     "time_limit": values.LONGEST,
     "poison_limit": values.MOST,
+    "delay_seconds": values.DAY,
     "database_connections": values.MOST,
     "prefetch_multiplier": values.MOST,
 }

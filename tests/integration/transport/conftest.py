@@ -136,7 +136,13 @@ def worker(connect: Callable[..., kombu.Connection], loop: str) -> Iterator[Call
 def publish(connect: Callable[..., kombu.Connection]) -> Callable[..., None]:
     """Publish with Kombu's own transport."""
 
-    def send(body: Any, queue: str = "q", priority: int = 0, **options: Any) -> None:
+    def send(
+        body: Any,
+        queue: str = "q",
+        priority: int = 0,
+        headers: dict[str, Any] | None = None,
+        **options: Any,
+    ) -> None:
         transport.uninstall()
         try:
             with connect(**options) as connection:
@@ -145,6 +151,7 @@ def publish(connect: Callable[..., kombu.Connection]) -> Callable[..., None]:
                     body,
                     routing_key=queue,
                     priority=priority,
+                    headers=headers,
                     serializer="json",
                     declare=[kombu.Queue(queue, routing_key=queue)],
                 )

@@ -30,8 +30,23 @@ def message(number: int, size: int) -> bytes:
 
 def fetched(client: Any, most: int = 64) -> list[int]:
     """Fetch once; return the numbers of the messages that were moved."""
-    limits = (most, 1, "1", "me", 10, OWNER, "0", "watch", "token", "bad", "reasons")
-    _, problems, fields = FETCH.run(client, ["unacked", "unacked_index", "q"], limits)
+    limits = (
+        most,
+        1,
+        "1",
+        "me",
+        10,
+        OWNER,
+        "0",
+        "watch",
+        "token",
+        "bad",
+        "reasons",
+        "later:",
+        0,
+        "1",
+    )
+    _, problems, fields, _ = FETCH.run(client, ["unacked", "unacked_index", "q"], limits)
     assert [] == problems
     return [int(tag) for tag in fields[1::4]]
 

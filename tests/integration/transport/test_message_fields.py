@@ -159,13 +159,13 @@ def _enlarged(messages: Mapping[str, bytes], chance: random.Random) -> Iterator[
         yield name, data
 
 
-@pytest.mark.parametrize("field", ["delivery_tag", "exchange", "routing_key", "eta", "id"])
+@pytest.mark.parametrize("field", ["delivery_tag", "exchange", "routing_key", "task", "eta", "id"])
 def test_a_long_field_is_read(differing, field: str) -> None:
     """
     A field that is needed is read whole, however long it is, and wherever.
     """
     properties = {"delivery_tag": "t", "delivery_info": {"exchange": "", "routing_key": "q"}}
-    headers = {"id": "i", "eta": None}
+    headers = {"task": "t", "id": "i", "eta": None}
     for one in (properties, properties["delivery_info"], headers):
         if isinstance(one, dict) and field in one:
             one[field] = "y" * 50_000

@@ -19,11 +19,13 @@ from task_server.transport.store import rights
 from task_server.transport.store.keys import Keys
 from task_server.transport.store.rights import RIGHTS
 from task_server.transport.store.scripts import (
+    DUE,
     ENTRIES,
     EXPIRED,
     FETCH,
     ORPHANED,
     REDRIVE,
+    RELEASE,
     RENEW,
     RENEW_OWN,
     REQUEUE,
@@ -50,13 +52,18 @@ TYPES: dict[str, tuple[str, ...]] = {
 }
 
 
-def message(number: int) -> bytes:
+def message(number: int, eta: str | None = None) -> bytes:
     """Return a message; its tag is its number."""
     properties = {
         "delivery_tag": f"tag-{number}",
         "delivery_info": {"exchange": "", "routing_key": "q"},
     }
-    return json.dumps({"body": f"<{number}>", "properties": properties}).encode()
+    headers = {"headers": {"task": "t", "eta": eta}} if eta else {}
+    return json.dumps({"body": f"<{number}>", **headers, "properties": properties}).encode()
+
+
+#: Far away, so that it is delayed; and long ago.
+FUTURE, PAST = "2099-01-01T00:00:00+00:00", "2001-01-01T00:00:00+00:00"
 
 
 def entry(number: int) -> bytes:
@@ -94,6 +101,9 @@ FETCHED = (
     "baton",
     "bad",
     "bad.reasons",
+    "later:",
+    5,
+    "1",
 )
 #: As after a long life of the server, see `fill`: what is due is looked for.
 DUES = (3600, 20, 60, 0, 100, 30, 15, "looks", "", "")
@@ -113,6 +123,9 @@ CALLS: dict[str, Call] = {
             "baton": "list",
             "bad": "list",
             "bad.reasons": "hash",
+            "later:q": "zset",
+            "later:q2": "zset",
+            "later:": "list",
         },
         4,
     ),
@@ -171,6 +184,10 @@ CALLS: dict[str, Call] = {
         ORPHANED, (UNACKED, TIMES, OWNER, 0, 10), {"unacked": "hash", "unacked_index": "zset"}
     ),
     "entries": Call(ENTRIES, (UNACKED, "tag-10", "tag-11", "tag-12"), {"unacked": "hash"}, 1),
+    "return what is due": Call(
+        DUE, ("later:", "q", "q2"), {"later:q": "zset", "later:q2": "zset", "q": "list"}, 0
+    ),
+    "release": Call(RELEASE, ("later:q", "q"), {"later:q": "zset", "q": "list"}),
     "expired": Call(
         EXPIRED,
         (TIMES, UNACKED, *DUES),
@@ -205,14 +222,24 @@ def looked(now: int) -> dict[str, int]:
     return {f"since {DUES[1]}": 1, f"last {DUES[1]}": now}
 
 
+def delayed(due: int, not_due: int) -> dict[bytes, float]:
+    """Return the members of a sorted set of delayed tasks, with their scores."""
+    return {
+        b"1.5:0001 " + message(due, PAST): 1e9,
+        b"1.5:0002 " + message(not_due, FUTURE): 4070908800.0,
+    }
+
+
 def fill(client: redis.Redis, wrong: str | None = None, kind: str = "") -> None:
     """Put messages everywhere, but not where a key of the type *kind* is to be."""
     client.flushall()
     state: list[tuple[str, Callable[[], object]]] = [
-        ("q", lambda: client.rpush("q", message(1), message(2))),
+        ("q", lambda: client.rpush("q", message(1), message(5, FUTURE), message(2))),
         ("q2", lambda: client.rpush("q2", message(3), b"{broken <4>")),
         (UNACKED, lambda: client.hset(UNACKED, mapping={f"tag-{n}": entry(n) for n in (10, 11)})),
         (TIMES, lambda: client.zadd(TIMES, {"tag-10": 1.5, "tag-11": 1.5, "tag-12": 1.5})),
+        ("later:q", lambda: client.zadd("later:q", delayed(6, 7))),
+        ("later:q2", lambda: client.zadd("later:q2", delayed(8, 9))),
         ("dead", lambda: client.hset("dead", mapping={"tag-20": RECORD})),
         ("looks", lambda: client.hset("looks", mapping=looked(client.time()[0]))),
     ]
@@ -224,7 +251,7 @@ def fill(client: redis.Redis, wrong: str | None = None, kind: str = "") -> None:
 
 
 def places(client: redis.Redis) -> Counter[str]:
-    """Return how often each message lies in a list or hash."""
+    """Return how often each message lies in a list, hash or sorted set."""
     found: list[bytes] = []
     for key in client.scan_iter():
         kind = client.type(key)
@@ -232,6 +259,8 @@ def places(client: redis.Redis) -> Counter[str]:
             found.extend(client.lrange(key, 0, -1))
         elif kind == b"hash" and not key.endswith(b"reasons"):
             found.extend(client.hvals(key))
+        elif kind == b"zset" and key.startswith(b"later:"):
+            found.extend(client.zrange(key, 0, -1))
     return Counter(number for text in found for number in re.findall(r"<\d+>", text.decode()))
 
 
@@ -320,7 +349,7 @@ def allowed(name: str, key: str) -> list[str]:
 
 
 #: Keys without which each script does what it is for.
-AUXILIARY = {"watch", "baton", "bad", "bad.reasons", "looks"}
+AUXILIARY = {"watch", "baton", "bad", "bad.reasons", "looks", "later:q", "later:q2", "later:"}
 
 
 def holds(client: redis.Redis, name: str, limited: redis.Redis) -> None:
@@ -333,7 +362,14 @@ def holds(client: redis.Redis, name: str, limited: redis.Redis) -> None:
     if name != "restore to two lists":
         assert before == places(client)
     if isinstance(answer, redis.ResponseError):
-        assert whole == everything(client)
+        # What is due lies in its list, if that was possible.
+        moved = {b"q", b"q2", b"later:q", b"later:q2"} if name.startswith("fetch") else set()
+        assert without(moved, whole) == without(moved, everything(client))
+
+
+def without(keys: set[bytes], values: dict[bytes, object]) -> dict[bytes, object]:
+    """Return *values* without those of *keys*."""
+    return {key: value for key, value in values.items() if key not in keys}
 
 
 NEEDED = {right.command for right in RIGHTS if not right.without}
@@ -350,13 +386,15 @@ def test_a_fetch_without_a_right(server: Started, command: str) -> None:
         limited = redis.Redis.from_url(url)
         answer = run(limited, CALLS["fetch"])
         left = (client.llen("q"), client.llen("q2"), client.hlen(UNACKED))
+        waiting = left[0] + client.zcard("later:q"), left[1] + client.zcard("later:q2")
         client.delete("q", "q2")
         idle = run(limited, CALLS["fetch"])
         limited.close()
 
     if command in NEEDED:
         assert isinstance(answer, redis.ResponseError)
-        assert (2, 2, 2) == left
+        assert (5, 4) == waiting
+        assert 2 == left[2]
     else:
         assert isinstance(answer, list), answer
         assert (0, 0) == left[:2]

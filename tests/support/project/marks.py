@@ -29,7 +29,7 @@ if BARE != "early":
     app.conf.broker_transport_options = {
         "unacked_restore_interval": float(os.environ.get("RESTORE", "1"))
     }
-for name in ("health_check_interval", "socket_timeout"):
+for name in ("health_check_interval", "socket_timeout", "delay_seconds"):
     if name.upper() in os.environ:
         app.conf.broker_transport_options[name] = float(os.environ[name.upper()])
 if BARE == "late":

@@ -98,6 +98,15 @@ class Keys:
         """The hash of the scans for messages of dead workers."""
         return f"{self.unacked}.looks"
 
+    @property
+    def delayed(self) -> str:
+        """What precedes the name of a list in that of its delayed tasks, see `delayed_of`."""
+        return f"{self.unacked}.delayed:"
+
+    def delayed_of(self, name: str) -> str:
+        """Return the sorted set of the delayed tasks of the complete list *name*."""
+        return f"{self.delayed}{name}"
+
     def started(self, run: str) -> str:
         """Return the set of tasks that the process *run* has started, see `reporter`."""
         return f"{self.unacked}.begun:{run}"
@@ -116,6 +125,12 @@ class Keys:
         """Return the lists of *queue*, one for each priority."""
         return tuple(self.list_of(queue, priority) for priority in self.priority_steps)
 
+    def queue_of(self, name: str) -> str:
+        """Return the queue of the complete list *name*."""
+        queue = name.removeprefix(self.prefix)
+        before, separator, step = queue.rpartition(self.separator)
+        return before if separator and step.isdecimal() else queue
+
     def queues_by_list(self, queues: Iterable[str]) -> dict[str, str]:
         """Return the lists of *queues*, with the queue of each."""
         return {name: queue for queue in queues for name in self.lists_of(queue)}
@@ -133,5 +148,5 @@ def _for_queues(keys: Keys, queues: tuple[str, ...]) -> FetchKeys:
         keys.list_of(queue, priority) for priority in keys.priority_steps for queue in queues
     )
     required = (*keys.unacked_and_times, *lists)
-    optional = (watchers, token, keys.unreadable, keys.unreadable_reasons)
+    optional = (watchers, token, keys.unreadable, keys.unreadable_reasons, keys.delayed)
     return FetchKeys(queues, lists, required, optional, watchers, token)

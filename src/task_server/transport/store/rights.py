@@ -97,6 +97,10 @@ RIGHTS: Final = (
 )
 
 
+#: Tried with the key of each queue's delayed tasks; by command it is one of the above.
+DELAY: Final = Right("ZRANGE", (), "tasks that are due later wait in the worker, not in Redis")
+
+
 class Missing(NamedTuple):
     """A right that a user lacks, and what Redis says to that."""
 
@@ -136,6 +140,11 @@ def missing(client: Any, keys: Keys, queues: Sequence[str], database: int) -> li
             error = _refusal(single.connection, take.command, (queue, "-1"))
             if error and take not in [one.right for one in found]:
                 found.append(Missing(take, f"the queue {queue}: {error}"))
+        if not any(one.right.command == DELAY.command for one in found):
+            for key in map(keys.delayed_of, lists):
+                if error := _refusal(single.connection, DELAY.command, (key, "0", "0")):
+                    found.append(Missing(DELAY, f"the key {key}: {error}"))
+                    break
         return found
 
 

@@ -12,25 +12,32 @@
 --          refuses the whole script for one that the user may not use:
 --          8 sorted set of watching workers  9 list that wakes one waiting worker
 --          10 list of unreadable messages   11 hash of their reasons, by SHA-1
---       12… delivery tags to acknowledge
+--          12 what precedes the name of a list in that of its sorted set of
+--             delayed tasks
+--       13 a task that is due in more seconds is delayed; '0' for none
+--       14 '1' to return first what is due
+--       15… delivery tags to acknowledge
 --
 -- A message is registered first, then leaves its list, and a step that fails is
--- undone: no error loses a message or leaves it in both places.
+-- undone: no error loses a message or leaves it in both places. So with one that is
+-- delayed, see delayed.lua.
 --
 -- Times are the server's: the clocks of two workers may differ.
 --
--- Returns {state, problems, messages}. Problems, two by two: key, error; of
+-- Returns {state, problems, messages, next}. Problems, two by two: key, error; of
 -- queues that cannot be read, and of optional keys. Messages, four
 -- by four: list, counted from 0; tag; text; ''. Or of one that cannot be read:
 -- list; '' if it was moved to the unreadable messages, else its field among the
 -- unacked messages; its first characters; the reason. States: 'more' (the limit was reached), 'some',
--- and with no message at all 'watch', 'wait' or, if neither can be, 'poll'.
+-- and with no message at all 'watch', 'wait' or, if neither can be, 'poll'. Next: in how
+-- many seconds a delayed task is due, as text, for one that watches; '' for none.
 local unacked, times, lists = KEYS[1], KEYS[2], #KEYS - 2
 local limit, queues, rotate = math.min(tonumber(ARGV[1]), 1000), tonumber(ARGV[2]), ARGV[3] == '1'
 local me, lease, owner = ARGV[4], tonumber(ARGV[5]), ARGV[6]
 local watchers, token, unreadable, reasons = ARGV[8], ARGV[9], ARGV[10], ARGV[11]
+local prefix, horizon, FIRST_TAG = ARGV[12], tonumber(ARGV[13]), 15
 -- Of the messages of one call, but for the last: the other clients wait meanwhile.
-local MOST_BYTES, MOST_REASONS = 1048576, 10000
+local MOST_BYTES, MOST_REASONS, MOST_LATER = 1048576, 10000, 250
 local clock = redis.call('TIME')
 local now = clock[1] .. '.' .. string.format('%06d', clock[2])
 -- The time of a message with a lease is a whole number of 1024ths: expired.lua then
@@ -81,9 +88,16 @@ if ARGV[7] == '1' then
   end
 end
 
-if #ARGV > 11 then
-  redis.call('ZREM', times, unpack(ARGV, 12))
-  redis.call('HDEL', unacked, unpack(ARGV, 12))
+if #ARGV >= FIRST_TAG then
+  redis.call('ZREM', times, unpack(ARGV, FIRST_TAG))
+  redis.call('HDEL', unacked, unpack(ARGV, FIRST_TAG))
+end
+
+-- The delayed tasks, see delayed.lua.
+local made
+local function delays()
+  made = made or delays_of(prefix, tonumber(now), note)
+  return made
 end
 
 -- One idle worker watches the queues, the others wait for the wakeup token: a
@@ -92,24 +106,27 @@ end
 local function idle()
   local watching = try('ZCOUNT', watchers, '(' .. now, '+inf')
   if refusal or not watching then
-    return refusal or {'poll', problems, moved}
+    return refusal or {'poll', problems, moved, ''}
   end
   local until_then = watching > 0 and try('ZSCORE', watchers, me)
   if watching == 0 or (until_then and tonumber(until_then) > tonumber(now)) then
     try('ZREMRANGEBYSCORE', watchers, '-inf', now)
     if not try('ZADD', watchers, tonumber(now) + lease, me) then
-      return refusal or {'poll', problems, moved}
+      return refusal or {'poll', problems, moved, ''}
     end
     try('EXPIRE', watchers, 60)
-    return {'watch', problems, moved}
+    return {'watch', problems, moved, delays().next_due({unpack(KEYS, 3)})}
   end
-  return {'wait', problems, moved}
+  return {'wait', problems, moved, ''}
 end
 
 if limit == 0 then
-  return {'', problems, moved}
+  return {'', problems, moved, ''}
 end
-if #ARGV == 11 and redis.call('EXISTS', unpack(KEYS, 3)) == 0 then
+if ARGV[14] == '1' then
+  delays().return_due({unpack(KEYS, 3)})
+end
+if #ARGV < FIRST_TAG and redis.call('EXISTS', unpack(KEYS, 3)) == 0 then
   -- One command for all lists, and nothing else: idle workers call this often.
   return idle()
 end
@@ -134,43 +151,71 @@ local function entry_of(text, list, fields)
 end
 
 -- Choose as that many BRPOPs in a row would: from the first queue in the cycle that
--- has a message of the best priority; that queue then goes to the cycle's end.
-local chosen, counts, size, left = {}, {}, 0, limit
-local cycle = {}
-for queue = 1, queues do
-  cycle[queue] = queue
+-- has a message of the best priority; that queue then goes to the cycle's end. Tasks
+-- that are to be delayed are chosen beside these.
+local chosen, later, counts, size, left
+
+-- Returns the next message of *list*, or what the server says instead.
+local function next_of(list)
+  while #later < MOST_LATER and size < MOST_BYTES do
+    local text = redis.pcall('LINDEX', KEYS[2 + list], -1 - (counts[list] or 0))
+    if type(text) ~= 'string' then
+      return nil, text
+    end
+    local fields, reason = fields_in(text)
+    local one = {list = list, text = text, reason = reason}
+    counts[list] = (counts[list] or 0) + 1
+    size = size + #text
+    one.due_at = horizon > 0 and fields and type(fields.eta) == 'string' and delays().due_at(fields, KEYS[2 + list], horizon)
+    if not one.due_at then
+      if fields then
+        one.tag, one.entry = fields.tag, entry_of(text, list, fields)
+      end
+      return one
+    end
+    one.key = KEYS[2 + list]
+    later[#later + 1] = one
+  end
+  return nil
 end
-for first = 0, lists - queues, queues do
-  local empty, filled = {}, queues
-  while left > 0 and filled > 0 and size < MOST_BYTES do
-    for place, queue in ipairs(cycle) do
-      if not empty[queue] then
-        local list = first + queue
-        local count = counts[list] or 0
-        local text = redis.pcall('LINDEX', KEYS[2 + list], -1 - count)
-        if type(text) == 'string' then
-          local fields, reason = fields_in(text)
-          local one = {list = list, text = text, reason = reason}
-          if fields then
-            one.tag, one.entry = fields.tag, entry_of(text, list, fields)
+
+local function choose()
+  chosen, later, counts, size, left = {}, {}, {}, 0, limit
+  local cycle = {}
+  for queue = 1, queues do
+    cycle[queue] = queue
+  end
+  for first = 0, lists - queues, queues do
+    local empty, filled = {}, queues
+    while left > 0 and filled > 0 and size < MOST_BYTES do
+      for place, queue in ipairs(cycle) do
+        if not empty[queue] then
+          local list = first + queue
+          local one, failure = next_of(list)
+          if one then
+            chosen[#chosen + 1] = one
+            left = left - 1
+            if rotate then
+              table.insert(cycle, table.remove(cycle, place))
+            end
+            break
           end
-          chosen[#chosen + 1] = one
-          counts[list] = count + 1
-          size = size + #text
-          left = left - 1
-          if rotate then
-            table.insert(cycle, table.remove(cycle, place))
+          if failure then
+            note(KEYS[2 + list], failure)
           end
-          break
+          empty[queue] = true
+          filled = filled - 1
         end
-        if text then
-          note(KEYS[2 + list], text)
-        end
-        empty[queue] = true
-        filled = filled - 1
       end
     end
   end
+end
+
+choose()
+if #later > 0 and not delays().put(later) then
+  -- Workers get them, as with Celery.
+  horizon = 0
+  choose()
 end
 
 -- Why a message cannot be read, and which worker found it: JSON.
@@ -270,13 +315,16 @@ local function keep_unreadable(one)
   return ''
 end
 
-if #chosen > 0 then
+if #chosen > 0 or #later > 0 then
   local answer
-  if not register_one() then
+  if #chosen > 0 and not register_one() then
     name_them()
     answer = register()
     if failed(answer) then
       forget(chosen)
+      if #later > 0 then
+        delays().forget(later)
+      end
       return answer
     end
   end
@@ -304,11 +352,19 @@ if #chosen > 0 then
       moved[at + 4] = one.reason or ''
     end
   end
+  local gone = #chosen - #staying
+  for _, one in ipairs(later) do
+    if stays[one.list] then
+      delays().forget({one})
+    else
+      gone = gone + 1
+    end
+  end
   if #staying > 0 then
     forget(staying)
-    if #moved == 0 then
-      return stays[staying[1].list]
-    end
+  end
+  if gone == 0 then
+    return select(2, next(stays))
   end
 elseif refusal then
   return refusal
@@ -325,13 +381,13 @@ elseif #problems > 0 then
   end
 end
 
-if #moved == 0 then
+local more = left == 0 or size >= MOST_BYTES or #later >= MOST_LATER
+if #moved == 0 and not more then
   return idle()
 end
 
 -- A worker that got messages is busy, so it stops watching and wakes a waiting one,
 -- which fetches more and then watches.
-local more = left == 0 or size >= MOST_BYTES
 local watching = try('ZCOUNT', watchers, '(' .. now, '+inf')
 if watching and watching > 0 and try('ZREM', watchers, me) == 1 then
   watching = try('ZCOUNT', watchers, '(' .. now, '+inf')
@@ -342,4 +398,4 @@ if more or watching == 0 then
     try('EXPIRE', token, 60)
   end
 end
-return {more and 'more' or 'some', problems, moved}
+return {more and 'more' or 'some', problems, moved, ''}

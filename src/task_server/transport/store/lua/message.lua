@@ -78,11 +78,13 @@ local function fields_of(message)
   end
   info = type(info) == 'table' and info or {}
   headers = type(headers) == 'table' and headers or {}
-  return {tag = tag, exchange = info.exchange, routing_key = info.routing_key, eta = headers.eta, id = headers.id}
+  local found = {tag = tag, exchange = info.exchange, routing_key = info.routing_key}
+  found.task, found.id, found.eta = headers.task, headers.id, headers.eta
+  return found
 end
 
 -- Returns the fields of the message *text*: tag, exchange, routing_key, and of its
--- headers eta and id; each but the tag is whatever the producer wrote there, or nil. Or
+-- headers task, id and eta; each but the tag is whatever the producer wrote there, or nil. Or
 -- nil, and why it cannot be read.
 --
 -- A message that cjson reads and Python does not, the worker moves to the unreadable
