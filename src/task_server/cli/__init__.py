@@ -24,6 +24,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "check": "task_server.cli.check",
         "settings": "task_server.cli.settings",
         "dead": "task_server.cli.dead",
+        "delayed": "task_server.cli.delayed",
     }
 )
 
