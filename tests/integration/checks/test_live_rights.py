@@ -74,6 +74,18 @@ def test_a_right_that_is_needed(findings) -> None:
     assert "acl setuser NAME +hset" in found.repair
 
 
+def test_the_key_of_the_delayed_tasks(findings) -> None:
+    """
+    A user whose keys are named one by one lacks it: tasks wait in the worker then.
+    """
+    keys = ("unacked", "unacked_index", "unacked.probe", "celery*", "_kombu*", "*.celery.pidbox*")
+    (found,) = findings(*(f"~{key}" for key in keys), "&*", "+@all")
+
+    assert "warning" == found.level
+    assert "unacked.delayed:celery" in found.message or "tasks that are due later" in found.message
+    assert "~unacked*" in found.repair
+
+
 def test_a_right_that_a_worker_can_do_without(findings) -> None:
     """
     Without EXPIRE it works all the same, and the difference is reported.

@@ -7,7 +7,7 @@ from typing import Any
 from celery import Celery
 
 from task_server.checks.facts import Context
-from task_server.checks.live import files, postgres, queues, redis, rights
+from task_server.checks.live import delayed, files, postgres, queues, redis, rights
 from task_server.errors import Finding
 from task_server.launch import folders
 
@@ -30,6 +30,7 @@ def live(
             lambda: redis.broker(context, app, timeout),
             lambda: rights.rights(context, app, timeout),
             lambda: queues.queues(context, app, timeout),
+            lambda: delayed.delayed(context, app, timeout),
             lambda: postgres.postgres(context, timeout),
             lambda: files.media(context),
         ]
