@@ -267,7 +267,7 @@ def test_a_message_that_is_no_delayed_task(worker, publish, server, headers) -> 
 
 @pytest.mark.parametrize("loop", ["hub"])
 @pytest.mark.parametrize(
-    "seconds", [2.5, 61, HOUR, 86400, 31 * 86400, 400 * 86400, 20 * 366 * 86400]
+    "seconds", [30, 61, HOUR, 86400, 31 * 86400, 400 * 86400, 20 * 366 * 86400]
 )
 @pytest.mark.parametrize("hours", [0, 2, -11.5, 5.75, 14])
 def test_when_a_task_is_due(worker, publish, server, seconds: float, hours: float) -> None:
