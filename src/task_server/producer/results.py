@@ -17,6 +17,8 @@ from celery.app.backends import BACKEND_ALIASES
 from celery.backends import redis as _redis
 from kombu.utils.imports import symbol_by_name
 
+from task_server.results.unsubscribing import Unsubscribing
+
 #: Its type stubs know only the public names.
 stock: Final[Any] = _redis
 
@@ -95,8 +97,9 @@ class Waiting:
         # Celery 5.6 has no lock: each thread has a consumer of its own there.
         with getattr(self, "_locked", nullcontext)():
             keys = [self._get_key_for_task(task_id) for task_id in wanted]
-            keys = [key for key in keys if key not in self.subscribed_to]
+            # One that is to be left, and is wanted again, is kept.
             getattr(self, "_pending_unsubscribe", set()).difference_update(keys)
+            keys = [key for key in keys if key not in self.subscribed_to]
             if not keys:
                 return
             self.subscribed_to.update(keys)
@@ -176,7 +179,7 @@ class _OnDemand:
         return found
 
 
-class ResultConsumer(Waiting, stock.ResultConsumer):  # type: ignore[misc]
+class ResultConsumer(Waiting, Unsubscribing, stock.ResultConsumer):  # type: ignore[misc]
     """Receives results from Redis."""
 
 

@@ -18,7 +18,7 @@ from celery.result import AsyncResult, ResultSet
 MOST: Final = 500
 
 #: With more parents than this that have not ended, they are read so many seconds apart.
-MANY: Final = 50
+MANY: Final = 10
 APART: Final = 0.1
 
 _celerys: list[Callable[[Any], None]] = []

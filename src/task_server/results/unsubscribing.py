@@ -46,6 +46,12 @@ class Unsubscribing:
             self._waits = tuple(each for each in self._waits if each is not mark)
             self._flush_pending_unsubscribe()
 
+    def consume_from(self: Any, task_id: str) -> None:
+        """Keep a channel that is to be left, and is wanted again."""
+        if not _LOCKED:
+            vars(self).get("_pending_unsubscribe", set()).discard(self._get_key_for_task(task_id))
+        super().consume_from(task_id)  # type: ignore[misc]
+
     def cancel_for(self: Any, task_id: str) -> None:
         """Leave the channel of *task_id*, now or soon."""
         if _LOCKED:

@@ -1,18 +1,32 @@
 """How the channels of results are left that have come."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 import redis
 from celery.app.task import Context
 
+from task_server import producer
+from task_server.results import parents
 from tests.integration.results.conftest import calls
 from tests.support.wait import until
 
 # What Celery's own backend calls.
 pytestmark = pytest.mark.filterwarnings("ignore:Call to deprecated:DeprecationWarning")
+
+
+@pytest.fixture(params=["worker", "producer"])
+def waits(request: pytest.FixtureRequest, backend: Callable[..., Any]) -> Iterator[Any]:
+    """Return who waits: the backend of a worker, and that of a process with the producer."""
+    if request.param == "worker":
+        yield backend()
+        return
+    app = backend(ours=False).app
+    assert producer.install(app)
+    yield app.backend
+    parents.uninstall()
 
 
 def store(backend: Any, ids: list[str]) -> None:
@@ -27,13 +41,13 @@ def channels(client: redis.Redis, pattern: str) -> list[Any]:
 
 
 def test_the_channels_of_a_group_are_left_together(
-    client: redis.Redis, backend: Callable[..., Any]
+    client: redis.Redis, backend: Callable[..., Any], waits: Any
 ) -> None:
     """
     Of 250 results that come while one waits; none is kept when the waiting is over.
     """
     ids = [f"id-{number}" for number in range(250)]
-    waits, stores = backend(), backend(ours=False)
+    stores = backend(ours=False)
     group = waits.app.GroupResult("g", [waits.app.AsyncResult(one) for one in ids])
     client.config_resetstat()
 
@@ -52,19 +66,22 @@ def test_the_channels_of_a_group_are_left_together(
 
 
 def test_one_waits_again_for_what_was_left(
-    client: redis.Redis, backend: Callable[..., Any]
+    client: redis.Redis, backend: Callable[..., Any], waits: Any
 ) -> None:
     """
     A channel that is to be left, and is wanted again, is not left.
     """
-    waits, stores = backend(), backend(ours=False)
+    stores = backend(ours=False)
     consumer = waits.result_consumer
     consumer.consume_from("other")
     consumer._waits = (object(),)
     consumer.consume_from("again")
+    # The producer subscribes when it waits.
+    consumer.drain_events(timeout=0.01)
     consumer.cancel_for("again")
     until(lambda: channels(client, "again"))
     consumer.consume_from("again")
+    consumer.drain_events(timeout=0.01)
     consumer._waits = ()
     consumer.cancel_for("other")
     until(lambda: not channels(client, "other"))
