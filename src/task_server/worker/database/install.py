@@ -138,7 +138,7 @@ def _pool(
 def _driver(real: Any, *, is_psycopg3: bool) -> Driver:
     """Return what the pool needs to know of the driver whose module is *real*."""
     if is_psycopg3:
-        from task_server.worker.database.psycopg3 import (  # noqa: PLC0415 may be absent
+        from task_server.worker.database.psycopg3.green import (  # noqa: PLC0415 may be absent
             Psycopg3Driver,
         )
 
@@ -146,7 +146,7 @@ def _driver(real: Any, *, is_psycopg3: bool) -> Driver:
 
     from psycopg2 import extensions  # noqa: PLC0415 may be absent
 
-    from task_server.worker.database.psycopg2.driver import Psycopg2Driver  # noqa: PLC0415
+    from task_server.worker.database.psycopg2.green import Psycopg2Driver  # noqa: PLC0415
     from task_server.worker.database.psycopg2.wait import wait  # noqa: PLC0415
 
     extensions.set_wait_callback(wait)

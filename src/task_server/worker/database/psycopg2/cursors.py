@@ -18,7 +18,7 @@ class CopyCursor:
         cursor: Any = self
         if cursor.closed:
             raise psycopg2.InterfaceError("cursor already closed")
-        rows = cursor.connection._copy(sql, file, size)  # noqa: SLF001 the class in `driver`
+        rows = cursor.connection._copy(sql, file, size)  # noqa: SLF001 the class in `green`
         self._copied = cursor.query, rows
 
     def copy_from(  # noqa: PLR0917 psycopg2's shape

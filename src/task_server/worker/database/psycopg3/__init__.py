@@ -1,0 +1,1 @@
+"""psycopg 3: connections that are used again."""
