@@ -87,6 +87,17 @@ class WorkerConfig:
         values.integer(1),
         20,
     )
+    database_max_age: float = setting(
+        "Seconds for which a connection to PostgreSQL is kept from task to task; under prefork "
+        "each child keeps one an alias. 0: each task connects, as in Celery.",
+        values.seconds(0, 7 * values.DAY),
+        1800.0,
+    )
+    database_max_idle: float = setting(
+        "Seconds after which a connection to PostgreSQL that no task has is closed.",
+        values.seconds(1, 7 * values.DAY),
+        60.0,
+    )
     asyncio: EventLoops = setting(
         "asyncio under gevent: per-task, each task has its own running loop; shared, as in gevent.",
         values.choice(*get_args(EventLoops)),

@@ -19,6 +19,8 @@ LARGEST: dict[str, Any] = {
     "poison_limit": values.MOST,
     "delay_seconds": values.DAY,
     "database_connections": values.MOST,
+    "database_max_age": 7 * values.DAY,
+    "database_max_idle": 7 * values.DAY,
     "prefetch_multiplier": values.MOST,
 }
 

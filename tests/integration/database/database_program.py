@@ -575,7 +575,7 @@ def main() -> None:
         installed = install_pool(
             OPTIONS["connections"],
             timeout=OPTIONS.get("timeout", 60),
-            reuse=OPTIONS.get("reuse", True),
+            max_age=1800.0 if OPTIONS.get("reuse", True) else 0.0,
         )
     except ConfigError as error:
         say(error=str(error))

@@ -41,6 +41,8 @@ class PooledConnection:
     connect_result: Any = None
     #: What the driver needs to create the task's object again.
     template: Any = None
+    #: Whether the server was a primary, and could be written to, as it reported it.
+    server_state: tuple[str | None, ...] = ()
     finalizer: Any = None
 
     def check_out(self, connection: Any) -> None:
@@ -85,7 +87,9 @@ class Driver(Protocol):
 
 def pool_key(params: Mapping[str, Any], key_part: Any = None) -> Key | None:
     """Return what two connections must share to be interchangeable; None: never reuse."""
-    key = (*sorted(params.items()), ("", key_part))
+    # Not the password: it opens a session and is none of its properties. Some expire soon.
+    shared = (item for item in params.items() if item[0] != "password")
+    key = (*sorted(shared), ("", key_part))
     try:
         hash(key)
     except TypeError:

@@ -9,9 +9,6 @@ from gevent import monkey
 
 from task_server.worker.database.connection import Key, PooledConnection
 
-#: Seconds an unused connection is kept. Short: the server has other clients.
-IDLE_TIMEOUT = 60.0
-
 #: Gevent's own would switch to another greenlet.
 _poll = monkey.get_original("select", "poll")
 
@@ -25,13 +22,19 @@ class IdleConnections:
             of its own, after `on_expiry`.
 
         on_expiry: Called, without a switch, when one is taken out to be closed.
+
+        max_idle: Seconds an unused connection is kept.
     """
 
     def __init__(
-        self, close: Callable[[PooledConnection], None], on_expiry: Callable[[], None]
+        self,
+        close: Callable[[PooledConnection], None],
+        on_expiry: Callable[[], None],
+        max_idle: float,
     ) -> None:
         self._close = close
         self._on_expiry = on_expiry
+        self._max_idle = max_idle
         #: At most the limiter's limit, so a list is quick enough.
         self._connections: list[PooledConnection] = []
         self._sweeping = False
@@ -45,7 +48,7 @@ class IdleConnections:
         self._connections.append(pooled)
         if not self._sweeping:
             self._sweeping = True
-            gevent.spawn_later(IDLE_TIMEOUT, self._sweep)
+            gevent.spawn_later(self._max_idle, self._sweep)
 
     def put_back(self, pooled: PooledConnection) -> None:
         """Keep *pooled*, which was taken out and not used."""
@@ -65,7 +68,7 @@ class IdleConnections:
     def _sweep(self) -> None:
         """Close what has been idle for too long."""
         now = time.monotonic()
-        old = [one for one in self._connections if now - one.idle_since >= IDLE_TIMEOUT]
+        old = [one for one in self._connections if now - one.idle_since >= self._max_idle]
         self._connections = [one for one in self._connections if one not in old]
         for pooled in old:
             self._on_expiry()
@@ -73,7 +76,7 @@ class IdleConnections:
         self._sweeping = bool(self._connections)
         if self._connections:
             oldest = min(one.idle_since for one in self._connections)
-            gevent.spawn_later(oldest + IDLE_TIMEOUT - now, self._sweep)
+            gevent.spawn_later(oldest + self._max_idle - now, self._sweep)
 
 
 def is_alive(pooled: PooledConnection) -> bool:

@@ -31,12 +31,11 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from task_server.errors import ConfigError, Finding
-from task_server.worker.database import checks, cooperation
+from task_server.worker.database import checks, cooperation, engine
 from task_server.worker.database.aliases import postgresql
 from task_server.worker.database.connection import Driver
 from task_server.worker.database.limiter import ConnectionLimiter
 from task_server.worker.database.pool import ConnectionPool
-from task_server.worker.patching import patch
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,6 +44,9 @@ if TYPE_CHECKING:
 
 #: Seconds without any connection returned after which a waiting task fails.
 POOL_TIMEOUT = 300.0
+
+#: Seconds for which a connection is kept, and unused, in a worker without settings.
+MAX_AGE, MAX_IDLE = 1800.0, 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,11 @@ class Installed:
 
 
 def install_pool(
-    connections: int, *, timeout: float = POOL_TIMEOUT, reuse: bool = True
+    connections: int,
+    *,
+    timeout: float = POOL_TIMEOUT,
+    max_age: float = MAX_AGE,
+    max_idle: float = MAX_IDLE,
 ) -> Installed:
     """
     Make this process ready for tasks that use PostgreSQL in greenlets.
@@ -77,8 +83,10 @@ def install_pool(
         timeout: Seconds without any connection returned after which tasks that
             wait for one fail.
 
-        reuse: Keep closed connections for the next task. Without it each task
-            pays for a connect.
+        max_age: Seconds for which closed connections are kept for the next task;
+            with 0 each task pays for a connect.
+
+        max_idle: Seconds for which an unused connection is kept.
 
     Raises:
         ConfigError: Tasks would block each other, or the limit could be exceeded.
@@ -99,20 +107,18 @@ def install_pool(
         raise ConfigError(problems, "the gevent worker")
     # What was opened while Django was set up is not counted; tasks open theirs.
     handler.close_all()
-    pool = _pool(wrappers, limit, timeout=timeout, reuse=reuse)
+    pool = _pool(wrappers, limit, timeout, (max_age, max_idle))
     return Installed(tuple(checks.findings(wrappers, connections)), pool)
 
 
 def _pool(
-    wrappers: "Mapping[str, BaseDatabaseWrapper]", limit: int, *, timeout: float, reuse: bool
+    wrappers: "Mapping[str, BaseDatabaseWrapper]",
+    limit: int,
+    timeout: float,
+    kept: tuple[float, float],
 ) -> ConnectionPool | None:
     """
     Let Django's PostgreSQL engine, and all derived from it, connect through a pool.
-
-    Django calls `self.Database.connect(**params)`, with `Database` the driver's
-    module (4.2 to 6.0), in the one method that every derived engine calls.
-    Replacing that module by one with another `connect` leaves to Django all it
-    does before and after, so a connection is configured as ever.
 
     Returns:
         The pool; None if each alias has one of Django's own.
@@ -123,14 +129,13 @@ def _pool(
     if not aliases:
         return None
 
-    from django.db.backends.postgresql import base  # noqa: PLC0415 only in a worker with Django
-    from django.db.backends.signals import connection_created  # noqa: PLC0415
+    from django.db.backends.signals import connection_created  # noqa: PLC0415 as above
 
-    engine: Any = base  # the stubs lack what the driver decides
-    real: Any = engine.DatabaseWrapper.Database
-    limiter = ConnectionLimiter(limit, aliases, timeout)
-    pool = ConnectionPool(_driver(real, is_psycopg3=engine.is_psycopg3), limiter, reuse=reuse)
-    patch(engine.DatabaseWrapper, "Database", _DriverModule(real, pool))
+    def pool_of(real: ModuleType) -> ConnectionPool:
+        driver = _driver(real, is_psycopg3=engine.is_psycopg3())
+        return ConnectionPool(driver, ConnectionLimiter(limit, aliases, timeout), *kept)
+
+    pool = engine.connect_through(pool_of)
     connection_created.connect(pool.note_wrapper, dispatch_uid="task_server.worker.database")
     return pool
 
@@ -139,31 +144,15 @@ def _driver(real: Any, *, is_psycopg3: bool) -> Driver:
     """Return what the pool needs to know of the driver whose module is *real*."""
     if is_psycopg3:
         from task_server.worker.database.psycopg3.green import (  # noqa: PLC0415 may be absent
-            Psycopg3Driver,
+            GreenPsycopg3Driver,
         )
 
-        return Psycopg3Driver(lambda: real.connect)
+        return GreenPsycopg3Driver(lambda: real.connect)
 
     from psycopg2 import extensions  # noqa: PLC0415 may be absent
 
-    from task_server.worker.database.psycopg2.green import Psycopg2Driver  # noqa: PLC0415
+    from task_server.worker.database.psycopg2.green import GreenPsycopg2Driver  # noqa: PLC0415
     from task_server.worker.database.psycopg2.wait import wait  # noqa: PLC0415
 
     extensions.set_wait_callback(wait)
-    return Psycopg2Driver(lambda: real.connect)
-
-
-class _DriverModule(ModuleType):
-    """The driver's module, unchanged, but for our `connect`."""
-
-    def __init__(self, real: ModuleType, pool: ConnectionPool) -> None:
-        super().__init__(real.__name__, real.__doc__)
-        self._real = real
-        self._pool = pool
-
-    def connect(self, **params: Any) -> Any:
-        """Connect through the pool."""
-        return self._pool.connect(params)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._real, name)
+    return GreenPsycopg2Driver(lambda: real.connect)

@@ -40,8 +40,6 @@ from task_server.worker.database.stalls import Stall
 
 logger = logging.getLogger(__name__)
 
-#: Seconds after which a connection is not reused; a session's memory only grows.
-MAX_LIFETIME = 1800.0
 #: Idle seconds after which a connection must answer a query before its checkout.
 PRE_PING_AFTER = 5.0
 #: Seconds a reset or a ping may take before the connection counts as broken.
@@ -49,13 +47,23 @@ ANSWER_TIMEOUT = 5.0
 
 
 class ConnectionPool:
-    """Connect for Django, within the limit of *limiter*."""
+    """
+    Connect for Django, within the limit of *limiter*.
 
-    def __init__(self, driver: Driver, limiter: ConnectionLimiter, *, reuse: bool = True) -> None:
+    Args:
+        max_age: Seconds after which a connection is not reused; a session's memory
+            only grows. 0 reuses none.
+
+        max_idle: Seconds after which an unused one is closed.
+    """
+
+    def __init__(
+        self, driver: Driver, limiter: ConnectionLimiter, max_age: float, max_idle: float
+    ) -> None:
         self._driver = driver
         self._limiter = limiter
-        self._reuse = reuse
-        self._idle = IdleConnections(self._close_and_release, limiter.force_acquire)
+        self._max_age = max_age
+        self._idle = IdleConnections(self._close_and_release, limiter.force_acquire, max_idle)
         self._loop_thread = LoopThread()
         #: What each greenlet has checked out, by its id; no entry without any.
         self._checked_out: dict[int, set[PooledConnection]] = {}
@@ -264,9 +272,7 @@ class ConnectionPool:
 
     def _is_reusable(self, pooled: PooledConnection) -> bool:
         """Reset *pooled*; return whether it can be used again."""
-        if not self._reuse or pooled.key is None:
-            return False
-        if time.monotonic() - pooled.created_at >= MAX_LIFETIME:
+        if pooled.key is None or time.monotonic() - pooled.created_at >= self._max_age:
             return False
         try:
             with gevent.Timeout(ANSWER_TIMEOUT):

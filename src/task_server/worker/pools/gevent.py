@@ -34,9 +34,7 @@ def prepare(spec: WorkerSpec, heartbeat: HeartbeatWriter) -> None:
     """Prepare the process of the worker *spec*, whose greenlets share connections."""
     memory.freeze_after_imports()
     resolve_at_once(spec.resolver_threads, spec.concurrency)
-    signals.worker_init.connect(
-        _limit_connections(heartbeat, spec.database_connections), weak=False
-    )
+    signals.worker_init.connect(_limit_connections(heartbeat, spec), weak=False)
     if spec.asyncio == "per-task":
         grace = spec.timing.cancel_grace
         signals.worker_init.connect(_install_event_loops(grace), weak=False)
@@ -72,7 +70,7 @@ def _install_event_loops(grace: float) -> Callable[..., None]:
     return install
 
 
-def _limit_connections(heartbeat: HeartbeatWriter, connections: int) -> Callable[..., None]:
+def _limit_connections(heartbeat: HeartbeatWriter, spec: WorkerSpec) -> Callable[..., None]:
     """Return the receiver of `worker_init`, which comes when Django is set up."""
 
     def bound(**_: Any) -> None:
@@ -80,7 +78,11 @@ def _limit_connections(heartbeat: HeartbeatWriter, connections: int) -> Callable
         from task_server.worker.database.install import install_pool  # noqa: PLC0415
 
         try:
-            installed = install_pool(connections)
+            installed = install_pool(
+                spec.database_connections,
+                max_age=spec.database_max_age,
+                max_idle=spec.database_max_idle,
+            )
         except ConfigError as error:
             # Celery logs what a receiver raises and goes on: into a worker that blocks.
             print(f"Error: {error}", file=sys.stderr)

@@ -7,7 +7,6 @@ from typing import Any
 import gevent
 import pytest
 
-from task_server.worker.database import idle
 from task_server.worker.database.connection import Key, PooledConnection
 from task_server.worker.database.idle import IdleConnections, is_alive
 
@@ -30,7 +29,7 @@ def test_the_connection_used_last_is_used_next() -> None:
     """
     Of those with the same parameters; one without a key is never used again.
     """
-    connections = IdleConnections(lambda _: None, lambda: None)
+    connections = IdleConnections(lambda _: None, lambda: None, 60.0)
     first, second, other = connection(), connection(), connection((("host", "there"),))
     for pooled in (first, second, other, connection(None)):
         connections.add(pooled)
@@ -43,13 +42,12 @@ def test_the_connection_used_last_is_used_next() -> None:
     assert 1 == len(connections)
 
 
-def test_what_is_idle_for_too_long_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_idle_for_too_long_is_closed() -> None:
     """
     Its slot is taken before the close begins, so that the sum stays within the limit.
     """
-    monkeypatch.setattr(idle, "IDLE_TIMEOUT", 0.01)
     events: list[object] = []
-    connections = IdleConnections(events.append, lambda: events.append("slot"))
+    connections = IdleConnections(events.append, lambda: events.append("slot"), 0.01)
     pooled = connection()
     connections.add(pooled)
     with gevent.Timeout(10):

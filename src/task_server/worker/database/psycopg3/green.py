@@ -2,24 +2,21 @@
 psycopg 3 under gevent: connections of the pool.
 
 psycopg 3 waits with Python's own `select` when it finds it patched, so that it
-needs no callback, only to be imported after the patch. Between two tasks the
-pool keeps the libpq connection (`PGconn`) alone. Each task gets a new
-`psycopg.Connection` around it, and the old one is left without any: a cursor
-that outlived its task cannot reach the next task.
+needs no callback, only to be imported after the patch.
 """
 
 import os
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
 import gevent
 import psycopg  # type: ignore[import-not-found,unused-ignore]
 from psycopg import pq  # type: ignore[import-not-found,unused-ignore]
-from psycopg.adapt import AdaptersMap  # type: ignore[import-not-found,unused-ignore]
 
-from task_server.worker.database.connection import PooledConnection
+from task_server.worker.database.psycopg3.connection import Psycopg3Connection
+from task_server.worker.database.psycopg3.driver import Psycopg3Driver
 
 #: Seconds the server may take to accept the request to cancel a query.
 CANCEL_TIMEOUT = 5.0
@@ -29,39 +26,8 @@ CANCEL_TIMEOUT = 5.0
 _waited_for: set[int] = set()
 
 
-def _closed_pgconn() -> Any:
-    """Return a libpq connection that is closed, without a socket ever opened."""
-    connection = pq.PGconn.connect_start(b"host=/nonexistent")
-    connection.finish()
-    return connection
-
-
-class Psycopg3Connection(psycopg.Connection[Any]):  # type: ignore[misc,unused-ignore]
-    """A connection whose `close` checks it in."""
-
-    _pooled: PooledConnection | None = None
-    pgconn: Any
-
-    def _check_out(self, pooled: PooledConnection) -> None:
-        self._pooled = pooled
-        pooled.check_out(self)
-
-    def _attach(self, pgconn: Any) -> None:
-        self.pgconn = pgconn
-        self._closed = False
-
-    def _detach(self) -> Any:
-        pgconn, self.pgconn = self.pgconn, _closed_pgconn()
-        self._closed = True
-        return pgconn
-
-    def close(self) -> None:
-        """Return the connection to the pool; this object is closed from now on."""
-        pooled, self._pooled = self._pooled, None
-        if pooled is None:
-            super().close()
-            return
-        pooled.check_in(self._detach())
+class GreenPsycopg3Connection(Psycopg3Connection):
+    """A connection of psycopg 3 that other greenlets may outlive."""
 
     def wait(self, *args: Any, **kwargs: Any) -> Any:
         """
@@ -84,80 +50,22 @@ class Psycopg3Connection(psycopg.Connection[Any]):  # type: ignore[misc,unused-i
             raise
 
 
-#: Classes of connections that an instrumentation has put in the place of psycopg's own.
-_classes: dict[Any, Any] = {psycopg.Connection: Psycopg3Connection}
+class GreenPsycopg3Driver(Psycopg3Driver):
+    """What the pool of greenlets needs to know of psycopg 3; a dbapi connection is a `PGconn`."""
 
-
-def _class_for(base: Any) -> Any:
-    """Return the class of a connection that is a *base* and of the pool."""
-    if base not in _classes:
-        _classes[base] = type("Psycopg3Connection", (Psycopg3Connection, base), {})
-    return _classes[base]
-
-
-class Psycopg3Driver:
-    """
-    What the pool needs to know of psycopg 3; a dbapi connection is a `PGconn` here.
-
-    Args:
-        connect: Returns what Django would call to connect. Called each time,
-            for an instrumentation may wrap it at any moment.
-    """
-
-    name = "psycopg"
-    error: type[Exception] = psycopg.OperationalError
-
-    def __init__(self, connect: Callable[[], Callable[..., Any]]) -> None:
-        self._connect = connect
-
-    def key_part(self) -> Any:
-        """Return what connections must share beside their parameters: what made them."""
-        return self._connect()
+    connection_class = GreenPsycopg3Connection
 
     def connect(self, params: Mapping[str, Any]) -> tuple[Any, Any]:
         """Return the libpq connection of a new connection, and the connection without it."""
-        outer = inner = self._connect()(**params)
-        while not issubclass(type(inner), psycopg.Connection):
-            inner = inner.__wrapped__
-        inner.__class__ = _class_for(type(inner))
-        return inner._detach(), outer  # noqa: SLF001 a class of this module
-
-    def fileno(self, dbapi: Any) -> int:
-        """Return the socket of the connection."""
-        return int(dbapi.socket)
-
-    def wrap(self, dbapi: Any, params: Mapping[str, Any], pooled: PooledConnection) -> Any:
-        """Check the connection out: a new object, with what `connect` gave the first one."""
-        outer, pooled.connect_result = pooled.connect_result, None
-        connection = outer
-        if outer is None:
-            outer = connection = self._from_template(dbapi, params, pooled.template)
-        elif not issubclass(type(outer), psycopg.Connection):
-            # A proxy, which cannot be made a second time: one use, as without a pool.
-            pooled.key = None
-            while not issubclass(type(connection), psycopg.Connection):
-                connection = connection.__wrapped__
-        connection._attach(dbapi)  # noqa: SLF001 a class of this module
-        cursor_factories = connection.cursor_factory, connection.server_cursor_factory
-        pooled.template = type(connection), *cursor_factories
-        connection._check_out(pooled)  # noqa: SLF001 a class of this module
-        return outer
-
-    @staticmethod
-    def _from_template(
-        pgconn: Any, params: Mapping[str, Any], template: tuple[Any, Any, Any]
-    ) -> Any:
-        kind, cursor_factory, server_cursor_factory = template
-        connection = kind(pgconn)
-        connection.autocommit = bool(params.get("autocommit", False))
-        if row_factory := params.get("row_factory"):
-            connection.row_factory = row_factory
-        connection.cursor_factory = cursor_factory
-        connection.server_cursor_factory = server_cursor_factory
-        if context := params.get("context"):
-            connection._adapters = AdaptersMap(context.adapters)  # noqa: SLF001 as psycopg does
-        connection.prepare_threshold = params.get("prepare_threshold", 5)
-        return connection
+        pgconn, outer = super().connect(params)
+        if pgconn is None:
+            outer.close()
+            message = (
+                "what wraps psycopg.connect here hides its connection, so that "
+                "database_connections cannot be enforced; give it the attribute __wrapped__"
+            )
+            raise psycopg.NotSupportedError(message)
+        return pgconn, outer
 
     def reset(self, dbapi: Any) -> bool:
         """Reset the session; False if a query or COPY is in progress."""
@@ -188,7 +96,7 @@ class Psycopg3Driver:
 
     @staticmethod
     def _run(pgconn: Any, sql: str) -> None:
-        connection = Psycopg3Connection(pgconn)
+        connection = GreenPsycopg3Connection(pgconn)
         connection.autocommit = True
         try:
             connection.execute(sql)
