@@ -1,5 +1,7 @@
 """How many connections a worker may open: the arithmetic, and the measurements behind it."""
 
+from collections.abc import Sequence
+
 from task_server.checks.facts import ProjectFacts
 from task_server.launch.spec import WorkerSpec
 
@@ -40,13 +42,18 @@ def redis_connections(spec: WorkerSpec, facts: ProjectFacts | None = None) -> in
     return REDIS_WORKER + REDIS_CHILD * spec.concurrency
 
 
-def postgres_connections(spec: WorkerSpec, aliases: int) -> int:
+def postgres_connections(spec: WorkerSpec, aliases: Sequence[int]) -> int:
     """
     Return the most connections to PostgreSQL of the worker *spec*.
 
     Under gevent the limit covers all aliases together. A prefork child runs one
-    task at a time, which opens one connection per alias.
+    task at a time, which opens one connection per alias, and keeps these for the
+    next task: as many as it has while tasks run. Django's own pool of an alias
+    may fill in each child. Threads that a task starts are not counted.
+
+    Args:
+        aliases: For each alias the size of Django's own pool; 0 if it has none.
     """
     if spec.pool_row.green:
         return spec.database_connections
-    return spec.concurrency * aliases
+    return spec.concurrency * sum(max(1, size) for size in aliases)

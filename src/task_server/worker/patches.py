@@ -333,12 +333,25 @@ _PATCHES = (
         "a time limit or a stop leaves the coroutine of async_to_sync running",
         pool="gevent",
     ),
-    # PostgreSQL under gevent
+    # Databases
     Patch(
         "django.db.backends.postgresql.base:DatabaseWrapper.Database",
-        "worker.database.install",
-        "each greenlet opens its own connection, and the server runs out of them",
-        pool="gevent",
+        "worker.database.engine",
+        "each task connects anew; under gevent the server runs out of connections",
+        upstream=f"{CELERY}4878",
+    ),
+    Patch(
+        "celery.fixups.django:DjangoWorkerFixup.close_database",
+        "worker.database.prefork",
+        "in a child: connections of other engines end with their task, whatever CONN_MAX_AGE says",
+        pool="prefork",
+        upstream=f"{CELERY}4878",
+    ),
+    Patch(
+        "billiard.pool:Worker._make_child_methods",
+        "worker.database.prefork",
+        "in a child: a kept connection that nobody uses stays open until the next task",
+        pool="prefork",
     ),
     # The stop
     Patch(

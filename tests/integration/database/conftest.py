@@ -29,22 +29,27 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     shutil.rmtree(folder)
 
 
-@pytest.fixture(params=["psycopg2", "psycopg3"])
-def launch(request: pytest.FixtureRequest, server: Server) -> Iterator[Launcher]:
-    command = [sys.executable]
-    if request.param == "psycopg3":
-        if not is_required("psycopg3"):
-            pytest.skip("TASK_SERVER_REQUIRE does not name psycopg3")
-        extras = [word for package in PSYCOPG3 for word in ("--with", package)]
-        command = ["uv", "run", "--quiet", "--isolated", "--no-project", *extras, "python"]
-    launcher = Launcher(command, server)
+@pytest.fixture(scope="module", params=["psycopg2", "psycopg3"])
+def python(request: pytest.FixtureRequest) -> list[str]:
+    """Return a Python that has the driver."""
+    if request.param == "psycopg2":
+        return [sys.executable]
+    if not is_required("psycopg3"):
+        pytest.skip("TASK_SERVER_REQUIRE does not name psycopg3")
+    extras = [word for package in PSYCOPG3 for word in ("--with", package)]
+    return ["uv", "run", "--quiet", "--isolated", "--no-project", *extras, "python"]
+
+
+@pytest.fixture
+def launch(python: list[str], server: Server) -> Iterator[Launcher]:
+    launcher = Launcher(python, server)
     yield launcher
     for program in launcher.programs:
         program.process.kill()
         program.process.communicate()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def redis_url(server: Server, require: Require) -> Iterator[str]:
     redis = Redis(server.folder)
     try:

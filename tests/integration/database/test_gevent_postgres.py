@@ -231,7 +231,7 @@ def test_connections_closed_in_the_middle_of_a_query_stop_no_other(launch: Launc
     assert {"failed": 29, "used": 0, "answer": [7]} == found
 
 
-@pytest.mark.parametrize("launch", ["psycopg3"], indirect=True)
+@pytest.mark.parametrize("python", ["psycopg3"], indirect=True)
 def test_a_connection_closed_while_another_greenlet_listens_is_ended(launch: Launcher) -> None:
     """
     The listener fails, its slot is free again, and the worker lives.
@@ -287,7 +287,7 @@ def test_copy_lets_others_run(launch: Launcher) -> None:
     assert 0 == found["used"]
 
 
-@pytest.mark.parametrize("launch", ["psycopg2"], indirect=True)
+@pytest.mark.parametrize("python", ["psycopg2"], indirect=True)
 def test_what_psycopg2_refuses_under_a_callback_works(launch: Launcher) -> None:
     """
     COPY, large objects, LISTEN, named cursors, and changes of the session.

@@ -47,5 +47,12 @@ def test_connections_to_postgresql() -> None:
     """
     A prefork child has one for each alias; under gevent the bound is for all aliases.
     """
-    assert 8 == postgres_connections(spec("prefork", 4), aliases=2)
-    assert 20 == postgres_connections(spec("gevent", 512), aliases=2)
+    assert 8 == postgres_connections(spec("prefork", 4), aliases=[0, 0])
+    assert 20 == postgres_connections(spec("gevent", 512), aliases=[0, 0])
+
+
+def test_djangos_own_pool_counts_in_each_child() -> None:
+    """
+    A child opens one of psycopg's for itself, with as many connections as it says.
+    """
+    assert 4 * (1 + 8) == postgres_connections(spec("prefork", 4), aliases=[0, 8])

@@ -36,17 +36,20 @@ class Answer:
         why: How *available* was computed.
 
         pending: Migrations that have not run; None if not checked.
+
+        pool: The size of Django's own pool for the alias; 0 without one.
     """
 
     version: str
     available: int
     why: str
     pending: tuple[str, ...] | None
+    pool: int
 
 
 def postgres(context: Context, timeout: float) -> Iterator[Finding]:
     """Connect to the PostgreSQL of each alias in DATABASES; Django must be set up."""
-    from task_server.worker.database.aliases import postgresql  # noqa: PLC0415
+    from task_server.worker.database.aliases import postgresql  # noqa: PLC0415 imports Django
 
     servers: dict[str, dict[str, Answer]] = {}
     for alias, wrapper in postgresql().items():
@@ -68,6 +71,8 @@ def postgres(context: Context, timeout: float) -> Iterator[Finding]:
 
 
 def _ask(wrapper: "BaseDatabaseWrapper", timeout: float) -> Answer:
+    from task_server.worker.database.aliases import pool_size  # noqa: PLC0415 as above
+
     # A connection of this thread, closed before the thread ends.
     ours = wrapper.copy()
     options = dict(ours.settings_dict["OPTIONS"])
@@ -83,7 +88,7 @@ def _ask(wrapper: "BaseDatabaseWrapper", timeout: float) -> Answer:
             if limit is not None and 0 <= limit < available:
                 available, why = limit, f"the limit of {name}"
         pending = _pending(ours) if ours.alias == "default" else None
-        return Answer(version.split()[0], available, why, pending)
+        return Answer(version.split()[0], available, why, pending, pool_size(wrapper))
     finally:
         ours.close()
 
@@ -115,7 +120,8 @@ def _capacity(context: Context, server: str, answers: dict[str, Answer]) -> Find
     needed = 0
     terms = []
     for name, worker in context.workers.items():
-        one, count = postgres_connections(worker, len(answers)), context.counts[name]
+        pools = [answer.pool for answer in answers.values()]
+        one, count = postgres_connections(worker, pools), context.counts[name]
         needed += one * count
         terms.append(f"{count} x {name} with {one}")
     tightest = min(answers.values(), key=lambda answer: answer.available)

@@ -77,6 +77,6 @@ def connection_age(aliases: "Mapping[str, BaseDatabaseWrapper]") -> Iterator[Fin
             yield Finding(
                 "info",
                 f"DATABASES[{alias!r}]['CONN_MAX_AGE']",
-                "has no effect in a worker: since 5.6 Celery closes the connection before and "
-                "after each task, which also fixed the crashes of celery#4878",
+                "has no effect in a worker: database_max_age says how long a connection is "
+                "kept from task to task (0 is not at all, as in Celery)",
             )

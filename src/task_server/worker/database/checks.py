@@ -72,8 +72,8 @@ def _alias_findings(
         yield Finding(
             "info",
             f"{where}['CONN_MAX_AGE']",
-            "has no effect in a worker: Celery closes the connection before and after each "
-            "task, and this worker keeps closed connections for the next task anyway",
+            "has no effect in a worker: database_max_age says how long a connection is "
+            "kept from task to task (0 is not at all, as in Celery)",
         )
     size = pool_size(wrapper)
     if size:

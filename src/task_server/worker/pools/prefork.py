@@ -13,6 +13,7 @@ from billiard.pool import WorkersJoined
 from task_server.launch.spec import WorkerSpec
 from task_server.worker.broker import started, unreadable
 from task_server.worker.broker.quarantine import Quarantine
+from task_server.worker.database import prefork as database
 from task_server.worker.foreign_requests import PoolJobs, request_of
 from task_server.worker.patching import patch
 from task_server.worker.pools import children, memory
@@ -21,9 +22,10 @@ from task_server.worker.shutdown.drain import Drain
 from task_server.worker.status.heartbeat import HeartbeatWriter
 
 
-def prepare(_spec: WorkerSpec, _heartbeat: HeartbeatWriter) -> None:
+def prepare(spec: WorkerSpec, _heartbeat: HeartbeatWriter) -> None:
     """Prepare the process whose children will run tasks."""
     children.install()
+    database.install(spec.database_max_age, spec.database_max_idle)
     memory.freeze_before_fork()
     memory.limit_private_memory()
 
