@@ -116,17 +116,27 @@ def _measure(row: Row, working: Sequence[Crew], rounds: int, *, quick: bool) -> 
     if row.warm and not quick:
         for crew in able:
             # What starts with the first tasks is no part of it.
-            _round(row, crew, max(8, count // 10))
+            _round(found, crew, max(8, count // 10), counts=False)
     for number in range(1 if quick else min(rounds, row.rounds)):
         for crew in reversed(able) if number % 2 else able:
-            found.note(crew.side.name, _round(row, crew, count))
+            _round(found, crew, count)
     return found
 
 
-def _round(row: Row, crew: Crew, count: int) -> Mapping[str, float]:
+def _round(found: Measured, crew: Crew, count: int, *, counts: bool = True) -> None:
+    """Measure one round; a side that has failed once has no figure in this row."""
+    name = crew.side.name
+    if name in found.skipped:
+        return
     try:
-        return row.measure(crew, count)
-    except AssertionError:
-        print(f"{row.name}, {crew.side.name}:", file=sys.stderr)
+        values = found.row.measure(crew, count)
+    except AssertionError as error:
+        print(f"{found.row.name}, {name}: {error}", file=sys.stderr)
         print(crew.log.read_text(errors="replace")[-3000:], file=sys.stderr)
-        raise
+        found.skipped[name] = f"it failed: {error}"
+        found.values.pop(name, None)
+        # What is left of it must not run in the next row.
+        crew.broker.client.flushdb()
+    else:
+        if counts:
+            found.note(name, values)

@@ -3,18 +3,21 @@
 import json
 import re
 import struct
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
 
+from tests.benchmarks import run
 from tests.benchmarks.options import options
 from tests.benchmarks.project.ledger import Ledger
 from tests.benchmarks.report import document, picture, reach, readme, table
 from tests.benchmarks.rows import METRICS, ROWS
 from tests.benchmarks.serving.dns_server import answer_to
-from tests.benchmarks.sides import Place, Setup
+from tests.benchmarks.sides import Place, Setup, Side
 from tests.benchmarks.sides.celery import old
 
 
@@ -167,3 +170,32 @@ def test_every_name_has_an_address_of_one_kind(kind: int, answers: int):
     identity, _flags, asked, answered, *_ = struct.unpack("!HHHHHH", answer[:12])
     assert (0x1234, 1, answers) == (identity, asked, answered)
     assert answer.endswith(b"\x7f\x00\x00\x01") is bool(answers)
+
+
+def test_a_side_that_fails_does_not_end_the_run():
+    """It has no figure in that row, the reason is reported, and the others are measured."""
+
+    class Crew:
+        """Does nothing; *broken* fails in its second round."""
+
+        log = Path(__file__)
+
+        def __init__(self, name: str) -> None:
+            self.side = Side(name=name, words=name, command=lambda *_: [])
+            self.broker = SimpleNamespace(client=SimpleNamespace(flushdb=lambda: None))
+            self.rounds = 0
+
+    def measure(crew: Any, _count: int) -> dict[str, float]:
+        crew.rounds += 1
+        if crew.side.name == "broken" and crew.rounds == 2:
+            raise AssertionError("no longer")
+        return {"rate": 1.0}
+
+    tried = replace(ROWS["noop-2"], measure=measure, warm=False)
+    good, broken = Crew("good"), Crew("broken")
+
+    found = run._measure(tried, [broken, good], 3, quick=False)  # type: ignore[list-item]
+
+    assert {"good": {"rate": [1.0, 1.0, 1.0]}} == found.values
+    assert {"broken": "it failed: no longer"} == found.skipped
+    assert 2 == broken.rounds
