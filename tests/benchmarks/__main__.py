@@ -10,6 +10,7 @@ the sides take turns on the same machine, with the same Redis.
 import argparse
 import json
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -26,6 +27,8 @@ from tests.benchmarks.sides import SIDES, Side, absent, against, suits
 def main() -> int:
     """Measure, report, and say whether ours is slower than stock anywhere."""
     chosen = options(sys.argv[1:])
+    # Workers and servers are stopped then, too, as by Ctrl-C.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     if chosen.source:
         report = json.loads(chosen.source.read_text())
         print("\n".join(table.machine_lines(report["machine"])))

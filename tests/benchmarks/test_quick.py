@@ -3,14 +3,17 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from tests.benchmarks.rows import ROWS
 from tests.benchmarks.sides import SIDES, suits
+from tests.support.wait import until
 
 ROOT = Path(__file__).parents[2]
 
@@ -47,6 +50,37 @@ def test_each_path_runs_each_task_once(require, tmp_path):
     assert list(ROWS) == [row["name"] for row in rows]
     able = {side.name for side in SIDES.values() if suits(side)}
     assert able == {name for row in rows for name in row["sides"]}
+
+
+@pytest.mark.slow
+def test_a_run_that_is_ended_leaves_no_process(tmp_path):
+    """SIGTERM, of a time limit for one, stops the workers and servers that it has started."""
+    command = [sys.executable, "-m", "tests.benchmarks", "--only", "noop-2", "--rounds", "1000"]
+    command += ["--sides", "old", "stock", "ours"]
+    with subprocess.Popen(
+        command, cwd=ROOT, env=_environ(tmp_path), stdout=subprocess.DEVNULL
+    ) as running:
+        try:
+            until(lambda: len(list(tmp_path.glob("bench-*/0/*/ready/*"))) == 3, "the workers", 120)
+            assert len(_processes(tmp_path)) > 3
+
+            running.terminate()
+
+            assert 128 + signal.SIGTERM == running.wait(60)
+        finally:
+            running.kill()
+    until(lambda: not _processes(tmp_path), "the end of all processes")
+    assert [] == list(tmp_path.glob("bench-*"))
+
+
+def _processes(folder: Path) -> list[str]:
+    """Return the pids of what runs in *folder*."""
+    found = []
+    for each in Path("/proc").iterdir():
+        with suppress(OSError):
+            if each.name.isdigit() and (each / "cwd").readlink().is_relative_to(folder):
+                found.append(each.name)
+    return found
 
 
 def _environ(folder: Path) -> dict[str, str]:
