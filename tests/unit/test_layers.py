@@ -48,7 +48,8 @@ LAYERS = (
     {"worker.patching"},
     {"producer.stamp", "producer.reprs", "producer.switch", "producer.channel"},
     {"producer.kombu_producer", "producer.results"},
-    {"producer.amqp"},
+    {"producer.amqp", "producer.batch"},
+    {"producer.canvas"},
     {"producer.adopt"},
     {"producer"},
     {

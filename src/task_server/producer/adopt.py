@@ -4,7 +4,7 @@ from typing import Any, Final
 
 from celery import _state as _celery_state
 
-from task_server.producer import amqp, results
+from task_server.producer import amqp, canvas, results
 from task_server.results import parents
 from task_server.transport.versions import problem
 
@@ -40,6 +40,7 @@ def install_in_all() -> None:
 
 def _adopt(app: Any) -> None:
     amqp.adopt(app.amqp)
+    canvas.install()
     results.adopt(app)
     # Of all apps: the class is Celery's.
     parents.install()

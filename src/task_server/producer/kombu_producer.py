@@ -8,7 +8,7 @@ from kombu import messaging as _messaging
 from kombu import pools as _pools
 from kombu.resource import Resource
 
-from task_server.producer.channel import publishing
+from task_server.producer.channel import Publishing, publishing
 
 #: Their type stubs know only the public names.
 connections: Final[Any] = _connection
@@ -63,8 +63,26 @@ class Producer(messaging.Producer):  # type: ignore[misc]
     #: Whether its last use ended with an exception.
     failed = False
 
+    #: What messages wait in instead of being sent (`producer.batch`), if they do.
+    batch_of_ours: Any = None
+
+    @property
+    def collects(self) -> bool:
+        """Whether messages may be collected: the channel has to know how, and none are yet."""
+        return self.batch_of_ours is None and isinstance(self.channel, Publishing)
+
+    def publish(self, body: Any, *args: Any, **kwargs: Any) -> Any:
+        """Publish as Kombu, and whatever has been put around it, does."""
+        published = super().publish(body, *args, **kwargs)
+        if self.batch_of_ours is not None:
+            self.batch_of_ours.published(kwargs.get("retry"), kwargs.get("retry_policy"))
+        return published
+
     def _publish(self, *args: Any, **kwargs: Any) -> Any:
         """Send, without a look at what is declared already; Kombu binds each queue for that."""
+        if self.batch_of_ours is not None:
+            # The channel is another one after a lost connection.
+            self.channel.collector = self.batch_of_ours
         args = (*args[:_DECLARE], self._undeclared(args[_DECLARE]), *args[_DECLARE + 1 :])
         return super()._publish(*args, **kwargs)
 

@@ -161,6 +161,12 @@ _PATCHES = (
         "results.parents",
         "who waits for a chord reads each part of it by itself, at each message",
     ),
+    # Messages that tasks send; in a web process, too, where the producer is installed
+    Patch(
+        "celery.canvas:group._apply_tasks",
+        "producer.canvas",
+        "a group takes a round trip for each of its tasks",
+    ),
     # Messages that Celery cannot run
     Patch(
         "celery.worker.consumer.consumer:Consumer.on_unknown_message",

@@ -73,6 +73,10 @@ class Keys:
             binding=f"{prefix}{channel.keyprefix_queue}",
         )
 
+    def sent(self, batch: str) -> str:
+        """The hash that says that the messages of *batch* have been sent, for ten minutes."""
+        return f"{self.unacked}.sent.{batch}"
+
     @property
     def unacked_and_times(self) -> tuple[str, str]:
         """The two keys that most scripts get."""
