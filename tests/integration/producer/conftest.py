@@ -13,6 +13,20 @@ from task_server import producer
 from task_server.errors import LocalServerError
 from tests.support.redis import Redis
 
+#: Celery leaves sockets of its results to the garbage collector, which tells a later test.
+SOCKETS = (
+    "ignore:unclosed:ResourceWarning",
+    "ignore:Exception ignored:pytest.PytestUnraisableExceptionWarning",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Ignore those sockets in the tests of this folder."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            for warning in SOCKETS:
+                item.add_marker(pytest.mark.filterwarnings(warning))
+
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
@@ -76,5 +90,8 @@ def make(request: pytest.FixtureRequest) -> Iterator[Callable[..., Celery]]:
         # Its sockets, before the warnings of the garbage collector.
         if (own := vars(app.amqp).get("_producer_pool")) is not None:
             own.connections.force_close_all()
+        if (backend := app._backend) is not None and hasattr(backend, "connparams"):
+            backend.result_consumer.stop()
+            backend.client.connection_pool.disconnect()
         app.close()
     pools.reset()
