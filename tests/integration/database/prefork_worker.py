@@ -77,7 +77,7 @@ class PreforkWorker:
 
     def run(self, source: str, **options: Any) -> Any:
         """Return what the *source* calls `result`."""
-        return self.send(source, **options).get(timeout=90)
+        return self.send(source, **options).get(timeout=180)
 
     def stop(self) -> int:
         """End it as an operator does; return its exit code."""
