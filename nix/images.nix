@@ -13,9 +13,9 @@
   created,
   # The project's Celery app, or null: the one that is found in the code.
   impliedApp,
-  # The virtual environments: of the workers, and of Flower.
-  environment,
-  flowerEnvironment,
+  # The virtual environments, by service: of the workers, and of those that need
+  # more packages.
+  environments,
   # Packages whose programs tasks call.
   programs,
   # A folder that is put where the code is otherwise mounted, or null.
@@ -55,7 +55,7 @@ let
   compiledCode = pkgs.runCommand "${name}-code" { } ''
     cp -r ${code} $out
     chmod -R u+w $out
-    PYTHONHASHSEED=0 ${environment}/bin/python -m compileall -q \
+    PYTHONHASHSEED=0 ${environments.worker}/bin/python -m compileall -q \
       --invalidation-mode checked-hash -s $out -p ${description.config.WorkingDir} $out || true
   '';
 
@@ -157,10 +157,19 @@ let
       # Without a tag of its own, an image is called by its hash.
       pinned = build kind environment [ ] null;
     } (build kind environment [ ] tag);
+
+  # workerImage, preforkWorkerImage, flowerImage: what is called as its service
+  # has no other name.
+  nameOf =
+    kind: service:
+    if service == "worker" && kind != service then "${kind}WorkerImage" else "${kind}Image";
 in
-{
-  workerImage = variants "worker" environment;
-  preforkWorkerImage = variants "prefork" environment;
-  geventWorkerImage = variants "gevent" environment;
-  flowerImage = variants "flower" flowerEnvironment;
-}
+lib.mapAttrs' (
+  kind: image:
+  let
+    service = lib.head image.Cmd;
+  in
+  lib.nameValuePair (nameOf kind service) (
+    variants kind (environments.${service} or environments.worker)
+  )
+) description.images

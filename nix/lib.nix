@@ -159,11 +159,20 @@ rec {
         pythonSet.mkVirtualEnv "${name}-env" (dependencies [ ])
       );
 
-      # Flower brings a web server that no worker needs. It loads the project's
-      # Celery app, so the project's packages are there as well.
-      flowerEnvironment = withMeta "The locked Python packages of ${name}, with Flower" (
-        pythonSet.mkVirtualEnv "${name}-flower-env" (dependencies [ ] // { flower = [ ]; })
-      );
+      # By service. Flower brings a web server that no worker needs. It loads the
+      # project's Celery app, so the project's packages are there as well.
+      environments = {
+        worker = environment;
+      }
+      // lib.mapAttrs (
+        service: row:
+        withMeta "The locked Python packages of ${name}, with ${row.title}" (
+          pythonSet.mkVirtualEnv "${name}-${service}-env" (dependencies [ ] // { ${row.extra} = [ ]; })
+        )
+      ) (lib.filterAttrs (_: row: row ? extra) (import ./services.nix).others);
+      serviceEnvironments = lib.mapAttrs' (
+        service: lib.nameValuePair "${service}Environment"
+      ) (removeAttrs environments [ "worker" ]);
 
       programList = if lib.isFunction programs then programs pkgs else programs;
 
@@ -177,8 +186,7 @@ rec {
           revision
           created
           impliedApp
-          environment
-          flowerEnvironment
+          environments
           code
           variables
           ;
@@ -223,14 +231,14 @@ rec {
           pythonSet
           hasTaskServer
           environment
-          flowerEnvironment
           images
           stack
           shell
           isLinux
           ;
         programs = programList;
-      };
+      }
+      // serviceEnvironments;
     in
     parts
     // {
@@ -238,7 +246,7 @@ rec {
         default = environment;
         inherit environment;
       }
-      // lib.optionalAttrs isLinux ({ inherit flowerEnvironment stack; } // images);
+      // lib.optionalAttrs isLinux (serviceEnvironments // { inherit stack; } // images);
       devShells.default = shell;
       apps = import ./apps.nix parts;
       nixosModule = lib.modules.importApply ./modules/project.nix {

@@ -9,16 +9,14 @@
   images,
 }:
 let
-  pinned = lib.mapAttrs (_: image: image.pinned) {
-    inherit (images) preforkWorkerImage geventWorkerImage flowerImage;
-  };
+  # Each worker of the stack has one pool: the image of one for all queues is not in it.
+  pinned = lib.mapAttrs (_: image: image.pinned) (removeAttrs images [ "workerImage" ]);
 
   text = import ./stack-text.nix {
-    images = lib.mapAttrs (_: image: "${image.imageName}:${image.imageTag}") {
-      "task-server-prefork:latest" = pinned.preforkWorkerImage;
-      "task-server-gevent:latest" = pinned.geventWorkerImage;
-      "task-server-flower:latest" = pinned.flowerImage;
-    };
+    images = lib.mapAttrs' (
+      _: image:
+      lib.nameValuePair "task-server-${lib.removePrefix "${name}-" image.imageName}:latest" "${image.imageName}:${image.imageTag}"
+    ) pinned;
     app = impliedApp;
     codeInImage = code != null;
   };
