@@ -76,7 +76,7 @@ let
           RuntimeDirectoryPreserve = true;
 
           # One child of many is killed for its memory: the worker replaces it
-          # and gives its task back. A gevent worker is one process.
+          # and requeues its task. A gevent worker is one process.
           OOMPolicy = if worker.settings.pool == "prefork" then "continue" else "stop";
           LimitNOFILE = 65536;
           PrivateNetwork = worker.privateNetwork;

@@ -130,9 +130,9 @@ class PoolJobs:
             if request.acknowledged:
                 continue
             if lost and request.task.reject_on_worker_lost:
-                deaths = getattr(getattr(request.message.channel, "qos", None), "lost", None)
-                if deaths is not None:
-                    deaths.add(request.message.delivery_tag)
+                crashed = getattr(getattr(request.message.channel, "qos", None), "lost", None)
+                if crashed is not None:
+                    crashed.add(request.message.delivery_tag)
                 request.reject(requeue=True)
             else:
                 request.acknowledge()
