@@ -25,7 +25,7 @@ REMEMBERED: Final = 1000
 
 @dataclass(slots=True)
 class Entry:
-    """A result that is to be stored: *value*, for *expires* seconds (0: for ever)."""
+    """A result that is to be stored: *value*, for *expires* seconds (0: forever)."""
 
     task_id: str
     key: Any
@@ -224,7 +224,7 @@ class Storing:
         Return *answer*, with the claim on the chord's body that we have already.
 
         A connection that is lost before the answer arrives takes the claim with it: the
-        second call does not get it, and nobody would send the body.
+        second call does not get it, and the body would never be sent.
         """
         ready, difference, size, claimed = answer
         if claimed or not size or int(ready) != int(size) + int(difference or 0):

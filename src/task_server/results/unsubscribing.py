@@ -14,7 +14,7 @@ from celery.backends import redis as _redis
 #: Its type stubs know only the backends.
 celerys: Any = _redis
 
-#: So many channels are left by one command, while somebody waits; the rest when nobody does.
+#: Channels left by one command while a result is awaited; the rest are left when none is.
 BATCH: Final = 100
 
 #: From 5.7 on Celery's consumer can be shared by threads, and has a lock.

@@ -159,7 +159,7 @@ _PATCHES = (
     Patch(
         "celery.result:AsyncResult._maybe_reraise_parent_error",
         "results.parents",
-        "who waits for a chord reads each part of it by itself, at each message",
+        "waiting for a chord reads each part of it separately, at each message",
     ),
     # Messages that tasks send; in a web process, too, where the producer is installed
     Patch(

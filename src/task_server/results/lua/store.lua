@@ -1,7 +1,7 @@
 -- Store a result, unless there is one that the caller has not seen; and publish it.
 --
 -- The last key is the result's. The last three arguments are its value, the seconds that it is
--- kept (0: for ever), and the value that the caller expects there ('': none). Keys and
+-- kept (0: forever), and the value that the caller expects there ('': none). Keys and
 -- arguments before them are those of the script that follows this one.
 --
 -- Answers {'held', VALUE}, and changes nothing, if something else is there: only the caller can

@@ -1,8 +1,8 @@
 """
 Names are resolved for as many tasks at once as the worker runs.
 
-gevent asks the system's resolver in threads, of which it starts ten at most: of 500
-tasks that begin a request to a server each, 490 wait. Threads are started when they
+gevent asks the system's resolver in threads, and starts ten at most: of 500 tasks
+that each begin a request to a server, 490 wait. Threads are started when they
 are needed, and end after some idle seconds. Which resolver it is stays as it was:
 GEVENT_RESOLVER, or the system's, which knows /etc/hosts and nsswitch.conf; only the
 system's and dnspython's use these threads.

@@ -2,7 +2,7 @@ local HOLDER = '"holder":{'
 
 -- Returns where the last marker of an owner in *text* ends; nil if there is none.
 --
--- No pattern: without a marker one would begin anew at each character, for hours in
+-- No pattern: without a marker one would start again at each character, for hours in
 -- an entry of some MB that Kombu's own transport wrote.
 local function last_marker(text)
   local mark
