@@ -21,7 +21,7 @@ from task_server.health.verdict import Verdict, check
 from task_server.launch.timing import TIMING_VARIABLE, Timing
 from tests.support import proc
 from tests.support.marks import Marks
-from tests.support.redis import Broker, Redis
+from tests.support.redis import Redis
 from tests.support.wait import PATIENCE, until
 
 #: A module of it is a project of its own; `proj` is the one that most tests take.
@@ -72,6 +72,8 @@ class Worker:
     Args:
         folder: Of its configuration, its logs, and its runtime files.
 
+        broker: A `Broker`; a *command* needs none.
+
         name: What it is called.
 
         marks: Where its tasks leave their lines; unset, `tasks.log` in *folder*, which the
@@ -88,7 +90,7 @@ class Worker:
 
         under: A command whose child it is, such as `unshare`.
 
-        command: What is started in place of `task-server worker`; it must notify, too.
+        command: What is started in place of `task-server worker`, without its configuration.
 
         settings: Of the worker; None leaves one out.
     """
@@ -96,7 +98,7 @@ class Worker:
     def __init__(
         self,
         folder: Path,
-        broker: Broker,
+        broker: Any,
         pool: str,
         *,
         name: str = "w",
@@ -123,15 +125,15 @@ class Worker:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         address = folder / f"notify-{time.monotonic_ns()}"
         self._socket.bind(str(address))
-        project = {
-            "app": app,
-            "code": code and str(code),
-            "broker_url": broker.url if broker_url == "" else broker_url,
-            "visibility_timeout": visibility_timeout,
-            "runtime_dir": str(folder),
-        }
-        defaults = {"concurrency": 2, "prefetch_multiplier": 4, "drain_seconds": 20}
         if not command:
+            project = {
+                "app": app,
+                "code": code and str(code),
+                "broker_url": broker.url if broker_url == "" else broker_url,
+                "visibility_timeout": visibility_timeout,
+                "runtime_dir": str(folder),
+            }
+            defaults = {"concurrency": 2, "prefetch_multiplier": 4, "drain_seconds": 20}
             file = self._configured(project, {"pool": pool, **defaults, **settings})
             command = (
                 *(sys.executable, "-m", "task_server", "worker", name),

@@ -67,7 +67,7 @@ def stock(folder: Path, broker: Redis) -> Iterator[Callable[..., Worker]]:
             command = (sys.executable, "-m", "celery", f"--app={app}", "worker", *arguments)
             return stack.enter_context(
                 Worker(
-                    *(folder, broker, ""),
+                    *(folder, None, ""),
                     name="stock",
                     marks=Marks(folder, "stock.log"),
                     command=command,

@@ -1,13 +1,12 @@
 """asyncio in tasks of a real Celery worker, with Django's ORM on a real PostgreSQL."""
 
-import os
 import subprocess
 from collections.abc import Iterator
 
 import pytest
 
-from tests.integration.database.database_server import SOURCES, Launcher, Sampler, Server
-from tests.support.worker import PROJECT
+from tests.integration.database.database_server import Launcher, Sampler, Server
+from tests.integration.database.pooled_worker import environ_of, worker_of
 
 ENQUEUE = """
 import collections, sys, time
@@ -23,38 +22,14 @@ print(collections.Counter(str(one.result) for one in results))
 
 @pytest.fixture
 def environ(server: Server, redis_url: str) -> dict[str, str]:
-    return {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join([str(SOURCES), str(PROJECT)]),
-        "TEST_DATABASE_HOST": str(server.folder),
-        "TEST_BROKER_URL": f"redis+socket://{redis_url}",
-    }
+    return environ_of(server, redis_url)
 
 
 @pytest.fixture
-def worker(launch: Launcher, environ: dict[str, str]) -> Iterator[None]:
+def worker(launch: Launcher, server: Server, environ: dict[str, str]) -> Iterator[None]:
     """A worker of 64 greenlets and 20 connections, with either driver."""
-    process = subprocess.Popen(
-        [
-            *(
-                *launch.command,
-                "-m",
-                "celery",
-                "-A",
-                "pooled",
-                "worker",
-                "--pool=gevent",
-                "-c",
-                "64",
-            ),
-            *("--loglevel=warning", "--without-gossip", "--without-mingle"),
-        ],
-        env=environ,
-        start_new_session=True,
-    )
-    yield
-    os.killpg(process.pid, 9)
-    process.wait(10)
+    with worker_of(server, launch.command, 64, environ):
+        yield
 
 
 def run(launch: Launcher, environ: dict[str, str], names: list[str]) -> str:

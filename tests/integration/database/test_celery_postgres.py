@@ -2,12 +2,11 @@
 The limit in a real Celery worker on a real Redis (Valkey).
 """
 
-import os
 import subprocess
 import sys
 
-from tests.integration.database.database_server import SOURCES, Sampler, Server
-from tests.support.worker import PROJECT
+from tests.integration.database.database_server import Sampler, Server
+from tests.integration.database.pooled_worker import environ_of, worker_of
 
 ENQUEUE = """
 from celery import group
@@ -21,42 +20,19 @@ def test_512_tasks_of_a_celery_worker_share_20_connections(server: Server, redis
     """
     All end, on the 15 sessions that are no reserve, though Celery closes around each task.
     """
-    environ = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join([str(SOURCES), str(PROJECT)]),
-        "TEST_DATABASE_HOST": str(server.folder),
-        "TEST_BROKER_URL": f"redis+socket://{redis_url}",
-    }
-    worker = subprocess.Popen(
-        [
-            *(
-                sys.executable,
-                "-m",
-                "celery",
-                "-A",
-                "pooled",
-                "worker",
-                "--pool=gevent",
-                "-c",
-                "512",
-            ),
-            *("--loglevel=warning", "--without-gossip", "--without-mingle"),
-        ],
-        env=environ,
-    )
-    try:
-        with Sampler(server) as sampler:
-            done = subprocess.run(
-                [sys.executable, "-c", ENQUEUE],
-                check=True,
-                env=environ,
-                stdout=subprocess.PIPE,
-                text=True,
-                timeout=150,
-            )
-    finally:
-        worker.kill()
-        worker.wait(10)
+    environ = environ_of(server, redis_url)
+    with (
+        worker_of(server, [sys.executable], 512, environ),
+        Sampler(server) as sampler,
+    ):
+        done = subprocess.run(
+            [sys.executable, "-c", ENQUEUE],
+            check=True,
+            env=environ,
+            stdout=subprocess.PIPE,
+            text=True,
+            timeout=150,
+        )
 
     sessions, completed = map(int, done.stdout.split())
     assert 512 == completed
