@@ -2,10 +2,12 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -123,8 +125,9 @@ class Worker:
         self._is_ready = False
         self._under = under
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        address = folder / f"notify-{time.monotonic_ns()}"
-        self._socket.bind(str(address))
+        # The path of a socket may have 107 characters, which pytest's folders exceed.
+        self._address = Path(tempfile.mkdtemp(prefix="notify-"), "socket")
+        self._socket.bind(str(self._address))
         if not command:
             project = {
                 "app": app,
@@ -148,7 +151,7 @@ class Worker:
                     **given,
                     **(environ or {}),
                     "PROJ_LOG": str(self.log),
-                    "NOTIFY_SOCKET": str(address),
+                    "NOTIFY_SOCKET": str(self._address),
                 },
                 stderr=errors,
                 stdout=errors,
@@ -268,6 +271,7 @@ class Worker:
         """Kill it, and hear no more of it."""
         self.kill()
         self._socket.close()
+        shutil.rmtree(self._address.parent, ignore_errors=True)
 
     def heartbeat(self) -> Heartbeat | None:
         """Return its heartbeat, None if there is none."""

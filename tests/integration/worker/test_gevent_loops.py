@@ -6,7 +6,9 @@ import sys
 PATCHED = """
 import gevent.monkey
 gevent.monkey.patch_all()
-import asyncio, gevent, greenlet, threading, time
+import asyncio, gevent, greenlet, logging, threading, time
+# On a busy machine a step may be slow, of which the development mode warns.
+logging.getLogger("asyncio").addFilter(lambda record: "took %.3f seconds" not in record.msg)
 from task_server.worker.pools import gevent_asyncio as asyncio_gevent
 asyncio_gevent.install()
 
