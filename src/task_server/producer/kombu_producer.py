@@ -68,8 +68,14 @@ class Producer(messaging.Producer):  # type: ignore[misc]
 
     @property
     def collects(self) -> bool:
-        """Whether messages may be collected: the channel has to know how, and none are yet."""
-        return self.batch_of_ours is None and isinstance(self.channel, Publishing)
+        """
+        Whether messages may be collected: channels have to know how, and none are yet.
+
+        The channel itself is not looked at: that would connect, for as long as it takes, since
+        Kombu learns how often to try from the first message.
+        """
+        kind: Any = self.connection.get_transport_cls()
+        return self.batch_of_ours is None and issubclass(kind.Channel, Publishing)
 
     def publish(self, body: Any, *args: Any, **kwargs: Any) -> Any:
         """Publish as Kombu, and whatever has been put around it, does."""

@@ -122,6 +122,21 @@ def test_without_retries_the_error_is_celerys(
     assert [f"({number},)" for number in range(10)] == arguments(server)
 
 
+@pytest.mark.timeout(60)
+def test_a_redis_that_is_away_at_the_first_group_is_an_error(
+    make: Callable[..., Celery], own_server: Redis
+) -> None:
+    """
+    After the tries of the policy, also when nothing was sent before.
+    """
+    policy = {"max_retries": 1, "interval_start": 0, "interval_step": 0, "interval_max": 0}
+    app = make(own_server.url, task_publish_retry_policy=policy)
+    own_server.kill()
+
+    with pytest.raises(OperationalError):
+        group([app.tasks["noop"].s(number) for number in range(5)], app=app).apply_async()
+
+
 def test_a_user_without_scripts_sends_one_by_one(
     server: Redis, make: Callable[..., Celery]
 ) -> None:
