@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -63,8 +62,8 @@ def pooler(server: Server, require: Require, request: pytest.FixtureRequest) -> 
 
     until(answers, "PgBouncer to answer")
     yield folder
-    process.send_signal(signal.SIGQUIT)
-    process.wait(10)
+    process.kill()
+    process.wait()
 
 
 @pytest.mark.parametrize("pooler", ["transaction", "session"], indirect=True)

@@ -8,6 +8,9 @@ is run. All of them check the means, commands and mocks, not what arrives.
 from typing import Final
 
 _SCRIPT: Final = "its stand-in for Redis runs no scripts, by which messages are restored here"
+_DELAYED: Final = (
+    "its stand-in for Redis does not answer for the delayed tasks, which go with their queue"
+)
 _SENDS: Final = "it expects the command BRPOP; here a script is called"
 _PENDING: Final = (
     "its stand-in answers any command as BRPOP, and a message in a reply that is read without "
@@ -32,6 +35,8 @@ INAPPLICABLE: Final = {
     "test_Redis::test_publish__get_redispyv2": _SCRIPT,
     "test_Channel::test_qos_restore_visible_interval_throttles": _SCRIPT,
     "test_Channel::test_qos_restore_visible_zero_interval_no_zerodivision": _SCRIPT,
+    "test_Channel::test_delete": _DELAYED,
+    "test_Redis::test_purge": _DELAYED,
     "test_Channel::test_brpop_start_records_send_time": _SENDS,
     "test_Channel::test_brpop_health_drop_resets_in_poll": _SENDS,
     "test_Channel::test_brpop_start_sends_keys_and_timeout": _SENDS,
