@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
 
-from task_server.config.loader import SERVICE_TABLES
+from task_server.config.model import SERVICE_TABLES
 from task_server.config.services import SERVICES, Service
 from task_server.config.variables import variable
 

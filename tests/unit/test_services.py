@@ -43,8 +43,8 @@ def test_a_service_beside_the_workers_has_a_table(service: Service) -> None:
     """
     Its settings are in the configuration, so that no worker has its name.
     """
-    assert service.name in loader.SERVICE_TABLES
-    assert {service.name for service in OTHERS} == set(loader.SERVICE_TABLES)
+    assert service.name in model.SERVICE_TABLES
+    assert {service.name for service in OTHERS} == set(model.SERVICE_TABLES)
 
 
 @by_name([service for service in OTHERS if service.port is not None])
@@ -53,7 +53,7 @@ def test_the_port_is_the_settings_default(service: Service) -> None:
     Nix and the stack read the port from the table, Python from the model.
     """
     (kind,) = (one for one in fields(model.Config) if one.name == service.name)
-    defaults = {one.name: one.default for one in fields(loader.SERVICE_TABLES[kind.name])}
+    defaults = {one.name: one.default for one in fields(model.SERVICE_TABLES[kind.name])}
 
     assert service.port == defaults["port"]
     assert "address" in defaults
@@ -66,7 +66,7 @@ def test_its_secrets_are_settings(service: Service) -> None:
     """
     secret = {
         f"{service.name}_{one.name}"
-        for one in fields(loader.SERVICE_TABLES[service.name])
+        for one in fields(model.SERVICE_TABLES[service.name])
         if one.metadata["secret"]
     }
 

@@ -9,31 +9,19 @@ TASK_SERVER_… itself. Every problem is gathered before anything is raised.
 import os
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, cast
+from typing import Any
 
 from task_server.config.contradictions import contradictions
 from task_server.config.files import read_text
-from task_server.config.model import BUILT_IN_WORKERS, Config, WorkerConfig
+from task_server.config.model import BUILT_IN_WORKERS, SERVICE_TABLES, TABLES, Config, WorkerConfig
 from task_server.config.services import SERVICES
 from task_server.config.urls import MASK
 from task_server.config.values import Parser, shown, worker_name
 from task_server.config.variables import OTHERS, given, misspelt, suggestion, variable
 from task_server.errors import ConfigError, Problem
-
-#: What has a table of its own, by the name of the service, which no worker can have.
-SERVICE_TABLES: Mapping[str, type] = MappingProxyType(
-    {
-        one.name: cast("type", one.default_factory)
-        for one in fields(Config)
-        if is_dataclass(one.default_factory)
-    }
-)
-
-#: Settings that are tables.
-TABLES = ("workers", *SERVICE_TABLES)
 
 
 @dataclass(frozen=True, slots=True)

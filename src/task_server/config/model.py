@@ -6,9 +6,9 @@ metadata; the loader and `task-server config show` read them there.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
 from types import MappingProxyType
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 from task_server.config import pools, values
 
@@ -271,3 +271,16 @@ class Config:
     origins: Mapping[str, str] = field(
         default_factory=lambda: MappingProxyType({}), compare=False, repr=False
     )
+
+
+#: What has a table of its own, by the name of the service, which no worker can have.
+SERVICE_TABLES: Mapping[str, type] = MappingProxyType(
+    {
+        one.name: cast("type", one.default_factory)
+        for one in fields(Config)
+        if is_dataclass(one.default_factory)
+    }
+)
+
+#: Settings that are tables.
+TABLES = ("workers", *SERVICE_TABLES)
