@@ -24,7 +24,7 @@ from redis.exceptions import NoScriptError, ResponseError
 
 from task_server.transport.due import Due
 from task_server.transport.failover import FailoverError
-from task_server.transport.idle import UNTRACKED_POLL, Idle
+from task_server.transport.idle import REFUSED_WAIT, UNTRACKED_POLL, WATCH_LEASE, Idle
 from task_server.transport.store import unreadable
 from task_server.transport.store.keys import FetchKeys
 from task_server.transport.store.owner import owner_json, owner_marker
@@ -36,12 +36,6 @@ from task_server.transport.unacked.unacked import Unacked
 from task_server.transport.wire import Sent, Wire
 
 logger: Final = logging.getLogger(__name__)
-
-#: Seconds after its last fetch until a watcher no longer counts.
-WATCH_LEASE: Final = 10
-
-#: Seconds until the next attempt after the server rejected the script.
-REFUSED_WAIT: Final = 1.0
 
 #: Seconds for which messages of an unanswered fetch are searched for.
 ORPHAN_SECONDS: Final = 60.0

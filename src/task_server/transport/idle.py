@@ -32,6 +32,12 @@ IDLE_POLL: Final = 4.0
 #: The same where the server does not announce changed keys.
 UNTRACKED_POLL: Final = 0.1
 
+#: Seconds after its last fetch until a watcher no longer counts.
+WATCH_LEASE: Final = 10
+
+#: Seconds until the next attempt after the server rejected the script.
+REFUSED_WAIT: Final = 1.0
+
 #: Seconds for which a worker polls that cannot wait for another to wake it.
 POLL_SECONDS: Final = 60.0
 
