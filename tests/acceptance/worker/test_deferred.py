@@ -84,7 +84,7 @@ def test_messages_that_would_be_too_many_bytes_are_no_stall(
     beats = heartbeats(worker, 3)[1:]
 
     assert {(1, 3, None)} == {(beat.active, beat.free, beat.backlog_since) for beat in beats}
-    assert worker.verdict(backlog=0).ready
+    assert worker.verdict(max_idle=0).ready
     assert "more are fetched when some are done" in worker.output()
     for number in range(6):
         broker.client.lpush(f"go-{number}", "1")

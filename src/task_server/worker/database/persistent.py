@@ -19,6 +19,7 @@ import logging
 import os
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, Protocol
 
 from task_server.worker.database.answers import PGconn, is_answered, is_silent, send
@@ -30,6 +31,8 @@ logger = logging.getLogger(__name__)
 PRE_PING_AFTER = 5.0
 #: Seconds the server may take to answer before the connection counts as broken.
 ANSWER_TIMEOUT = 5.0
+#: The same for one that is about to be closed anyway.
+CLOSE_TIMEOUT = 1.0
 
 RESET = b"DISCARD ALL"
 PING = b"SELECT 1"
@@ -151,7 +154,7 @@ class PersistentConnections:
         now = time.monotonic()
         for pooled in list(self._idle):
             if now - pooled.idle_since >= seconds and self._take(pooled):
-                self._close(pooled)
+                self._close_answered(pooled)
 
     def close_unused_in(self) -> float | None:
         """Close what has been unused for too long; return when to call again, if ever (s)."""
@@ -206,7 +209,7 @@ class PersistentConnections:
             if len(self._idle) + len(self._in_use) < self._limit:
                 return
             if self._take(pooled):
-                self._close(pooled)
+                self._close_answered(pooled)
 
     def _take(self, pooled: PooledConnection) -> bool:
         """Take *pooled* out; False if another thread has."""
@@ -215,6 +218,12 @@ class PersistentConnections:
         except ValueError:
             return False
         return True
+
+    def _close_answered(self, pooled: PooledConnection) -> None:
+        """Close an idle connection; a server that answers a closed one logs a lost client."""
+        with suppress(Exception):
+            is_answered(self._driver.pgconn(pooled.dbapi), CLOSE_TIMEOUT)
+        self._close(pooled)
 
     def _close(self, pooled: PooledConnection) -> None:
         dbapi, pooled.dbapi = pooled.dbapi, None
