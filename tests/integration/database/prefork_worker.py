@@ -7,10 +7,10 @@ import subprocess
 from collections.abc import Mapping
 from typing import Any
 
-from celery import Celery
-from celery.result import AsyncResult
+from celery import Celery, states
 
 from tests.integration.database.database_server import SOURCES, Server
+from tests.support.wait import until
 from tests.support.worker import PROJECT
 
 
@@ -25,6 +25,25 @@ def database(server: Server, **settings: Any) -> dict[str, Any]:
         "OPTIONS": options,
         **settings,
     }
+
+
+class Outcome:
+    """The result of a task; read without Celery's subscription, which leaves its socket open."""
+
+    def __init__(self, backend: Any, task_id: str) -> None:
+        self._backend = backend
+        self._id = task_id
+
+    def _meta(self) -> Any:
+        meta = self._backend.get_task_meta(self._id)
+        return meta if meta["status"] in states.READY_STATES else None
+
+    def get(self, timeout: float = 180) -> Any:
+        """Return it when it is there, or raise what the task raised."""
+        meta: Any = until(self._meta, "the result of a task", timeout)
+        if meta["status"] == states.SUCCESS:
+            return meta["result"]
+        raise meta["result"]
 
 
 class PreforkWorker:
@@ -52,8 +71,9 @@ class PreforkWorker:
         **celery: Any,
     ) -> None:
         url = f"redis+socket://{redis_path}"
-        self._app = Celery("tests", broker=url, backend=url)
+        self._app = Celery("tests", broker=url)
         self._app.control.purge()
+        self._reader = Celery("results", broker=url, backend=url)
         self.process = subprocess.Popen(
             [
                 *(*command, "-m", "celery", "-A", "kept", "worker", "--pool=prefork", "-c", "1"),
@@ -71,9 +91,10 @@ class PreforkWorker:
             start_new_session=True,
         )
 
-    def send(self, source: str, **options: Any) -> AsyncResult:
+    def send(self, source: str, **options: Any) -> Outcome:
         """Have it run the *source*."""
-        return self._app.send_task("kept.python", (source,), **options)
+        sent = self._app.send_task("kept.python", (source,), **options)
+        return Outcome(self._reader.backend, sent.id)
 
     def run(self, source: str, **options: Any) -> Any:
         """Return what the *source* calls `result`."""
@@ -89,4 +110,7 @@ class PreforkWorker:
         if self.process.poll() is None:
             os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait(10)
+        self._reader.backend.client.connection_pool.disconnect()
+        for app in (self._app, self._reader):
+            app.close()
         self._app.close()
