@@ -6,11 +6,12 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-from celery import Celery
+from celery import Celery, _state
 from kombu import pools
 
 from task_server import producer
 from task_server.errors import LocalServerError
+from task_server.producer import adopt
 from tests.support.redis import Redis
 
 #: Celery leaves sockets of its results to the garbage collector, which tells a later test, and
@@ -67,6 +68,14 @@ def own_server(folder: Path, require: Any) -> Iterator[Redis]:
         require("redis", str(error))
     yield server
     server.kill()
+
+
+@pytest.fixture(autouse=True)
+def apps_by_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave apps to come alone, where an earlier test set up a Django project with the producer."""
+    state: Any = _state
+    others = {one for one in state._on_app_finalizers if one is not adopt._adopt}
+    monkeypatch.setattr(state, "_on_app_finalizers", others)
 
 
 @pytest.fixture
