@@ -179,10 +179,11 @@ def test_it_keeps_up_when_asked_and_ends_at_ctrl_c(program: Program) -> None:
     """
     --keep leaves the system up, with Flower; Ctrl-C leaves nothing behind.
     """
-    process = program.start("demo", "--keep")
+    port = own_port()
+    process = program.start("demo", "--keep", TASK_SERVER_FLOWER_PORT=str(port))
     output = Output(process)
 
-    output.until("Flower is at http://127.0.0.1:")
+    output.until(f"Flower is at http://127.0.0.1:{port}")
     assert any(
         "valkey-server" in line or "redis-server" in line for line in program.alive().values()
     )
