@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import subprocess
+import uuid
 from collections.abc import Mapping
 from typing import Any
 
@@ -71,13 +72,15 @@ class PreforkWorker:
         **celery: Any,
     ) -> None:
         url = f"redis+socket://{redis_path}"
+        # A worker that was killed may still take from a queue of the same name.
+        self._queue = uuid.uuid4().hex
         self._app = Celery("tests", broker=url)
-        self._app.control.purge()
         self._reader = Celery("results", broker=url, backend=url)
         self.process = subprocess.Popen(
             [
                 *(*command, "-m", "celery", "-A", "kept", "worker", "--pool=prefork", "-c", "1"),
-                *("--loglevel=warning", "--without-gossip", "--without-mingle", *arguments),
+                *("--loglevel=warning", "--without-gossip", "--without-mingle"),
+                *("-Q", self._queue, *arguments),
             ],
             env={
                 **os.environ,
@@ -93,7 +96,7 @@ class PreforkWorker:
 
     def send(self, source: str, **options: Any) -> Outcome:
         """Have it run the *source*."""
-        sent = self._app.send_task("kept.python", (source,), **options)
+        sent = self._app.send_task("kept.python", (source,), queue=self._queue, **options)
         return Outcome(self._reader.backend, sent.id)
 
     def run(self, source: str, **options: Any) -> Any:
