@@ -295,7 +295,7 @@ def test_a_child_that_is_replaced_leaves_nothing_open(start: Start, server: Serv
     worker = start("--max-tasks-per-child=2")
     # The reset of such a session takes a while: the child ends before the server answers.
     tables = "EXECUTE 'CREATE TEMPORARY TABLE left_' || number || ' (a text)'"
-    many = f"DO $$ BEGIN FOR number IN 1..2000 LOOP {tables}; END LOOP; END $$"
+    many = f"DO $$ BEGIN FOR number IN 1..300 LOOP {tables}; END LOOP; END $$"
     slow = f"from django.db import connection\nconnection.cursor().execute({many!r})\n{PID}"
     pids = [worker.run(source) for _ in range(3) for source in (PID, slow)]
     until(lambda: server.count() <= 1, "the sessions of former children to end")
