@@ -1,9 +1,13 @@
-"""The documents for those who carry on name what there is."""
+"""The documents name what there is: files, headings, commands, options."""
 
 import re
+import shlex
 from pathlib import Path
 
+import click
 import pytest
+
+from task_server.cli import cli
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "task_server"
@@ -11,16 +15,33 @@ SOURCE = ROOT / "src" / "task_server"
 #: Written from the options of the NixOS module, whose examples name a reader's files.
 GENERATED = ROOT / "docs" / "nixos-options.md"
 
-#: Documents whose paths are those of this repository, or below src/task_server.
+#: Every document but the generated one.
 DOCUMENTS = (
-    ROOT / "CONTRIBUTING.md",
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "deploy/README.md")),
     *sorted({*(ROOT / "docs").rglob("*.md")} - {GENERATED}),
+)
+
+#: Those for who carries on: their paths are those of this repository, or below src/task_server.
+#: Those for users name files of a reader's own.
+MAINTAINERS = tuple(
+    document
+    for document in DOCUMENTS
+    if document.name == "CONTRIBUTING.md"
+    or document.parent in (ROOT / "docs", ROOT / "docs" / "explanation")
+    or document.parent == ROOT / "docs" / "reference"
 )
 
 #: In any text: a module or a script. In backticks: whatever has a slash.
 FILES = re.compile(r"(?<![\w/.-])((?:[\w.-]+/)*[\w-]+\.(?:py|lua))\b")
 QUOTED = re.compile(r"`([\w.-]*/[\w./-]*)`")
 LINKS = re.compile(r"\]\(([^)\s]+)\)")
+
+#: A code block, and a command of ours in a line of one.
+BLOCKS = re.compile(r"^```(?:console|sh|bash|)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+CALLED = re.compile(
+    r"^(?:\$ )?(?:.*&& )?(?:\w+=\S+ )*(?:uv run )?task-server ([a-z-].*?)(?: [|>&].*)?$"
+)
+PLACEHOLDERS = re.compile(r"[\[…|]")
 
 #: Stands for a name of the reader's own.
 PLACEHOLDER = re.compile(r"\bNAME\b")
@@ -36,7 +57,7 @@ def headings(text: str) -> set[str]:
     return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in found}
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
+@pytest.mark.parametrize("document", MAINTAINERS, ids=name_of)
 def test_the_files_that_a_document_names_exist(document: Path) -> None:
     """
     A file that is moved or renamed is moved or renamed in the documents, too.
@@ -55,7 +76,7 @@ def test_the_files_that_a_document_names_exist(document: Path) -> None:
     assert set() == absent
 
 
-@pytest.mark.parametrize("document", [*DOCUMENTS, ROOT / "README.md"], ids=name_of)
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
 def test_the_links_of_a_document_lead_somewhere(document: Path) -> None:
     """
     A link within the repository has its file, and the heading there.
@@ -70,6 +91,39 @@ def test_the_links_of_a_document_lead_somewhere(document: Path) -> None:
             broken.append(link)
 
     assert [] == broken
+
+
+def commands(text: str) -> list[list[str]]:
+    """Return the words after `task-server` of each command in the code blocks of *text*."""
+    found = []
+    for block in BLOCKS.findall(text):
+        for line in block.replace("\\\n", " ").splitlines():
+            called = CALLED.search(line.partition(" #")[0])
+            if called and not PLACEHOLDERS.search(called[1]):
+                found.append(shlex.split(called[1]))
+    return found
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
+def test_the_commands_of_a_document_can_be_called(document: Path) -> None:
+    """
+    Each command in a code block has its name, and each of its options is one.
+    """
+    wrong = []
+    for words in commands(document.read_text()):
+        command: click.Command | None = cli
+        context = click.Context(cli, info_name="task-server")
+        rest = words
+        while isinstance(command, click.Group) and rest and not rest[0].startswith("-"):
+            name, *rest = rest
+            command = command.get_command(context, name)
+        try:
+            assert command is not None, f"no such command: {words}"
+            command.make_parser(click.Context(command)).parse_args(list(rest))
+        except (click.UsageError, AssertionError) as error:
+            wrong.append(f"{shlex.join(words)}: {error}")
+
+    assert [] == wrong
 
 
 def test_the_readme_shows_every_room() -> None:
