@@ -111,7 +111,7 @@ def command(
         system.create_databases(plan.databases)
         _migrate(supervisor, system, answer, wanted=migrate)
         _print_variables(system, plan, answer)
-        urls, lines = _start(supervisor, system, names)
+        urls, lines = _start(supervisor, system, names, answer)
         lock.update(**urls)
         click.echo(f"\nUp: {'; '.join([', '.join(names), *lines])} (Ctrl-C stops everything)\n")
         number = supervisor.run()
@@ -120,13 +120,15 @@ def command(
 
 
 def _start(
-    supervisor: Supervisor, system: System, workers: Sequence[str]
+    supervisor: Supervisor, system: System, workers: Sequence[str], answer: Answer
 ) -> tuple[dict[str, str], list[str]]:
-    """Start every service that is installed; return their URLs, and a line for each."""
+    """Start the services that the project has a use for; return their URLs, and a line each."""
     children = []
     urls = {}
     lines = []
     for service in SERVICES.values():
+        if service.only_with is not None and service.only_with not in answer.features:
+            continue
         if not LAUNCHERS[service.name].is_installed():
             lines.append(f"no {service.title} (install task-server[{service.extra}])")
             continue

@@ -32,6 +32,8 @@ class Service:
     ready: str | None = None
     secrets: tuple[str, ...] = ()
     port: int | None = None
+    only_with: str | None = None
+    reloads: bool = False
     variables: tuple[str, ...] = ()
 
     def arguments(self, name: str) -> tuple[str, ...]:

@@ -469,3 +469,47 @@ def test_a_database_is_made_with_the_driver_that_the_project_has(
         cluster.ensure_database(variables, name)
 
     assert "neither psycopg2 nor psycopg is installed" in str(caught.value)
+
+
+SCHEDULES_LATE = """
+from site1.celery import app
+
+
+@app.on_after_finalize.connect
+def add(sender, **_):
+    sender.add_periodic_task(60, sender.signature("a"))
+"""
+
+
+@pytest.mark.parametrize(
+    ("settings", "tasks", "features"),
+    [
+        ("", "", ()),
+        ("CELERY_BEAT_SCHEDULE = {'a': {'task': 'a', 'schedule': 60}}\n", "", ("schedule",)),
+        (
+            "CELERY_BEAT_SCHEDULER = 'django_celery_beat.schedulers:DatabaseScheduler'\n",
+            "",
+            ("schedule",),
+        ),
+        (
+            "",
+            SCHEDULES_LATE,
+            ("schedule",),
+        ),
+    ],
+    ids=["none", "settings", "database", "signal"],
+)
+def test_a_schedule_is_a_feature(
+    settings: str, tasks: str, features: tuple[str, ...], discover: Callable[..., Answer]
+) -> None:
+    """
+    So `up` starts a service that exists for it, and does not where there is none.
+    """
+    assert features == discover(settings, tasks).features
+
+
+def test_the_code_is_what_nobody_installed(discover: Callable[..., Answer]) -> None:
+    """
+    The project's package, not Django's or Python's: these are the files that are watched.
+    """
+    assert ["site1"] == [Path(folder).name for folder in discover("").code]

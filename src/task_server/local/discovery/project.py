@@ -19,8 +19,10 @@ from typing import Any
 
 from task_server.errors import TaskServerError
 from task_server.local.discovery.brokers import BROKER, RESULTS, Brokers
+from task_server.local.discovery.code import code_of
 from task_server.local.discovery.databases import Databases, try_database
 from task_server.local.discovery.environ import RecordingEnviron
+from task_server.local.discovery.features import features_of
 from task_server.local.discovery.protocol import Answer, Failure, Question, preset
 from task_server.project import celery_app
 from task_server.project.import_errors import explained
@@ -66,6 +68,7 @@ class _Discovery:
     def __init__(self, app: Any, question: Question) -> None:
         ours = frozenset(RecordingEnviron.ours)
         self._read = RecordingEnviron.read()
+        self._app = app
         self._django = _has_settings()
         self._brokers = Brokers(app, question, ours)
         self._databases = Databases(question, ours, self._read)
@@ -91,6 +94,8 @@ class _Discovery:
             read=tuple(name for name in self._read if name not in (BROKER, RESULTS)),
             dotenv="dotenv" in sys.modules,
             preset=preset(os.environ),
+            features=features_of(self._app),
+            code=code_of(dict(sys.modules)),
             unusable=tuple(one for attempt in attempts for one in attempt),
         )
 

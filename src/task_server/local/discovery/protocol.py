@@ -142,6 +142,11 @@ class Answer:
             over a file .env.
 
         preset: Those of our variables that are set without us, in such a file for example.
+
+        features: What it has that a service exists for (`only_with` in services.toml).
+
+        code: The folders, and single files, of the packages that its import loaded and that
+            nobody installed: those that somebody may be at work on.
     """
 
     django: bool = False
@@ -152,6 +157,8 @@ class Answer:
     unusable: tuple[Unusable, ...] = ()
     dotenv: bool = False
     preset: tuple[str, ...] = ()
+    features: tuple[str, ...] = ()
+    code: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return it in the types of JSON."""
@@ -173,6 +180,8 @@ class Answer:
             unusable=tuple(Unusable(**one) for one in fields["unusable"]),
             dotenv=fields["dotenv"],
             preset=tuple(fields["preset"]),
+            features=tuple(fields["features"]),
+            code=tuple(fields["code"]),
         )
 
 
