@@ -1,6 +1,7 @@
 """The documents name what there is: files, headings, commands, options."""
 
 import re
+import runpy
 import shlex
 from pathlib import Path
 
@@ -12,13 +13,17 @@ from task_server.cli import cli
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "task_server"
 
-#: Written from the options of the NixOS module, whose examples name a reader's files.
-GENERATED = ROOT / "docs" / "nixos-options.md"
+#: Written from options and help texts, whose examples name a reader's files.
+GENERATED = {
+    ROOT / "docs" / "nixos-options.md",
+    ROOT / "docs" / "reference" / "commands.md",
+    ROOT / "docs" / "reference" / "settings.md",
+}
 
-#: Every document but the generated one.
+#: Every document but the generated ones.
 DOCUMENTS = (
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "deploy/README.md")),
-    *sorted({*(ROOT / "docs").rglob("*.md")} - {GENERATED}),
+    *sorted({*(ROOT / "docs").rglob("*.md")} - GENERATED),
 )
 
 #: Those for who carries on: their paths are those of this repository, or below src/task_server.
@@ -151,3 +156,14 @@ def test_the_changelog_has_its_sections_once() -> None:
     sections = [re.findall(r"^### (.*)$", version, re.MULTILINE) for version in versions]
 
     assert [[name for name in order if name in found] for found in sections] == sections
+
+
+def test_the_reference_says_what_the_program_says() -> None:
+    """
+    The pages that docs/generate.py writes are as it would write them now.
+    """
+    written = runpy.run_path(str(ROOT / "docs" / "generate.py"))["pages"]()
+
+    outdated = [page.name for page, text in written.items() if page.read_text() != text]
+
+    assert [] == outdated, "uv run python docs/generate.py"

@@ -1,0 +1,132 @@
+"""
+Write the pages of the reference that say what the program says of itself.
+
+    uv run python docs/generate.py
+"""
+
+import inspect
+import json
+from collections.abc import Iterator
+from dataclasses import MISSING, Field, fields
+from pathlib import Path
+from typing import Any
+
+import click
+
+from task_server.cli import cli
+from task_server.config.model import SERVICE_TABLES, Config, WorkerConfig
+from task_server.config.variables import variable
+
+REFERENCE = Path(__file__).parent / "reference"
+WRITTEN = "<!-- Written by `uv run python docs/generate.py`. -->"
+
+SETTINGS = """\
+# Settings
+
+{written}
+
+They stand in `task-server.toml`, or in `[tool.task-server]` of the project's pyproject.toml;
+the variable beside each wins over the file. A secret may also stand in a file, which the
+variable with `_FILE` at its end names, or in a credential of systemd. `task-server config show`
+prints each with its value here and where that comes from; `task-server config show NAME` prints
+what follows from them for one worker, and what of the project's own settings is in force.
+
+Sizes are bytes (`"256M"` and `"2G"` are understood), times are seconds.
+"""
+
+COMMANDS = """\
+# Commands
+
+{written}
+
+`task-server --help` and `task-server COMMAND --help` say the same. An option with a variable
+takes its value from there if it is not given. Exit codes are in the [reference](README.md).
+"""
+
+
+def pages() -> dict[Path, str]:
+    """Return the text of each page that is written here, by its path."""
+    return {
+        REFERENCE / "settings.md": settings(),
+        REFERENCE / "commands.md": commands(),
+    }
+
+
+def settings() -> str:
+    """Return the page of all settings, a section for each table of the TOML file."""
+    tables = {"": (Config, ""), "workers.NAME": (WorkerConfig, "workers.NAME.")}
+    for name, model in SERVICE_TABLES.items():
+        tables[name] = (model, f"{name}.")
+    sections = [SETTINGS.format(written=WRITTEN)]
+    for table, (model, prefix) in tables.items():
+        title = f"`[{table}]`" if table else "At the top of the file"
+        rows = [_setting(one, prefix) for one in fields(model) if "parser" in one.metadata]
+        head = "| setting | default | what it is |\n| --- | --- | --- |\n"
+        sections.append(f"## {title}\n\n{head}{''.join(rows)}")
+    return "\n".join(sections)
+
+
+def _setting(one: "Field[Any]", prefix: str) -> str:
+    name = variable(f"{prefix}{one.name}")
+    secret = " A secret." if one.metadata["secret"] else ""
+    said = f"{one.metadata['doc']}{secret}<br>`{name}`".replace("|", "\\|")
+    return f"| `{one.name}` | {_default(one)} | {said} |\n"
+
+
+def _default(one: "Field[Any]") -> str:
+    if one.default is MISSING:
+        return "must be set"
+    if one.default is None or one.default == "":
+        return ""
+    return f"`{json.dumps(one.default)}`"
+
+
+def commands() -> str:
+    """Return the page of all commands, a section for each."""
+    sections = [COMMANDS.format(written=WRITTEN)]
+    sections += [_command(path, command) for path, command in _walk("task-server", cli)]
+    return "\n".join(sections)
+
+
+def _walk(path: str, group: click.Group) -> Iterator[tuple[str, click.Command]]:
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None  # noqa: S101 - the group has named it
+        if isinstance(command, click.Group):
+            yield from _walk(f"{path} {name}", command)
+        else:
+            yield f"{path} {name}", command
+
+
+def _command(path: str, command: click.Command) -> str:
+    context = click.Context(command, info_name=path)
+    usage = " ".join([path, *command.collect_usage_pieces(context)])
+    parts = [f"## {path}", f"```\n{usage}\n```", _prose(command.help or "")]
+    options = [one for one in command.params if isinstance(one, click.Option)]
+    rows = [_option(one, context) for one in options if not one.hidden]
+    if rows:
+        parts.append("| option | what it does |\n| --- | --- |\n" + "\n".join(rows))
+    examples = inspect.cleandoc((command.epilog or "").replace("\b\n", "")).removeprefix(
+        "Examples:"
+    )
+    if examples.strip():
+        parts.append(f"```\n{inspect.cleandoc(examples)}\n```")
+    return "\n\n".join(parts) + "\n"
+
+
+def _option(option: click.Option, context: click.Context) -> str:
+    record = option.get_help_record(context)
+    assert record is not None  # noqa: S101 - it is not hidden
+    names, text = record
+    return f"| `{names.replace('|', chr(92) + '|')}` | {' '.join(text.split())} |"
+
+
+def _prose(text: str) -> str:
+    """Return *text* without click's marks, with the words in capitals as they are."""
+    return inspect.cleandoc(text.replace("\b\n", "")).strip()
+
+
+if __name__ == "__main__":
+    for page, text in pages().items():
+        page.write_text(text)
