@@ -113,6 +113,7 @@ OURS = {
     "app": "it names the project",
     "code": "it names the project",
     "settings_module": "it names the project's settings",
+    "setup": "Celery calls nothing before an app's import",
     "runtime_dir": "heartbeats are ours",
     "import_seconds": "Celery waits for ever",
     "no_new_privileges": "of the process",

@@ -16,6 +16,7 @@ import click
 COMMANDS: Mapping[str, str] = MappingProxyType(
     {
         "demo": "task_server.cli.demo",
+        "init": "task_server.cli.init",
         "up": "task_server.cli.up",
         "worker": "task_server.cli.worker",
         "health": "task_server.cli.health",

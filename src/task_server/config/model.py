@@ -213,6 +213,12 @@ class Config:
         values.text,
         None,
     )
+    setup: str | None = setting(
+        "A function, module:function, that the project needs called before its app is imported, "
+        "such as nautobot:setup.",
+        values.function,
+        None,
+    )
     broker_url: str | None = setting(
         "URL of Redis; unset, the project's own setting applies.", values.url, None, secret=True
     )

@@ -229,6 +229,19 @@ def worker_name(raw: str) -> str:
     return raw
 
 
+def function(raw: Any) -> str:
+    """Return *raw* if it can name a function: ``package.module:function``."""
+    value = text(raw)
+    module, colon, name = value.partition(":")
+    if not (
+        colon and name.isidentifier() and all(part.isidentifier() for part in module.split("."))
+    ):
+        raise ValueError(
+            f"{shown(raw)} is no function; write module:function, as in nautobot:setup"
+        )
+    return value
+
+
 def url(raw: Any) -> str:
     """
     Return *raw* if it can be a URL (or several, with semicolons between them).

@@ -6,7 +6,7 @@ from types import MappingProxyType
 
 from task_server.config.model import Config
 from task_server.config.values import ALL_QUEUES
-from task_server.launch.spec import APP_VARIABLE, WORKER_VARIABLE, WorkerSpec
+from task_server.launch.spec import APP_VARIABLE, SETUP_VARIABLE, WORKER_VARIABLE, WorkerSpec
 
 #: Variables of a command whose values may hold a password.
 SECRET_VARIABLES = frozenset({"CELERY_BROKER_URL", "CELERY_RESULT_BACKEND", "FLOWER_BASIC_AUTH"})
@@ -117,6 +117,8 @@ def project_environ(config: Config, environ: Mapping[str, str]) -> dict[str, str
         added["PYTHONPATH"] = f"{config.code}:{rest}" if rest else config.code
     if "producer" in config.origins:
         added["TASK_SERVER_PRODUCER"] = str(config.producer).lower()
+    if config.setup is not None:
+        added[SETUP_VARIABLE] = config.setup
     if config.settings_module is not None:
         added["DJANGO_SETTINGS_MODULE"] = config.settings_module
     # Celery itself lets these two win over the project's settings.

@@ -12,6 +12,9 @@ from task_server.launch.timing import Timing
 #: Names the project's Celery app.
 APP_VARIABLE = "TASK_SERVER_APP"
 
+#: Names the function that the project needs called before its app is imported.
+SETUP_VARIABLE = "TASK_SERVER_SETUP"
+
 #: Carries the spec from the launcher to the worker.
 WORKER_VARIABLE = "TASK_SERVER_WORKER"
 

@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Iterable, Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from celery.app.utils import Settings, find_app
 from task_server.config.urls import fault
 from task_server.errors import ConfigError, Problem
 from task_server.launch import folders
+from task_server.launch.spec import SETUP_VARIABLE
 from task_server.project.defaults import Default
 from task_server.project.import_errors import explained
 
@@ -39,9 +41,30 @@ def load_app(name: str) -> Any:
         PeerError: When a server that its import asks does not answer.
     """
     with explained(name, os.environ):
+        _set_up(os.environ.get(SETUP_VARIABLE))
         app = _find(name)
         _read_settings()
         return app
+
+
+def _set_up(function: str | None) -> None:
+    """Call the *function* that the project needs called before its app is imported, if any."""
+    if not function:
+        return
+    module, _, name = function.partition(":")
+    try:
+        called = getattr(import_module(module), name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{module}.".startswith(f"{error.name}."):
+            raise
+        message = f"there is no module {error.name!r}; set `code` to the folder it lies in"
+        raise ConfigError([Problem("setup", message)]) from error
+    except AttributeError as error:
+        if getattr(error.obj, "__name__", None) != module:
+            raise
+        message = f"the module {module!r} has no function {name!r}"
+        raise ConfigError([Problem("setup", message)]) from error
+    called()
 
 
 def _read_settings() -> None:

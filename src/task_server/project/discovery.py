@@ -49,17 +49,37 @@ def discover(config: Config, here: Path, environ: Mapping[str, str]) -> Found:
     Raises:
         ConfigError: When there is none, or several; says how to name it.
     """
-    known = [Path(one) for one in environ.get("PYTHONPATH", "").split(":") if one]
-    folders = [*dict.fromkeys([here, here / "src", *known])]
-    if config.code is not None:
-        folders = known = [Path(config.code)]
+    found = search(config, here, environ)
+    if found is None:
+        raise _none(here, _folders(config, here, environ)[0])
+    return found
+
+
+def search(config: Config, here: Path, environ: Mapping[str, str]) -> Found | None:
+    """
+    Find the app as `discover` does; None where there is none.
+
+    Raises:
+        ConfigError: When there are several; says how to name one.
+    """
+    folders, known = _folders(config, here, environ)
     named = config.settings_module or environ.get(SETTINGS_VARIABLE)
     found = (named and _of_variable(named, folders)) or _of_manage(folders, here) or _only(folders)
     if found is None:
-        raise _none(here, folders)
+        return None
     app, how, folder = found
     by_itself = folder in (here, *known) or folder not in folders
     return Found(app, how, None if by_itself else str(folder))
+
+
+def _folders(
+    config: Config, here: Path, environ: Mapping[str, str]
+) -> tuple[list[Path], list[Path]]:
+    """Return the folders to search, and those of them that Python searches anyway."""
+    if config.code is not None:
+        return [Path(config.code)], [Path(config.code)]
+    known = [Path(one) for one in environ.get("PYTHONPATH", "").split(":") if one]
+    return [*dict.fromkeys([here, here / "src", *known])], known
 
 
 def _of_variable(named: str, folders: list[Path]) -> tuple[str, str, Path] | None:

@@ -64,9 +64,13 @@ def seen(app_name: str, settings: Any = None) -> tuple[Seen, ...]:
 
         settings: Django's settings, or None.
     """
+    return seen_in(_folders(app_name), {} if settings is None else _upper(settings))
+
+
+def seen_in(paths: Iterable[Path], values: Mapping[str, Any]) -> tuple[Seen, ...]:
+    """Return the names in the modules below *paths* and in the settings *values*, by name."""
     found: dict[str, Seen] = {}
-    values = {} if settings is None else _upper(settings)
-    for one in (*_of_settings(values), *_of_files(_files(_folders(app_name)), values)):
+    for one in (*_of_settings(values), *_of_files(_files(paths), values)):
         known = found.get(one.queue)
         if one.queue and one.queue != "*" and (known is None or one.certain > known.certain):
             found[one.queue] = one
