@@ -3,7 +3,7 @@
 from collections.abc import MutableMapping
 from typing import Any
 
-from task_server.transport.unacked.held import Held
+from task_server.transport.unacked.unacked_bytes import Held
 from task_server.transport.unacked.native import copied
 
 

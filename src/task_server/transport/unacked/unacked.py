@@ -10,7 +10,7 @@ from task_server.transport.store.dead_letters import DeadLetter
 from task_server.transport.timing import Timing
 from task_server.transport.unacked.acks import Acks
 from task_server.transport.unacked.delivered import Delivered
-from task_server.transport.unacked.held import Held
+from task_server.transport.unacked.unacked_bytes import Held
 from task_server.transport.unacked.ownership import Ownership
 from task_server.transport.unacked.pending import Pending
 from task_server.transport.unacked.prefetched import Prefetched
