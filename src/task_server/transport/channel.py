@@ -54,7 +54,7 @@ class Channel(QueueChannel):
             the loop renews (transport option).
 
         prefetch_bytes: Nothing more is fetched while unacknowledged messages have so
-            many, see `Held`; 0 is no bound (transport option).
+            many, see `UnackedBytes`; 0 is no bound (transport option).
 
         delay_seconds: A task that is due later than this waits in Redis until it
             is due, not in the worker; 0 means in the worker (transport option).

@@ -89,7 +89,7 @@ class Fetcher:
     @property
     def is_full(self) -> bool:
         """Whether it fetches nothing for the bytes of what is here, until some is acknowledged."""
-        return self._unacked.delivered.held.is_full
+        return self._unacked.delivered.size.is_full
 
     # Send
 

@@ -3,8 +3,8 @@
 from collections.abc import MutableMapping
 from typing import Any
 
-from task_server.transport.unacked.unacked_bytes import Held
 from task_server.transport.unacked.native import copied
+from task_server.transport.unacked.unacked_bytes import UnackedBytes
 
 
 class Delivered:
@@ -15,11 +15,11 @@ class Delivered:
         registered: Delivery tags that the script has registered and that the
             consumer has not seen yet.
 
-        held: Their bytes.
+        size: Their bytes.
     """
 
-    def __init__(self, held: Held | None = None) -> None:
-        self.held = held or Held()
+    def __init__(self, size: UnackedBytes | None = None) -> None:
+        self.size = size or UnackedBytes()
         self.registered: set[str] = set()
         self._delivered: MutableMapping[str, Any] = {}
         self._dirty: set[str] = set()
@@ -48,11 +48,11 @@ class Delivered:
     def forget(self, tag: str) -> None:
         """Forget the message of *tag*, which is acknowledged or rejected; any thread may."""
         self._dirty.add(tag)
-        self.held.remove(tag)
+        self.size.remove(tag)
 
     def take_all(self) -> list[str]:
         """Return the delivery tags of all, the oldest first, and forget them."""
         tags = list(self._delivered)
         self._delivered.clear()
-        self.held.clear()
+        self.size.clear()
         return tags

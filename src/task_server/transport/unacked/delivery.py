@@ -56,7 +56,7 @@ class Delivery:
         callers expect of one call.
         """
         prefetched, registered = self._prefetched, self._delivered.registered
-        held = self._delivered.held
+        size = self._delivered.size
         if prefetched and not self._ownership.settle():
             return False
         is_single = self._is_single()
@@ -70,13 +70,13 @@ class Delivery:
             prefetched.popleft()
             try:
                 payload = message.decoded()
-                held.add(tag, len(message.payload), payload)
+                size.add(tag, len(message.payload), payload)
                 self._deliver(payload, message.queue)
             except self._store.server_errors:
                 # Whatever the consumer has done there: not the message's fault.
                 raise
             except Exception as error:
-                held.remove(tag)
+                size.remove(tag)
                 self._move_to_unreadable(tag, f"{type(error).__name__}: {error}")
                 logger.debug("a message cannot be delivered", exc_info=error)
             finally:

@@ -65,7 +65,7 @@ class QoS(redis.QoS):  # type: ignore[misc]
 
     def can_consume(self) -> bool:
         """Return whether a consumer has room for one more: by their number, and their bytes."""
-        return bool(super().can_consume()) and not self.unacked.delivered.held.is_full
+        return bool(super().can_consume()) and not self.unacked.delivered.size.is_full
 
     # Acknowledge
 

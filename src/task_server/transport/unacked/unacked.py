@@ -10,13 +10,13 @@ from task_server.transport.store.dead_letters import DeadLetter
 from task_server.transport.timing import Timing
 from task_server.transport.unacked.acks import Acks
 from task_server.transport.unacked.delivered import Delivered
-from task_server.transport.unacked.unacked_bytes import Held
 from task_server.transport.unacked.ownership import Ownership
 from task_server.transport.unacked.pending import Pending
 from task_server.transport.unacked.prefetched import Prefetched
 from task_server.transport.unacked.redeliver import Redelivery
 from task_server.transport.unacked.restore import Restore
 from task_server.transport.unacked.routes import Routes
+from task_server.transport.unacked.unacked_bytes import UnackedBytes
 from task_server.transport.unacked.unregistered import Unregistered
 
 
@@ -79,7 +79,7 @@ class Unacked:
         prefetch_bytes: int,
     ) -> "Unacked":
         """Make the parts for the channel behind *link*."""
-        delivered = Delivered(Held(prefetch_bytes))
+        delivered = Delivered(UnackedBytes(prefetch_bytes))
         prefetched = Prefetched(store, pending)
         acks = Acks(store, pending, link.is_connected, link.can_ack_later)
         ownership = Ownership(

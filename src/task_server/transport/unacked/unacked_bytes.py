@@ -9,7 +9,7 @@ logger: Final = logging.getLogger(__name__)
 SMALL: Final = 1 << 14
 
 
-class Held:
+class UnackedBytes:
     """
     The large messages that the consumers of one channel have not acknowledged.
 
