@@ -2,8 +2,9 @@
 
 import threading
 import time
-from types import TracebackType
-from typing import Self
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
 
 import redis
 
@@ -12,32 +13,30 @@ from tests.support.redis import Broker
 PAUSE = 0.002
 
 
-class Pings:
-    """A thread that asks while its context lasts; *longest* is in seconds."""
+@dataclass
+class Longest:
+    """The longest wait for an answer, in seconds."""
 
-    def __init__(self, broker: Broker) -> None:
-        self.longest = 0.0
-        self._client = redis.Redis(unix_socket_path=str(broker.server.path))
-        self._end = threading.Event()
-        self._thread = threading.Thread(target=self._ask)
+    longest: float = 0.0
 
-    def _ask(self) -> None:
-        while not self._end.wait(PAUSE):
+
+@contextmanager
+def pings(broker: Broker) -> Iterator[Longest]:
+    """Ask while the context lasts."""
+    found, end = Longest(), threading.Event()
+
+    def ask(client: redis.Redis) -> None:
+        while not end.wait(PAUSE):
             start = time.monotonic()
-            self._client.ping()
-            self.longest = max(self.longest, time.monotonic() - start)
+            client.ping()
+            found.longest = max(found.longest, time.monotonic() - start)
 
-    def __enter__(self) -> Self:
-        self._client.ping()
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._end.set()
-        self._thread.join()
-        self._client.close()
+    with closing(redis.Redis(unix_socket_path=str(broker.server.path))) as client:
+        client.ping()
+        thread = threading.Thread(target=ask, args=(client,))
+        thread.start()
+        try:
+            yield found
+        finally:
+            end.set()
+            thread.join()

@@ -11,7 +11,7 @@ from tests.benchmarks import usage
 from tests.benchmarks.crew import Crew
 from tests.benchmarks.loading import Release, lists, sent
 from tests.benchmarks.messages import key_of, messages
-from tests.benchmarks.ping import Pings
+from tests.benchmarks.ping import pings
 from tests.benchmarks.project.ledger import NOBODY
 from tests.support.wait import until
 
@@ -47,7 +47,7 @@ class Drain:
         crew.ledger.forget(count)
         release = self._loaded(crew, count)
         with measured(crew, count) as values, ExitStack() as beside:
-            pings = beside.enter_context(Pings(crew.broker)) if self.ping else None
+            waits = beside.enter_context(pings(crew.broker)) if self.ping else None
             start = time.monotonic()
             release()
             crew.finish(count)
@@ -55,8 +55,8 @@ class Drain:
                 crew.broker.client.unlink(*map(key_of, crew.setup.queues, self.priorities))
         seconds = crew.ledger.ended(count) - start
         values |= {"rate": count / seconds, "seconds": seconds, "memory": crew.pss() / 2**20}
-        if pings is not None:
-            values["ping"] = pings.longest * 1e3
+        if waits is not None:
+            values["ping"] = waits.longest * 1e3
         if self.ideal:
             values["share"] = self.ideal / seconds * 100
         again = crew.ledger.more_than_once(count)
