@@ -16,6 +16,7 @@ from task_server.cli.options import (
     unknown_worker,
     with_app,
 )
+from task_server.cli.own_settings import own_rows
 from task_server.cli.spec import spec_here
 from task_server.config.loader import Resolved
 from task_server.config.model import Config
@@ -60,7 +61,8 @@ def show(worker: str | None, app: str | None, path: Path | None, *, as_json: boo
     Show each setting with its value and origin; secrets are masked.
 
     With WORKER: the Celery settings that it starts with, the reason for each, and
-    which ones the project's own settings override.
+    which ones the project's own settings override; then those that Celery does not
+    have, with what each does.
     """
     found = resolved(path, need_app=False, app=app)
     if not found.config.app:
@@ -86,7 +88,9 @@ def show(worker: str | None, app: str | None, path: Path | None, *, as_json: boo
     width = max(len(row["setting"]) for row in rows)
     for row in rows:
         value = json.dumps(row["value"], default=repr)
-        click.echo(f"{row['setting']:{width}}  {value:24}  {row['from']}")
+        effect = row.get("effect", "")
+        added = f": {effect}" if effect and effect != row["from"] else ""
+        click.echo(f"{row['setting']:{width}}  {value:24}  {row['from']}{added}")
 
 
 @command.command()
@@ -145,21 +149,22 @@ def _celery_rows(found: Resolved, name: str) -> list[dict[str, Any]]:
     defaults = worker_defaults(spec, backend, shared=shared)
     if app is not None:
         theirs = celery_app.own_settings(app, [default.name for default in defaults])
-    return [_celery_row(default, theirs) for default in defaults]
+    rows = [_celery_row(default, theirs) for default in defaults]
+    return [*rows, *own_rows(config, spec)]
 
 
 def _celery_row(default: Default, theirs: Mapping[str, Any]) -> dict[str, Any]:
     """Return the value in effect, and the one that it overrides."""
-    value, reason = default.value, default.by or default.reason
+    value, reason, effect = default.value, default.by or default.reason, default.reason
     if default.name in theirs:
         project = theirs[default.name]
         if not default.by:
-            value, reason = project, "the project's own settings"
+            value, reason, effect = project, "the project's own settings", ""
             if project != default.value:
                 reason += f", instead of our {json.dumps(default.value)}"
         elif project != value:
             reason += f", instead of the project's {json.dumps(project, default=repr)}"
-    return {"setting": default.name, "value": value, "from": reason}
+    return {"setting": default.name, "value": value, "from": reason, "effect": effect}
 
 
 def _project_app(config: Config) -> Any:

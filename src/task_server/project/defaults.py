@@ -180,14 +180,18 @@ def worker_defaults(
             Default(
                 "broker_transport_options.prefetch_bytes",
                 spec.prefetch_bytes,
-                "2,048 messages of 5 MB, that many as 512 greenlets reserve, are 10 GB of memory",
+                "2,048 messages of 5 MB, that many as 512 greenlets reserve, are 10 GB of memory"
+                if spec.prefetch_bytes
+                else "messages are bounded by their number alone, as in Celery",
             )
         )
         defaults.append(
             Default(
                 "broker_transport_options.delay_seconds",
                 spec.delay_seconds,
-                "a task that is due later waits in Redis, not in the memory of a worker",
+                "a task that is due later waits in Redis, not in the memory of a worker"
+                if spec.delay_seconds
+                else "a task that is due later waits in the memory of a worker, as in Celery",
             )
         )
     if spec.transport == "atomic" and not late:
