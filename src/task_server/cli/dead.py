@@ -10,22 +10,13 @@ import click
 
 from task_server.cli.broker import broker
 from task_server.cli.dead_shown import described, lines, shown
-from task_server.cli.options import app_option, config_option
+from task_server.cli.options import app_option, config_option, json_option
 from task_server.errors import TaskServerError
 from task_server.transport.store import dead_letters
 from task_server.transport.store.dead_letters import DeadLetter
 
 #: Names that an error lists.
 MAX_NAMES = 20
-
-json_option = click.option(
-    "--json",
-    "as_json",
-    is_flag=True,
-    envvar="TASK_SERVER_JSON",
-    show_envvar=True,
-    help="One JSON array, with every field, instead of lines.",
-)
 
 all_option = click.option(
     "--all",

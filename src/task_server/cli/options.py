@@ -36,6 +36,15 @@ app_option = click.option(
     "the only package with a celery.py]",
 )
 
+json_option = click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    envvar="TASK_SERVER_JSON",
+    show_envvar=True,
+    help="JSON, with every field, instead of lines.",
+)
+
 traceback_option = click.option(
     "--traceback",
     "show_traceback",

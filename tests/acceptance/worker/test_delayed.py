@@ -210,7 +210,14 @@ def test_an_eta_without_an_offset_waits_in_a_worker(
 
 def command(folder: Path, *arguments: str) -> str:
     """Run `task-server delayed` with the configuration of the worker."""
-    done = subprocess.run(
+    done = ended(folder, *arguments)
+    assert 0 == done.returncode, done.stderr
+    return done.stdout
+
+
+def ended(folder: Path, *arguments: str, answer: str = "") -> "subprocess.CompletedProcess[str]":
+    """Run it with an *answer* to its question; it may fail."""
+    return subprocess.run(
         [
             *(sys.executable, "-m", "task_server", "delayed", *arguments),
             *("--config", str(folder / "task-server.toml")),
@@ -218,10 +225,9 @@ def command(folder: Path, *arguments: str) -> str:
         capture_output=True,
         text=True,
         timeout=60,
+        input=answer,
         check=False,
     )
-    assert 0 == done.returncode, done.stderr
-    return done.stdout
 
 
 def test_the_command_lists_counts_and_releases(
@@ -256,6 +262,56 @@ def test_the_command_lists_counts_and_releases(
     stock.hear("READY=1")
     until(lambda: runs(stock)[2])
     assert 1 == broker.unacked()
+
+
+def test_the_command_deletes_what_its_options_name(
+    folder: Path, broker: Redis, start: Callable[..., Worker], app: Celery
+) -> None:
+    """
+    It says the number and asks first; without an answer, or after a no, nothing is deleted.
+    """
+    worker = start("prefork", **DELAYS)
+    worker.hear("READY=1")
+    for name, queue in (("work", "celery"), ("limited", "celery"), ("work", "celery")):
+        app.send_task(f"delaying.{name}", (1,), countdown=600, queue=queue)
+    until(lambda: broker.delayed() == 3)
+    worker.send(signal.SIGTERM)
+    worker.wait()
+
+    assert "no such delayed tasks\n" == command(folder, "drop", "--queue", "other", "--yes")
+    assert "no such delayed tasks\n" == command(folder, "drop", "--older-than", "86400", "--yes")
+    assert "1 delayed task deleted\n" == command(
+        *(folder, "drop", "--task", "delaying.limited", "--queue", "celery", "--yes")
+    )
+    for answer in ("", "n\n"):
+        done = ended(folder, "drop", answer=answer)
+        assert (1, "") == (done.returncode, done.stdout)
+        assert "Delete 2 delayed tasks for good?" in done.stderr
+        assert "Nothing is deleted" in done.stderr
+        assert "Traceback" not in done.stderr
+    assert 2 == broker.delayed()
+    done = ended(folder, "drop", answer="y\n")
+    assert (0, "2 delayed tasks deleted\n") == (done.returncode, done.stdout)
+    assert 0 == broker.delayed()
+
+
+def test_a_purge_without_ours_leaves_delayed_tasks(
+    folder: Path, broker: Redis, start: Callable[..., Worker], app: Celery
+) -> None:
+    """
+    As docs/how-to/delayed-tasks.md says: a stock client knows only the lists; `drop` deletes them.
+    """
+    worker = start("prefork", **DELAYS)
+    worker.hear("READY=1")
+    app.send_task("delaying.work", (1,), countdown=600)
+    until(lambda: broker.delayed() == 1)
+    worker.send(signal.SIGTERM)
+    worker.wait()
+    app.send_task("delaying.work", (2,))
+    assert 1 == app.control.purge()
+
+    assert (0, 1) == (broker.queued(), broker.delayed())
+    assert "1 delayed task deleted\n" == command(folder, "drop", "--yes")
 
 
 @pytest.mark.parametrize("pool", POOLS)

@@ -7,13 +7,17 @@ due, in seconds since 1970. `lua/delayed.lua` moves them.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from task_server.transport.store.dead_letters import task_and_id_of
 from task_server.transport.store.keys import Keys
 from task_server.transport.store.scripts import DUE, RELEASE
+
+#: What makes a member unique: when it was delayed, and its number among those of one fetch.
+_NAME: Final = re.compile(rb"\d{1,12}\.\d{6}:\d{4}")
 
 #: Members that one command reads: a message may be large.
 PORTION: Final = 100
@@ -29,11 +33,14 @@ class Delayed:
 
         due: Seconds since 1970, by the server's clock.
 
+        since: When it was delayed, by the same clock; 0 where its member does not say so.
+
         text: The message.
     """
 
     queue: str
     due: float
+    since: float
     id: str
     task: str
     text: bytes
@@ -41,13 +48,15 @@ class Delayed:
     @classmethod
     def read(cls, queue: str, member: bytes, due: float) -> "Delayed":
         """Return the task of *member*, as far as it can be read: anyone can write one."""
-        text = member.partition(b" ")[2] or member
+        name, _, text = member.partition(b" ")
+        since = float(name[: -len(b":0000")]) if text and _NAME.fullmatch(name) else 0.0
+        text = text or member
         try:
             payload = json.loads(text)
         except (ValueError, RecursionError):
             payload = None
         task, id_ = task_and_id_of(payload) if isinstance(payload, Mapping) else ("", "")
-        return cls(queue, due, id_, task, text)
+        return cls(queue, due, since, id_, task, text)
 
 
 def counts(client: Any, keys: Keys, queues: Iterable[str] | None = None) -> dict[str, int]:
@@ -109,6 +118,31 @@ def drop(client: Any, keys: Keys, queue: str) -> int:
             pipe.zcard(keys.delayed_of(name)).delete(keys.delayed_of(name))
         found = pipe.execute(raise_on_error=False)
     return sum(count for count in found[::2] if isinstance(count, int))
+
+
+def drop_matching(
+    client: Any, keys: Keys, matches: Callable[[Delayed], bool], queue: str | None = None
+) -> int:
+    """
+    Delete the delayed tasks of *queue*, or of all, that *matches* says yes to; return how many.
+
+    One that becomes due meanwhile goes to its list, and is not deleted.
+    """
+    count = 0
+    for name_of_queue, name in _lists(client, keys, None if queue is None else [queue]):
+        key = keys.delayed_of(name)
+        # From the end: what becomes due leaves at the front, and moves nothing there.
+        last = -1
+        while found := client.zrange(key, last - PORTION + 1, last, withscores=True):
+            members = [
+                member
+                for member, due in found
+                if matches(Delayed.read(name_of_queue, member, float(due)))
+            ]
+            if members:
+                count += int(client.zrem(key, *members))
+            last -= len(found) - len(members)
+    return count
 
 
 def _lists(client: Any, keys: Keys, queues: Iterable[str] | None) -> Iterator[tuple[str, str]]:
