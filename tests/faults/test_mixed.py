@@ -1,0 +1,113 @@
+"""Every kind of task, beside stock workers and producers, while ours are killed."""
+
+import random
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import pytest
+
+from task_server.errors import LocalServerError
+from tests.support.lab import Redis
+from tests.support.lab.lanes import Kind
+from tests.support.lab.mixed import Fleet, Member, Outcome, fleet_of
+from tests.support.lab.table import Cell, Table
+from tests.support.postgres import Postgres
+
+#: A worker is left alone for up to so many seconds after it is ready.
+LONGEST_LIFE = 0.5
+
+#: Tasks that are sent when fewer are queued.
+LOW = 150
+
+#: What is killed of each pool, in turns.
+VICTIMS = {"prefork": ("group", "child", "main"), "gevent": ("group", "main")}
+
+#: Each cure on, and each off in turn.
+SWITCHES: dict[str, dict[str, Any]] = {
+    "all on": {},
+    "database_max_age = 0": {"database_max_age": 0},
+    "delay_seconds = 0": {"delay_seconds": 0},
+    "producer = false": {"producer": False},
+    "result_store = celery": {"result_store": "celery"},
+    "prefetch_bytes = 0": {"prefetch_bytes": 0},
+    "resolver_threads = 10": {"resolver_threads": 10},
+}
+
+
+@pytest.fixture
+def database(require, folder: Path) -> Iterator[Postgres]:
+    """Return a PostgreSQL of this test."""
+    server = Postgres(folder)
+    try:
+        server.start()
+    except LocalServerError as error:
+        require("postgres", str(error))
+    server.prepare()
+    yield server
+    server.stop()
+
+
+def kill_again_and_again(fleet: Fleet, member: Member, kills: int) -> None:
+    """Kill *member* so often, each time under load."""
+    chance, pause = random.Random(member.pool), Event()
+    victims = VICTIMS[member.pool]
+    for number in range(kills):
+        if fleet.broker.queued() < LOW and member is fleet.members[0]:
+            fleet.send()
+        pause.wait(chance.uniform(0.05, LONGEST_LIFE))
+        member.kill(victims[number % len(victims)], chance)
+
+
+def note(table: Table, name: str, fleet: Fleet, outcome: Outcome) -> None:
+    """Note a row for each pool: of what it ran, and of all that was lost."""
+    for member in fleet.members:
+        extra = [
+            one
+            for one in outcome.twice()
+            if any(member.pool in run.who for run in outcome.runs[one])
+        ]
+        kind = Kind("atomic", member.pool, "late")
+        alive = f"yes, {member.starts - 1} x new"
+        table.add(
+            name, kind, Cell(len(outcome.sent), len(outcome.lost()), extra=len(extra), alive=alive)
+        )
+
+
+@pytest.mark.timeout(3600 * 2)
+@pytest.mark.parametrize(
+    "switch",
+    [
+        pytest.param(name, marks=() if name == "all on" else pytest.mark.nightly)
+        for name in SWITCHES
+    ],
+)
+def test_kills_beside_stock_workers(
+    switch: str, kills: int, database: Postgres, broker: Redis, table: Table
+) -> None:
+    """
+    Nothing is lost, and only what a killed process had started runs again.
+
+    The stock worker and the producers live: what is lost is ours to answer for.
+    """
+    with fleet_of(broker, database.url, **SWITCHES[switch]) as fleet:
+        fleet.send()
+        with ThreadPoolExecutor() as threads:
+            jobs = [
+                threads.submit(kill_again_and_again, fleet, member, kills)
+                for member in fleet.members
+            ]
+            for job in jobs:
+                job.result()
+        fleet.finish(180)
+        outcome = fleet.outcome()
+        note(table, f"beside stock, kill -9 x {kills}, {switch}", fleet, outcome)
+
+    again = {one for one in outcome.twice() if not outcome.was_killed(one)}
+    assert set() == outcome.unsure
+    assert set() == outcome.lost(), outcome.told(outcome.lost())
+    assert set() == again, outcome.told(again)
+    assert [] == outcome.wrong
+    assert all(outcome.by(who) for who in ("prefork", "gevent", "stock"))
