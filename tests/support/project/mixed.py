@@ -10,7 +10,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "pg_settings")
 import django
 from celery import Celery, Task
 from celery.signals import worker_ready
-from django.db import InterfaceError, OperationalError
+from django.db import InterfaceError, OperationalError, models
 
 app = Celery("mixed", broker=os.environ["BROKER"], backend=os.environ["BROKER"])
 app.conf.update(
@@ -35,8 +35,6 @@ if os.environ.get("MIXED_PRODUCER") == "ours":
 
 django.setup()
 
-from django.db import models  # its registry must be filled
-
 #: Which start of which worker this is.
 WHO = os.environ.get("MIXED_WHO", "sender")
 
@@ -55,6 +53,10 @@ class Mark(models.Model):
         app_label = "mixed"
         managed = False
         db_table = "marks"
+
+    def __str__(self) -> str:
+        """Return the number."""
+        return str(self.number)
 
 
 def note(self: "Task[Any, Any]", word: str, number: int) -> None:
