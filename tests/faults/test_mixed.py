@@ -1,7 +1,7 @@
 """Every kind of task, beside stock workers and producers, while ours are killed."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Event
@@ -12,15 +12,12 @@ import pytest
 from task_server.errors import LocalServerError
 from tests.support.lab import Redis
 from tests.support.lab.lanes import Kind
-from tests.support.lab.mixed import Fleet, Member, Outcome, fleet_of
+from tests.support.lab.mixed import SETTINGS, Fleet, Member, Outcome, fleet_of
 from tests.support.lab.table import Cell, Table
 from tests.support.postgres import Postgres
 
 #: A worker is left alone for up to so many seconds after it is ready.
 LONGEST_LIFE = 0.5
-
-#: Tasks that are sent when fewer are queued.
-LOW = 150
 
 #: What is killed of each pool, in turns.
 VICTIMS = {"prefork": ("group", "child", "main"), "gevent": ("group", "main")}
@@ -50,30 +47,35 @@ def database(require, folder: Path) -> Iterator[Postgres]:
     server.stop()
 
 
-def kill_again_and_again(fleet: Fleet, member: Member, kills: int) -> None:
+@pytest.fixture
+def broker(redis_server: Callable[..., Redis], folder: Path) -> Redis:
+    """Return a running Redis that knows the stock worker's user."""
+    settings = folder / "redis.conf"
+    settings.write_text(SETTINGS)
+    return redis_server(settings=settings)
+
+
+def kill_again_and_again(member: Member, kills: int) -> None:
     """Kill *member* so often, each time under load."""
     chance, pause = random.Random(member.pool), Event()
     victims = VICTIMS[member.pool]
     for number in range(kills):
-        if fleet.broker.queued() < LOW and member is fleet.members[0]:
-            fleet.send()
         pause.wait(chance.uniform(0.05, LONGEST_LIFE))
         member.kill(victims[number % len(victims)], chance)
 
 
 def note(table: Table, name: str, fleet: Fleet, outcome: Outcome) -> None:
-    """Note a row for each pool: of what it ran, and of all that was lost."""
+    """Note a row for each pool: what was sent and lost by all, and what it ran again."""
     for member in fleet.members:
-        extra = [
-            one
-            for one in outcome.twice()
-            if any(member.pool in run.who for run in outcome.runs[one])
-        ]
-        kind = Kind("atomic", member.pool, "late")
-        alive = f"yes, {member.starts - 1} x new"
-        table.add(
-            name, kind, Cell(len(outcome.sent), len(outcome.lost()), extra=len(extra), alive=alive)
+        runs = [outcome.runs[one] for one in outcome.twice()]
+        extra = sum(any(run.who.startswith(member.pool) for run in some) for some in runs)
+        cell = Cell(
+            sent=len(outcome.sent),
+            lost=len(outcome.lost()),
+            extra=extra,
+            alive=f"yes, {member.starts - 1} x new",
         )
+        table.add(name, Kind("atomic", member.pool, "late"), cell)
 
 
 @pytest.mark.timeout(3600 * 2)
@@ -93,12 +95,8 @@ def test_kills_beside_stock_workers(
     The stock worker and the producers live: what is lost is ours to answer for.
     """
     with fleet_of(broker, database.url, **SWITCHES[switch]) as fleet:
-        fleet.send()
-        with ThreadPoolExecutor() as threads:
-            jobs = [
-                threads.submit(kill_again_and_again, fleet, member, kills)
-                for member in fleet.members
-            ]
+        with fleet.fed(), ThreadPoolExecutor() as threads:
+            jobs = [threads.submit(kill_again_and_again, one, kills) for one in fleet.members]
             for job in jobs:
                 job.result()
         fleet.finish(180)
@@ -110,4 +108,3 @@ def test_kills_beside_stock_workers(
     assert set() == outcome.lost(), outcome.told(outcome.lost())
     assert set() == again, outcome.told(again)
     assert [] == outcome.wrong
-    assert all(outcome.by(who) for who in ("prefork", "gevent", "stock"))

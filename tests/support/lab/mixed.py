@@ -9,21 +9,38 @@ import os
 import queue
 import random
 import signal
+import socket
 import subprocess
 import sys
 import threading
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
+from celery import Celery
+from kombu.exceptions import OperationalError
+from redis.exceptions import RedisError
+
 from tests.support.lab.worker import SOURCES
 from tests.support.marks import Marks
 from tests.support.redis import Redis
 from tests.support.wait import PATIENCE, holds_within, until
 from tests.support.worker import POOLS, PROJECT, Worker
+
+#: Tasks are sent when fewer are queued.
+LOW = 150
+
+#: Who runs tasks.
+KINDS = (*POOLS, "stock")
+
+#: Name and password of the stock worker's user.
+STOCK = "stock"
+
+#: A file of settings for Redis that knows the user.
+SETTINGS = f"user {STOCK} on >{STOCK} ~* &* +@all\n"
 
 #: Tasks at once.
 PLACES = {"prefork": 2, "gevent": 20}
@@ -215,9 +232,49 @@ class Fleet:
             name="stock",
             marks=self.marks,
             command=command,
-            environ=self.environ("stock-1", MIXED_VISIBILITY=str(self.visibility)),
+            environ=self.environ(
+                "stock-1",
+                MIXED_VISIBILITY=str(self.visibility),
+                # Its connections can then be told from ours.
+                BROKER=self.broker.url.replace("//", f"//{STOCK}:{STOCK}@"),
+            ),
         )
         return self.stock
+
+    @contextmanager
+    def stock_paused(self) -> Iterator[None]:
+        """
+        Have the stock worker fetch nothing: what it has just fetched, a fault would lose.
+
+        That is Kombu's transport, which takes a message and registers it in two steps. It goes
+        on running what it has, and fetches again afterwards.
+        """
+        self._tell_stock("cancel_consumer")
+        until(lambda: not self._stock_waits(), "the stock worker to fetch nothing")
+        yield
+        self._tell_stock("add_consumer")
+
+    def _tell_stock(self, command: str) -> None:
+        """Have the stock worker do a remote command; its connection may be lost meanwhile."""
+        node = [f"stock@{socket.gethostname()}"]
+
+        def told() -> bool:
+            with (
+                Celery("control", broker=self.broker.url, set_as_current=False) as app,
+                suppress(RedisError, OperationalError),
+            ):
+                return bool(getattr(app.control, command)("celery", destination=node, reply=True))
+            return False
+
+        until(told, f"the stock worker to answer {command}")
+
+    def _stock_waits(self) -> bool:
+        """Whether a BRPOP of the stock worker is pending."""
+        clients: Any = self.broker.client.client_list()
+        return any(
+            one["user"] == STOCK and one["cmd"] == "brpop" and "b" in one["flags"]
+            for one in clients
+        )
 
     def start_senders(self, errors: IO[bytes]) -> None:
         """Start a producer of ours and a stock one."""
@@ -231,6 +288,27 @@ class Fleet:
             if sender.is_idle():
                 sender.begin("batch")
 
+    @contextmanager
+    def fed(self) -> Iterator[None]:
+        """Keep the queue from running empty, while this lasts."""
+        ended = threading.Event()
+
+        def feed() -> None:
+            while not ended.wait(0.1):
+                with suppress(RedisError):
+                    if self.broker.queued() < LOW:
+                        self.send()
+
+        thread = threading.Thread(target=feed, daemon=True)
+        thread.start()
+        try:
+            # Each has its part, however late it comes.
+            self.resumes()
+            yield
+        finally:
+            ended.set()
+            thread.join(60)
+
     def finish(self, seconds: float) -> None:
         """Wait until all is run, and every result is read."""
         for sender in self.senders:
@@ -240,6 +318,20 @@ class Fleet:
             sender.begin("results")
         for sender in self.senders:
             sender.end()
+
+    def resumes(self) -> None:
+        """Wait until each worker has run more than now."""
+        before = self.counts()
+        until(
+            lambda: all(self.counts()[who] > before[who] for who in KINDS),
+            "a run of each worker",
+            pause=0.3,
+        )
+
+    def counts(self) -> Counter[str]:
+        """Return how many runs of each kind of worker have ended."""
+        runs = [run for all_of in runs_in(self.marks.path).values() for run in all_of]
+        return Counter(run.who.partition("-")[0] for run in runs if run.ended)
 
     def left(self) -> dict[str, int]:
         """Return how many messages are where."""
@@ -314,10 +406,18 @@ class Outcome:
         runs = [run for part in parts for run in self.runs.get(part, ())]
         return any(run.who in self.killed or run.pid in self.killed for run in runs)
 
-    def by(self, who: str) -> int:
-        """Return how many runs a kind of worker has ended."""
-        runs = [run for all_of in self.runs.values() for run in all_of]
-        return sum(run.ended and run.who.startswith(who) for run in runs)
+    def was_stocks(self, number: int) -> bool:
+        """Whether a stock worker had started it, or a part of its header."""
+        parts = [number, *self.headers.get(number, ())]
+        return any(run.who.startswith("stock") for part in parts for run in self.runs.get(part, ()))
+
+    def redelivered(self) -> set[int]:
+        """Return those of `twice` one message of which was run to its end more than once."""
+        return {
+            one
+            for one in self.twice()
+            if max(Counter(run.tag for run in self.runs[one] if run.ended).values()) > 1
+        }
 
     def told(self, numbers: set[int]) -> str:
         """Return the runs of some of *numbers*, for the reader of a failure."""
