@@ -48,8 +48,9 @@ LAYERS = (
     {"worker.patching"},
     {"producer.stamp", "producer.reprs", "producer.switch", "producer.channel"},
     {"producer.kombu_producer", "producer.results"},
-    {"producer.amqp", "producer.batch"},
-    {"producer.canvas"},
+    {"producer.amqp", "producer.batch", "producer.template", "producer.usual"},
+    {"producer.canvas", "producer.push"},
+    {"producer.plain"},
     {"producer.adopt"},
     {"producer"},
     {

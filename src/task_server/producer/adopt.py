@@ -4,7 +4,7 @@ from typing import Any, Final
 
 from celery import _state as _celery_state
 
-from task_server.producer import amqp, canvas, results
+from task_server.producer import amqp, canvas, plain, results
 from task_server.results import parents
 from task_server.transport.versions import problem
 
@@ -42,5 +42,6 @@ def _adopt(app: Any) -> None:
     amqp.adopt(app.amqp)
     canvas.install()
     results.adopt(app)
+    plain.adopt(app)
     # Of all apps: the class is Celery's.
     parents.install()

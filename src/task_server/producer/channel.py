@@ -25,6 +25,9 @@ class Publishing:
     #: What collects messages instead of sending each (`producer.batch`), if anything does.
     collector: Any = None
 
+    #: What looks at each message that is pushed (`producer.plain`), if anything does.
+    observed: Any = None
+
     def _put(self: Any, queue: str, message: Any, **kwargs: Any) -> Any:
         """Push *message* to the list of *queue* and its priority."""
         # Queues that expire take more commands, and so does a batch of Kombu 5.7.
@@ -38,6 +41,8 @@ class Publishing:
         pool = self.pool
         if any(pool.connection_kwargs.get(name) for name in _REPEATING):
             return super()._put(queue, message, **kwargs)  # type: ignore[misc]
+        if self.observed is not None:
+            self.observed.pushed.append((key, text))
         return self.command("LPUSH", key, text)
 
     def command(self: Any, *words: Any) -> Any:

@@ -34,10 +34,16 @@ class Connection(connections.PooledConnection):  # type: ignore[misc]
             try:
                 return fun(*words, **named)
             except Exception as error:  # noqa: BLE001 - Kombu sorts them, and raises the rest
-                first = _Failed(fun, error)
-                return super(Connection, self).ensure(obj, first, *args, **options)(*words, **named)
+                again = self.ensure_after(error, obj, fun, *args, **options)
+                return again(*words, **named)
 
         return ensured
+
+    def ensure_after(
+        self, error: Exception, obj: Any, fun: Callable[..., Any], *args: Any, **options: Any
+    ) -> Any:
+        """Return *fun*, which has failed with *error*, and is retried as Kombu does it."""
+        return super().ensure(obj, _Failed(fun, error), *args, **options)
 
 
 class _Failed:
@@ -57,6 +63,21 @@ class _Failed:
         return self._fun(*args, **kwargs)
 
 
+class Observed:
+    """
+    What a producer has sent.
+
+    Attributes:
+        options: The options of each publish.
+
+        pushed: List and text of each message.
+    """
+
+    def __init__(self) -> None:
+        self.options: list[dict[str, Any]] = []
+        self.pushed: list[tuple[str, str]] = []
+
+
 class Producer(messaging.Producer):  # type: ignore[misc]
     """A producer that declares a queue once a connection, and keeps that connection."""
 
@@ -65,6 +86,9 @@ class Producer(messaging.Producer):  # type: ignore[misc]
 
     #: What messages wait in instead of being sent (`producer.batch`), if they do.
     batch_of_ours: Any = None
+
+    #: What looks at each message that is sent (`producer.plain`), if anything does.
+    observed: Observed | None = None
 
     @property
     def collects(self) -> bool:
@@ -79,6 +103,8 @@ class Producer(messaging.Producer):  # type: ignore[misc]
 
     def publish(self, body: Any, *args: Any, **kwargs: Any) -> Any:
         """Publish as Kombu, and whatever has been put around it, does."""
+        if self.observed is not None:
+            self.observed.options.append(kwargs)
         published = super().publish(body, *args, **kwargs)
         if self.batch_of_ours is not None:
             self.batch_of_ours.published(kwargs.get("retry"), kwargs.get("retry_policy"))
@@ -86,9 +112,11 @@ class Producer(messaging.Producer):  # type: ignore[misc]
 
     def _publish(self, *args: Any, **kwargs: Any) -> Any:
         """Send, without a look at what is declared already; Kombu binds each queue for that."""
+        # The channel is another one after a lost connection.
         if self.batch_of_ours is not None:
-            # The channel is another one after a lost connection.
             self.channel.collector = self.batch_of_ours
+        if self.observed is not None:
+            self.channel.observed = self.observed
         args = (*args[:_DECLARE], self._undeclared(args[_DECLARE]), *args[_DECLARE + 1 :])
         return super()._publish(*args, **kwargs)
 

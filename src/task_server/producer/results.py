@@ -162,7 +162,7 @@ def _other(value: Any) -> Any:
     return value.decode() if isinstance(value, bytes) else str(value).encode()
 
 
-class _OnDemand:
+class OnDemand:
     """Mixed into Celery's backend: nothing is subscribed to when a task is sent."""
 
     def on_task_call(self, producer: Any, task_id: str) -> None:
@@ -186,21 +186,21 @@ class ResultConsumer(Waiting, Unsubscribing, stock.ResultConsumer):  # type: ign
 def _extended(scheme: str, celerys: Any) -> Any:
     """Return the class that this process uses for *scheme*: Celery's, or one that extends it."""
     kind = symbol_by_name(BACKEND_ALIASES[scheme])
-    return kind if issubclass(kind, celerys) and not issubclass(kind, _OnDemand) else celerys
+    return kind if issubclass(kind, celerys) and not issubclass(kind, OnDemand) else celerys
 
 
 _Redis: Any = _extended("redis", stock.RedisBackend)
 _Sentinel: Any = _extended("sentinel", stock.SentinelBackend)
 
 
-class RedisBackend(_OnDemand, _Redis):  # type: ignore[misc]
+class RedisBackend(OnDemand, _Redis):  # type: ignore[misc]
     """Results in Redis."""
 
     ResultConsumer = ResultConsumer
     celerys = stock.RedisBackend
 
 
-class SentinelBackend(_OnDemand, _Sentinel):  # type: ignore[misc]
+class SentinelBackend(OnDemand, _Sentinel):  # type: ignore[misc]
     """Results in Redis behind Sentinel."""
 
     ResultConsumer = ResultConsumer

@@ -163,6 +163,11 @@ _PATCHES = (
     ),
     # Messages that tasks send; in a web process, too, where the producer is installed
     Patch(
+        "celery.app.base:Celery.send_task",
+        "producer.plain",
+        "each message of a task is made anew from settings, routes and options that are the same",
+    ),
+    Patch(
         "celery.canvas:group._apply_tasks",
         "producer.canvas",
         "a group takes a round trip for each of its tasks",
