@@ -1,5 +1,6 @@
 """The health of a running worker is read, from its heartbeat alone."""
 
+import os
 import signal
 from collections.abc import Callable
 
@@ -100,6 +101,34 @@ def test_a_cut_connection_runs_no_task_twice(
 
     assert {1} == set(worker.starts().values()), worker.output()
     assert worker.process.poll() is None
+
+
+@BOTH
+def test_a_task_whose_child_has_not_accepted_it_runs_once(
+    transport: str, broker: Redis, start: Callable[..., Worker], send: Callable[..., None]
+) -> None:
+    """
+    A child runs what was written to it, though the connection is cut before it says so.
+    """
+    worker = start("prefork", concurrency=1, transport=transport)
+    worker.hear("READY=1")
+    (child,) = until(worker.children)
+    os.kill(child, signal.SIGSTOP)
+    send("work", 1, 0.1)
+    until(lambda: broker.unacked() == 1)
+    # By then it is written: the heartbeat is of a later turn of the loop.
+    beats = until(worker.heartbeat).time
+    until(lambda: until(worker.heartbeat).time > beats)
+
+    broker.client.client_kill_filter(_type="normal", skipme=True)
+    broker.client.client_kill_filter(_type="pubsub", skipme=True)
+    send("work", 2, 0.1)
+    until(lambda: broker.unacked() == 2)
+    os.kill(child, signal.SIGCONT)
+    until(lambda: set(worker.ends()) == {1, 2})
+    until(broker.is_empty)
+
+    assert {1: 1, 2: 1} == worker.starts() == worker.ends(), worker.output()
 
 
 @pytest.mark.parametrize("pool", POOLS)

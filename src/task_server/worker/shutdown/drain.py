@@ -83,13 +83,16 @@ class Drain:
         return self._finished
 
     def running_tags(self) -> set[str]:
-        """Return the delivery tags of the messages whose tasks are running."""
+        """
+        Return the delivery tags of the messages whose tasks are running.
+
+        Also of those that have not said yet that they start: what a child was sent, and what
+        has its greenlet, runs though the connection is lost. Redelivered, it would run twice.
+        """
         if self.tasks is None:
             return set()
         running = self.tasks.running(self.received.all())
-        # Celery forgets what no child has accepted when the connection is lost.
-        started = [request for request in running if request.time_start is not None]
-        return {request.message.delivery_tag for request in started}
+        return {request.message.delivery_tag for request in running}
 
     def on_signal(self, number: int) -> None:
         """Request what the signal *number* asks for; called in its handler."""
