@@ -10,6 +10,8 @@ from typing import Any, Final
 from celery import exceptions, states
 from kombu.utils.encoding import bytes_to_str
 from kombu.utils.functional import LRUCache
+from redis.backoff import ExponentialBackoff
+from redis.retry import Retry
 
 from task_server.results.scripts import PART, STORE, STORE_AND_PART, DeniedError, Script
 
@@ -18,6 +20,9 @@ BackendStoreError: Any = exceptions.BackendStoreError
 
 #: A longer value is stored as Celery does it: Lua would copy it once more. In bytes.
 LONGEST: Final = 2**20
+
+#: Attempts of each command with `result_backend_always_retry`: some eight seconds.
+ATTEMPTS: Final = 10
 
 #: States other than a result's last one that are remembered, such as STARTED.
 REMEMBERED: Final = 1000
@@ -65,6 +70,18 @@ class Storing:
         self._written: Any = LRUCache(limit=REMEMBERED)
         if STORE_AND_PART is not None:
             self._chord_part_return_script = self._return_part
+
+    def _create_client(self: Any, **parameters: Any) -> Any:
+        """
+        Return a client; with `result_backend_always_retry` one that tries each command again.
+
+        Celery tries again to store a result, and not to read the results of a chord's header:
+        a connection that is lost then makes the chord fail, and its body is never sent.
+        """
+        client = super()._create_client(**parameters)  # type: ignore[misc]
+        if self.always_retry:
+            client.set_retry(Retry(ExponentialBackoff(cap=1.0, base=0.1), ATTEMPTS))
+        return client
 
     def mark_as_done(
         self: Any, task_id: str, result: Any, request: Any = None, *args: Any, **kwargs: Any

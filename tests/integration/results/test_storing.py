@@ -12,6 +12,9 @@ import redis
 from celery import states
 from celery.app.task import Context
 from celery.backends import redis as celerys
+from celery.canvas import Signature
+from celery.result import GroupResult
+from redis.connection import AbstractConnection
 
 from task_server.results import scripts, storing
 from tests.integration.results.conftest import calls, end, part
@@ -355,3 +358,45 @@ def test_a_pickled_backend_is_celerys(backend: Callable[..., Any]) -> None:
 
     assert celerys.RedisBackend is type(copied)
     assert b"task_server" not in pickle.dumps(one)
+
+
+@pytest.mark.parametrize("always", [True, False])
+def test_a_lost_connection_does_not_make_a_chord_fail(
+    client: redis.Redis,
+    backend: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    always: bool,
+) -> None:
+    """
+    Its header is done, and its results are about to be read: with `result_backend_always_retry`.
+    """
+    one = backend(result_backend_always_retry=always)
+    sent: list[Any] = []
+    monkeypatch.setattr(one, "chord_error_from_stack", lambda _, error: sent.append(error))
+    monkeypatch.setattr(Signature, "delay", lambda _, values: sent.append(values))
+    restore, read = GroupResult.restore, AbstractConnection.read_response
+    lost: list[bool] = []
+
+    def restored(*args: Any, **options: Any) -> Any:
+        found = restore(*args, **options)
+        lost.append(True)
+        return found
+
+    def read_or_lost(self: Any, *args: Any, **options: Any) -> Any:
+        if lost:
+            lost.clear()
+            self.disconnect()
+            raise redis.ConnectionError("while the answer was read")
+        return read(self, *args, **options)
+
+    monkeypatch.setattr(GroupResult, "restore", restored)
+    monkeypatch.setattr(AbstractConnection, "read_response", read_or_lost)
+    one.set_chord_size("g", 2)
+    for number in range(2):
+        end(one, "g", number, number)
+
+    one.client.connection_pool.disconnect()
+
+    (found,) = sent
+    assert ([0, 1] == found) is always
