@@ -6,17 +6,20 @@ Write the pages of the reference that say what the program says of itself.
 
 import inspect
 import json
+import tomllib
 from collections.abc import Iterator
 from dataclasses import MISSING, Field, fields
 from pathlib import Path
 from typing import Any
 
 import click
+from packaging.requirements import Requirement
 
 from task_server.cli import cli
 from task_server.config.model import SERVICE_TABLES, Config, WorkerConfig
 from task_server.config.variables import variable
 
+ROOT = Path(__file__).parents[1]
 REFERENCE = Path(__file__).parent / "reference"
 WRITTEN = "<!-- Written by `uv run python docs/generate.py`. -->"
 
@@ -34,6 +37,41 @@ what follows from them for one worker, and what of the project's own settings is
 Sizes are bytes (`"256M"` and `"2G"` are understood), times are seconds.
 """
 
+VERSIONS = """\
+# Versions
+
+{written}
+
+Packages, as pyproject.toml has them. Whatever lies in a range is supported; the tests run with
+the lowest of each at once, and with those of uv.lock:
+
+| package | supported | the lock has |
+| --- | --- | --- |
+{packages}
+
+Pythons and servers, as `tests/versions.toml` has them:
+
+| what | supported |
+| --- | --- |
+{servers}
+
+A worker whose packages are outside of these ranges does not start: it says which, and exits with
+78. `task-server check --live` says what the servers are. Django and the packages of an extra are
+asked for only where a project has them.
+"""
+
+#: Packages whose versions a worker or its project depends on, as people write them.
+TITLES = {
+    "celery": "Celery",
+    "kombu": "Kombu",
+    "redis": "redis-py",
+    "django": "Django",
+    "gevent": "gevent",
+    "flower": "Flower",
+    "psycopg2-binary": "psycopg2",
+    "psycopg": "psycopg 3",
+}
+
 COMMANDS = """\
 # Commands
 
@@ -49,6 +87,7 @@ def pages() -> dict[Path, str]:
     return {
         REFERENCE / "settings.md": settings(),
         REFERENCE / "commands.md": commands(),
+        REFERENCE / "versions.md": versions(),
     }
 
 
@@ -120,6 +159,34 @@ def _option(option: click.Option, context: click.Context) -> str:
     assert record is not None  # noqa: S101 - it is not hidden
     names, text = record
     return f"| `{names.replace('|', chr(92) + '|')}` | {' '.join(text.split())} |"
+
+
+def versions() -> str:
+    """Return the page of versions, from pyproject.toml, uv.lock and tests/versions.toml."""
+    project = _toml("pyproject.toml")
+    texts = [*project["project"]["dependencies"], *project["dependency-groups"]["test"]]
+    texts += [
+        one for extra in project["project"]["optional-dependencies"].values() for one in extra
+    ]
+    wanted = {one.name: _range(one) for one in map(Requirement, texts)}
+    locked = {one["name"]: one.get("version", "") for one in _toml("uv.lock")["package"]}
+    rows = [f"| {title} | {wanted[one]} | {locked[one]} |" for one, title in TITLES.items()]
+    run = _toml("tests/versions.toml")
+    servers = {"Python": run["python"], **run["servers"]}
+    return VERSIONS.format(
+        written=WRITTEN,
+        packages="\n".join(rows),
+        servers="\n".join(f"| {name} | {', '.join(has)} |" for name, has in servers.items()),
+    )
+
+
+def _range(requirement: Requirement) -> str:
+    parts = str(requirement.specifier).split(",")
+    return ", ".join(sorted(parts, key=lambda part: part.startswith("<")))
+
+
+def _toml(path: str) -> dict[str, Any]:
+    return tomllib.loads((ROOT / path).read_text(encoding="utf-8"))
 
 
 def _prose(text: str) -> str:
