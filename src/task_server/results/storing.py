@@ -13,6 +13,7 @@ from kombu.utils.functional import LRUCache
 from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
+from task_server.results.claims import Claims
 from task_server.results.scripts import PART, STORE, STORE_AND_PART, DeniedError, Script
 
 #: Its arguments are not in its types.
@@ -60,7 +61,7 @@ def _slot() -> Slot | None:
     return getattr(_local, "slot", None)
 
 
-class Storing:
+class Storing(Claims):
     """Mixed into Celery's Redis backend."""
 
     _scripts_denied = False
@@ -214,6 +215,9 @@ class Storing:
         client: Any = None,  # noqa: ARG002 - Celery's shape
     ) -> Any:
         """Count a part of a chord, in the place of Celery's script."""
+        return self._part_with_claim(partial(self._count_part, keys), keys, args)
+
+    def _count_part(self: Any, keys: Sequence[Any], args: Sequence[Any]) -> Any:
         slot = _slot()
         entry = slot.take() if slot is not None else None
         if entry is None:

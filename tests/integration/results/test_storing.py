@@ -400,3 +400,37 @@ def test_a_lost_connection_does_not_make_a_chord_fail(
 
     (found,) = sent
     assert ([0, 1] == found) is always
+
+
+@pytest.mark.skipif(not TOGETHER, reason="Celery 5.6 claims nothing")
+@pytest.mark.parametrize("moment", ["reading", "sending"])
+def test_a_part_that_is_killed_with_the_claim_sends_the_body_when_it_runs_again(
+    client: redis.Redis,
+    backend: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+    moment: str,
+) -> None:
+    """
+    It is redelivered before its claim has expired; another part that runs again sends nothing.
+    """
+
+    def killed(*_: Any, **__: Any) -> Any:
+        raise SystemExit
+
+    one = backend()
+    sent: list[Any] = []
+    one.set_chord_size("g", 2)
+    end(one, "g", 0, 0)
+    owner, name = {"reading": (GroupResult, "restore"), "sending": (Signature, "delay")}[moment]
+    with monkeypatch.context() as patched, suppress(SystemExit):
+        patched.setattr(owner, name, killed)
+        # Of a process that is killed nothing more is done.
+        patched.setattr(one, "_chord_cleanup_script", killed)
+        end(one, "g", 1, 1)
+    monkeypatch.setattr(Signature, "delay", lambda _, values: sent.append(values))
+
+    end(one, "g", 0, 0)
+    assert [] == sent
+    end(one, "g", 1, 1)
+    end(one, "g", 1, 1)
+    assert [[0, 1]] == sent
