@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import Any
 
 from billiard.pool import WorkersJoined
+from celery.app import trace
 
 from task_server.launch.spec import WorkerSpec
 from task_server.worker.broker import started, unreadable
@@ -64,7 +65,7 @@ class PreforkTasks:
 
         def apply(*args: Any, **options: Any) -> Any:
             if request_of(options) is not None:
-                return apply_async(*args, **options)
+                return apply_async(*args, **_without_second_arguments(args, options))
             return foreign.start(apply_async, foreign.job_for(args), args, options)
 
         patch(controller.pool, "apply_async", apply)
@@ -145,6 +146,24 @@ class PreforkTasks:
 
         job._callback = on_result  # noqa: SLF001
         job._error_callback = None  # noqa: SLF001
+
+
+def _without_second_arguments(target: tuple[Any, ...], options: dict[str, Any]) -> dict[str, Any]:
+    """
+    Return the *options* of a job, without the arguments that the child does not read.
+
+    Celery sends them twice, in the message's body and, decoded, in the request: the child
+    decodes the body, and replaces what the request has.
+    """
+    words = options.get("args")
+    if target not in ((trace.fast_trace_task,), (trace.trace_task_ret,)) or not words:
+        return options
+    name, task_id, request, body, content_type, *rest = words
+    if not content_type:
+        # It was decoded here, as those of protocol 1 are.
+        return options
+    request = {key: request[key] for key in request if key not in ("args", "kwargs")}
+    return {**options, "args": (name, task_id, request, body, content_type, *rest)}
 
 
 def _remember_running_jobs(task_pool: Any) -> None:
