@@ -15,7 +15,7 @@ SOURCE = Path(task_server.__file__).parent
 #: import what stands in a lower row, and what has its own name in its row.
 LAYERS = (
     {"errors"},
-    {"transport.versions", "transport.timing", "transport.failover"},
+    {"transport.versions", "transport.timing", "transport.failover", "transport.large"},
     {"transport.notifications", "transport.kombu_redis", "transport.started.crashes"},
     {"transport.store"},
     {"transport.started", "transport.hooks"},

@@ -13,6 +13,7 @@ from typing import Any
 from kombu.utils.json import dumps
 
 from task_server.transport.kombu_redis import redis
+from task_server.transport.large import FastBase64
 from task_server.transport.versions import problem
 
 #: With one of these redis-py repeats a command that may have been carried out.
@@ -21,6 +22,8 @@ _REPEATING = ("retry", "retry_on_timeout", "retry_on_error")
 
 class Publishing:
     """What a channel that publishes does otherwise; mixed into Kombu's, or one that extends it."""
+
+    codecs: Any = {**redis.Channel.codecs, "base64": FastBase64()}
 
     #: What collects messages instead of sending each (`producer.batch`), if anything does.
     collector: Any = None

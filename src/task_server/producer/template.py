@@ -6,7 +6,6 @@ next one that they write, byte for byte.
 """
 
 import json
-from binascii import b2a_base64
 from collections.abc import Mapping, Sequence
 from json.encoder import encode_basestring_ascii as quoted
 from typing import Any, Final, NamedTuple, Self
@@ -17,6 +16,7 @@ from kombu import serialization
 from task_server.producer.kombu_producer import Observed
 from task_server.producer.reprs import short_repr
 from task_server.producer.stamp import HEADER
+from task_server.transport.large import FastBase64
 
 #: Where a message differs from the next one, in the order of its text.
 _HOLES: Final = (
@@ -30,6 +30,8 @@ _HOLES: Final = (
     ("properties", "reply_to"),
     ("properties", "delivery_tag"),
 )
+
+_codec: Final = FastBase64()
 
 #: What follows the arguments in a body: nothing here.
 _EMBEDDED: Final = dict.fromkeys(("callbacks", "errbacks", "chain", "chord"))
@@ -116,7 +118,7 @@ class Template:
             return None
         return Own(
             quoted(task_id),
-            b2a_base64(data.encode() if isinstance(data, str) else data, newline=False).decode(),
+            _codec.encode(data),
             quoted(short_repr(args) or _repr(args, app.amqp.argsrepr_maxsize, app)),
             quoted(short_repr(kwargs) or _repr(kwargs, app.amqp.kwargsrepr_maxsize, app)),
         )

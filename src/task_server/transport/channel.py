@@ -14,6 +14,7 @@ from task_server.transport.failover import reconnecting
 from task_server.transport.fetcher import Fetcher
 from task_server.transport.idle import IDLE_POLL
 from task_server.transport.kombu_redis import redis
+from task_server.transport.large import FastBase64
 from task_server.transport.link import ChannelLink
 from task_server.transport.queues import QueueChannel
 from task_server.transport.store.client import Store
@@ -63,6 +64,8 @@ class Channel(QueueChannel):
     """
 
     QoS = QoS
+
+    codecs: Any = {**redis.Channel.codecs, "base64": FastBase64()}
 
     fetch_max = 64
     ack_batching = True

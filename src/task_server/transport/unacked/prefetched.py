@@ -6,9 +6,7 @@ from collections.abc import Collection, Iterable
 from time import monotonic
 from typing import Any, Final, NamedTuple
 
-from kombu.utils.encoding import bytes_to_str
-from kombu.utils.json import loads
-
+from task_server.transport.large import loaded
 from task_server.transport.store import previous_owner
 from task_server.transport.store.client import Store
 from task_server.transport.store.portions import portions
@@ -34,7 +32,7 @@ class Message(NamedTuple):
 
     def decoded(self) -> Any:
         """Return the payload with the delivery tag that it is registered by; log who had it."""
-        payload = loads(bytes_to_str(self.payload))
+        payload = loaded(self.payload)
         properties = payload["properties"]
         if properties["delivery_tag"] != self.delivery_tag:
             # A number, or one that another message has too.
