@@ -17,7 +17,7 @@ from task_server.project import celery_app
 from task_server.project.defaults import connection_defaults, worker_defaults
 from task_server.project.import_errors import explained
 from task_server.project.import_watch import bounded
-from task_server.results import parents
+from task_server.results import groups, parents
 from task_server.worker import secrets
 from task_server.worker.install import install
 
@@ -47,6 +47,7 @@ def prepared(environ: Mapping[str, str]) -> Any:
         # Before the project is imported, which may look at a result.
         results.install()
         parents.install()
+        groups.install()
     broker = environ.get("CELERY_BROKER_URL")
     with explained(name, environ):
         app = celery_app.load_app(name)

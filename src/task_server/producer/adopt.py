@@ -5,7 +5,7 @@ from typing import Any, Final
 from celery import _state as _celery_state
 
 from task_server.producer import amqp, canvas, plain, results
-from task_server.results import parents
+from task_server.results import groups, parents
 from task_server.transport.versions import problem
 
 #: Its type stubs know only the public names.
@@ -43,5 +43,6 @@ def _adopt(app: Any) -> None:
     canvas.install()
     results.adopt(app)
     plain.adopt(app)
-    # Of all apps: the class is Celery's.
+    # Of all apps: the classes are Celery's.
     parents.install()
+    groups.install()

@@ -12,15 +12,15 @@ from collections.abc import Iterator
 from contextlib import nullcontext
 from typing import Any, Final
 
+import celery.backends.redis
 from celery import states
 from celery.app.backends import BACKEND_ALIASES
-from celery.backends import redis as _redis
 from kombu.utils.imports import symbol_by_name
 
 from task_server.results.unsubscribing import Unsubscribing
 
 #: Its type stubs know only the public names.
-stock: Final[Any] = _redis
+stock: Final[Any] = celery.backends.redis
 
 #: What by_url() of Celery finds for the schemes of Redis, when `app.loader.override_backends`
 #: has it.

@@ -43,12 +43,12 @@ def raise_error_of_parent(self: Any) -> None:
     """Raise the error of the first parent of an AsyncResult that has failed, if one has."""
     parents = list(self._parents())[::-1]
     leaves = [leaf for parent in parents for leaf in _leaves(parent)]
-    waiting = [leaf for leaf in leaves if _is_unread(leaf)]
+    waiting = [leaf for leaf in leaves if is_unread(leaf)]
     now = time.monotonic()
     if len(waiting) > MANY and now - getattr(self, "_parents_read_at", -APART) < APART:
         return
     self._parents_read_at = now
-    _read(waiting)
+    read(waiting)
     unread = set(map(id, waiting))
     for leaf in leaves:
         # What has been read and has not ended has nothing to raise.
@@ -65,7 +65,7 @@ def _leaves(result: Any) -> Iterator[Any]:
         yield result
 
 
-def _is_unread(leaf: Any) -> bool:
+def is_unread(leaf: Any) -> bool:
     """Whether the result *leaf* would have to be read, from Redis."""
     is_result = isinstance(leaf, AsyncResult)
     return (
@@ -76,7 +76,7 @@ def _is_unread(leaf: Any) -> bool:
     )
 
 
-def _read(results: Iterable[Any]) -> None:
+def read(results: Iterable[Any]) -> None:
     """Let those of *results* that have ended know their outcome."""
     kept: dict[int, tuple[Any, dict[str, list[Any]]]] = {}
     for one in results:

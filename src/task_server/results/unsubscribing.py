@@ -9,10 +9,10 @@ is lost by being late.
 from collections.abc import Iterator
 from typing import Any, Final
 
-from celery.backends import redis as _redis
+import celery.backends.redis
 
 #: Its type stubs know only the backends.
-celerys: Any = _redis
+celerys: Any = celery.backends.redis
 
 #: Channels left by one command while a result is awaited; the rest are left when none is.
 BATCH: Final = 100

@@ -161,6 +161,16 @@ _PATCHES = (
         "results.parents",
         "waiting for a chord reads each part of it separately, at each message",
     ),
+    Patch(
+        "celery.result:ResultSet.completed_count",
+        "results.groups",
+        "a group that is counted takes a round trip for each of its results",
+    ),
+    Patch(
+        "celery.result:ResultSet.forget",
+        "results.groups",
+        "a group that is forgotten takes a round trip for each of its results",
+    ),
     # Messages that tasks send; in a web process, too, where the producer is installed
     Patch(
         "celery.app.base:Celery.send_task",
