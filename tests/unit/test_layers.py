@@ -61,7 +61,7 @@ LAYERS = (
     },
     {
         *("worker.database.checks", "worker.database.closing", "worker.database.idle"),
-        *("worker.database.idle_threads", "worker.database.stalls"),
+        *("worker.database.idle_threads", "worker.database.stalls", "worker.database.reset"),
         *("worker.database.psycopg2", "worker.database.psycopg3"),
     },
     {"worker.database.limiter", "worker.database.persistent"},

@@ -156,14 +156,16 @@ IN_PYTHON = {
 }
 
 
-@pytest.fixture(scope="module")
-def worker(python: list[str], server: Server, redis_url: str) -> Iterator[PreforkWorker]:
+@pytest.fixture(scope="module", params=["America/Chicago", "UTC"])
+def worker(
+    python: list[str], server: Server, redis_url: str, request: pytest.FixtureRequest
+) -> Iterator[PreforkWorker]:
+    """Return a worker whose sessions have the server's time zone at first, or another one."""
     with closing(server.connect()) as connection, connection.cursor() as cursor:
         cursor.execute("DROP ROLE IF EXISTS other")
         cursor.execute("CREATE ROLE other")
-    one = PreforkWorker(
-        python, redis_url, {"default": database(server, TIME_ZONE="America/Chicago")}
-    )
+    alias = database(server, TIME_ZONE=request.param, OPTIONS={"options": "-c TimeZone=UTC"})
+    one = PreforkWorker(python, redis_url, {"default": alias})
     yield one
     one.close()
 

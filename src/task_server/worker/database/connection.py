@@ -43,6 +43,13 @@ class PooledConnection:
     template: Any = None
     #: Whether the server was a primary, and could be written to, as it reported it.
     server_state: tuple[str | None, ...] = ()
+    #: Its libpq connection while no task has it, which a prefork child uses beside the driver.
+    pgconn: Any = None
+    #: The time zone of the session when it was opened, and the one that Django gives it.
+    server_zone: str | None = None
+    time_zone: str | None = None
+    #: Whether its last reset set that time zone as well; see `reset`.
+    is_reset_joined: bool = False
     finalizer: Any = None
 
     def check_out(self, connection: Any) -> None:

@@ -2,7 +2,7 @@
 The connections to PostgreSQL that a prefork child keeps from task to task.
 
 Django connects and closes as ever. A close gives the connection to this pool, which
-sends `DISCARD ALL` and does not wait for the answer: the session is as good as new, and
+sends a reset and does not wait for the answer: the session is as good as new, and
 holds no lock, as soon as the server has read it. The next connect with the same
 parameters reads that answer, and gets the connection if it came. So a task pays for
 no connect, and its end for no round trip.
@@ -24,6 +24,7 @@ from typing import Any, Protocol
 
 from task_server.worker.database.answers import PGconn, is_answered, is_silent, send
 from task_server.worker.database.connection import Key, PooledConnection, pool_key
+from task_server.worker.database.reset import Resets, is_time_zone
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +35,6 @@ ANSWER_TIMEOUT = 5.0
 #: The same for one that is about to be closed anyway.
 CLOSE_TIMEOUT = 1.0
 
-RESET = b"DISCARD ALL"
 PING = b"SELECT 1"
 
 
@@ -89,6 +89,7 @@ class PersistentConnections:
         self._limit = limit
         self._max_age = max_age
         self._max_idle = max_idle
+        self._resets = Resets()
         #: The process whose tasks may use them; None before the fork.
         self._owner: int | None = None
         # Threads of a task use both, each step is one operation of Python's.
@@ -113,10 +114,22 @@ class PersistentConnections:
             now = time.monotonic()
             pooled = PooledConnection(self, key, None, dbapi, -1, now, connect_result=outer)
             pooled.server_state = self._server_state(dbapi)
-        dbapi, pooled.dbapi = pooled.dbapi, None
+            pooled.server_zone = self._driver.parameter(dbapi, "TimeZone")
+        dbapi, pooled.dbapi, pooled.pgconn = pooled.dbapi, None, None
         connection = self._driver.wrap(dbapi, params, pooled)
         self._in_use.add(id(pooled))
         return connection
+
+    def note_time_zone(self, connection: Any, **_: Any) -> None:
+        """Record the time zone of Django's *connection*; a receiver of `connection_created`."""
+        # A proxy of an instrumentation may hide ours, or lack it.
+        pooled = getattr(connection.connection, "_pooled", None)
+        if not isinstance(pooled, PooledConnection) or pooled.pool is not self:
+            return
+        zone = getattr(connection, "timezone_name", None)
+        if zone != pooled.time_zone:
+            reported = connection.connection.info.parameter_status("TimeZone")
+            pooled.time_zone = zone if is_time_zone(zone) and zone == reported else None
 
     def checkin(self, pooled: PooledConnection, dbapi: Any) -> None:
         """Take back the connection that a task closed. Does not wait."""
@@ -135,7 +148,8 @@ class PersistentConnections:
                 and self._driver.prepare_reset(dbapi)
             )
             if is_kept:
-                send(self._driver.pgconn(dbapi), RESET)
+                pooled.pgconn = self._driver.pgconn(dbapi)
+                send(pooled.pgconn, self._resets.command(pooled))
         except Exception:  # noqa: BLE001 it is closed, which is always right
             is_kept = False
         if is_kept:
@@ -185,9 +199,10 @@ class PersistentConnections:
         now = time.monotonic()
         if now - pooled.created_at >= self._max_age or now - pooled.idle_since >= self._max_idle:
             return False
-        dbapi = pooled.dbapi
-        pgconn = self._driver.pgconn(dbapi)
-        if not is_answered(pgconn, ANSWER_TIMEOUT) or not is_silent(pgconn.socket):
+        dbapi, pgconn = pooled.dbapi, pooled.pgconn
+        is_good = is_answered(pgconn, ANSWER_TIMEOUT)
+        self._resets.answered(pooled, is_good=is_good)
+        if not is_good or not is_silent(pgconn.socket):
             return False
         if now - pooled.idle_since >= PRE_PING_AFTER:
             send(pgconn, PING)
@@ -222,7 +237,7 @@ class PersistentConnections:
     def _close_answered(self, pooled: PooledConnection) -> None:
         """Close an idle connection; a server that answers a closed one logs a lost client."""
         with suppress(Exception):
-            is_answered(self._driver.pgconn(pooled.dbapi), CLOSE_TIMEOUT)
+            is_answered(pooled.pgconn, CLOSE_TIMEOUT)
         self._close(pooled)
 
     def _close(self, pooled: PooledConnection) -> None:

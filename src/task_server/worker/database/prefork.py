@@ -92,7 +92,12 @@ def _connect_through_pool(max_age: float, max_idle: float) -> PersistentConnecti
             _driver(real, is_psycopg3=is_psycopg3), aliases, max_age, max_idle
         )
 
-    return engine.connect_through(pool_of)
+    connections = engine.connect_through(pool_of)
+
+    from django.db.backends.signals import connection_created  # noqa: PLC0415 as in `engine`
+
+    connection_created.connect(connections.note_time_zone)
+    return connections
 
 
 def _has_libpq() -> bool:
@@ -146,18 +151,20 @@ def _follow_conn_max_age(process: _Process) -> None:
         if not process.is_child or self.db_reuse_max:
             close(self, **kwargs)
             return
-        close(_Obsolete(self), **kwargs)
-        for connection in self._db.connections.all(initialized_only=True):
+        found = self._db.connections.all(initialized_only=True)
+        close(_Obsolete(self, found), **kwargs)
+        for connection in found:
             _leave_atomic(connection)
 
     patch(fixup.DjangoWorkerFixup, "close_database", close_database)
 
 
 class _Obsolete:
-    """Celery's fixup, which sees only the connections that are to be closed."""
+    """Celery's fixup, which sees only those of the connections *found* that are to be closed."""
 
-    def __init__(self, own: Any) -> None:
+    def __init__(self, own: Any, found: list[Any]) -> None:
         self._own = own
+        self._found = found
         self._db = SimpleNamespace(connections=self)
 
     def _close_database(self) -> Any:
@@ -166,10 +173,9 @@ class _Obsolete:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._own, name)
 
-    def all(self, *args: Any, **kwargs: Any) -> list[Any]:
+    def all(self, **_: Any) -> list[Any]:
         """As `django.db.connections.all`."""
-        found = self._own._db.connections.all(*args, **kwargs)  # noqa: SLF001
-        return [connection for connection in found if not _stays_open(connection)]
+        return [connection for connection in self._found if not _stays_open(connection)]
 
 
 def _stays_open(connection: Any) -> bool:

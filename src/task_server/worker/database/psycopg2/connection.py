@@ -69,14 +69,13 @@ class Psycopg2Connection(extensions.connection):
 
     def _forget_session(self) -> None:
         """Set back what psycopg2 itself knows of the session's transactions."""
-        # It sends only what is not at its default.
-        self.set_session(
-            isolation_level="default", readonly="default", deferrable="default", autocommit=True
-        )
+        # In autocommit mode it would ask the server for each of them, whatever they are; now
+        # only for those that are not at their defaults.
+        self.autocommit = False
+        self.set_session(isolation_level="default", readonly="default", deferrable="default")
 
     def _forget(self) -> bool:
         """Forget what the task has set on this object; return whether it is as new."""
-        self.autocommit = False
         # What Django, a signal or an instrumentation may have put on it.
         self.string_types.clear()
         self.binary_types.clear()

@@ -80,7 +80,9 @@ class GreenPsycopg2Connection(Psycopg2Connection):
         if not self._is_idle():
             return False
         self._forget_session()
+        self.autocommit = True
         self._run("DISCARD ALL")
+        self.autocommit = False
         return self._forget()
 
     def _destroy(self) -> None:

@@ -6,9 +6,8 @@ psycopg2 offers them in no other way; it names the connection of libpq for this 
 """
 
 import ctypes
-from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import psycopg2
 from psycopg2 import _psycopg, extensions
@@ -25,8 +24,7 @@ _FUNCTIONS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(NamedTuple):
     """A result of libpq, of which only the status is kept."""
 
     status: int

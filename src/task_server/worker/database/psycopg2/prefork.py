@@ -20,10 +20,11 @@ class PreforkPsycopg2Driver(Psycopg2Driver):
 
     def prepare_reset(self, dbapi: Any) -> bool:
         """Close cursors; False if the session is in use."""
-        if not (dbapi._has_no_named_cursor() and dbapi._is_idle()):  # noqa: SLF001 of this package
-            return False
-        dbapi._close_cursors()  # noqa: SLF001
-        return True
+        if dbapi._cursors:  # noqa: SLF001 a class of this package
+            if not dbapi._has_no_named_cursor():  # noqa: SLF001
+                return False
+            dbapi._close_cursors()  # noqa: SLF001
+        return bool(dbapi._is_idle())  # noqa: SLF001
 
     def finish_reset(self, dbapi: Any) -> bool:
         """Make the object as new; False if it is not."""
