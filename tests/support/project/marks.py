@@ -32,6 +32,9 @@ if BARE != "early":
 for name in ("health_check_interval", "socket_timeout", "delay_seconds"):
     if name.upper() in os.environ:
         app.conf.broker_transport_options[name] = float(os.environ[name.upper()])
+if "MASTER_NAME" in os.environ:
+    # Of Sentinel.
+    app.conf.broker_transport_options["master_name"] = os.environ["MASTER_NAME"]
 if BARE == "late":
     app.conf.update(
         task_acks_late=True,
