@@ -11,8 +11,9 @@ the task has at each run it finds its own claim.
 import hashlib
 import threading
 from collections.abc import Callable, Sequence
-from functools import cached_property
 from typing import Any
+
+from task_server.results.scripts import CLEAN_UP, EXTEND
 
 
 class _Tokens(threading.local):
@@ -44,22 +45,22 @@ class Claims:
             _tokens.ours[token] = own
         return answer
 
-    @cached_property
-    def _chord_claim_extend_script(self: Any) -> Any:
-        script = super()._chord_claim_extend_script  # type: ignore[misc]
+    def _chord_claim_extend_script(
+        self: Any, keys: Sequence[Any], args: Sequence[Any], client: Any = None
+    ) -> Any:
+        """Keep the claim while the body is published, in the place of Celery's script."""
+        token, *rest = args
+        return self._run_script(EXTEND, client, keys, [_tokens.ours.get(token, token), *rest])
 
-        def extend(keys: Any, args: Any, client: Any = None) -> Any:
-            token, *rest = args
-            return script(keys, [_tokens.ours.get(token, token), *rest], client)
+    def _chord_cleanup_script(
+        self: Any, keys: Sequence[Any], args: Sequence[Any], client: Any = None
+    ) -> Any:
+        """Delete what was kept for the chord, in the place of Celery's script."""
+        token, *rest = args
+        return self._run_script(CLEAN_UP, client, keys, [_tokens.ours.pop(token, token), *rest])
 
-        return extend
-
-    @cached_property
-    def _chord_cleanup_script(self: Any) -> Any:
-        script = super()._chord_cleanup_script  # type: ignore[misc]
-
-        def clean_up(keys: Any, args: Any, client: Any = None) -> Any:
-            token, *rest = args
-            return script(keys, [_tokens.ours.pop(token, token), *rest], client)
-
-        return clean_up
+    def _run_script(
+        self: Any, script: Any, client: Any, keys: Sequence[Any], args: Sequence[Any]
+    ) -> Any:
+        """Run *script* by its text if the server, which may have been restarted, forgot it."""
+        return self.ensure(script.run, (client or self.client, keys, args))

@@ -11,6 +11,10 @@ from redis.exceptions import NoScriptError, ResponseError
 #: What Celery counts a part of a chord with, from 5.7 on; before it sent commands.
 _PART: Final = str(getattr(celerys, "CHORD_PART_RETURN_LUA", ""))
 
+#: With what it keeps the claim on a chord's body, and deletes a chord, from 5.7 on.
+_EXTEND: Final = str(getattr(celerys, "CHORD_CLAIM_EXTEND_LUA", ""))
+_CLEAN_UP: Final = str(getattr(celerys, "CHORD_CLEANUP_LUA", ""))
+
 _STORE: Final = files(__package__).joinpath("lua", "store.lua").read_text("utf-8")
 
 
@@ -77,3 +81,7 @@ PART: Final = Script(_PART) if _PART else None
 
 #: Both.
 STORE_AND_PART: Final = Script(f"{_STORE}\n{_PART}") if _PART else None
+
+#: Celery's own, of the claim; None for a Celery that claims nothing.
+EXTEND: Final = Script(_EXTEND) if _EXTEND else None
+CLEAN_UP: Final = Script(_CLEAN_UP) if _CLEAN_UP else None

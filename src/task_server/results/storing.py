@@ -81,7 +81,10 @@ class Storing(Claims):
         """
         client = super()._create_client(**parameters)  # type: ignore[misc]
         if self.always_retry:
-            client.set_retry(Retry(ExponentialBackoff(cap=1.0, base=0.1), ATTEMPTS))
+            # Of the connections to come, there is none yet; `set_retry` fails with a
+            # BlockingConnectionPool, which greenlets share.
+            retry = Retry(ExponentialBackoff(cap=1.0, base=0.1), ATTEMPTS)
+            client.connection_pool.connection_kwargs["retry"] = retry
         return client
 
     def mark_as_done(

@@ -122,7 +122,7 @@ def fail(app: Celery, broker: Redis) -> None:
 
 @pytest.mark.parametrize(
     "environ",
-    [{}, {"CANVAS_TRACK": "1", "CANVAS_PICKLE": "1", "C_FORCE_ROOT": "1"}],
+    [{}, {"CANVAS_TRACK": "1", "CANVAS_PICKLE": "1", "CANVAS_RETRY": "1", "C_FORCE_ROOT": "1"}],
     ids=["json", "pickle"],
 )
 @pytest.mark.parametrize("pool", POOLS)

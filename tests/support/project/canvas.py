@@ -10,6 +10,7 @@ from celery import Celery, chord, group
 app = Celery("canvas")
 app.conf.result_extended = True
 app.conf.task_track_started = "CANVAS_TRACK" in os.environ
+app.conf.result_backend_always_retry = "CANVAS_RETRY" in os.environ
 if "CANVAS_PICKLE" in os.environ:
     app.conf.update(
         task_serializer="pickle",
