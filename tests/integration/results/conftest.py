@@ -64,6 +64,10 @@ def backend(server: Server) -> Iterator[Callable[..., Any]]:
     for app in apps:
         # A result unsubscribes when it is collected, maybe when there is no Redis any more.
         app.backend.remove_pending_result = lambda _: None
+        # Before the garbage collector warns of its sockets.
+        if hasattr(app.backend, "connparams"):
+            app.backend.result_consumer.stop()
+            app.backend.client.connection_pool.disconnect()
         app.close()
 
 
