@@ -45,8 +45,8 @@ def push(app: Any, template: Template, own: Own) -> bool:
 
 def _is_ready(producer: Any, template: Template) -> bool:
     channel: Any = vars(producer)["_channel"]
-    # One of a connection that was not opened yet, or whose queues expire.
-    if not isinstance(channel, Publishing) or vars(channel)["_expires"]:
+    # One of a connection that was not opened yet, or whose queues expire, which Kombu 5.6 ignores.
+    if not isinstance(channel, Publishing) or vars(channel).get("_expires"):
         return False
     client = getattr(getattr(channel, "connection", None), "client", None)
     return template.declaration in getattr(client, "declared_entities", ())

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from json.encoder import encode_basestring_ascii as quoted
 from typing import Any, Final, NamedTuple, Self
 
+from celery.app.defaults import DEFAULTS
 from celery.utils.saferepr import saferepr
 from kombu import serialization
 
@@ -32,6 +33,9 @@ _HOLES: Final = (
 )
 
 _codec: Final = FastBase64()
+
+#: Celery 5.6 does not know the setting.
+_HAS_LEVELS: Final = "task_repr_maxlevels" in DEFAULTS
 
 #: What follows the arguments in a body: nothing here.
 _EMBEDDED: Final = dict.fromkeys(("callbacks", "errbacks", "chain", "chord"))
@@ -174,5 +178,6 @@ def _value(message: Any, path: Sequence[str]) -> Any:
 
 def _repr(value: Any, longest: int, app: Any) -> str:
     """Return what Celery's `as_task_v2` writes of *value*."""
-    text: str = saferepr(value, longest, maxlevels=app.conf.task_repr_maxlevels)
+    options = {"maxlevels": app.conf.task_repr_maxlevels} if _HAS_LEVELS else {}
+    text: str = saferepr(value, longest, **options)
     return text
