@@ -190,6 +190,10 @@ def test_a_result_that_is_thrown_away_is_unsubscribed_from(server: Redis, app: C
     until(lambda: [many for _, many in server.client.pubsub_numsub(channel)] == [0])
 
 
+@pytest.mark.skipif(
+    not hasattr(getattr(stock, "ResultConsumer"), "_flush_pending_unsubscribe"),  # noqa: B009 - untyped
+    reason="Celery 5.6 has no lock: a result that another thread has made may wait for ever",
+)
 def test_threads_wait_side_by_side(app: Celery, worker: Callable[..., None]) -> None:
     """
     Each gets its own.
