@@ -54,6 +54,10 @@ LAYERS = (
     {"producer.plain"},
     {"producer.adopt"},
     {"producer"},
+    {"monitor.model"},
+    {"monitor.broker", "monitor.queues", "monitor.workers"},
+    {"monitor.snapshot"},
+    {"monitor"},
     {
         *("worker.requests", "worker.worker_lost", "worker.logs", "worker.secrets"),
         *("worker.database.aliases", "worker.database.connection", "worker.database.cooperation"),
@@ -70,9 +74,10 @@ LAYERS = (
     {"worker.database.install", "worker.database.prefork", "worker.database"},
     {"worker.foreign_requests"},
     {
-        *("worker.status.databases", "worker.status.queues", "worker.status.slots"),
+        *("worker.status.databases", "worker.status.registration", "worker.status.slots"),
         *("worker.status.stall", "worker.status.systemd"),
     },
+    {"worker.status.queues"},
     {"worker.status.heartbeat", "worker.status"},
     {
         *("worker.shutdown.requeue", "worker.shutdown.signals", "worker.broker.connections"),

@@ -19,6 +19,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "init": "task_server.cli.init",
         "up": "task_server.cli.up",
         "worker": "task_server.cli.worker",
+        "status": "task_server.cli.status",
         "health": "task_server.cli.health",
         "flower": "task_server.cli.flower",
         "config": "task_server.cli.config",

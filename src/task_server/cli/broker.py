@@ -13,9 +13,15 @@ from task_server.transport.store.keys import Keys
 
 
 @contextmanager
-def broker(app: str | None, path: Path | None) -> Iterator[tuple[Any, Keys]]:
+def broker(
+    app: str | None, path: Path | None, timeout: float | None = None
+) -> Iterator[tuple[Any, Keys]]:
     """
     Connect to the broker as the project's workers do.
+
+    Args:
+        timeout: Seconds for a connection, and again for each answer; None leaves it to
+            the project's settings.
 
     Returns:
         A client that adds no prefix, and the complete keys.
@@ -29,7 +35,9 @@ def broker(app: str | None, path: Path | None) -> Iterator[tuple[Any, Keys]]:
     given = project.conf.broker_write_url or ""
     url = ";".join(map(str, given)) if isinstance(given, list | tuple) else str(given)
     try:
-        connection = project.connection_for_write()
+        bounds = {"socket_timeout": timeout, "socket_connect_timeout": timeout}
+        options = {"transport_options": bounds} if timeout else {}
+        connection = project.connection_for_write(**options)
         # Not `connection.connect()`, which retries for seconds.
         channel = connection.transport.create_channel(connection.transport)
     except ValueError as error:

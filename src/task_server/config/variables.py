@@ -18,6 +18,7 @@ OTHERS = frozenset(
         *("INIT_PRINT",),
         *("JSON", "KEEP", "LOG_DRIVER", "MIGRATE", "PREFORK_IMAGE", "PRINT_ARGV", "READY"),
         *("REPEAT", "REQUIRE", "SETTINGS_PATH", "STALE", "STATE", "STOP_GRACE", "TRACEBACK"),
+        *("STATUS_MAX_AGE", "STATUS_MAX_RUNTIME"),
         *("SECRETS_FD", "STOP_GRACE_PERIOD", "TIMING", "UP_WORKERS", "WORKER"),
     )
 )

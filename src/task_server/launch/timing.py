@@ -28,6 +28,8 @@ class Timing:
 
         queue_scan: Between two reads of the lengths of the queues.
 
+        registration: Between two registrations of the worker in Redis, see `status`.
+
         restore_interval: Between two searches for messages of lost workers.
 
         drain_tick: Between two checks of Celery's event loop whether a drain can go on.
@@ -76,6 +78,7 @@ class Timing:
 
     heartbeat: float = 2.0
     queue_scan: float = 10.0
+    registration: float = 5.0
     restore_interval: float = 10
     drain_tick: float = 0.2
     green_drain_tick: float = 0.1

@@ -19,12 +19,15 @@ from task_server.transport.store import rights
 from task_server.transport.store.keys import Keys
 from task_server.transport.store.rights import RIGHTS
 from task_server.transport.store.scripts import (
+    AGES,
     DUE,
     ENTRIES,
     EXPIRED,
     FETCH,
+    IN_FLIGHT,
     ORPHANED,
     REDRIVE,
+    REGISTER,
     RELEASE,
     RENEW,
     RENEW_OWN,
@@ -199,6 +202,11 @@ CALLS: dict[str, Call] = {
         (UNACKED, TIMES, RUN, "tag-10", "tag-11", "tag-12"),
         {"unacked": "hash", "unacked_index": "zset"},
     ),
+    "ages": Call(AGES, ("q", "q2", "tails"), {"q": "list", "q2": "list", "tails": "hash"}),
+    "in flight": Call(
+        IN_FLIGHT, (UNACKED, TIMES, "0", 10), {"unacked": "hash", "unacked_index": "zset"}
+    ),
+    "register": Call(REGISTER, ("workers", "r", '"node": "n"}', 1, 86400), {"workers": "hash"}, 1),
     "runs": Call(RUNS, (UNACKED, TIMES, 0, 10, RUN), {"unacked": "hash", "unacked_index": "zset"}),
 }
 

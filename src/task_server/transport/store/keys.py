@@ -103,6 +103,16 @@ class Keys:
         return f"{self.unacked}.looks"
 
     @property
+    def workers(self) -> str:
+        """The hash of the workers, by run, see `workers`."""
+        return f"{self.unacked}.workers"
+
+    @property
+    def tails(self) -> str:
+        """The hash of the next message of each list, and since when it is that, see `ages`."""
+        return f"{self.unacked}.tails"
+
+    @property
     def delayed(self) -> str:
         """What precedes the name of a list in that of its delayed tasks, see `delayed_of`."""
         return f"{self.unacked}.delayed:"

@@ -69,13 +69,16 @@ def is_denied(error: ResponseError, command: str) -> bool:
     return "permission" in str(error) and f"'{command}'" in str(error)
 
 
+AGES: Final = Script("ages.lua", "message.lua")
 DUE: Final = Script("due.lua", "message.lua", "delayed.lua")
 ENTRIES: Final = Script("entries.lua")
 EXPIRED: Final = Script("expired.lua", "entry.lua")
 FETCH: Final = Script("fetch.lua", "message.lua", "delayed.lua")
+IN_FLIGHT: Final = Script("in_flight.lua", "message.lua")
 ORPHANED: Final = Script("orphaned.lua", "entry.lua")
 REDRIVE: Final = Script("redrive.lua")
 RELEASE: Final = Script("release.lua", "message.lua", "delayed.lua")
+REGISTER: Final = Script("register.lua")
 RENEW: Final = Script("renew.lua")
 RENEW_OWN: Final = Script("renew_own.lua", "entry.lua")
 REQUEUE: Final = Script("requeue.lua")

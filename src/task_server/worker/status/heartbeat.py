@@ -21,6 +21,7 @@ from task_server.health.process import boot_id, process_status
 from task_server.launch.spec import WorkerSpec
 from task_server.worker.status.databases import Databases
 from task_server.worker.status.queues import ConsumedQueues
+from task_server.worker.status.registration import Registration
 from task_server.worker.status.slots import LeakedSlots
 from task_server.worker.status.stall import StallDetector
 from task_server.worker.status.systemd import Notifier
@@ -62,6 +63,7 @@ class HeartbeatWriter:
         self._slots: LeakedSlots | None = None
         self._consumer: Any = None
         self._queues: ConsumedQueues | None = None
+        self._registration = Registration(spec.timing.registration)
         self._stall = StallDetector()
         self._count_received = 0
         self._queues_at = 0.0
@@ -140,6 +142,8 @@ class HeartbeatWriter:
     def disconnected(self) -> None:
         """Record that the connection is lost."""
         if self._queues is not None:
+            if self._heartbeat.state == "draining":
+                self._queues.leave(self._registration)
             self._queues.close()
         self._consumer = self._queues = None
         if not self._heartbeat.connected:
@@ -186,6 +190,8 @@ class HeartbeatWriter:
             self._queues_at = self._written
             self._read_queues()
             self._retry_databases()
+        if self._queues is not None and self._heartbeat.connected and self._registration.is_due:
+            self._queues.register(self._registration, self._heartbeat, state.active_requests)
         self._heartbeat = replace(self._heartbeat, time=time.time(), monotonic=time.monotonic())
         try:
             heartbeat.write(self._path, self._heartbeat)

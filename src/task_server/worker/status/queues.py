@@ -1,13 +1,16 @@
 """The queues that a worker consumes, read over a connection of its own."""
 
+from collections.abc import Iterable
 from typing import Any, Self
 
 from redis import Redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from task_server.health.heartbeat import Heartbeat
 from task_server.peers.queues import QueueLengths
 from task_server.transport.store.keys import Keys
+from task_server.worker.status.registration import Registration
 
 
 class ConsumedQueues:
@@ -30,8 +33,9 @@ class ConsumedQueues:
         options["retry"] = Retry(NoBackoff(), 0)
         if "socket_connect_timeout" in options:
             options["socket_connect_timeout"] = timeout
-        client = Redis(connection_pool=self._pool)
-        self._lengths = QueueLengths(client, Keys.of(channel))
+        self._client = Redis(connection_pool=self._pool)
+        self._keys = Keys.of(channel)
+        self._lengths = QueueLengths(self._client, self._keys)
 
     @classmethod
     def of(cls, consumer: Any, timeout: float) -> Self | None:
@@ -50,7 +54,21 @@ class ConsumedQueues:
 
     def read(self) -> dict[str, int] | None:
         """Return the messages in each consumed queue; None if Redis does not answer."""
-        return self._lengths.read([queue.name for queue in self._consumer.task_consumer.queues])
+        return self._lengths.read(self._names())
+
+    def register(
+        self, registration: Registration, heartbeat: Heartbeat, running: Iterable[Any]
+    ) -> None:
+        """Register the worker that consumes them, with its *heartbeat* and *running* requests."""
+        names = self._names()
+        registration.write(self._client, self._keys, heartbeat, names, running)
+
+    def leave(self, registration: Registration) -> None:
+        """Take the worker out again."""
+        registration.remove(self._client, self._keys)
+
+    def _names(self) -> list[str]:
+        return [queue.name for queue in self._consumer.task_consumer.queues]
 
     def close(self) -> None:
         """Close the connection."""

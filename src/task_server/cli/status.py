@@ -1,0 +1,142 @@
+"""`task-server status`: queues, workers and what is wrong, in one screen, from Redis alone."""
+
+import json
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from task_server.cli.broker import broker
+from task_server.cli.dead import json_option
+from task_server.cli.options import Seconds, app_option, config_option, resolved
+from task_server.config.model import Config
+from task_server.config.values import ALL_QUEUES
+from task_server.config.variables import suggestion
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from task_server.monitor import Snapshot
+    from task_server.monitor.troubles import Trouble
+
+#: Seconds for an answer of Redis: somebody waits for it.
+TIMEOUT = 1.0
+
+#: Seconds between two looks of --watch.
+REFRESH = 2.0
+
+
+@click.command(
+    epilog="""
+\b
+Examples:
+  task-server status                    everything, worst first
+  task-server status io_bound           one queue, with its workers
+  task-server status prefork@worker-3   one worker, with each task that it has
+  task-server status --watch
+  task-server status --json | jq '.queues[] | {name, length}'
+"""
+)
+@click.argument("name", metavar="[QUEUE|WORKER]", required=False)
+@app_option
+@config_option
+@click.option("--watch", is_flag=True, help="Look every two seconds, until Ctrl-C.")
+@click.option(
+    "--max-age",
+    type=Seconds(0),
+    default=300,
+    envvar="TASK_SERVER_STATUS_MAX_AGE",
+    show_envvar=True,
+    help="Seconds for which a message may wait.",
+)
+@click.option(
+    "--max-runtime",
+    type=Seconds(0),
+    default=600,
+    envvar="TASK_SERVER_STATUS_MAX_RUNTIME",
+    show_envvar=True,
+    help="Seconds for which a task may run.",
+)
+@json_option
+def command(
+    name: str | None,
+    app: str | None,
+    path: Path | None,
+    max_age: float,
+    max_runtime: float,
+    *,
+    watch: bool,
+    as_json: bool,
+) -> None:
+    """
+    Show queues, workers and what is wrong, with what to do; exit 1 if anything is.
+
+    No worker has to answer: all of it is read from Redis, which is not written to but for
+    since when the next message of each queue is the next.
+    """
+    from task_server.cli import status_shown  # noqa: PLC0415 - imports rich
+    from task_server.monitor import snapshot  # noqa: PLC0415 - imports redis
+    from task_server.monitor.troubles import Limits, troubles  # noqa: PLC0415
+
+    names = queue_names(resolved(path, need_app=False, app=app).config)
+    limits = Limits(waiting=max_age, running=max_runtime)
+    with broker(app, path, TIMEOUT) as (client, keys):
+        found = snapshot(client, keys, names)
+        if not watch:
+            wrong = troubles(found, limits)
+            chosen = selected(found, name)
+        else:
+            with status_shown.live() as screen:
+                while True:
+                    chosen = selected(found, name)
+                    screen.update(status_shown.page(chosen, troubles(found, limits)))
+                    time.sleep(REFRESH)
+                    found = snapshot(client, keys, names)
+    if as_json:
+        click.echo(json.dumps(described(chosen, wrong)))
+    else:
+        status_shown.show(chosen, wrong)
+    raise SystemExit(1 if wrong else 0)
+
+
+def queue_names(config: Config) -> list[str]:
+    """Return the queues that the workers of *config* name."""
+    names = (name for worker in config.workers.values() for name in worker.queues)
+    return list(dict.fromkeys(name for name in names if name != ALL_QUEUES))
+
+
+def selected(found: "Snapshot", name: str | None) -> "Snapshot":
+    """
+    Return *found* with the queue or the worker *name* alone, and what belongs to it.
+
+    Raises:
+        BadParameter: When there is neither.
+    """
+    if name is None:
+        return found
+    queues = [one for one in found.queues if one.name == name]
+    if queues:
+        workers = [one for one in found.workers if name in one.queues]
+        return replace(found, queues=tuple(queues), workers=tuple(workers))
+    workers = [one for one in found.workers if name in (one.node, one.node.partition("@")[0])]
+    if not workers:
+        known = [*(one.name for one in found.queues), *(one.node for one in found.workers)]
+        raise click.BadParameter(
+            f"no queue and no worker {name!r}{suggestion(name, known)}", param_hint="QUEUE|WORKER"
+        )
+    names = {queue for one in workers for queue in one.queues}
+    return replace(
+        found,
+        queues=tuple(one for one in found.queues if one.name in names),
+        workers=tuple(workers),
+    )
+
+
+def described(found: "Snapshot", wrong: "Sequence[Trouble]") -> dict[str, Any]:
+    """Return everything, for JSON; times are seconds since 1970."""
+    values = asdict(found)
+    for queue, one in zip(values["queues"], found.queues, strict=True):
+        queue["length"] = one.length
+    return {**values, "troubles": [asdict(one) for one in wrong], "unread": found.troubles}

@@ -1,0 +1,140 @@
+"""How a snapshot is printed, in 80 columns: nothing in it is executed."""
+
+from collections.abc import Iterator, Sequence
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from task_server.cli.dead_shown import shown
+from task_server.monitor import Age, Queue, Snapshot, Worker
+from task_server.monitor.troubles import Trouble, clock, span
+
+#: Messages of one worker that are listed.
+MOST = 20
+
+STYLES = {"error": "bold red", "warning": "yellow"}
+
+
+def show(found: Snapshot, wrong: Sequence[Trouble]) -> None:
+    """Print *found*, and what is *wrong* first."""
+    Console(highlight=False, soft_wrap=False).print(page(found, wrong))
+
+
+def live() -> Live:
+    """Return a screen that is drawn again at each look."""
+    return Live(screen=True, auto_refresh=True, console=Console(highlight=False))
+
+
+def page(found: Snapshot, wrong: Sequence[Trouble]) -> RenderableType:
+    """Return the whole page."""
+    parts: list[RenderableType] = [*_troubles(wrong), _queues(found), _workers(found)]
+    held = [worker for worker in found.workers if worker.in_flight]
+    if held:
+        parts.append(_messages(found, held))
+    parts.append(_server(found))
+    return Group(*parts)
+
+
+def _troubles(wrong: Sequence[Trouble]) -> Iterator[RenderableType]:
+    for one in wrong:
+        line = Text(f"{one.level}: ", style=STYLES[one.level])
+        line.append(f"{shown(one.what)}: {shown(one.message, None)}", style="default")
+        yield line
+        yield Text(f"  -> {shown(one.repair, None)}")
+    if not wrong:
+        yield Text("nothing is wrong", style="green")
+    yield Text("")
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold", expand=False)
+    for name in columns:
+        is_number = name in {"waiting", "running", "delayed", "oldest", "tasks", "done", "for"}
+        table.add_column(name, justify="right" if is_number else "left", overflow="fold")
+    return table
+
+
+def _queues(found: Snapshot) -> RenderableType:
+    table = _table("queue", "waiting", "oldest", "running", "delayed", "workers")
+    for queue in sorted(found.queues, key=_importance):
+        is_used = queue.length or queue.in_flight or queue.delayed or queue.consumers
+        if is_used or queue.trouble or len(found.queues) == 1:
+            table.add_row(
+                shown(queue.name),
+                _waiting(queue),
+                _age(queue.oldest),
+                str(queue.in_flight or "-"),
+                str(queue.delayed or "-"),
+                str(len(queue.consumers) or "none"),
+            )
+    return Group(table, Text(""))
+
+
+def _importance(queue: Queue) -> tuple[float, str]:
+    return -(queue.oldest.seconds if queue.oldest else float("inf")), queue.name
+
+
+def _waiting(queue: Queue) -> str:
+    if queue.trouble:
+        return "?"
+    by_priority = "/".join(str(count) for _, count in sorted(queue.waiting.items()))
+    return f"{queue.length} ({by_priority})" if len(queue.waiting) > 1 else str(queue.length or "-")
+
+
+def _age(age: Age | None) -> str:
+    if age is None:
+        return "?"
+    if not age.seconds and age.is_exact:
+        return "-"
+    return span(age.seconds) if age.is_exact else f"≥ {span(age.seconds)}"
+
+
+def _workers(found: Snapshot) -> RenderableType:
+    table = _table("worker", "state", "for", "running", "done", "queues")
+    for worker in found.workers:
+        since = found.at - worker.since if worker.since is not None else None
+        running = "?" if worker.active is None else f"{worker.active}/{worker.concurrency}"
+        table.add_row(
+            shown(worker.node),
+            worker.state or ("not registered" if worker.run else "not ours"),
+            "-" if since is None else span(since),
+            running,
+            "-" if worker.processed is None else str(worker.processed),
+            shown(", ".join(worker.queues) or "?"),
+        )
+    if not found.workers:
+        return Text("no worker has registered\n")
+    return Group(table, Text(""))
+
+
+def _messages(found: Snapshot, held: Sequence[Worker]) -> RenderableType:
+    table = _table("task", "id", "worker", "for", "its own until")
+    for worker in held:
+        for one in worker.in_flight[:MOST]:
+            since = worker.started.get(one.tag) or one.fetched_at
+            until = one.lease_until
+            table.add_row(
+                shown(one.task.rpartition(".")[2] or "?"),
+                shown(one.id or "?"),
+                shown(worker.node),
+                "-" if since is None else span(max(0.0, found.at - since)),
+                "-" if until is None else clock(until),
+            )
+        if len(worker.in_flight) > MOST:
+            table.add_row(f"and {len(worker.in_flight) - MOST} more", "", shown(worker.node))
+    return Group(table, Text(""))
+
+
+def _server(found: Snapshot) -> RenderableType:
+    broker = found.broker
+    memory = "?" if broker.memory is None else f"{broker.memory >> 20} MiB"
+    limit = f" of {broker.max_memory >> 20}" if broker.max_memory else ""
+    clients = f"{broker.clients} of {broker.max_clients} clients"
+    kept = {True: "persistent", False: "not persistent", None: ""}[broker.is_persistent]
+    scan = f"scanned at {clock(broker.last_scan)}" if broker.last_scan else "never scanned"
+    counts = f"{found.in_flight} in flight, {found.delayed} delayed, {found.dead} dead, "
+    counts += f"{found.unreadable} unreadable"
+    facts = ", ".join(filter(None, (broker.product, memory + limit, clients, kept, scan)))
+    return Text(f"{counts}\n{facts}; at {clock(found.at)}")

@@ -1,0 +1,158 @@
+"""What a snapshot has, frozen. Times are seconds since 1970, by the server's clock."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from task_server.transport.store.in_flight import InFlight
+
+State = Literal["starting", "ready", "draining", "silent"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Age:
+    """
+    How long the oldest message of a queue has waited, in seconds.
+
+    Attributes:
+        is_exact: False if it may have waited for longer: nothing says when it was sent.
+    """
+
+    seconds: float
+    is_exact: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Queue:
+    """
+    One queue.
+
+    Attributes:
+        waiting: Messages, by priority; those with none are left out.
+
+        in_flight: Messages that a worker has.
+
+        delayed: Tasks that are due later; *due_soon* of them within a minute.
+
+        oldest: 0 seconds if nothing waits; None if it cannot be read.
+
+        consumers: Nodes of our workers that take from it. Redis does not say what
+            stock workers take from.
+
+        trouble: Why it cannot be read; empty if it can.
+    """
+
+    name: str
+    waiting: Mapping[int, int]
+    in_flight: int = 0
+    delayed: int = 0
+    due_soon: int = 0
+    oldest: Age | None = None
+    consumers: tuple[str, ...] = ()
+    trouble: str = ""
+
+    @property
+    def length(self) -> int:
+        """All messages that wait."""
+        return sum(self.waiting.values())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Worker:
+    """
+    One worker.
+
+    Attributes:
+        run: The random id of its process; '' of one with Kombu's transport, of which
+            only its node is known, and of an older version.
+
+        state: silent: it should have registered again by now.
+
+        since: Since when it is in that state.
+
+        seen: When it last registered.
+
+        in_flight: The messages that it has, the oldest first.
+
+        started: When its tasks started, by delivery tag; of the oldest ones.
+    """
+
+    node: str
+    run: str = ""
+    host: str = ""
+    pid: int | None = None
+    pool: str = ""
+    version: str = ""
+    state: State | None = None
+    since: float | None = None
+    seen: float | None = None
+    concurrency: int | None = None
+    active: int | None = None
+    processed: int | None = None
+    queues: tuple[str, ...] = ()
+    in_flight: tuple[InFlight, ...] = ()
+    started: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Broker:
+    """
+    The server. None and '' stand for what it does not say.
+
+    Attributes:
+        product: Redis or Valkey, with its version.
+
+        memory, max_memory: In bytes; 0 is no limit.
+
+        policy: What it does when its memory is full.
+
+        is_persistent: Whether a restart keeps what waits.
+
+        last_scan: When workers last looked for messages of dead workers.
+    """
+
+    product: str = ""
+    role: str = ""
+    memory: int | None = None
+    max_memory: int | None = None
+    policy: str = ""
+    is_persistent: bool | None = None
+    clients: int | None = None
+    max_clients: int | None = None
+    last_scan: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """
+    Everything, at one moment.
+
+    Attributes:
+        at: The server's time.
+
+        in_flight: Messages that any worker has; details are in the workers.
+
+        unowned: Messages in flight of which nothing says who has them: those of
+            workers with Kombu's transport.
+
+        dead: Dead letters.
+
+        unreadable: Messages that cannot be delivered.
+
+        troubles: What could not be read, with the reason, by what it is.
+    """
+
+    at: float
+    broker: Broker
+    queues: tuple[Queue, ...] = ()
+    workers: tuple[Worker, ...] = ()
+    in_flight: int = 0
+    unowned: tuple[InFlight, ...] = ()
+    dead: int = 0
+    unreadable: int = 0
+    troubles: Mapping[str, str]
+
+    @property
+    def delayed(self) -> int:
+        """All tasks that are due later."""
+        return sum(queue.delayed for queue in self.queues)

@@ -1,0 +1,200 @@
+"""What is wrong in a snapshot, worst first, each with what to do: pure."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Literal
+
+from task_server.monitor.model import Queue, Snapshot, Worker
+
+Level = Literal["error", "warning"]
+
+#: Their order.
+LEVELS: tuple[Level, ...] = ("error", "warning")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """
+    From when on something is wrong, in seconds and shares of 1.
+
+    Attributes:
+        waiting: Age of the oldest message of a queue.
+
+        running: For which one task runs.
+
+        full: Of memory, and of clients, that the server may have.
+    """
+
+    waiting: float = 300.0
+    running: float = 600.0
+    full: float = 0.9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trouble:
+    """
+    One thing that is wrong.
+
+    Attributes:
+        what: The queue, the node or the part of the server.
+
+        repair: What to do; a phrase.
+    """
+
+    level: Level
+    what: str
+    message: str
+    repair: str
+
+
+def troubles(found: Snapshot, limits: Limits) -> list[Trouble]:
+    """Return what is wrong in *found*, the worst first."""
+    every = [
+        *_server(found, limits),
+        *(one for queue in found.queues for one in _queue(queue, found, limits)),
+        *(one for worker in found.workers for one in _worker(worker, found, limits)),
+        *_messages(found),
+    ]
+    return sorted(every, key=lambda one: LEVELS.index(one.level))
+
+
+def _server(found: Snapshot, limits: Limits) -> Iterator[Trouble]:
+    broker = found.broker
+    if broker.memory and broker.max_memory and broker.memory > limits.full * broker.max_memory:
+        share = broker.memory / broker.max_memory
+        refuses = broker.policy in ("", "noeviction")
+        yield Trouble(
+            level="error",
+            what="Redis",
+            message=f"uses {share:.0%} of maxmemory ({broker.max_memory >> 20} MiB); full, "
+            + ("it refuses every new message" if refuses else "it deletes keys, queues among them"),
+            repair="raise maxmemory, or let workers catch up with what waits below",
+        )
+    if broker.policy not in ("", "noeviction") and broker.max_memory:
+        yield Trouble(
+            level="warning",
+            what="Redis",
+            message=f"maxmemory-policy is {broker.policy}: a full server deletes queues",
+            repair="set maxmemory-policy to noeviction",
+        )
+    if broker.clients and broker.max_clients and broker.clients > limits.full * broker.max_clients:
+        yield Trouble(
+            level="error",
+            what="Redis",
+            message=f"has {broker.clients} of {broker.max_clients} clients; more are refused",
+            repair="raise maxclients (and its LimitNOFILE), or stop some",
+        )
+    if broker.role in ("slave", "replica"):
+        yield Trouble(
+            level="error",
+            what="Redis",
+            message="is a replica, which takes no messages",
+            repair="correct the broker URL, or end the failover",
+        )
+
+
+def _queue(queue: Queue, found: Snapshot, limits: Limits) -> Iterator[Trouble]:
+    if queue.trouble:
+        yield Trouble(
+            level="error",
+            what=queue.name,
+            message=f"cannot be read: {queue.trouble}",
+            repair="find what else writes that key, or grant the right",
+        )
+    due = queue.length + queue.due_soon
+    if due and not queue.consumers:
+        strangers = [one.node for one in found.workers if one.state is None and not one.run]
+        if strangers:
+            message = (
+                f"{due} wait, and no worker of task-server takes from it; whether Celery's own "
+                f"do ({', '.join(strangers[:3])}), Redis does not say"
+            )
+        else:
+            message = f"{due} wait, and nobody takes from it"
+        yield Trouble(
+            level="warning" if strangers else "error",
+            what=queue.name,
+            message=message,
+            repair="start a worker with this queue, or add it to `queues` of one",
+        )
+    elif queue.length and queue.oldest and queue.oldest.seconds > limits.waiting:
+        yield Trouble(
+            level="warning",
+            what=queue.name,
+            message=f"its oldest message has waited for {span(queue.oldest.seconds)}"
+            f"; {queue.length} wait, {len(queue.consumers)} workers take from it",
+            repair="add workers, unless one of those below is stuck",
+        )
+
+
+def _worker(worker: Worker, found: Snapshot, limits: Limits) -> Iterator[Trouble]:
+    if worker.state == "silent" and worker.since is not None:
+        until = max((one.lease_until or 0.0 for one in worker.in_flight), default=0.0)
+        count = len(worker.in_flight)
+        held = f"; its {count} messages are its own until {clock(until)}" if count else ""
+        if count and until > found.at:
+            repair = "none: what it has runs elsewhere then; see its host and its log"
+        elif count:
+            repair = "start a worker of this broker, which takes over what it has"
+        else:
+            repair = "see its host and its log; it is forgotten after a day"
+        yield Trouble(
+            level="error" if count else "warning",
+            what=worker.node,
+            message=f"silent since {clock(worker.since)}{held}",
+            repair=repair,
+        )
+        return
+    by_tag = {one.tag: one for one in worker.in_flight}
+    for tag, started in sorted(worker.started.items(), key=lambda item: item[1]):
+        seconds = found.at - started
+        if seconds <= limits.running or tag not in by_tag:
+            continue
+        one = by_tag[tag]
+        yield Trouble(
+            level="warning",
+            what=worker.node,
+            message=f"{one.task}[{one.id}] has been running for {span(seconds)}",
+            repair=f"see where: SIGUSR1 to pid {worker.pid} logs all stacks; give it a time limit",
+        )
+
+
+def _messages(found: Snapshot) -> Iterator[Trouble]:
+    if found.dead:
+        yield Trouble(
+            level="warning",
+            what="dead letters",
+            message=f"{found.dead}: they crashed their workers, or no code registers them",
+            repair="task-server dead list",
+        )
+    if found.unreadable:
+        yield Trouble(
+            level="warning",
+            what="unreadable",
+            message=f"{found.unreadable} messages cannot be delivered",
+            repair="the workers' log has the reasons; find what sends them",
+        )
+    for what, reason in found.troubles.items():
+        yield Trouble(
+            level="warning",
+            what=what,
+            message=f"not complete: {reason}",
+            repair="grant the right, or find what else writes that key",
+        )
+
+
+def span(seconds: float) -> str:
+    """Return *seconds* as people say them: 45 s, 12 min, 3 h, 2 d."""
+    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def clock(seconds: float) -> str:
+    """Return *seconds* since 1970 as a time of day; '?' if invalid."""
+    try:
+        return f"{datetime.fromtimestamp(seconds, UTC):%H:%M:%SZ}"
+    except (OverflowError, OSError, ValueError):
+        return "?"
