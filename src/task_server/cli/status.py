@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from task_server.cli.broker import broker
-from task_server.cli.dead import json_option
-from task_server.cli.options import Seconds, app_option, config_option, resolved
+from task_server.cli.options import Seconds, app_option, config_option, json_option, resolved
 from task_server.config.model import Config
 from task_server.config.values import ALL_QUEUES
 from task_server.config.variables import suggestion
