@@ -41,7 +41,13 @@ Examples:
 @click.argument("name", metavar="[QUEUE|WORKER]", required=False)
 @app_option
 @config_option
-@click.option("--watch", is_flag=True, help="Look every two seconds, until Ctrl-C.")
+@click.option(
+    "--watch",
+    is_flag=True,
+    envvar="TASK_SERVER_STATUS_WATCH",
+    show_envvar=True,
+    help="Look every two seconds, until Ctrl-C.",
+)
 @click.option(
     "--max-age",
     type=Seconds(0),
