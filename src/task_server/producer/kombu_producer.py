@@ -117,6 +117,8 @@ class Producer(messaging.Producer):  # type: ignore[misc]
             self.channel.collector = self.batch_of_ours
         if self.observed is not None:
             self.channel.observed = self.observed
+        elif getattr(self.channel, "observed", None) is not None:
+            self.channel.observed = None
         args = (*args[:_DECLARE], self._undeclared(args[_DECLARE]), *args[_DECLARE + 1 :])
         return super()._publish(*args, **kwargs)
 

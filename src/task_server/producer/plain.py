@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from kombu.utils.uuid import uuid
 
+from task_server.producer.channel import Publishing
 from task_server.producer.kombu_producer import Observed, Producer
 from task_server.producer.push import push
 from task_server.producer.template import Template
@@ -96,6 +97,8 @@ class Plain:
                 result = self._send_as_celery(*words, **{**options, "producer": producer})
             finally:
                 producer.observed = None
+                if isinstance(channel := vars(producer).get("_channel"), Publishing):
+                    channel.observed = None
         if len(self._templates) >= _MOST:
             self._templates.clear()
         if template is _UNREAD:

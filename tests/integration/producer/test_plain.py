@@ -112,6 +112,23 @@ def test_the_third_message_goes_the_short_way(
     assert [0, 0, 1, 1] == found
 
 
+def test_nothing_is_kept_of_messages_that_were_looked_at(
+    server: Redis, make: Callable[..., Celery]
+) -> None:
+    """
+    Nor of those that are sent by the same connection afterwards, and are not looked at.
+    """
+    app = make(server.url)
+    noop = app.tasks["noop"]
+    for _ in range(WARM):
+        noop.delay()
+    noop.apply_async(headers={"mine": 1})
+
+    with app.producer_pool.acquire() as producer:
+        assert None is producer.observed
+        assert None is producer.channel.observed
+
+
 def test_each_message_has_its_own_arguments(server: Redis, make: Callable[..., Celery]) -> None:
     """
     Also such that a format would take for its own.
