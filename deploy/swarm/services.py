@@ -45,7 +45,8 @@ def _lines(service: Service) -> Iterator[str]:
     yield "    <<: *worker\n"
     yield f"    image: ${{TASK_SERVER_{image.upper()}_IMAGE:-task-server-{image}:latest}}\n"
     yield f"    command: [{', '.join(service.arguments(name))}]\n"
-    yield f"    hostname: {name}\n"
+    if service.port is not None:
+        yield f"    hostname: {name}\n"
     if not service.writes_media:
         yield READ_ONLY_MEDIA
     yield "    healthcheck:\n"
@@ -67,10 +68,20 @@ def _lines(service: Service) -> Iterator[str]:
         yield "    secrets:\n"
     for secret in service.secrets:
         yield CREDENTIAL.format(secret=secret)
+    yield from _deployed(service)
+
+
+def _deployed(service: Service) -> Iterator[str]:
+    """Return the lines that say how many of it run, and where."""
+    capitals = service.name.upper()
     yield "    deploy:\n"
     yield "      <<: *deploy\n"
+    if service.single:
+        yield f"      replicas: ${{CELERY_{capitals}_REPLICAS:-1}}\n"
     if service.port is not None:
-        yield STOP_FIRST
+        yield STOP_FIRST.format(why="Two cannot have the same port of the same node.")
+    elif service.single:
+        yield STOP_FIRST.format(why="A second one would only wait for the first.")
     yield LIMITS.format(name=capitals)
 
 
@@ -117,7 +128,7 @@ CREDENTIAL = """\
 STOP_FIRST = """\
       update_config:
         <<: *update
-        # Two cannot have the same port of the same node.
+        # {why}
         order: stop-first
       rollback_config:
         order: stop-first

@@ -223,6 +223,17 @@ in
       '';
     };
 
+    beat.enable = mkOption {
+      type = types.bool;
+      default = false;
+      example = true;
+      description = ''
+        Whether beat sends the project's periodic tasks from this machine. Of
+        several machines with it on one broker, one sends, and another takes
+        over within seconds of its death. `settings.beat` has its settings.
+      '';
+    };
+
     flower = {
       enable = mkEnableOption "Flower, which shows workers and tasks in a browser";
 

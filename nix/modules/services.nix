@@ -1,4 +1,4 @@
-# One unit for each service beside the workers that is enabled: Flower. And what
+# One unit for each service beside the workers that is enabled: Flower, beat. And what
 # Prometheus reads from Flower.
 {
   config,

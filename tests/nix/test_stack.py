@@ -83,32 +83,36 @@ def test_the_stack_is_what_is_written_from_the_table(root: Path) -> None:
 
 def test_a_row_more_is_a_service_more(root: Path) -> None:
     """
-    One that neither listens nor has a secret or an extra runs in a worker's image.
+    One that neither listens nor has a secret or an extra runs in a worker's image; one that may
+    run once only ends before its successor starts.
     """
     file = root / "deploy" / "swarm" / "stack.yml"
     generator = run_path(str(file.with_name("services.py")))
-    beat = Service(
-        name="beat",
-        title="Celery beat",
-        description="Celery beat",
+    clock = Service(
+        name="clock",
+        title="A clock",
+        description="A clock",
         start_seconds=45,
         writes_media=True,
     )
-    generator["OTHERS"].append(beat)
+    generator["OTHERS"].append(clock)
 
     once = generator["written"](file.read_text())
     stack = yaml.safe_load(once)
 
     assert once == generator["written"](once)
-    assert [*WORKERS, "flower", "beat"] == list(stack["services"])
-    added = stack["services"]["beat"]
-    assert ["beat"] == added["command"]
+    assert [*WORKERS, "flower", "beat", "clock"] == list(stack["services"])
+    added = stack["services"]["clock"]
+    assert ["clock"] == added["command"]
     assert "45s" == added["healthcheck"]["start_period"]
     assert stack["services"]["prefork"]["image"] == added["image"]
     assert stack["services"]["prefork"]["volumes"] == added["volumes"]
     assert {"ports", "secrets"}.isdisjoint(added)
     assert "start-first" == added["deploy"]["update_config"]["order"]
-    generator["OTHERS"].remove(beat)
+    one = stack["services"]["beat"]["deploy"]
+    assert "stop-first" == one["update_config"]["order"] == one["rollback_config"]["order"]
+    assert "${CELERY_BEAT_REPLICAS:-1}" == one["replicas"]
+    generator["OTHERS"].remove(clock)
     assert file.read_text() == generator["written"](once)
 
 

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from task_server.config.loader import load, variable
-from task_server.config.model import Config, FlowerConfig, WorkerConfig
+from task_server.config.model import BeatConfig, Config, FlowerConfig, WorkerConfig
 from task_server.launch.command import worker_command
 from task_server.launch.precedence import worker_spec
 from task_server.launch.profiles import Machine
@@ -122,6 +122,7 @@ OURS = {
     "media": "whether a folder is tried at the start",
     "workers": "a table",
     "flower": "a table",
+    "beat": "a table",
     "origins": "no setting",
 }
 
@@ -278,3 +279,13 @@ def test_flower_has_nothing_that_a_project_sets() -> None:
     assert {"address", "port", "basic_auth", "url_prefix", "read_only"} == {
         field.name for field in fields(FlowerConfig)
     }
+
+
+def test_beats_settings_and_the_projects() -> None:
+    """
+    A new setting of beat must say what takes precedence over it.
+    """
+    celerys = {"scheduler": "beat_scheduler", "max_interval": "beat_max_loop_interval"}
+    ours = {"folder", "lock_seconds", "lock_name", "log_level", "log_format"}
+
+    assert ours | set(celerys) == {field.name for field in fields(BeatConfig)}

@@ -39,7 +39,14 @@ LAYERS = (
     {"peers"},
     {"launch.timing"},
     {"health", "launch.early_stop", "launch.handover", "launch.profiles"},
-    {"launch.spec", "launch.machine", "launch.restart", "launch.requirements", "launch.folders"},
+    {
+        "launch.spec",
+        "launch.beat_spec",
+        "launch.machine",
+        "launch.restart",
+        "launch.requirements",
+        "launch.folders",
+    },
     {"launch.precedence", "launch.command"},
     {"launch", "project.import_errors"},
     {"project.import_watch", "project.defaults", "project.discovery", "project.queues"},
@@ -98,6 +105,9 @@ LAYERS = (
     {"worker.pools"},
     {"worker.steps"},
     {"worker.install", "worker"},
+    {"beat.faults", "beat.lock", "beat.missed", "beat.runs", "beat.schedule", "beat.schedulers"},
+    {"beat.broker", "beat.clock", "beat.guard", "beat.signals", "beat.status"},
+    {"beat"},
     {"local.supervisor"},
     {"local.servers"},
     {"local.discovery"},
@@ -114,7 +124,7 @@ LAYERS = (
     {"checks.live"},
     {"checks"},
     {"app"},
-    {"cli", "celeryd", "manage"},
+    {"cli", "celeryd", "beatd", "manage"},
     {"__main__"},
 )
 
@@ -221,7 +231,11 @@ def test_a_health_check_does_not_even_import_click() -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["task_server.cli.worker", "task_server.cli.flower", "task_server.launch.process"]
+    "module",
+    [
+        *("task_server.cli.worker", "task_server.cli.flower", "task_server.cli.beat"),
+        "task_server.launch.process",
+    ],
 )
 def test_the_launcher_imports_nothing_heavy(module: str) -> None:
     """

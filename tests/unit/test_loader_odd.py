@@ -15,7 +15,7 @@ import pytest
 import task_server
 from task_server.config.files import MOST_BYTES
 from task_server.config.loader import find, load
-from task_server.config.model import Config, FlowerConfig, WorkerConfig
+from task_server.config.model import SERVICE_TABLES, Config, FlowerConfig, WorkerConfig
 from task_server.config.variables import OTHERS, misspelt, variable
 from task_server.errors import ConfigError
 
@@ -294,9 +294,13 @@ def test_no_variable_of_ours_is_taken_for_a_misspelt_one() -> None:
     What a command, the stack or the launcher reads is known here.
     """
     settings = {variable(field.name) for field in fields(Config)}
-    flower = {variable(f"flower.{field.name}") for field in fields(FlowerConfig)}
+    tables = {
+        variable(f"{name}.{field.name}")
+        for name, kind in SERVICE_TABLES.items()
+        for field in fields(kind)
+    }
 
-    assert set() == names_in_the_source() - settings - flower - OTHERS - {"TASK_SERVER_"}
+    assert set() == names_in_the_source() - settings - tables - OTHERS - {"TASK_SERVER_"}
     assert {} == misspelt(OTHERS, settings)
 
 

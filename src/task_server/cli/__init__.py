@@ -20,6 +20,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "up": "task_server.cli.up",
         "worker": "task_server.cli.worker",
         "status": "task_server.cli.status",
+        "beat": "task_server.cli.beat",
         "health": "task_server.cli.health",
         "flower": "task_server.cli.flower",
         "config": "task_server.cli.config",

@@ -186,6 +186,47 @@ class FlowerConfig:
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BeatConfig:
+    """How the project's periodic tasks are sent."""
+
+    scheduler: str | None = setting(
+        "Scheduler class; unset, the project's beat_scheduler, django-celery-beat's if it is among "
+        "INSTALLED_APPS, else Celery's with a file.",
+        values.text,
+        None,
+    )
+    folder: str | None = setting(
+        "Folder of the schedule file; unset, STATE_DIRECTORY, the state folder of `up`, or the "
+        "folder of heartbeats.",
+        values.text,
+        None,
+    )
+    max_interval: float | None = setting(
+        "Most seconds between two looks at the schedule; unset, the project's setting or the "
+        "scheduler's own.",
+        values.seconds(0.1, values.DAY),
+        None,
+    )
+    lock_seconds: float = setting(
+        "After its death another beat takes over when this has passed; 0: no lock, if something "
+        "else keeps it to one (brokers other than Redis have none).",
+        values.zero_or_seconds(1, 3600),
+        10.0,
+    )
+    lock_name: str | None = setting(
+        "Beats that have this in common run one at a time; unset, the package of the app.",
+        values.text,
+        None,
+    )
+    log_level: LogLevel = setting(
+        "Least severe messages that are logged.", values.choice(*get_args(LogLevel)), "info"
+    )
+    log_format: LogFormat = setting(
+        "text, or json with one object a line.", values.choice(*get_args(LogFormat)), "text"
+    )
+
+
 #: The workers that exist without a line of configuration.
 BUILT_IN_WORKERS: Mapping[str, WorkerConfig] = MappingProxyType(
     {
@@ -271,6 +312,9 @@ class Config:
     )
     flower: FlowerConfig = field(
         default_factory=FlowerConfig, metadata={"doc": "Flower, which shows the workers."}
+    )
+    beat: BeatConfig = field(
+        default_factory=BeatConfig, metadata={"doc": "Beat, which sends the periodic tasks."}
     )
     #: Where each value that is no default comes from (a file, a variable), by the dotted
     #: name of its setting: what the operator sets takes precedence over the project.

@@ -35,6 +35,7 @@ class Service:
     only_with: str | None = None
     reloads: bool = False
     variables: tuple[str, ...] = ()
+    single: bool = False
 
     def arguments(self, name: str) -> tuple[str, ...]:
         """Return what follows `task-server` to start it; *name* is a worker's or its own."""

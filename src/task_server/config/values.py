@@ -140,6 +140,19 @@ def seconds(minimum: float = 0, maximum: float = LONGEST) -> Parser:
     return parse
 
 
+def zero_or_seconds(minimum: float, maximum: float = LONGEST) -> Parser:
+    """Return the parser that takes 0, or a number of seconds from *minimum* to *maximum*."""
+    some = seconds(0, maximum)
+
+    def parse(raw: Any) -> float:
+        number = float(some(raw))
+        if 0 < number < minimum:
+            raise ValueError(f"{number:g} is below {minimum:g}, and not 0")
+        return number
+
+    return parse
+
+
 def size(minimum: int, maximum: int = LARGEST) -> Parser:
     """Return the parser that takes bytes: a number, or text such as 512MB or 4GiB."""
 

@@ -11,6 +11,7 @@ PREFIX = "TASK_SERVER"
 OTHERS = frozenset(
     f"{PREFIX}_{name}"
     for name in (
+        "BEAT",
         *("CHECK_LIVE", "CHECK_PROJECT", "CHECK_TIMEOUT", "CHECK_WORKERS", "CONFIG", "DEAD_ALL"),
         *("DELAYED_LIMIT", "DELAYED_OLDER_THAN", "DELAYED_QUEUE", "DELAYED_TASK", "DELAYED_YES"),
         "DEMO_GIVEN",

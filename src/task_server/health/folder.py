@@ -36,9 +36,9 @@ def folder_owner(config: Config, environ: Mapping[str, str], uid: int) -> int | 
     return None if named else uid
 
 
-def prepare_folder(path: Path, uid: int) -> None:
+def prepare_folder(path: Path, uid: int, setting: str = "runtime_dir") -> None:
     """
-    Create the folder *path*, accessible to this user only.
+    Create the folder *path*, which the setting *setting* names, accessible to this user only.
 
     Raises:
         ConfigError: When it cannot be created or written, is a symbolic link,
@@ -48,10 +48,10 @@ def prepare_folder(path: Path, uid: int) -> None:
         private_folder.make(path)
         opened = private_folder.open_folder(path, uid)
     except private_folder.NotPrivateError as error:
-        raise ConfigError([Problem("runtime_dir", str(error))]) from error
+        raise ConfigError([Problem(setting, str(error))]) from error
     except OSError as error:
         message = f"{path} cannot be created ({error.strerror}); choose a writable folder"
-        raise ConfigError([Problem("runtime_dir", message)]) from error
+        raise ConfigError([Problem(setting, message)]) from error
     try:
         # Through the open descriptor: the path may lead elsewhere by now.
         writable = os.access(".", os.W_OK | os.X_OK, dir_fd=opened)
@@ -59,4 +59,4 @@ def prepare_folder(path: Path, uid: int) -> None:
         os.close(opened)
     if not writable:
         message = f"{path} is not writable by user {uid}; choose another folder"
-        raise ConfigError([Problem("runtime_dir", message)])
+        raise ConfigError([Problem(setting, message)])

@@ -12,11 +12,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 from task_server.health import private_folder
 
 State = Literal["starting", "ready", "draining"]
+
+#: A dataclass that a heartbeat is read into.
+Kind = TypeVar("Kind")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,9 +112,12 @@ def path_of(runtime_dir: Path, name: str) -> Path:
     return runtime_dir / f"{name}.json"
 
 
-def write(path: Path, heartbeat: Heartbeat) -> None:
+def write(path: Path, heartbeat: Any) -> None:
     """
     Replace the heartbeat at *path*; a reader sees the old or the new one, never a part.
+
+    Args:
+        heartbeat: A dataclass, such as a worker's `Heartbeat`.
 
     Raises:
         OSError: When the folder is missing, full, or no longer private.
@@ -144,6 +150,20 @@ def read(runtime_dir: Path, name: str, owner: int | None = None) -> Heartbeat | 
     Args:
         owner: The user who must own *runtime_dir*; None allows any.
     """
+    return read_as(Heartbeat, runtime_dir, name, owner, title="worker")
+
+
+def read_as(
+    kind: type[Kind], runtime_dir: Path, name: str, owner: int | None = None, *, title: str
+) -> Kind | str:
+    """
+    Return the heartbeat *name* as a dataclass of the type *kind*, or why there is none.
+
+    Args:
+        owner: The user who must own *runtime_dir*; None allows any.
+
+        title: Whose heartbeat it is, for the reason.
+    """
     path = path_of(runtime_dir, name)
     try:
         folder = private_folder.open_folder(runtime_dir, owner)
@@ -152,17 +172,17 @@ def read(runtime_dir: Path, name: str, owner: int | None = None) -> Heartbeat | 
         finally:
             os.close(folder)
     except FileNotFoundError:
-        return f"no heartbeat at {path}: the worker is not running, or has another runtime_dir"
+        return f"no heartbeat at {path}: the {title} is not running, or has another runtime_dir"
     except (OSError, UnicodeDecodeError) as error:
         return f"the heartbeat at {path} cannot be read: {error}"
     try:
         values = json.loads(text)
-        known = {one.name for one in fields(Heartbeat)}
+        known = {one.name for one in fields(kind)}  # type: ignore[arg-type]
         # A newer worker may write fields that this version does not know.
-        heartbeat = Heartbeat(**{key: value for key, value in values.items() if key in known})
+        heartbeat = kind(**{key: value for key, value in values.items() if key in known})
         _validate(heartbeat)
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
-        return f"the heartbeat at {path} is invalid ({error}); the worker will write a new one"
+        return f"the heartbeat at {path} is invalid ({error}); the {title} will write a new one"
     return heartbeat
 
 
@@ -211,7 +231,7 @@ _KINDS: Mapping[Any, Callable[[Any], bool]] = MappingProxyType(
 )
 
 
-def _validate(heartbeat: Heartbeat) -> None:
+def _validate(heartbeat: Any) -> None:
     """
     Check that each value has the type its field declares.
 

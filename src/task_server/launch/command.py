@@ -6,6 +6,7 @@ from types import MappingProxyType
 
 from task_server.config.model import Config
 from task_server.config.values import ALL_QUEUES
+from task_server.launch.beat_spec import BEAT_VARIABLE, BeatSpec
 from task_server.launch.spec import APP_VARIABLE, SETUP_VARIABLE, WORKER_VARIABLE, WorkerSpec
 
 #: Variables of a command whose values may hold a password.
@@ -107,6 +108,17 @@ def flower_command(config: Config, *, python: str, environ: Mapping[str, str]) -
     if flower.basic_auth is not None:
         added["FLOWER_BASIC_AUTH"] = flower.basic_auth
     return Command(tuple(argv), MappingProxyType(added), config.no_new_privileges)
+
+
+def beat_command(
+    config: Config, spec: BeatSpec, *, python: str, environ: Mapping[str, str]
+) -> Command:
+    """Return the command of the beat *spec* of *config*."""
+    added = project_environ(config, environ)
+    added[BEAT_VARIABLE] = spec.to_json()
+    return Command(
+        (python, "-m", "task_server.beatd"), MappingProxyType(added), config.no_new_privileges
+    )
 
 
 def project_environ(config: Config, environ: Mapping[str, str]) -> dict[str, str]:

@@ -24,14 +24,17 @@ MEDIA_VARIABLE = "DJANGO_MEDIA_ROOT"
 SHOWN = 6
 
 
-def check(config: Config, environ: Mapping[str, str], here: Path) -> None:
+def check(config: Config, environ: Mapping[str, str], here: Path, *, media: bool = True) -> None:
     """
-    Check the folders of a worker that is started in the folder *here*.
+    Check the folders of a worker that is started in the folder *here*; *media* among them.
 
     Raises:
         ConfigError: With everything that is absent, empty or closed to this user.
     """
-    findings = [*check_code(config, environ, here), *check_media(config, environ)]
+    findings = [
+        *check_code(config, environ, here),
+        *(check_media(config, environ) if media else ()),
+    ]
     problems = [Problem(one.setting, one.text) for one in findings if one.level == "error"]
     if problems:
         raise ConfigError(problems, "the folders of the worker")

@@ -47,6 +47,11 @@ def check_flower(version_of: Callable[[str], str] = version) -> None:
     _refuse(list(_problems([*NEEDED, FLOWER], version_of)))
 
 
+def check_beat(version_of: Callable[[str], str] = version) -> None:
+    """Check the versions that beat needs; its arguments and errors are those of `check`."""
+    _refuse([*_problems(NEEDED, version_of), *_django(version_of)])
+
+
 def has_flower(version_of: Callable[[str], str] = version) -> bool:
     """Return whether Flower is installed, in whatever version."""
     try:

@@ -241,6 +241,11 @@ def check_urls(app: Any) -> None:
         raise ConfigError(list(problems.values()), "the project's settings")
 
 
+def override(app: Any, name: str, value: Any) -> None:
+    """Let *app* have *value* as its setting *name*, whatever the project says."""
+    _put(app, name, value)
+
+
 def set_url(app: Any, name: str, url: str) -> None:
     """
     Let *app* have *url* as its setting *name*, when the variable that gave it is gone.

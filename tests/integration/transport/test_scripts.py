@@ -20,6 +20,10 @@ from task_server.transport.store.keys import Keys
 from task_server.transport.store.rights import RIGHTS
 from task_server.transport.store.scripts import (
     AGES,
+    BEAT_ACQUIRE,
+    BEAT_HOLD,
+    BEAT_RELEASE,
+    BEAT_RUNS,
     DUE,
     ENTRIES,
     EXPIRED,
@@ -207,6 +211,16 @@ CALLS: dict[str, Call] = {
         IN_FLIGHT, (UNACKED, TIMES, "0", 10), {"unacked": "hash", "unacked_index": "zset"}
     ),
     "register": Call(REGISTER, ("workers", "r", '"node": "n"}', 1, 86400), {"workers": "hash"}, 1),
+    "take beat's lock": Call(BEAT_ACQUIRE, ("lock", "me", 5000, "host", "1"), {"lock": "hash"}, 1),
+    "hold beat's lock": Call(
+        BEAT_HOLD,
+        ("lock", "lock:runs", "me", 5000, 9000, "one"),
+        {"lock": "hash", "lock:runs": "hash"},
+    ),
+    "record beat's runs": Call(
+        BEAT_RUNS, ("lock:runs", 9000, "one", "5"), {"lock:runs": "hash"}, 1
+    ),
+    "release beat's lock": Call(BEAT_RELEASE, ("lock", "me"), {"lock": "hash"}, 1),
     "runs": Call(RUNS, (UNACKED, TIMES, 0, 10, RUN), {"unacked": "hash", "unacked_index": "zset"}),
 }
 

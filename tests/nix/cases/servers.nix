@@ -211,6 +211,32 @@
     expected = true;
   };
 
+  testBeatRunsWhereItIsEnabled = {
+    expr =
+      let
+        config = evaluated {
+          beat.enable = true;
+          settings.beat.lock_seconds = 20;
+        };
+        unit = config.systemd.services.task-server-beat;
+      in
+      {
+        elsewhere = (evaluated { }).systemd.services ? task-server-beat;
+        inherit (unit.serviceConfig) Type Restart RestartPreventExitStatus;
+        started = lib.hasSuffix ''/bin/task-server" "beat"'' unit.serviceConfig.ExecStart;
+        # The schedule file outlives a reboot.
+        state = lib.elem "task-server" unit.serviceConfig.StateDirectory;
+      };
+    expected = {
+      elsewhere = false;
+      Type = "notify";
+      Restart = "always";
+      RestartPreventExitStatus = 78;
+      started = true;
+      state = true;
+    };
+  };
+
   testMetricsStartFlower = {
     expr =
       let

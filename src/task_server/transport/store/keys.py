@@ -125,6 +125,14 @@ class Keys:
         """Return the set of tasks that the process *run* has started, see `reporter`."""
         return f"{self.unacked}.begun:{run}"
 
+    def beat(self, name: str) -> str:
+        """Return the hash of the beat that has the lock *name*, see `beat.lock`."""
+        return f"{self.unacked}.beat:{name}"
+
+    def beat_runs(self, name: str) -> str:
+        """Return the hash of when each entry of its schedule was last sent."""
+        return f"{self.beat(name)}:runs"
+
     def binding_of(self, exchange: str) -> str:
         """Return the set of the queues that are bound to *exchange*."""
         return self.binding % exchange

@@ -70,6 +70,10 @@ def is_denied(error: ResponseError, command: str) -> bool:
 
 
 AGES: Final = Script("ages.lua", "message.lua")
+BEAT_ACQUIRE: Final = Script("beat_acquire.lua")
+BEAT_HOLD: Final = Script("beat_hold.lua")
+BEAT_RELEASE: Final = Script("beat_release.lua")
+BEAT_RUNS: Final = Script("beat_runs.lua")
 DUE: Final = Script("due.lua", "message.lua", "delayed.lua")
 ENTRIES: Final = Script("entries.lua")
 EXPIRED: Final = Script("expired.lua", "entry.lua")

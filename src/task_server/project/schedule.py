@@ -1,0 +1,33 @@
+"""Whether a project has periodic tasks, and which scheduler sends them."""
+
+import sys
+from typing import Any
+
+from task_server.project.celery_app import is_set
+
+#: That of django-celery-beat, and the app of Django that it is.
+DATABASE_APP = "django_celery_beat"
+DATABASE_SCHEDULER = f"{DATABASE_APP}.schedulers:DatabaseScheduler"
+
+
+def scheduler_of(app: Any, given: str | None = None) -> str | None:
+    """Return the name of the scheduler of *app*, or *given*; None is Celery's own."""
+    if given:
+        return given
+    if is_set(app, "beat_scheduler"):
+        return str(app.conf.beat_scheduler)
+    return DATABASE_SCHEDULER if _has_database_app() else None
+
+
+def has_schedule(app: Any) -> bool:
+    """Whether *app*, whose modules are imported, has periodic tasks, or a scheduler of its own."""
+    app.finalize(auto=True)
+    return bool(app.conf.beat_schedule) or scheduler_of(app) is not None
+
+
+def _has_database_app() -> bool:
+    # Only what the project itself has loaded: a project without Django has no such app.
+    django = sys.modules.get("django.conf")
+    if django is None or not django.settings.configured:
+        return False
+    return any(str(one).partition(".")[0] == DATABASE_APP for one in django.settings.INSTALLED_APPS)
