@@ -185,7 +185,7 @@ class Beat:
         if not found.peer and not self._has_connected:
             raise ConfigError([Problem(found.setting, found.text)])
         if self._status.trouble(found.text):
-            logger.error("beat: %s; nothing is sent until then", found.text)
+            logger.error("beat: %s; nothing is sent meanwhile", found.text)
 
     # The schedule
 
@@ -205,7 +205,7 @@ class Beat:
             if is_missing_table(error):
                 raise ConfigError([Problem("beat.scheduler", fault)]) from error
             if self._status.trouble(fault):
-                logger.error("beat: %s; nothing is sent until then", fault)  # noqa: TRY400
+                logger.error("beat: %s; nothing is sent meanwhile", fault)  # noqa: TRY400
             # Another host may reach it.
             if self._lock is not None:
                 self._lock.release()

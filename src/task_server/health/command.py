@@ -1,5 +1,5 @@
 """
-`task-server health NAME`: is this worker, or Flower, alive, and is it ready?
+`task-server health NAME`: is this worker, or another service, alive, and is it ready?
 
 Health checks run every few seconds beside hundreds of workers, so arguments are
 parsed with the standard library: importing click alone takes longer than
@@ -25,6 +25,7 @@ examples:
   task-server health prefork            exit 0 unless it needs a restart
   task-server health gevent --ready     exit 0 while it fetches tasks
   task-server health flower --ready     exit 0 while Flower and the broker answer
+  task-server health beat --ready       exit 0 while it sends, or waits for one that does
 """
 
 
@@ -84,11 +85,11 @@ def _parser(environ: Mapping[str, str], stale_after: float) -> argparse.Argument
     stale = environ.get("TASK_SERVER_STALE", stale_after)
     parser = argparse.ArgumentParser(
         prog="task-server health",
-        description="Check a worker by its heartbeat, or Flower over HTTP, and say why.",
+        description="Check a worker or beat by its heartbeat, or Flower over HTTP, and say why.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("name", metavar="NAME", help="a worker, or flower")
+    parser.add_argument("name", metavar="NAME", help="a worker, flower or beat")
     parser.add_argument(
         "--ready",
         action="store_true",

@@ -9,6 +9,9 @@ from task_server.project.celery_app import is_set
 DATABASE_APP = "django_celery_beat"
 DATABASE_SCHEDULER = f"{DATABASE_APP}.schedulers:DatabaseScheduler"
 
+#: Celery's own, whose schedule is the setting `beat_schedule`.
+CELERYS = "celery.beat:PersistentScheduler"
+
 
 def scheduler_of(app: Any, given: str | None = None) -> str | None:
     """Return the name of the scheduler of *app*, or *given*; None is Celery's own."""
@@ -20,9 +23,14 @@ def scheduler_of(app: Any, given: str | None = None) -> str | None:
 
 
 def has_schedule(app: Any) -> bool:
-    """Whether *app*, whose modules are imported, has periodic tasks, or a scheduler of its own."""
-    app.finalize(auto=True)
-    return bool(app.conf.beat_schedule) or scheduler_of(app) is not None
+    """
+    Return whether *app*, which is imported, has periodic tasks: in its settings, or elsewhere.
+
+    What receivers of the app's signals add with `add_periodic_task` counts, and a
+    scheduler that has a place of its own for them, such as a database.
+    """
+    app.finalize()
+    return bool(app.conf.beat_schedule) or scheduler_of(app) not in (None, CELERYS)
 
 
 def _has_database_app() -> bool:
