@@ -8,7 +8,6 @@ import os
 import socket
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from task_server.errors import ConfigError, Finding, Problem, TaskServerError
@@ -74,7 +73,7 @@ def _run(app: Any, spec: BeatSpec, status: Any, environ: Mapping[str, str]) -> N
     from task_server.beat.service import Beat  # noqa: PLC0415
     from task_server.beat.signals import StopSignals  # noqa: PLC0415
     from task_server.project import celery_app  # noqa: PLC0415
-    from task_server.project.schedule import has_schedule, scheduler_of  # noqa: PLC0415
+    from task_server.project.schedule import has_schedule, schedule_file, scheduler_of  # noqa: PLC0415
     from task_server.worker import logs  # noqa: PLC0415
 
     if spec.log_format == "json":
@@ -100,7 +99,7 @@ def _run(app: Any, spec: BeatSpec, status: Any, environ: Mapping[str, str]) -> N
         app=app,
         max_interval=spec.max_interval,
         scheduler_cls=chosen,
-        schedule_filename=str(_file(app, spec)),
+        schedule_filename=str(schedule_file(app, spec)),
     )
     lock, explain = _lock(app, spec, logger)
     stop = StopSignals(STOP_SECONDS - 5)
@@ -134,15 +133,6 @@ def _lock(app: Any, spec: BeatSpec, logger: Any) -> Any:
         )
         return None, explain
     return Lock(BrokerClient(app, spec.lock_seconds), spec.lock_name, spec.lock_seconds), explain
-
-
-def _file(app: Any, spec: BeatSpec) -> Path:
-    """Return the schedule file: the project's if it is absolute, else one in our folder."""
-    named = Path(str(app.conf.beat_schedule_filename or "celerybeat-schedule"))
-    if named.is_absolute() and not spec.folder_is_given:
-        return named
-    # Two projects of one user may share the folder.
-    return Path(spec.folder, f"{named.name}.{spec.lock_name}")
 
 
 if __name__ == "__main__":

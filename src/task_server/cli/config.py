@@ -19,7 +19,7 @@ from task_server.cli.options import (
 from task_server.cli.own_settings import own_rows
 from task_server.cli.spec import spec_here
 from task_server.config.loader import Resolved
-from task_server.config.model import Config
+from task_server.config.model import SERVICE_TABLES, Config
 from task_server.errors import ConfigError, TaskServerError
 from task_server.launch.machine import this_machine
 from task_server.launch.precedence import CHOSEN_BY_POOL, NUMBERS, with_project, worker_spec
@@ -37,6 +37,7 @@ CHOSEN = "chosen by the pool, if the project sets none"
 Examples:
   task-server config show                    every setting, its value and its origin
   task-server config show gevent             the Celery settings of one worker, with reasons
+  task-server config show beat               the scheduler, its file and its entries
   task-server config check                   only validate: exit 0 or 78
 """
 )
@@ -62,7 +63,7 @@ def show(worker: str | None, app: str | None, path: Path | None, *, as_json: boo
 
     With WORKER: the Celery settings that it starts with, the reason for each, and
     which ones the project's own settings override; then those that Celery does not
-    have, with what each does.
+    have, with what each does. A service, such as beat, has its own settings.
     """
     found = resolved(path, need_app=False, app=app)
     if not found.config.app:
@@ -80,6 +81,8 @@ def show(worker: str | None, app: str | None, path: Path | None, *, as_json: boo
         ]
     elif worker in found.config.workers:
         rows = _celery_rows(found, worker)
+    elif worker in SERVICE_TABLES:
+        rows = _service_rows(found, worker)
     else:
         raise click.BadParameter(unknown_worker(found.config, worker), param_hint="WORKER")
     if as_json:
@@ -131,6 +134,22 @@ def _walk(part: Any, prefix: str) -> Iterator[tuple[str, Any]]:
         elif "parser" in field.metadata:
             secret = field.metadata["secret"] and value is not None
             yield name, MASK if secret else masked(value)
+
+
+def _service_rows(found: Resolved, name: str) -> list[dict[str, Any]]:
+    """Return a row for each setting of the service *name*; of beat, what the project adds."""
+    rows = [
+        {"setting": setting, "value": value, "from": found.origins.get(setting, "default")}
+        for setting, value in settings_of(found.config)
+        if setting.startswith(f"{name}.")
+    ]
+    app = _project_app(found.config) if name == "beat" else None
+    if app is not None:
+        from task_server.cli.beat_shown import beat_rows  # noqa: PLC0415
+
+        app.loader.import_default_modules()
+        rows.extend(beat_rows(found, app))
+    return rows
 
 
 def _celery_rows(found: Resolved, name: str) -> list[dict[str, Any]]:

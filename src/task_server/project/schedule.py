@@ -1,8 +1,10 @@
 """Whether a project has periodic tasks, and which scheduler sends them."""
 
 import sys
+from pathlib import Path
 from typing import Any
 
+from task_server.launch.beat_spec import BeatSpec
 from task_server.project.celery_app import is_set
 
 #: That of django-celery-beat, and the app of Django that it is.
@@ -39,3 +41,12 @@ def _has_database_app() -> bool:
     if django is None or not django.settings.configured:
         return False
     return any(str(one).partition(".")[0] == DATABASE_APP for one in django.settings.INSTALLED_APPS)
+
+
+def schedule_file(app: Any, spec: BeatSpec) -> Path:
+    """Return the schedule file of *app*: its own if that is absolute, else one in our folder."""
+    named = Path(str(app.conf.beat_schedule_filename or "celerybeat-schedule"))
+    if named.is_absolute() and not spec.folder_is_given:
+        return named
+    # Two projects of one user may share the folder.
+    return Path(spec.folder, f"{named.name}.{spec.lock_name}")
