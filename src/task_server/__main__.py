@@ -24,6 +24,12 @@ def main() -> NoReturn:
 
 
 def _run(arguments: list[str]) -> int:
+    # A shell that completes our words.
+    if os.environ.get("_TASK_SERVER_COMPLETE"):
+        from task_server.cli import completions  # noqa: PLC0415
+
+        completions.answer(arguments)
+        return 0
     # Imported where they are needed: a health check must not wait for click.
     if arguments[:1] == ["health"]:
         from task_server.health import command  # noqa: PLC0415

@@ -124,7 +124,8 @@ def test_the_commands_of_a_document_can_be_called(document: Path) -> None:
             command = command.get_command(context, name)
         try:
             assert command is not None, f"no such command: {words}"
-            command.make_parser(click.Context(command)).parse_args(list(rest))
+            within = click.Context(command, **command.context_settings)
+            command.make_parser(within).parse_args(list(rest))
         except (click.UsageError, AssertionError) as error:
             wrong.append(f"{shlex.join(words)}: {error}")
 

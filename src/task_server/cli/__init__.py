@@ -23,11 +23,13 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "beat": "task_server.cli.beat",
         "health": "task_server.cli.health",
         "flower": "task_server.cli.flower",
+        "call": "task_server.cli.call",
         "config": "task_server.cli.config",
         "check": "task_server.cli.check",
         "settings": "task_server.cli.settings",
         "dead": "task_server.cli.dead",
         "delayed": "task_server.cli.delayed",
+        "completion": "task_server.cli.completion",
     }
 )
 

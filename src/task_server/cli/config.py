@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from task_server.cli.completions import complete_processes
 from task_server.cli.options import (
     MASK,
     app_option,
@@ -46,7 +47,7 @@ def command() -> None:
 
 
 @command.command()
-@click.argument("worker", required=False)
+@click.argument("worker", required=False, shell_complete=complete_processes)
 @app_option
 @config_option
 @click.option(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from task_server.cli.completions import complete_workers
 from task_server.cli.options import (
     MASK,
     app_option,
@@ -34,7 +35,7 @@ Examples:
   task-server worker all --print-argv       the command, and its variables
 """
 )
-@click.argument("name")
+@click.argument("name", shell_complete=complete_workers)
 @app_option
 @config_option
 @click.option(

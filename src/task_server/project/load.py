@@ -68,6 +68,25 @@ def connecting_app(config: Config) -> Any:
         return app
 
 
+def calling_app(config: Config) -> Any:
+    """
+    Import the project with its tasks; return its app, which sends to the operator's broker.
+
+    Raises:
+        ConfigError: When it cannot be imported.
+        PeerError: When a server that the import asks does not answer.
+    """
+    with imported(config) as app:
+        from task_server.project import celery_app  # noqa: PLC0415 - imports Celery
+
+        celery_app.use_broker(app, broker=config.broker_url)
+        celery_app.check_urls(app)
+        celery_app.apply_defaults(app, connection_defaults(app.conf.result_backend))
+        app.loader.import_default_modules()
+        app.finalize()
+        return app
+
+
 def settings_folder(config: Config) -> Path:
     """
     Return the folder of the project's settings module.

@@ -1,0 +1,212 @@
+"""`task-server call TASK`: send one task, and wait for its result if wanted."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+from task_server.cli.call_result import jsonable, show, wait_for
+from task_server.cli.call_words import arguments_of, expiry_of, moment_of
+from task_server.cli.completions import complete_queues, complete_tasks
+from task_server.cli.options import Seconds, app_option, config_option, resolved, traceback_option
+from task_server.config.model import Config
+from task_server.config.values import shown
+from task_server.errors import ConfigError, PeerError, Problem, TaskServerError
+from task_server.project.load import calling_app
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A task, what it is called with, and the queue if one was given."""
+
+    task: str
+    arguments: tuple[Any, ...]
+    named: dict[str, Any]
+    queue: str | None
+
+
+@click.command(
+    epilog="""
+\b
+Examples:
+  task-server call docket.tasks.read 7 --wait          7 is a number
+  task-server call docket.tasks.fetch https://… retries=3 'tags=["a", "b"]'
+  task-server call add --wait --json -- -5 3           after -- nothing is an option
+  task-server call report --countdown 60 --queue batch1
+"""
+)
+@click.argument("task", shell_complete=complete_tasks)
+@click.argument("words", nargs=-1, metavar="[ARG|NAME=VALUE]...")
+@app_option
+@config_option
+@click.option("--kwargs", metavar="JSON", help="Keyword arguments, as one JSON object.")
+@click.option("--queue", shell_complete=complete_queues, help="Queue.  [default: as routed]")
+@click.option("--countdown", type=Seconds(0), metavar="SECONDS", help="Run it after so long.")
+@click.option("--eta", metavar="TIME", help="Run it then (ISO 8601; else in the app's time zone).")
+@click.option("--priority", type=click.IntRange(0, 255), help="Priority of the message.")
+@click.option("--expires", metavar="SECONDS|TIME", help="Do not run it after that.")
+@click.option("--wait", is_flag=True, help="Wait, and print the result or the traceback.")
+@click.option("--timeout", type=Seconds(0.01), metavar="SECONDS", help="Wait no longer than this.")
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    envvar="TASK_SERVER_JSON",
+    show_envvar=True,
+    help="One JSON object on standard output.",
+)
+@click.option(
+    "--force", is_flag=True, help="Send a task that the project lacks, or to a queue of no worker."
+)
+@traceback_option
+def command(
+    task: str,
+    words: tuple[str, ...],
+    app: str | None,
+    path: Path | None,
+    *,
+    kwargs: str | None,
+    queue: str | None,
+    countdown: float | None,
+    eta: str | None,
+    priority: int | None,
+    expires: str | None,
+    wait: bool,
+    timeout: float | None,
+    as_json: bool,
+    force: bool,
+    show_traceback: bool,
+) -> None:
+    """
+    Send TASK with the project's own app: its routes, its serializer.
+
+    An ARG that is JSON is that value (7, true, null, "7", [1, 2]), any other is text;
+    NAME=VALUE is a keyword argument. Arguments that begin with - come after --.
+
+    With --wait the exit code is 0 if the task succeeded, 1 if it failed or was revoked,
+    124 if --timeout passed. Ctrl-C leaves the task as it is.
+    """
+    del show_traceback  # Its variable is read where the project is imported.
+    try:
+        arguments, named = arguments_of(words, kwargs)
+    except ValueError as error:
+        raise click.UsageError(f"{error}.") from None
+    if countdown is not None and eta is not None:
+        raise click.UsageError("Give --countdown or --eta.")
+    config = resolved(path, app=app).config
+    project = calling_app(config)
+    if not force and task not in project.tasks:
+        _refuse_task(project, task)
+    call = Call(task, tuple(arguments), named, queue)
+    goes_to = _queue(project, call)
+    if not force:
+        _need_taker(config, goes_to)
+    options = {
+        "countdown": countdown,
+        "priority": priority,
+        "queue": queue,
+        **_times(project, eta, expires),
+    }
+    wait = wait or timeout is not None
+    if wait:
+        _need_results(project)
+        # A task that stores no result stores this one.
+        options["ignore_result"] = False
+    given = {name: value for name, value in options.items() if value is not None}
+    result = _send(project, call, given)
+    sent = {"id": result.id, "task": task, "queue": goes_to}
+    if not as_json:
+        click.echo(f"{result.id} -> {goes_to}", err=wait)
+    elif not wait:
+        click.echo(json.dumps(sent))
+    if wait:
+        raise SystemExit(_wait(result, timeout, sent, as_json=as_json))
+
+
+def _times(project: Any, eta: str | None, expires: str | None) -> dict[str, Any]:
+    try:
+        return {
+            "eta": moment_of(eta, project.timezone) if eta else None,
+            "expires": expiry_of(expires, project.timezone) if expires else None,
+        }
+    except ValueError as error:
+        raise click.UsageError(f"{error}.") from None
+
+
+def _wait(result: Any, timeout: float | None, sent: dict[str, Any], *, as_json: bool) -> int:
+    """Wait for *result* and print it; return the exit code."""
+    outcome = wait_for(result, timeout, described=f"{sent['task']} ({sent['id']})")
+    if isinstance(outcome, int):
+        if as_json:
+            click.echo(json.dumps(sent))
+        return outcome
+    if as_json:
+        found = jsonable(outcome.result)
+        ended = {"state": outcome.state, "result": found, "traceback": outcome.traceback}
+        click.echo(json.dumps({**sent, **ended}))
+    else:
+        show(outcome)
+    return outcome.exit_code
+
+
+def _refuse_task(project: Any, task: str) -> NoReturn:
+    from task_server.project.calls import near_names, tasks_of  # noqa: PLC0415 - imports late
+
+    names = tasks_of(project)
+    near = near_names(task, names)
+    hint = f"; did you mean {', '.join(near)}?" if near else f"; it has {len(names)} tasks"
+    raise TaskServerError(
+        f"no worker has the task {shown(task)}: the project does not register it{hint} "
+        "(--force sends it all the same)"
+    )
+
+
+def _queue(project: Any, call: Call) -> str:
+    """Return the queue that *call* goes to."""
+    from task_server.project.calls import queue_of_call  # noqa: PLC0415 - imports late
+
+    try:
+        return queue_of_call(project, call.task, call.arguments, call.named, call.queue)
+    except Exception as error:
+        # With task_create_missing_queues off, or from a router of the project's own.
+        raise TaskServerError(
+            f"the task cannot be routed ({type(error).__name__}: {error}); give --queue"
+        ) from error
+
+
+def _need_taker(config: Config, queue: str) -> None:
+    from task_server.project.calls import takers  # noqa: PLC0415 - imports late
+
+    if not takers(config, queue):
+        raise TaskServerError(
+            f"no worker of the configuration takes from the queue {shown(queue)}; name it in a "
+            "table [workers.NAME], give another --queue, or --force where other workers take it"
+        )
+
+
+def _need_results(project: Any) -> None:
+    from celery.backends.base import DisabledBackend  # noqa: PLC0415 - imports Celery
+
+    if isinstance(project.backend, DisabledBackend):
+        message = "the project stores no results, so there is nothing to wait for; set it, or leave"
+        raise ConfigError([Problem("result_backend", f"{message} --wait and --timeout out")])
+
+
+def _send(project: Any, call: Call, options: dict[str, Any]) -> Any:
+    """Send the task; return its result to come."""
+    from kombu.exceptions import EncodeError  # noqa: PLC0415 - imports Celery
+    from kombu.exceptions import OperationalError as KombusError  # noqa: PLC0415
+
+    found = project.tasks.get(call.task)
+    try:
+        if found is None:
+            return project.send_task(call.task, call.arguments, call.named, **options)
+        return found.apply_async(call.arguments, call.named, **options)
+    except EncodeError as error:
+        raise TaskServerError(f"the arguments cannot be sent: {error}") from error
+    except TypeError as error:
+        raise click.UsageError(f"{call.task}: {error}.") from error
+    except (KombusError, OSError) as error:
+        raise PeerError(f"the task was not sent: the broker cannot be used ({error})") from error
