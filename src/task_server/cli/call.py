@@ -41,14 +41,64 @@ Examples:
 @click.argument("words", nargs=-1, metavar="[ARG|NAME=VALUE]...")
 @app_option
 @config_option
-@click.option("--kwargs", metavar="JSON", help="Keyword arguments, as one JSON object.")
-@click.option("--queue", shell_complete=complete_queues, help="Queue.  [default: as routed]")
-@click.option("--countdown", type=Seconds(0), metavar="SECONDS", help="Run it after so long.")
-@click.option("--eta", metavar="TIME", help="Run it then (ISO 8601; else in the app's time zone).")
-@click.option("--priority", type=click.IntRange(0, 255), help="Priority of the message.")
-@click.option("--expires", metavar="SECONDS|TIME", help="Do not run it after that.")
-@click.option("--wait", is_flag=True, help="Wait, and print the result or the traceback.")
-@click.option("--timeout", type=Seconds(0.01), metavar="SECONDS", help="Wait no longer than this.")
+@click.option(
+    "--kwargs",
+    envvar="TASK_SERVER_CALL_KWARGS",
+    show_envvar=True,
+    metavar="JSON",
+    help="Keyword arguments, as one JSON object.",
+)
+@click.option(
+    "--queue",
+    envvar="TASK_SERVER_CALL_QUEUE",
+    show_envvar=True,
+    shell_complete=complete_queues,
+    help="Queue.  [default: as routed]",
+)
+@click.option(
+    "--countdown",
+    envvar="TASK_SERVER_CALL_COUNTDOWN",
+    show_envvar=True,
+    type=Seconds(0),
+    metavar="SECONDS",
+    help="Run it after so long.",
+)
+@click.option(
+    "--eta",
+    envvar="TASK_SERVER_CALL_ETA",
+    show_envvar=True,
+    metavar="TIME",
+    help="Run it then (ISO 8601; else in the app's time zone).",
+)
+@click.option(
+    "--priority",
+    envvar="TASK_SERVER_CALL_PRIORITY",
+    show_envvar=True,
+    type=click.IntRange(0, 255),
+    help="Priority of the message.",
+)
+@click.option(
+    "--expires",
+    envvar="TASK_SERVER_CALL_EXPIRES",
+    show_envvar=True,
+    metavar="SECONDS|TIME",
+    help="Do not run it after that.",
+)
+@click.option(
+    "--wait",
+    is_flag=True,
+    envvar="TASK_SERVER_CALL_WAIT",
+    show_envvar=True,
+    help="Wait, and print the result or the traceback.",
+)
+@click.option(
+    "--timeout",
+    envvar="TASK_SERVER_CALL_TIMEOUT",
+    show_envvar=True,
+    type=Seconds(0.01),
+    metavar="SECONDS",
+    help="Wait no longer than this.",
+)
 @click.option(
     "--json",
     "as_json",
@@ -58,7 +108,11 @@ Examples:
     help="One JSON object on standard output.",
 )
 @click.option(
-    "--force", is_flag=True, help="Send a task that the project lacks, or to a queue of no worker."
+    "--force",
+    is_flag=True,
+    envvar="TASK_SERVER_CALL_FORCE",
+    show_envvar=True,
+    help="Send a task that the project lacks, or to a queue of no worker.",
 )
 @traceback_option
 def command(

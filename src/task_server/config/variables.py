@@ -12,6 +12,15 @@ OTHERS = frozenset(
     f"{PREFIX}_{name}"
     for name in (
         "BEAT",
+        *(
+            "CALL_COUNTDOWN",
+            "CALL_ETA",
+            "CALL_EXPIRES",
+            "CALL_FORCE",
+            "CALL_KWARGS",
+            "CALL_PRIORITY",
+        ),
+        *("CALL_QUEUE", "CALL_TIMEOUT", "CALL_WAIT"),
         *("CHECK_LIVE", "CHECK_PROJECT", "CHECK_TIMEOUT", "CHECK_WORKERS", "CONFIG", "DEAD_ALL"),
         *("DELAYED_LIMIT", "DELAYED_OLDER_THAN", "DELAYED_QUEUE", "DELAYED_TASK", "DELAYED_YES"),
         "DEMO_GIVEN",
