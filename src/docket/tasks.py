@@ -67,7 +67,8 @@ def fetch(job_id: int) -> None:
     outcome: StoredFile | DocumentError | None = None
     if job.state == Job.State.QUEUED:
         # Hundreds of fetches wait for servers at once; none of them may keep
-        # one of the few connections to PostgreSQL meanwhile.
+        # one of the few connections to PostgreSQL meanwhile. The close costs no connect:
+        # the worker keeps it, as good as new, for this task or another.
         _close_connection()
         root = Path(settings.MEDIA_ROOT)
         try:
