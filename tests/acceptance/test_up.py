@@ -64,15 +64,40 @@ def test_up_is_ready_in_order_and_stops_workers_before_servers(program: Program)
     assert (0, {}) == (process.returncode, program.alive())
 
 
-def test_a_second_up_says_that_the_first_is_up(up: Up) -> None:
+def test_a_second_up_of_another_project_says_that_the_first_is_up(up: Up) -> None:
     """
-    Two in one state folder would fight; the second says where the first is, and ends.
+    Two in one state folder would fight; the second says which project is up, and ends.
     """
-    second = up.program("up", "--flower-port", "0")
+    (up.program.folder / "other.py").write_text("import celery\n\napp = celery.Celery('other')\n")
+
+    second = up.program("up", "--app", "other")
 
     assert 1 == second.returncode
-    assert "is already running" in second.stderr
-    assert up.flower in second.stderr
+    assert "project docket) is already running" in second.stderr
+
+
+def test_flower_takes_the_next_port_where_its_own_is_in_use(up: Up) -> None:
+    """
+    Two projects on one machine: the second has another state folder, and another port, and
+    neither is named. Each is addressed in its banner and ended alone.
+    """
+    with program_in(up.program.folder) as other:
+        other.environ = {**up.program.environ, "TASK_SERVER_STATE": "beside"}
+        # It is free here: each takes the first that is, so one of the two has another one.
+        first, second = other.start("up"), up.program.start("up", "--state", "third")
+        lines = [Output(one).until("Flower is at ") for one in (first, second)]
+        urls = [line.split("Flower is at ")[1].split()[0] for line in lines]
+
+        assert 2 == len(set(urls))
+        for url in urls:
+            with urllib.request.urlopen(f"{url}healthcheck", timeout=60) as answer:
+                assert 200 == answer.status
+        ended = [
+            (other("down").returncode, first.wait(timeout=90)),
+            (up.program("down", "--state", "third").returncode, second.wait(timeout=90)),
+        ]
+        assert [(0, 0), (0, 0)] == ended
+        assert up.process.poll() is None
 
 
 def test_a_demo_beside_it_uses_its_workers(up: Up) -> None:
@@ -98,6 +123,8 @@ def test_kill_9_leaves_no_orphan(program: Program) -> None:
     process.wait(timeout=30)
 
     assert {} == program.left()
+    assert "[]" == program("ps", "--json").stdout.strip()
+    assert "Nothing runs in .task-server." == program("down").stdout.strip()
 
 
 def test_a_port_in_use_is_named(up: Up) -> None:

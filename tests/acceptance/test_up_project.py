@@ -15,26 +15,7 @@ import pytest
 from task_server import local
 from task_server.local.servers import cluster
 from tests.support.program import Output, Program
-from tests.support.site import CELERY, SETTINGS
-
-TASKS = """
-from celery import shared_task
-
-
-@shared_task
-def add(a, b):
-    return a + b
-"""
-
-MANAGE = """
-import os
-import sys
-
-from django.core.management import execute_from_command_line
-
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "site1.settings")
-execute_from_command_line(sys.argv)
-"""
+from tests.support.site import SETTINGS, write_site
 
 UP = ("up", "--worker", "prefork", "--flower-port", "0")
 
@@ -42,13 +23,7 @@ UP = ("up", "--worker", "prefork", "--flower-port", "0")
 @pytest.fixture
 def project(program: Program) -> Path:
     """Return the package of a Django project in the program's folder, with its manage.py."""
-    package = program.folder / "site1"
-    package.mkdir()
-    (package / "__init__.py").write_text("from site1.celery import app\n")
-    (package / "celery.py").write_text(CELERY)
-    (package / "settings.py").write_text(SETTINGS)
-    (package / "tasks.py").write_text(TASKS)
-    (program.folder / "manage.py").write_text(MANAGE)
+    package = write_site(program.folder)
     program.environ = {**program.environ, "TASK_SERVER_WORKERS_PREFORK_CONCURRENCY": "1"}
     return package
 

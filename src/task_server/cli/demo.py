@@ -113,7 +113,7 @@ def command(
     config = resolve(None, environ_with(environ, app=APP)).config
     with ExitStack() as stack:
         if holder is None:
-            lock = stack.enter_context(folder.lock({"app": APP}))
+            lock = stack.enter_context(folder.lock({"app": APP, "command": "demo"}))
         elif holder.get("app") != APP:
             raise TaskServerError(
                 f"{folder.path} is in use by the project {holder.get('app', '?')} "

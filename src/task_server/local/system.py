@@ -16,11 +16,14 @@ from task_server.launch.services import LAUNCHERS
 from task_server.local.discovery.plan import ServerPlan
 from task_server.local.discovery.protocol import POSTGRES_VARIABLES
 from task_server.local.servers import cluster, postgres, redis
-from task_server.local.servers.ports import check_free, free_port
+from task_server.local.servers.ports import check_free, free_port, next_free_port
 from task_server.local.servers.server import Server
 from task_server.local.servers.state import State
 from task_server.local.supervisor.child import NOTIFY, Child
 from task_server.local.supervisor.supervisor import Supervisor
+
+#: What a server writes that another program was faster than (EADDRINUSE).
+_PORT_TAKEN = "Address already in use"
 
 #: A project that reads all its servers from our variables, as the reference project does.
 EVERYTHING = ServerPlan(
@@ -84,7 +87,7 @@ class System:
     def servers(self, *, quiet: bool = False) -> list[Child]:
         """Return the servers to start, without those that run already."""
         return [
-            replace(server.child, quiet=quiet)
+            replace(server.child, quiet=quiet, address=server.client_url)
             for server in (self.redis, self.postgres)
             if server is not None and server.child is not None
         ]
@@ -124,10 +127,38 @@ class System:
         """
         Return the process *name* of *service* as a child, and its URL if it listens.
 
+        Without a port in the configuration it has the next free one; where another
+        program takes that first, it is started again on the one after.
+
         Raises:
-            LocalServerError: When its port is in use.
+            LocalServerError: When the port that the configuration names is in use.
         """
-        config = self.config if service.port is None else self._with_port(service)
+        if service.port is None:
+            child = self._child(service, name, self.config, quiet=quiet)
+            return child, child.address
+        table = getattr(self.config, service.name)
+        if f"{service.name}.port" not in self.config.origins:
+            child = self._on_port(service, name, table.port, quiet=quiet)
+            return child, child.address
+        port = table.port or free_port(table.address)
+        check_free(port, service.title, table.address)
+        child = self._child(service, name, self._with_port(service, port), quiet=quiet)
+        return child, child.address
+
+    def _on_port(self, service: Service, name: str, port: int, *, quiet: bool) -> Child:
+        """Return the process *name* on the first free port from *port* on."""
+        table = getattr(self.config, service.name)
+        free = next_free_port(port, table.address)
+        child = self._child(service, name, self._with_port(service, free), quiet=quiet)
+
+        def instead(lines: Sequence[str]) -> Child | None:
+            if not any(_PORT_TAKEN in line for line in lines):
+                return None
+            return self._on_port(service, name, free + 1, quiet=quiet)
+
+        return replace(child, instead=instead)
+
+    def _child(self, service: Service, name: str, config: Config, *, quiet: bool) -> Child:
         process = LAUNCHERS[service.name].process(
             config,
             name,
@@ -135,21 +166,20 @@ class System:
             python=sys.executable,
             environ=self.environ,
         )
-        child = Child(
+        return Child(
             name=name,
             argv=process.command.argv,
             environ={**self.environ, **process.command.environ},
             ready=service.ready or NOTIFY,
             stop_seconds=process.stop_seconds,
+            address=process.url,
+            reloads=service.reloads,
             quiet=quiet,
         )
-        return child, process.url
 
-    def _with_port(self, service: Service) -> Config:
-        """Return the configuration with a free port for *service* in place of 0."""
+    def _with_port(self, service: Service, port: int) -> Config:
+        """Return the configuration with *port* for *service*."""
         table = getattr(self.config, service.name)
-        port = table.port or free_port(table.address)
-        check_free(port, service.title, table.address)
         changed: dict[str, Any] = {service.name: replace(table, port=port)}
         return replace(self.config, **changed)
 
@@ -184,7 +214,7 @@ def running(config: Config, path: Path, environ: Mapping[str, str]) -> Iterator[
     state = State.open(path)
     with ExitStack() as stack:
         if state.lock_holder() is None:
-            stack.enter_context(state.lock({"app": config.app}))
+            stack.enter_context(state.lock({"app": config.app, "command": "other"}))
         # The command that runs inside handles Ctrl-C.
         supervisor = stack.enter_context(Supervisor(sys.stderr, environ, signals=False))
         system = System.find(config, state, environ)

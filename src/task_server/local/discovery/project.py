@@ -96,6 +96,7 @@ class _Discovery:
             preset=preset(os.environ),
             features=features_of(self._app),
             code=code_of(dict(sys.modules)),
+            media=_media() if self._django else "",
             unusable=tuple(one for attempt in attempts for one in attempt),
         )
 
@@ -103,6 +104,12 @@ class _Discovery:
 def _has_settings() -> bool:
     module = sys.modules.get("django.conf")
     return module is not None and module.settings.configured
+
+
+def _media() -> str:
+    from django.conf import settings  # noqa: PLC0415 - the project has it
+
+    return str(settings.MEDIA_ROOT or "")
 
 
 if __name__ == "__main__":

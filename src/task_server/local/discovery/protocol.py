@@ -147,6 +147,8 @@ class Answer:
 
         code: The folders, and single files, of the packages that its import loaded and that
             nobody installed: those that somebody may be at work on.
+
+        media: The folder of uploaded files, or "".
     """
 
     django: bool = False
@@ -159,6 +161,7 @@ class Answer:
     preset: tuple[str, ...] = ()
     features: tuple[str, ...] = ()
     code: tuple[str, ...] = ()
+    media: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Return it in the types of JSON."""
@@ -182,6 +185,7 @@ class Answer:
             preset=tuple(fields["preset"]),
             features=tuple(fields["features"]),
             code=tuple(fields["code"]),
+            media=fields["media"],
         )
 
 

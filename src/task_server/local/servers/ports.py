@@ -4,6 +4,9 @@ import socket
 
 from task_server.errors import LocalServerError
 
+#: Ports that are tried in a row.
+_TRIED = 200
+
 
 def check_free(port: int, who: str, address: str = "127.0.0.1") -> None:
     """
@@ -31,3 +34,14 @@ def free_port(address: str = "127.0.0.1") -> int:
     with socket.socket(family) as probe:
         probe.bind((address, 0))
         return int(probe.getsockname()[1])
+
+
+def next_free_port(port: int, address: str = "127.0.0.1") -> int:
+    """Return the first free port of *address* from *port* on, or any where none of many is."""
+    for one in range(port, min(port + _TRIED, 65536)):
+        try:
+            check_free(one, "", address)
+        except LocalServerError:
+            continue
+        return one
+    return free_port(address)

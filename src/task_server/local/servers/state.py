@@ -7,7 +7,8 @@ that says which supervisor uses them.
       postgres/      the cluster
       run/           sockets (or a private folder in /tmp, see `socket_folder`)
       lock           locked (flock) by the supervisor that uses the folder
-      owner.json     its pid, its project, the address of its Flower
+      owner.json     its pid, its project, its socket, the address of its Flower
+      log/           what it wrote, see `task_server.local.log_file`
 """
 
 import contextlib
@@ -25,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from task_server.errors import LocalServerError
+from task_server.health.published import NAMESPACE, lock_holder, pid_namespace, try_lock
 
 #: Longest path of a socket folder: sun_path holds 107 bytes and a NUL on
 #: Linux, 103 on macOS, less "/.s.PGSQL.65535" and a little room.
@@ -54,13 +56,8 @@ def explain(error: OSError, path: Path) -> LocalServerError:
     return LocalServerError(f"Cannot keep state in {path}: {hint}.")
 
 
-def _try_lock(handle: int, kind: int) -> bool:
-    """Try to lock the open file *handle*, without waiting."""
-    try:
-        fcntl.flock(handle, kind | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+class LockedError(LocalServerError):
+    """Raised when another supervisor has locked the state folder."""
 
 
 @dataclass
@@ -76,6 +73,10 @@ class Lock:
         draft = self._path.with_suffix(".new")
         draft.write_text(json.dumps(self.info), encoding="utf-8")
         draft.replace(self._path)
+
+
+def _published(info: Mapping[str, Any]) -> dict[str, Any]:
+    return {**info, "pid": os.getpid(), NAMESPACE: pid_namespace()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +110,12 @@ class State:
         except OSError as error:
             raise explain(error, folder) from error
         return cls(folder)
+
+    @classmethod
+    def existing(cls, path: str | os.PathLike[str]) -> "State | None":
+        """Return the folder at *path* without creating it; None where there is none."""
+        folder = Path(path).expanduser().absolute()
+        return cls(folder.resolve()) if (folder / "lock").exists() else None
 
     def folder(self, name: str) -> Path:
         """Return the private folder *name* inside, created with mode 0700."""
@@ -176,21 +183,21 @@ class State:
         to *info* later.
 
         Raises:
-            LocalServerError: Another supervisor has locked it.
+            LockedError: Another supervisor has locked it.
         """
         handle = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            while not _try_lock(handle, fcntl.LOCK_EX):
+            while not try_lock(handle, fcntl.LOCK_EX):
                 # `lock_holder` in another process locks it for a moment, too.
                 holder = self.lock_holder()
                 if holder is None:
                     continue
                 pid = f" (pid {holder['pid']})" if "pid" in holder else ""
-                raise LocalServerError(
+                raise LockedError(
                     f"Another task-server{pid} is running in {self.path}; "
                     "stop it or choose another folder for the state."
                 )
-            lock = Lock(self.path / "owner.json", {**(info or {}), "pid": os.getpid()})
+            lock = Lock(self.path / "owner.json", _published(info or {}))
             try:
                 lock.update()
                 yield lock
@@ -205,21 +212,12 @@ class State:
 
         The dictionary is empty between the lock and the first write.
         """
+        return lock_holder(self.path)
+
+    def await_free(self) -> None:
+        """Wait until no supervisor has the folder locked."""
+        handle = os.open(self.path / "lock", os.O_RDWR | os.O_CLOEXEC)
         try:
-            handle = os.open(self.path / "lock", os.O_RDWR | os.O_CLOEXEC)
-        except FileNotFoundError:
-            return None
-        try:
-            if _try_lock(handle, fcntl.LOCK_SH):
-                return None
+            fcntl.flock(handle, fcntl.LOCK_SH)
         finally:
             os.close(handle)
-        try:
-            info = json.loads((self.path / "owner.json").read_text(encoding="utf-8"))
-            os.kill(info["pid"], 0)
-        except (FileNotFoundError, ProcessLookupError, ValueError):
-            # A supervisor that was killed leaves its owner.json behind.
-            return {}
-        except PermissionError:
-            pass
-        return dict(info)

@@ -54,5 +54,12 @@ class Child:
     #: what runs another child to its end (`Supervisor.run_job`).
     before: Callable[[RunJob], None] | None = None
     after: Callable[[RunJob], None] | None = None
+    #: Where clients reach it, for people.
+    address: str | None = None
+    #: Whether it runs the project's code, so that a change of that restarts it.
+    reloads: bool = False
+    #: Turns the last lines of a start that failed into the child to start instead, or None:
+    #: the same on another port, for example.
+    instead: Callable[[Sequence[str]], "Child | None"] | None = None
     #: Turns the last lines of a failed start into a message, or None.
     explain: Callable[[Sequence[str]], str | None] | None = None

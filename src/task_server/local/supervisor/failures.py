@@ -1,8 +1,9 @@
-"""The messages for a child that was not ready in time or a job that failed."""
+"""The messages for a child that was not ready in time, that ended, or a job that failed."""
 
 import os
 from collections.abc import Sequence
 
+from task_server.errors import ChildDiedError, LocalServerError
 from task_server.local.supervisor.process import Process
 
 
@@ -13,6 +14,27 @@ def not_ready(process: Process) -> str:
         f"{child.name} (pid {process.pid}) was not ready after {child.start_seconds:g} s.",
         process.last_lines,
     )
+
+
+def ended(process: Process) -> str:
+    """Return the message for a *process* that ended before it was ready."""
+    lines = tuple(process.last_lines)
+    return str(ChildDiedError(process.child.name, process.returncode or 0, lines))
+
+
+def explain(stage: Sequence[Process], error: ChildDiedError) -> None:
+    """
+    Explain *error*, which ended the start of *stage*, if a child of it can.
+
+    Raises:
+        LocalServerError: With the explanation.
+    """
+    for process in stage:
+        text = None
+        if not process.alive and process.child.explain is not None:
+            text = process.child.explain(tuple(process.last_lines))
+        if text is not None:
+            raise LocalServerError(with_lines(text, process.last_lines)) from error
 
 
 def failed(process: Process, returncode: int) -> str:

@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -69,7 +70,14 @@ class Signalled:
     number: int
 
 
-Event = Line | Ready | Exited | Signalled
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Another thread wants *run* to be called in the supervisor's."""
+
+    run: Callable[[], None]
+
+
+Event = Line | Ready | Exited | Signalled | Call
 Events = queue.SimpleQueue[Event]
 
 
@@ -85,6 +93,10 @@ class Process:
         self.child = child
         self.ready = child.ready is None
         self.returncode: int | None = None
+        #: Whether its stop signal was sent. A worker takes a second one for haste.
+        self.stopping = False
+        #: Seconds since the epoch.
+        self.started = time.time()
         self.last_lines: deque[str] = deque(maxlen=LAST_LINES)
         self._events = events
         self._pattern = re.compile(child.ready) if isinstance(child.ready, str) else child.ready
@@ -156,12 +168,13 @@ class Process:
         self._end_notify()
         self._events.put(Exited(self))
 
-    def record(self, line: Line) -> None:
-        """Keep *line*; the process is ready if it matches the pattern."""
+    def record(self, line: Line) -> bool:
+        """Keep *line*; return whether it says that the process is ready now."""
         self.last_lines.append(line.text)
         pattern = self._pattern
-        if not self.ready and isinstance(pattern, re.Pattern) and pattern.search(line.text):
-            self.ready = True
+        if self.ready or not isinstance(pattern, re.Pattern):
+            return False
+        return pattern.search(line.text) is not None
 
     def reap(self) -> int:
         """Record the end; returns the exit code, negative for a signal."""
@@ -172,6 +185,12 @@ class Process:
         """Send the signal *number* to the process alone, not to its group."""
         if self.alive:
             self._popen.send_signal(number)
+
+    def stop(self) -> None:
+        """Send its stop signal, once."""
+        if not self.stopping:
+            self.stopping = True
+            self.send(self.child.stop_signal)
 
     def kill_group(self) -> None:
         """Kill the process and all that is left of its group."""

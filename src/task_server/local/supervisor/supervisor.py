@@ -18,9 +18,10 @@ from typing import Self, TextIO
 
 from task_server.errors import ChildDiedError, LocalServerError
 from task_server.local.supervisor.child import Child
-from task_server.local.supervisor.failures import failed, not_ready, with_lines
+from task_server.local.supervisor.failures import explain, failed, not_ready, with_lines
 from task_server.local.supervisor.output import Log, wants_colour
 from task_server.local.supervisor.process import (
+    Call,
     Event,
     Events,
     Exited,
@@ -29,10 +30,10 @@ from task_server.local.supervisor.process import (
     Ready,
     Signalled,
 )
+from task_server.local.supervisor.restarts import Done, Restarts
 from task_server.local.supervisor.signals import StopSignals
-
-#: How long a child may take to die of SIGKILL or of its force_signal. Seconds.
-_KILL_SECONDS = 5.0
+from task_server.local.supervisor.status import Status, status_of
+from task_server.local.supervisor.stopping import Stopping
 
 
 class Supervisor:
@@ -66,10 +67,14 @@ class Supervisor:
         self._events: Events = queue.SimpleQueue()
         self._stages: list[list[Process]] = []
         self._processes: dict[Child, Process] = {}
+        self._restarted: dict[Child, int] = {}
         self._signals = StopSignals(self._events, enabled=signals)
-        self._requests = 0
         self._number = 0
-        self._stopping = False
+        self._is_stopping = False
+        self._stopping = Stopping(self._pump)
+        self._restarts = Restarts(self._replace)
+        #: Is called with the name of each child that has ended.
+        self.on_end: Callable[[str], None] = lambda _: None
 
     def __enter__(self) -> Self:
         self._signals.install()
@@ -117,7 +122,7 @@ class Supervisor:
         try:
             self._pump(lambda: all(process.ready for process in stage), deadline)
         except ChildDiedError as error:
-            self._explain(stage, error)
+            explain(stage, error)
             raise
         for process in stage:
             if not process.ready:
@@ -125,16 +130,6 @@ class Supervisor:
         for child in children:
             if child.after is not None:
                 child.after(self.run_job)
-
-    def _explain(self, stage: list[Process], error: ChildDiedError) -> None:
-        """Raise the explanation of a child whose start failed, if it has one."""
-        for process in stage:
-            explain = process.child.explain
-            if process.alive or explain is None:
-                continue
-            text = explain(tuple(process.last_lines))
-            if text is not None:
-                raise LocalServerError(with_lines(text, process.last_lines)) from error
 
     # Waiting
 
@@ -190,94 +185,116 @@ class Supervisor:
         """Return the pid of *child*, which is the id of its process group."""
         return self._processes[child].pid
 
+    # While they run
+
+    def call(self, run: Callable[[], None]) -> None:
+        """Have *run* called in the supervisor's thread; any thread may ask for that."""
+        self._events.put(Call(run))
+
+    def children(self) -> list[Child]:
+        """Return the children that go on, in the order of their start."""
+        return [one.child for stage in self._stages for one in stage if not one.child.oneshot]
+
+    def status(self) -> list[Status]:
+        """Return what there is to say of each of `children`."""
+        restarted = self._restarted
+        return [status_of(self._processes[one], restarted.get(one, 0)) for one in self.children()]
+
+    def restart(self, child: Child, done: Done) -> None:
+        """Drain *child* and start it again; *done* is told how that ended, in an event."""
+        self._restarts.begin(self._processes[child], done)
+
+    def _replace(self, process: Process, child: Child | None = None) -> Process:
+        """Start *child*, or that of *process* again, in the place of *process*."""
+        new = Process(child or process.child, self._events)
+        for stage in self._stages:
+            stage[:] = [new if one is process else one for one in stage]
+        del self._processes[process.child]
+        self._processes[new.child] = new
+        self._restarted[new.child] = self._restarted.pop(process.child, 0) + (child is None)
+        return new
+
     # The loop
 
     def _pump(self, done: Callable[[], bool], deadline: float | None) -> None:
         """Handle events until *done*, or until *deadline* (monotonic seconds)."""
         while not done():
-            remaining = None if deadline is None else deadline - time.monotonic()
-            if remaining is not None and remaining <= 0:
+            limits = [one for one in (deadline, self._restarts.deadline()) if one is not None]
+            now = time.monotonic()
+            if deadline is not None and deadline <= now:
                 return
             try:
-                event = self._events.get(timeout=remaining)
+                event = self._events.get(timeout=max(0.0, min(limits) - now) if limits else None)
             except queue.Empty:
-                return
+                self._restarts.expire()
+                continue
             self._handle(event)
 
     def _handle(self, event: Event) -> None:
         if isinstance(event, Line):
             self._line(event)
         elif isinstance(event, Ready):
-            event.process.ready = True
+            self._became_ready(event.process)
         elif isinstance(event, Exited):
             self._exited(event.process)
+        elif isinstance(event, Call):
+            event.run()
         elif isinstance(event, Signalled):
-            self._requests += 1
+            self._stopping.requests += 1
             self._number = self._number or event.number
-            if not self._stopping:
+            if not self._is_stopping:
                 if event.number == signal.SIGINT:
                     raise KeyboardInterrupt
                 raise SystemExit(128 + event.number)
 
     def _line(self, event: Line) -> None:
         process, child = event.process, event.process.child
-        process.record(event)
+        if process.record(event):
+            self._became_ready(process)
         receive = child.on_stdout if event.stream == "stdout" else child.on_stderr
         if receive is not None:
             receive(event.text)
         elif not child.quiet:
             self.log.write(child.name, event.text)
-            if self.log.broken and not self._stopping:
+            if self.log.broken and not self._is_stopping:
                 # Our reader is gone; end as SIGPIPE would end us.
                 self._number = signal.SIGPIPE
                 raise SystemExit(128 + signal.SIGPIPE)
+
+    def _became_ready(self, process: Process) -> None:
+        process.ready = True
+        self._restarts.became_ready(process)
 
     def _exited(self, process: Process) -> None:
         returncode = process.reap()
         # A dead main process must not leave children running.
         process.kill_group()
-        if self._stopping or (process.child.oneshot and process.ready):
+        self.on_end(process.child.name)
+        if self._is_stopping or (process.child.oneshot and process.ready):
+            return
+        if self._restarts.exited(process) or self._started_instead(process):
             return
         raise ChildDiedError(process.child.name, returncode, tuple(process.last_lines))
 
+    def _started_instead(self, process: Process) -> bool:
+        """Start what stands in for *process* if its start failed; return whether there is one."""
+        instead = process.child.instead
+        other = None if process.ready or instead is None else instead(tuple(process.last_lines))
+        if other is not None:
+            self._replace(process, other)
+        return other is not None
+
     # Stopping
+
+    def end(self, number: int) -> None:
+        """End as the signal *number* would, from an event's call; an end that goes on goes on."""
+        if not self._is_stopping:
+            self._handle(Signalled(number))
 
     def stop(self) -> None:
         """Stop all children, the last stage first; leaving the context calls this."""
-        self._stopping = True
+        self._is_stopping = True
+        self._restarts.cancel()
         for stage in reversed(self._stages):
-            self._stop_stage([process for process in stage if process.alive])
+            self._stopping.stop([process for process in stage if process.alive])
         self._stages.clear()
-
-    def _stop_stage(self, stage: list[Process]) -> None:
-        """
-        Send each of *stage* its signal, wait for its stop_seconds, and kill what is left.
-
-        A further signal of the user forces this stage alone: the servers, which stop
-        after the workers, keep their own time, which is short.
-        """
-        self._requests = 0
-        for process in stage:
-            process.send(process.child.stop_signal)
-        started = time.monotonic()
-        for process in sorted(stage, key=lambda process: process.child.stop_seconds):
-            self._await_end(process, started + process.child.stop_seconds)
-        alive = [process for process in stage if process.alive]
-        if self._is_forced():
-            for process in alive:
-                process.send(process.child.force_signal)
-            self._await_ends(alive)
-        for process in alive:
-            process.kill_group()
-        # A process that survives SIGKILL hangs in the kernel; go on without it.
-        self._await_ends(alive)
-
-    def _is_forced(self) -> bool:
-        return self._requests > 0
-
-    def _await_end(self, process: Process, deadline: float) -> None:
-        self._pump(lambda: not process.alive or self._is_forced(), deadline)
-
-    def _await_ends(self, processes: Sequence[Process]) -> None:
-        deadline = time.monotonic() + _KILL_SECONDS
-        self._pump(lambda: not any(process.alive for process in processes), deadline)

@@ -1,0 +1,47 @@
+"""Commands that join the `up` of this folder: its variables, without any being set."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from task_server.local.control.client import RunningUp
+from task_server.local.variables import Variable, resolved
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """
+    The `up` that a command joined.
+
+    Attributes:
+        described: It, in words.
+
+        environ: What it adds to the environment of the command.
+    """
+
+    described: str
+    environ: Mapping[str, str]
+
+
+def variables_of(running: RunningUp) -> list[Variable]:
+    """
+    Return the variables that lead other processes to the servers of *running*.
+
+    Raises:
+        TaskServerError: It does not answer, or does not know them yet.
+    """
+    return [Variable.from_dict(one) for one in running.ask("environ")["variables"]]
+
+
+def join(state: Path, environ: Mapping[str, str]) -> Joined | None:
+    """
+    Return what the `up` that runs in the folder *state* adds to *environ*; None without one.
+
+    Raises:
+        TaskServerError: It does not answer, or does not know them yet.
+    """
+    running = RunningUp.find(state)
+    if running is None or running.info.get("command") != "up":
+        return None
+    added = resolved(variables_of(running), environ)
+    return Joined(f"{running.described} in {running.state.path}", added)

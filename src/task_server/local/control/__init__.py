@@ -1,0 +1,1 @@
+"""How commands reach an `up` that runs: a Unix socket in its state folder."""

@@ -1,0 +1,1 @@
+"""Workers start again when the project's code changes."""

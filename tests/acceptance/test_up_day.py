@@ -1,0 +1,424 @@
+"""`task-server up` for a day of work: detached, attached, asked, restarted and ended."""
+
+import contextlib
+import json
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.program import MARK, Ended, Output, Program
+from tests.support.site import SQLITE, TASKS, write_site
+from tests.support.wait import PATIENCE, until
+
+UP = ("up", "--worker", "prefork", "--flower-port", "0")
+
+#: One that notes its start, and ends when a file appears.
+SLOW = f"""{TASKS}
+
+@shared_task
+def wait(started, go):
+    import pathlib, time
+
+    pathlib.Path(started).touch()
+    while not pathlib.Path(go).exists():
+        time.sleep(0.05)
+    return "done"
+"""
+
+
+class Terminal:
+    """A terminal, with a program that runs in it as its controlling one."""
+
+    def __init__(self, program: Program, *arguments: str) -> None:
+        self.pid, self._file = pty.fork()
+        if self.pid == 0:
+            os.chdir(program.folder)
+            environ = {**program.environ, MARK: program.mark}
+            command = [sys.executable, "-m", "task_server", *arguments]
+            os.execve(sys.executable, command, environ)  # noqa: S606
+        self.seen = ""
+
+    def until(self, text: str) -> str:
+        """Read until *text* is there; return all that was read."""
+        while text not in self.seen:
+            assert self._read(), f"the output ended without {text!r}:\n{self.seen}"
+        return self.seen
+
+    def press(self, keys: str) -> None:
+        """Type *keys*."""
+        os.write(self._file, keys.encode())
+
+    def close(self) -> None:
+        """Close the terminal, as a window is closed."""
+        os.close(self._file)
+
+    def end(self) -> int:
+        """Read to the end; return the exit code."""
+        while self._read():
+            pass
+        _, status = os.waitpid(self.pid, 0)
+        return os.waitstatus_to_exitcode(status)
+
+    def _read(self) -> bool:
+        readable, _, _ = select.select([self._file], [], [], PATIENCE)
+        assert readable, f"the terminal is silent:\n{self.seen}"
+        try:
+            chunk = os.read(self._file, 65536)
+        except OSError:  # EIO: nobody has it open any more
+            chunk = b""
+        self.seen += chunk.decode(errors="replace").replace("\r\n", "\n")
+        return bool(chunk)
+
+
+@pytest.fixture
+def site(program: Program) -> Iterator[Path]:
+    """Return the package of a project with SQLite; what of it still runs at the end is ended."""
+    package = write_site(program.folder, SQLITE, SLOW)
+    program.environ = {**program.environ, "TASK_SERVER_WORKERS_PREFORK_CONCURRENCY": "1"}
+    yield package
+    program("down")
+    for pid in program.alive():
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def ps(program: Program) -> dict[str, dict[str, Any]]:
+    """Return what `ps` says, by name."""
+    ended = program("ps", "--json")
+    assert 0 == ended.returncode, ended.stderr
+    return {one["name"]: one for one in json.loads(ended.stdout)}
+
+
+def add(program: Program) -> Ended:
+    """Have a task run, sent by a shell of the project that knows no variable."""
+    code = "from site1.tasks import add; print('sum', add.delay(2, 3).get(timeout=60))"
+    return program("shell", "--command", code)
+
+
+def start_slow(program: Program) -> tuple[subprocess.Popen[str], Path]:
+    """Have a task run that ends when a file appears; return who waits for it, and the file."""
+    started, go = program.folder / "started", program.folder / "go"
+    code = (
+        "from site1.tasks import wait; "
+        f"print('task', wait.delay({str(started)!r}, {str(go)!r}).get(timeout={PATIENCE}))"
+    )
+    process = program.start("shell", "--command", code)
+    until(started.exists, "the task's start")
+    return process, go
+
+
+def test_a_day_without_a_terminal(program: Program, site: Path) -> None:
+    """
+    A script starts it and goes on when all is ready; everything else finds it, without a variable.
+    """
+    started = program(*UP, "--detach")
+
+    assert 0 == started.returncode, started.stderr
+    assert "(`task-server down` stops everything)" in started.stdout
+    processes = ps(program)
+    assert ["redis", "prefork", "flower"] == list(processes)
+    assert {"ready"} == {one["state"] for one in processes.values()}
+    assert {0} == {one["restarts"] for one in processes.values()}
+    assert processes["flower"]["address"] in started.stdout
+    # A session of its own: it outlives the terminal.
+    (supervisor,) = {os.getsid(one["pid"]) for one in processes.values()}
+    assert os.getsid(0) != supervisor
+
+    assert "sum 5" in add(program).stdout
+    shown = program("env", "--format", "json").result
+    assert {"CELERY_BROKER_URL", "CELERY_RESULT_BACKEND"} == set(shown)
+    again = program(*UP, "--detach")
+    assert (0, True) == (again.returncode, "Up: prefork" in again.stdout)
+
+    restarted = program("restart", "prefork")
+    assert (0, "prefork is ready") == (restarted.returncode, restarted.stdout.strip())
+    assert (1, True) == (
+        ps(program)["prefork"]["restarts"],
+        ps(program)["prefork"]["pid"] != processes["prefork"]["pid"],
+    )
+    assert "sum 5" in add(program).stdout
+
+    down = program("down")
+    assert 0 == down.returncode, down.stderr
+    assert "Stopping task-server (pid" in down.stdout
+    assert "prefork has ended" in down.stdout
+    assert {} == program.alive()
+    log = program("logs", "up").stdout
+    assert "Stopped by `task-server down`." in log
+    assert {"up"} == {line.split()[0] for line in log.splitlines()}
+    assert 3 == len(program("logs", "-n", "3").stdout.splitlines())
+
+
+def test_without_an_up_each_command_says_so(program: Program, site: Path) -> None:
+    """
+    `down` and `ps` have nothing to do; what needs one says how to start it.
+    """
+    down, listed, restart, env = (
+        program(*words) for words in (("down",), ("ps",), ("restart", "prefork"), ("env",))
+    )
+    logs = program("logs")
+    manage = program("manage", "check")
+
+    assert (0, "Nothing runs in .task-server.") == (down.returncode, down.stdout.strip())
+    assert (0, "Nothing runs in .task-server.") == (listed.returncode, listed.stdout.strip())
+    assert [1, 1, 1] == [one.returncode for one in (restart, env, logs)]
+    assert "start it with `task-server up`" in restart.stderr
+    assert "start it with `task-server up`" in env.stderr
+    assert "`task-server up` has not run there" in logs.stderr
+    assert 0 == manage.returncode, manage.stderr
+    assert "no `up` runs in .task-server: with the environment as it is" in manage.stderr
+    assert "System check identified no issues" in manage.stdout
+    assert not (program.folder / ".task-server").exists()
+
+
+def test_manage_passes_the_exit_code_and_finds_a_project_in_a_folder(program: Program) -> None:
+    """
+    The manage.py of the project that `code` names is run; what follows is Django's own.
+    """
+    folder = program.folder / "backend"
+    folder.mkdir()
+    write_site(folder, SQLITE)
+    program.environ = {
+        **program.environ,
+        "TASK_SERVER_CODE": str(folder),
+        "TASK_SERVER_APP": "site1",
+    }
+
+    unknown = program("manage", "nonsense", "--app", "x")
+    helped = program("manage", "migrate", "--help")
+    code = program("shell", "--command", "import sys; print(sys.argv[0]); sys.exit(7)")
+
+    assert (1, True) == (unknown.returncode, "Unknown command: 'nonsense'" in unknown.stderr)
+    assert "--fake-initial" in helped.stdout
+    assert (7, True) == (code.returncode, f"{folder}/manage.py" in code.stdout)
+
+
+def test_the_shell_has_the_terminal(program: Program, site: Path) -> None:
+    """
+    What is typed reaches Django's shell, which sees a terminal.
+    """
+    terminal = Terminal(program, "shell", "--interface", "python")
+
+    terminal.until(">>> ")
+    terminal.press("import sys; print('terminal', sys.stdin.isatty(), 6 * 7)\n")
+    terminal.until("terminal True 42")
+    terminal.press("sys.exit(3)\n")
+
+    assert 3 == terminal.end()
+
+
+def test_two_terminals(program: Program, site: Path) -> None:
+    """
+    The first one's Ctrl-C stops all. The second's leaves it running, and it sees what comes.
+    """
+    first = Terminal(program, *UP)
+    first.until("(Ctrl-C stops everything)")
+
+    second = Terminal(program, "up")
+    second.until("Attached to task-server (pid ")
+    second.until("Up: prefork")
+    assert 0 == program("restart", "prefork").returncode
+    second.until("Restarting prefork, by `task-server restart`.")
+    second.until("prefork@")
+    second.press("\x03")
+    assert 0 == second.end()
+    assert "Detached; it goes on." in second.seen
+    assert "ready" == ps(program)["prefork"]["state"]
+
+    third = Terminal(program, "up", "--worker", "gevent")
+    third.until("--worker: without effect")
+    third.until("Up: prefork")
+    first.press("\x03")
+    assert 0 == first.end()
+    assert 0 == third.end()
+    assert "has ended" in third.seen
+    assert {} == program.left()
+
+
+def test_two_at_once_are_one(program: Program, site: Path) -> None:
+    """
+    Whoever locks the folder first starts everything; the other attaches to the start.
+    """
+    both = [program.start(*UP), program.start(*UP)]
+    outputs = [Output(one) for one in both]
+    for output in outputs:
+        output.until("Up: prefork")
+
+    attached = ["Attached" in "\n".join(output.seen) for output in outputs]
+    assert [False, True] == sorted(attached)
+    assert 0 == program("down").returncode
+    assert [0, 0] == [one.wait(timeout=PATIENCE) for one in both]
+
+
+def test_a_detached_one_that_cannot_start_says_why(program: Program, site: Path) -> None:
+    """
+    Its exit code and its message are those of `up`; nothing is left.
+    """
+    (site / "settings.py").write_text(f"{SQLITE}TOKEN = os.environ['SITE1_TOKEN']\n")
+
+    ended = program(*UP, "--detach")
+
+    assert 78 == ended.returncode
+    assert "KeyError: 'SITE1_TOKEN'" in ended.stderr
+    assert {} == program.left()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_during_a_detached_start_ends_it(
+    number: signal.Signals, program: Program, site: Path
+) -> None:
+    """
+    The command waits for the end of what it began.
+    """
+    (site / "tasks.py").write_text(
+        "import time\n\nprint('importing', flush=True)\ntime.sleep(600)\n"
+    )
+    process = program.start(*UP, "--detach", TASK_SERVER_TRACEBACK="1")
+    Output(process).until("importing")
+
+    process.send_signal(number)
+
+    assert 0 != process.wait(timeout=PATIENCE)
+    assert {} == program.left()
+
+
+def test_a_window_that_is_closed(program: Program, site: Path) -> None:
+    """
+    It ends what was started in it, and not what was detached from it.
+    """
+    terminal = Terminal(program, *UP)
+    terminal.until("(Ctrl-C stops everything)")
+    terminal.close()
+    os.waitpid(terminal.pid, 0)
+    assert {} == program.left()
+
+    terminal = Terminal(program, *UP, "--detach")
+    terminal.until("(`task-server down` stops everything)")
+    assert 0 == terminal.end()
+    terminal.close()
+    assert "sum 5" in add(program).stdout
+
+
+def test_a_save_reloads_when_tasks_have_ended(program: Program, site: Path) -> None:
+    """
+    A storm of saves while a task runs is one new start, with the last of what was saved; the
+    task ends first. Flower and Redis go on.
+    """
+    assert 0 == program(*UP, "--detach").returncode
+    before = ps(program)
+    waiter, go = start_slow(program)
+
+    log = Output(program.start("logs", "-f", "up"))
+    for number in range(20):
+        text = SLOW.replace("return a + b", f"return a + b + {number}")
+        (site / "tasks.py").write_text(text)
+    log.until("Reload: site1/tasks.py changed; prefork end their tasks and start again.")
+    assert "draining" == ps(program)["prefork"]["state"]
+    (site / "views.py").write_text("x = 1\n")
+    go.touch()
+    assert "task done" in waiter.communicate(timeout=PATIENCE)[0]
+    log.until("Reload: prefork is ready.")
+
+    after = ps(program)
+    assert "sum 24" in add(program).stdout
+    assert 1 <= after["prefork"]["restarts"] <= 2
+    assert [before[one]["pid"] for one in ("redis", "flower")] == [
+        after[one]["pid"] for one in ("redis", "flower")
+    ]
+
+
+def test_a_mistake_does_not_end_it(program: Program, site: Path) -> None:
+    """
+    A file that cannot be compiled: one line with the file and the line, and the next save
+    starts the worker again.
+    """
+    process = program.start(*UP)
+    output = Output(process)
+    output.until("Up: prefork")
+    path = site / "tasks.py"
+
+    path.write_text("def broken(:\n")
+    line = output.until("Reload: prefork did not start: ")
+    assert f"{path}:1" in line
+    assert ("failed", None) == tuple(ps(program)["prefork"][one] for one in ("state", "pid"))
+    failed = program("restart", "prefork")
+    assert (1, True) == (failed.returncode, f"{path}:1" in failed.stderr)
+    path.write_text(TASKS)
+    output.until("Reload: prefork is ready.")
+
+    assert "sum 5" in add(program).stdout
+    process.send_signal(signal.SIGINT)
+    assert 0 == process.wait(timeout=PATIENCE)
+
+
+def test_ctrl_c_during_a_reload_lets_the_task_end(program: Program, site: Path) -> None:
+    """
+    The drain of the reload is the drain of the stop: the worker gets no second signal.
+    """
+    process = program.start(*UP)
+    output = Output(process)
+    output.until("Up: prefork")
+    waiter, go = start_slow(program)
+    (site / "tasks.py").write_text(SLOW + "\n")
+    output.until("Reload: site1/tasks.py changed")
+
+    process.send_signal(signal.SIGINT)
+    output.until("prefork    | ")
+    go.touch()
+
+    assert "task done" in waiter.communicate(timeout=PATIENCE)[0]
+    assert 0 == process.wait(timeout=PATIENCE)
+    assert {} == program.left()
+
+
+def test_no_reload(program: Program, site: Path) -> None:
+    """
+    It can be switched off; the banner says so.
+    """
+    started = program(*UP, "--detach", TASK_SERVER_RELOAD="false")
+
+    assert "Reload: off" in started.stdout
+    assert 0 == program("down").returncode
+
+
+def test_names_that_are_not_there(program: Program, site: Path) -> None:
+    """
+    The near ones are named.
+    """
+    assert 0 == program(*UP, "--detach").returncode
+
+    restart, logs = program("restart", "prefrok"), program("logs", "flowr")
+
+    assert (1, 2) == (restart.returncode, logs.returncode)
+    assert "did you mean prefork?" in restart.stderr
+    assert "did you mean flower?" in logs.stderr
+
+
+def test_env_is_for_shells_and_files(program: Program, site: Path) -> None:
+    """
+    A shell takes it, and so does a reader of .env; a URL of the user's is not printed.
+    """
+    assert 0 == program(*UP, "--detach").returncode
+
+    shell, dotenv = program("env"), program("env", "--format", "dotenv")
+    python = "import os; print(os.environ['CELERY_BROKER_URL'])"
+    done = subprocess.run(
+        ["sh", "-c", f'eval "$1"; "{sys.executable}" -c "{python}"', "sh", shell.stdout],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    url = program("env", "--format", "json").result["CELERY_BROKER_URL"]
+    assert url == done.stdout.strip()
+    assert f"CELERY_BROKER_URL='{url}'" in dotenv.stdout.splitlines()
+    assert re.fullmatch(r"redis\+socket://\S+/redis\.sock\?virtual_host=\d+", url)
