@@ -422,3 +422,39 @@ def test_env_is_for_shells_and_files(program: Program, site: Path) -> None:
     assert url == done.stdout.strip()
     assert f"CELERY_BROKER_URL='{url}'" in dotenv.stdout.splitlines()
     assert re.fullmatch(r"redis\+socket://\S+/redis\.sock\?virtual_host=\d+", url)
+
+
+def test_health_and_check_find_what_it_runs(program: Program, site: Path) -> None:
+    """
+    Without a variable: the worker's heartbeat, Flower's port and the servers are those of
+    `up`, and each says so. Once it is down they are not.
+    """
+    assert 0 == program(*UP, "--detach").returncode
+
+    worker, flower = program("health", "prefork", "--ready"), program("health", "flower", "--ready")
+    check = program("check", "--live", "--worker", "prefork", "--json")
+    assert (0, 0) == (worker.returncode, flower.returncode), worker.stdout + flower.stdout
+    assert "prefork: ready: " in worker.stdout
+    assert "(of `task-server up`, pid " in worker.stdout
+    assert "(of `task-server up`, pid " in flower.stdout
+    found = json.loads(check.stdout)
+    (of_up,) = [one for one in found if one["setting"] == "up"]
+    assert "with the servers of task-server (pid " in of_up["message"]
+    assert [] == [one for one in found if one["level"] == "error" and one["peer"]]
+
+    assert 0 == program("down").returncode
+    gone = program("health", "prefork", TMPDIR=str(program.folder))
+    assert (1, False) == (gone.returncode, "of `task-server up`" in gone.stdout)
+
+
+def test_a_heartbeat_of_another_worker_is_not_mistaken(program: Program, site: Path) -> None:
+    """
+    What the configuration names is asked, and so is a worker that `up` does not run.
+    """
+    assert 0 == program(*UP, "--detach").returncode
+
+    named = program("health", "prefork", TASK_SERVER_RUNTIME_DIR=str(program.folder / "else"))
+    other = program("health", "gevent", TMPDIR=str(program.folder))
+
+    assert (1, 1) == (named.returncode, other.returncode)
+    assert "of `task-server up`" not in named.stdout + other.stdout

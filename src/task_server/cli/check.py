@@ -11,11 +11,13 @@ from typing import Any, TextIO
 
 import click
 
+from task_server.cli.joined import join_for_check
 from task_server.cli.options import (
     Seconds,
     app_option,
     config_option,
     resolved,
+    state_option,
     traceback_option,
     unknown_worker,
 )
@@ -48,6 +50,7 @@ Examples:
 )
 @app_option
 @config_option
+@state_option
 @click.option(
     "--live",
     is_flag=True,
@@ -104,6 +107,7 @@ def command(
     stop_grace: float | None,
     timeout: float,
     *,
+    state: Path,
     live: bool,
     with_project: bool,
     as_json: bool,
@@ -118,6 +122,7 @@ def command(
     if show_traceback:
         os.environ[TRACEBACK_VARIABLE] = "1"
     config = resolved(path, need_app=with_project, app=app).config
+    joined = join_for_check(state, os.environ)
     given = _counts(config, workers)
     progress = Progress(shown=sys.stderr.isatty() and not as_json)
     # The import of the project redirects sys.stdout.
@@ -159,6 +164,7 @@ def command(
         stop_grace=stop_grace,
         unknown_kombu=problem(),
     )
+    found.extend(joined)
     found.extend(checks.offline(context))
     if live:
         progress.say("checking the servers and this machine")

@@ -1,9 +1,10 @@
 """Commands that join the `up` of this folder: its variables, without any being set."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from task_server.errors import Finding, TaskServerError
 from task_server.local.control.client import RunningUp
 from task_server.local.variables import Variable, resolved
 
@@ -45,3 +46,20 @@ def join(state: Path, environ: Mapping[str, str]) -> Joined | None:
         return None
     added = resolved(variables_of(running), environ)
     return Joined(f"{running.described} in {running.state.path}", added)
+
+
+def join_for_check(state: Path, environ: MutableMapping[str, str]) -> list[Finding]:
+    """
+    Add the variables of the `up` that runs in the folder *state* to *environ*.
+
+    Return what there is to say of it: nothing where none runs.
+    """
+    try:
+        joined = join(state, environ)
+    except TaskServerError as error:
+        return [Finding("warning", "up", str(error))]
+    if joined is None:
+        return []
+    environ.update(joined.environ)
+    names = ", ".join(joined.environ) or "no variable of ours"
+    return [Finding("info", "up", f"with the servers of {joined.described}: {names}")]

@@ -17,6 +17,7 @@ from task_server.config import values
 from task_server.config.loader import find, load
 from task_server.config.model import Config
 from task_server.config.services import Service, service_of
+from task_server.health.of_up import of_up
 from task_server.health.verdict import Verdict
 from task_server.launch.timing import Timing
 
@@ -60,7 +61,7 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     """
     timing = Timing.from_environ(environ)
     options = _parser(environ, timing.stale).parse_args(arguments)
-    config = load(options.config or find(Path.cwd()), environ)
+    config, where = of_up(load(options.config or find(Path.cwd()), environ), options.name, environ)
     found = check_of(service_of(options.name))(
         config,
         options.name,
@@ -69,7 +70,7 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
         timing=replace(timing, stale=options.stale),
     )
     word = "ready" if found.ready else "alive, not ready" if found.alive else "dead"
-    print(f"{options.name}: {word}: {found.reason}")
+    print(f"{options.name}: {word}: {found.reason}{where}")
     return 0 if (found.ready if options.ready else found.alive) else 1
 
 

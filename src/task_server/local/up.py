@@ -125,6 +125,10 @@ class _Running:
         system = System.find(up.config, up.state, up.environ, plan)
         for line in (*plan.lines, *system.lines()):
             self._say(line)
+        ours = system.redis
+        if ours is not None and not ours.is_given and all(one.variable for one in answer.brokers):
+            # For health checks, which ask it as Flower's.
+            self._lock.update(broker=ours.url)
         supervisor.start_all(system.servers())
         system.create_databases(plan.databases)
         self._migrate(system, answer)

@@ -39,7 +39,12 @@ def find(state: State, environ: Mapping[str, str], port: int | None = None) -> S
     if given:
         variables = {"REDIS_URL": given}
         return Server(
-            name="redis", url=given, client_url=given, environ=variables, where="REDIS_URL"
+            name="redis",
+            url=given,
+            client_url=given,
+            environ=variables,
+            where="REDIS_URL",
+            is_given=True,
         )
     path = state.socket_folder() / "redis.sock"
     running = _ask(path)

@@ -23,3 +23,5 @@ class Server:
     environ: Mapping[str, str] = field(repr=False)
     where: str
     child: Child | None = None
+    #: Whether the user named it, by a URL that may have a password.
+    is_given: bool = False
