@@ -15,6 +15,7 @@ from pathlib import Path
 from task_server.config.model import Config
 from task_server.config.services import SERVICES
 from task_server.errors import TaskServerError
+from task_server.health.published import NAMESPACE, pid_namespace
 from task_server.launch.folders import MEDIA_VARIABLE
 from task_server.launch.services import LAUNCHERS
 from task_server.local.control.protocol import SOCKET
@@ -84,7 +85,7 @@ class Up:
             supervisor.log.copy = log.write
             try:
                 with supervisor:
-                    lock.update(control=str(socket), runtime_dir=str(self.state.folder("run")))
+                    self._publish(lock, socket)
                     number = _Running(self, supervisor, requests, lock).run()
             except TaskServerError as error:
                 supervisor.log.say_copy(f"Error: {error}")
@@ -98,6 +99,11 @@ class Up:
                 raise
             code = 0 if number in (signal.SIGINT, signal.SIGTERM, 0) else 128 + number
         return code
+
+    def _publish(self, lock: Lock, socket: Path) -> None:
+        """Tell other commands where to ask, and health checks where the heartbeats are."""
+        runtime_dir = str(self.state.folder("run"))
+        lock.update(control=str(socket), runtime_dir=runtime_dir, **{NAMESPACE: pid_namespace()})
 
     def _log_path(self) -> Path:
         self.state.folder("log")

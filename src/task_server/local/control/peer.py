@@ -18,4 +18,4 @@ def is_ours(connection: socket.socket) -> bool:
         return True
     raw = connection.getsockopt(socket.SOL_SOCKET, option, _CREDENTIALS.size)
     _, uid, _ = _CREDENTIALS.unpack(raw)
-    return uid in (os.geteuid(), 0)
+    return uid in (os.getuid(), 0)

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from task_server.errors import LocalServerError
-from task_server.health.published import NAMESPACE, lock_holder, pid_namespace, try_lock
+from task_server.health.published import lock_holder, try_lock
 
 #: Longest path of a socket folder: sun_path holds 107 bytes and a NUL on
 #: Linux, 103 on macOS, less "/.s.PGSQL.65535" and a little room.
@@ -73,10 +73,6 @@ class Lock:
         draft = self._path.with_suffix(".new")
         draft.write_text(json.dumps(self.info), encoding="utf-8")
         draft.replace(self._path)
-
-
-def _published(info: Mapping[str, Any]) -> dict[str, Any]:
-    return {**info, "pid": os.getpid(), NAMESPACE: pid_namespace()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +193,7 @@ class State:
                     f"Another task-server{pid} is running in {self.path}; "
                     "stop it or choose another folder for the state."
                 )
-            lock = Lock(self.path / "owner.json", _published(info or {}))
+            lock = Lock(self.path / "owner.json", {**(info or {}), "pid": os.getpid()})
             try:
                 lock.update()
                 yield lock
