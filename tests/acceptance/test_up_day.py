@@ -15,8 +15,10 @@ from typing import Any
 
 import pytest
 
+from task_server import local
+from tests.integration.local.test_local_endings import disk, fill
 from tests.support.program import MARK, Ended, Output, Program
-from tests.support.site import SQLITE, TASKS, write_site
+from tests.support.site import SETTINGS, SQLITE, TASKS, write_site
 from tests.support.wait import PATIENCE, until
 
 UP = ("up", "--worker", "prefork", "--flower-port", "0")
@@ -458,3 +460,114 @@ def test_a_heartbeat_of_another_worker_is_not_mistaken(program: Program, site: P
 
     assert (1, 1) == (named.returncode, other.returncode)
     assert "of `task-server up`" not in named.stdout + other.stdout
+
+
+def test_a_full_disk_ends_nothing(program: Program, site: Path, tmp_path: Path) -> None:
+    """
+    While it is full the output is not kept; it can still be asked, and ended.
+    """
+    with disk(tmp_path / "disk", "size=24m") as folder:
+        program.environ = {**program.environ, "TASK_SERVER_STATE": str(folder / "state")}
+        assert 0 == program(*UP, "--detach").returncode
+        fill(folder)
+
+        assert "ready" == ps(program)["prefork"]["state"]
+        restarted = program("restart", "prefork")
+        assert 0 == restarted.returncode, restarted.stderr
+        assert 0 == program("down").returncode
+        assert {} == program.alive()
+
+
+def test_a_full_disk_at_the_start_is_named(program: Program, site: Path, tmp_path: Path) -> None:
+    """
+    Detached or not: one line, and nothing is left.
+    """
+    with disk(tmp_path / "disk", "size=1m") as folder:
+        (folder / "state").mkdir()
+        fill(folder)
+
+        ended = program(*UP, "--detach", "--state", folder / "state")
+
+    assert 1 == ended.returncode
+    assert "the disk is full" in ended.stderr
+    assert {} == program.alive()
+
+
+def test_a_broker_of_the_settings(program: Program, site: Path, redis_server: local.Server) -> None:
+    """
+    No variable is needed then, and none printed; restart and reload are as with ours.
+    """
+    url = redis_server.url
+    settings = f"CELERY_BROKER_URL = CELERY_RESULT_BACKEND = {url!r}\n"
+    (site / "settings.py").write_text(SETTINGS + settings)
+
+    assert 0 == program(*UP, "--detach").returncode
+
+    assert ["prefork", "flower"] == list(ps(program))
+    env = program("env")
+    assert (0, "") == (env.returncode, env.stdout)
+    assert "sum 5" in add(program).stdout
+    assert 0 == program("restart", "prefork").returncode
+    assert "sum 5" in add(program).stdout
+    assert 0 == program("health", "prefork", "--ready").returncode
+
+
+def test_servers_are_restarted_too(program: Program, site: Path) -> None:
+    """
+    The Redis keeps what it had, and the workers find it again.
+    """
+    assert 0 == program(*UP, "--detach").returncode
+
+    assert 0 == program("restart", "redis").returncode
+
+    assert "sum 5" in add(program).stdout
+    assert 1 == ps(program)["redis"]["restarts"]
+
+
+def test_a_project_in_a_folder_without_django(program: Program) -> None:
+    """
+    Its code is found and watched there; `shell` says what is missing.
+    """
+    package = program.folder / "back" / "end" / "plain"
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    app = "import celery\n\napp = celery.Celery('plain', include=['plain.tasks'])\n"
+    (package / "celery.py").write_text(app)
+    (package / "tasks.py").write_text(TASKS)
+    program.environ = {**program.environ, "TASK_SERVER_CODE": str(program.folder / "back" / "end")}
+    process = program.start(*UP)
+    output = Output(process)
+    output.until("Up: prefork")
+    output.until("Reload: at changes of plain")
+
+    (package / "tasks.py").write_text(f"{TASKS}\nx = 1\n")
+    output.until("Reload: prefork is ready.")
+    shell = program("shell")
+
+    assert 78 == shell.returncode
+    assert "the project's Celery app names no DJANGO_SETTINGS_MODULE" in shell.stderr
+    assert 0 == program("down").returncode
+    assert 0 == process.wait(timeout=PATIENCE)
+
+
+def test_a_detached_start_outlives_the_command_that_was_killed(
+    program: Program, site: Path
+) -> None:
+    """
+    kill -9 of what waits for it is no reason to end.
+    """
+    go = program.folder / "go"
+    (site / "tasks.py").write_text(
+        f"{TASKS}\nimport os, pathlib, time\n\nprint('importing', flush=True)\n"
+        f"while not pathlib.Path({str(go)!r}).exists():\n    time.sleep(0.05)\n"
+    )
+    process = program.start(*UP, "--detach", TASK_SERVER_TRACEBACK="1")
+    output = Output(process)
+    output.until("importing")
+
+    process.kill()
+    process.wait()
+    go.touch()
+
+    output.until("Up: prefork")
+    assert "sum 5" in add(program).stdout

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -154,7 +155,9 @@ def _join(running: RunningUp, config: Config, context: click.Context, *, wait: b
 def _is_ready(descriptor: int) -> None:
     """Leave the terminal, and tell the command that waits in it."""
     stop_terminal()
-    os.write(descriptor, b"ready")
+    # It may have been killed meanwhile.
+    with suppress(BrokenPipeError):
+        os.write(descriptor, b"ready")
     os.close(descriptor)
 
 

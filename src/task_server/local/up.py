@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from task_server.config.model import Config
 from task_server.config.services import SERVICES
@@ -190,8 +191,17 @@ class _Running:
         addresses = {one.name: one.address for one in self._supervisor.children()}
         urls = {name: addresses[name] for name in titles if addresses[name] is not None}
         self._lock.update(**urls)
+        for name, url in urls.items():
+            self._say_port(name, url or "")
         names = ", ".join(name for name in titles if name not in urls)
         return [names, *(f"{titles[name]} is at {url}" for name, url in urls.items()), *missing]
+
+    def _say_port(self, name: str, url: str) -> None:
+        """Say that *name* has another port than the usual one, unless the user named it."""
+        usual = SERVICES[name].port
+        if f"{name}.port" not in self._up.config.origins and urlsplit(url).port != usual:
+            title = SERVICES[name].title
+            self._say(f"{title}: port {usual} is in use; it takes {urlsplit(url).port}")
 
     def _watch(self, system: System, answer: Answer) -> tuple[Reload | None, str]:
         """Watch the project's code; return what restarts, and a line about it."""
@@ -199,12 +209,14 @@ class _Running:
             return None, "Reload: off"
         if not watch.is_installed():
             return None, "Reload: off, for watchfiles is missing (install task-server[reload])"
+        if not answer.code:
+            return None, "Reload: off, for the project is an installed package"
         media = [answer.media, system.environ.get(MEDIA_VARIABLE, "")]
         excluded = [self._up.state.path, *(Path(one) for one in media if one)]
         reload = Reload(self._supervisor)
         watcher = watch.Watcher(answer.code, excluded, reload.changed, reload.failed)
         watcher.start()
-        return reload, f"Reload: at changes of {watcher.names or 'nothing'}"
+        return reload, f"Reload: at changes of {watcher.names}"
 
 
 def _no_log(error: OSError) -> None:

@@ -16,6 +16,7 @@ from typing import Any, Self
 
 from task_server.local.control.peer import is_ours
 from task_server.local.control.protocol import MAX_REQUEST, BadRequestError, Request, encode
+from task_server.local.servers.state import explain
 
 #: Connections at a time; a further one is told so.
 MOST_CONNECTIONS = 32
@@ -79,9 +80,13 @@ class ControlServer:
         self._threads: set[threading.Thread] = set()
 
     def __enter__(self) -> Self:
-        self._path.unlink(missing_ok=True)
-        self._socket.bind(str(self._path))
-        self._path.chmod(0o600)
+        try:
+            self._path.unlink(missing_ok=True)
+            self._socket.bind(str(self._path))
+            self._path.chmod(0o600)
+        except OSError as error:
+            self._socket.close()
+            raise explain(error, self._path) from error
         self._socket.listen(MOST_CONNECTIONS)
         threading.Thread(target=self._accept, name="control", daemon=True).start()
         return self

@@ -41,6 +41,8 @@ def _place(module: ModuleType | None) -> Path | None:
 def _is_own(place: Path) -> bool:
     if not _INSTALLED.isdisjoint(place.parts):
         return False
-    # Resolved: a virtual environment's interpreter is often a link.
-    standard = (Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib"))
-    return not any(place.resolve().is_relative_to(folder) for folder in (_OURS, *standard))
+    standard = (Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib"))
+    # Resolved as well: a virtual environment's interpreter is often a link.
+    folders = [one for folder in (_OURS, *standard) for one in (folder, folder.resolve())]
+    places = (place, place.resolve())
+    return not any(one.is_relative_to(folder) for one in places for folder in folders)

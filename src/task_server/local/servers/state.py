@@ -68,11 +68,19 @@ class Lock:
     info: dict[str, Any]
 
     def update(self, **info: object) -> None:
-        """Add *info* to what `State.lock_holder` returns to other processes."""
+        """
+        Add *info* to what `State.lock_holder` returns to other processes.
+
+        Raises:
+            LocalServerError: It cannot be written.
+        """
         self.info.update(info)
         draft = self._path.with_suffix(".new")
-        draft.write_text(json.dumps(self.info), encoding="utf-8")
-        draft.replace(self._path)
+        try:
+            draft.write_text(json.dumps(self.info), encoding="utf-8")
+            draft.replace(self._path)
+        except OSError as error:
+            raise explain(error, self._path.parent) from error
 
 
 @dataclass(frozen=True, slots=True)
