@@ -85,7 +85,12 @@ class Terminal:
 def site(program: Program) -> Iterator[Path]:
     """Return the package of a project with SQLite; what of it still runs at the end is ended."""
     package = write_site(program.folder, SQLITE, SLOW)
-    program.environ = {**program.environ, "TASK_SERVER_WORKERS_PREFORK_CONCURRENCY": "1"}
+    program.environ = {
+        **program.environ,
+        "TASK_SERVER_WORKERS_PREFORK_CONCURRENCY": "1",
+        # As long as a test waits for anything, so that a slow machine ends no task.
+        "TASK_SERVER_WORKERS_PREFORK_DRAIN_SECONDS": str(PATIENCE),
+    }
     yield package
     program("down")
     for pid in program.alive():

@@ -32,8 +32,8 @@ def of_up(config: Config, name: str, environ: Mapping[str, str]) -> tuple[Config
     if info is None:
         return config, ""
     service = service_of(name)
-    if service.per_worker:
-        found = _worker(config, name, environ, info)
+    if service.port is None:
+        found = _with_heartbeat(config, name, environ, info)
     else:
         found = _listening(config, service.name, info)
     if found is None:
@@ -41,7 +41,7 @@ def of_up(config: Config, name: str, environ: Mapping[str, str]) -> tuple[Config
     return found, f" (of `task-server up`, pid {info['pid']}, in {state})"
 
 
-def _worker(
+def _with_heartbeat(
     config: Config, name: str, environ: Mapping[str, str], info: Mapping[str, Any]
 ) -> Config | None:
     folder = info.get("runtime_dir")

@@ -208,7 +208,10 @@ class _Running:
         if not self._up.reload:
             return None, "Reload: off"
         if not watch.is_installed():
-            return None, "Reload: off, for watchfiles is missing (install task-server[reload])"
+            return (
+                None,
+                "Reload: off, without watchfiles (install task-server[embedded])",
+            )
         if not answer.code:
             return None, "Reload: off, for the project is an installed package"
         media = [answer.media, system.environ.get(MEDIA_VARIABLE, "")]

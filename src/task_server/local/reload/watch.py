@@ -98,7 +98,7 @@ class Watcher:
             ).start()
 
     def _run(self, paths: list[Path], recursive: bool, stop: threading.Event) -> None:  # noqa: FBT001
-        from watchfiles import watch  # noqa: PLC0415 - of the extra `reload`
+        from watchfiles import watch  # noqa: PLC0415 - of the extra `embedded`
 
         try:
             for changes in watch(
