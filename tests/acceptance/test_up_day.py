@@ -448,6 +448,8 @@ def test_health_and_check_find_what_it_runs(program: Program, site: Path) -> Non
     (of_up,) = [one for one in found if one["setting"] == "up"]
     assert "with the servers of task-server (pid " in of_up["message"]
     assert [] == [one for one in found if one["level"] == "error" and one["peer"]]
+    delayed = program("delayed", "count")
+    assert (0, True) == (delayed.returncode, "with the servers of task-server" in delayed.stderr)
 
     assert 0 == program("down").returncode
     gone = program("health", "prefork", TMPDIR=str(program.folder))
@@ -576,3 +578,21 @@ def test_a_detached_start_outlives_the_command_that_was_killed(
 
     output.until("Up: prefork")
     assert "sum 5" in add(program).stdout
+
+
+def test_attached_to_one_that_is_killed(program: Program, site: Path) -> None:
+    """
+    Whoever is attached is told by the exit code; whoever asks next finds nothing.
+    """
+    process = program.start(*UP)
+    Output(process).until("Up: prefork")
+    attached = program.start("up")
+    output = Output(attached)
+    output.until("Attached to task-server (pid ")
+
+    process.kill()
+
+    assert 1 == attached.wait(timeout=PATIENCE)
+    assert "has ended" in output.rest()[-1]
+    assert {} == program.left()
+    assert "Nothing runs in .task-server." == program("down").stdout.strip()

@@ -1,10 +1,12 @@
 """The project's broker, for commands that look into it."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from task_server.cli.joined import use_up
 from task_server.cli.options import resolved
 from task_server.errors import ConfigError, PeerError, Problem, TaskServerError
 from task_server.peers.redis import address, explain_redis_error
@@ -31,6 +33,7 @@ def broker(
     """
     from redis import Redis, exceptions  # noqa: PLC0415 - heavy, like the rest
 
+    use_up(os.environ)
     project = connecting_app(resolved(path, app=app).config)
     given = project.conf.broker_write_url or ""
     url = ";".join(map(str, given)) if isinstance(given, list | tuple) else str(given)

@@ -4,7 +4,10 @@ from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import click
+
 from task_server.errors import Finding, TaskServerError
+from task_server.health.of_up import STATE, STATE_VARIABLE
 from task_server.local.control.client import RunningUp
 from task_server.local.variables import Variable, resolved
 
@@ -63,3 +66,16 @@ def join_for_check(state: Path, environ: MutableMapping[str, str]) -> list[Findi
     environ.update(joined.environ)
     names = ", ".join(joined.environ) or "no variable of ours"
     return [Finding("info", "up", f"with the servers of {joined.described}: {names}")]
+
+
+def use_up(environ: MutableMapping[str, str]) -> None:
+    """
+    Add the variables of the `up` that runs in this folder to *environ*, and say so.
+
+    Raises:
+        TaskServerError: It does not answer, or does not know them yet.
+    """
+    joined = join(Path(environ.get(STATE_VARIABLE) or STATE), environ)
+    if joined is not None and joined.environ:
+        environ.update(joined.environ)
+        click.echo(f"with the servers of {joined.described}", err=True)
