@@ -85,10 +85,14 @@ def test_flower_takes_the_next_port_where_its_own_is_in_use(up: Up) -> None:
         other.environ = {**up.program.environ, "TASK_SERVER_STATE": "beside"}
         # It is free here: each takes the first that is, so one of the two has another one.
         first, second = other.start("up"), up.program.start("up", "--state", "third")
-        lines = [Output(one).until("Flower is at ") for one in (first, second)]
+        outputs = [Output(one) for one in (first, second)]
+        lines = [output.until("Flower is at ") for output in outputs]
         urls = [line.split("Flower is at ")[1].split()[0] for line in lines]
 
         assert 2 == len(set(urls))
+        for output, url in zip(outputs, urls, strict=True):
+            said = "Flower: port 5555 is in use; it takes " in "\n".join(output.seen)
+            assert said == (":5555/" not in url)
         for url in urls:
             with urllib.request.urlopen(f"{url}healthcheck", timeout=60) as answer:
                 assert 200 == answer.status
