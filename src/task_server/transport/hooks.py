@@ -35,6 +35,9 @@ class Hooks:
             their connection. The next connection renews them, and they are not
             redelivered.
 
+        started: Returns those of `running` that have said that they start, which may
+            crash the worker; None if that is all of them.
+
         registered_tasks: Returns the names of the tasks that this process registers.
 
         on_lost_leases: Gets the delivery tags of messages that other workers own
@@ -48,6 +51,7 @@ class Hooks:
     """
 
     running: Callable[[], Collection[str]] = _nothing
+    started: Callable[[], Collection[str]] | None = None
     registered_tasks: Callable[[], Container[str]] = _nothing
     on_lost_leases: Callable[[Collection[str]], Collection[str]] = _log_lost
     on_dead_letter: Callable[[Any, "DeadLetter"], None] = _ignore

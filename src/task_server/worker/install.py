@@ -63,6 +63,7 @@ def install(app: Any, spec: WorkerSpec) -> None:
     leases = Leases(drain.received)
     hooks = Hooks(
         running=drain.running_tags,
+        started=drain.started_tags,
         registered_tasks=lambda: app.tasks,
         on_lost_leases=leases.on_lost,
         on_dead_letter=dead_letters.failing(app),

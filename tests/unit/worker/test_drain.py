@@ -29,10 +29,16 @@ def test_what_was_started_and_has_not_said_so_runs() -> None:
     """
     heartbeat: Any = None
     drain = Drain(spec_of(BUILT_IN_WORKERS["gevent"]), heartbeat)
-    requests = [Request("spawned", started=True), Request("waits", started=False)]
+    requests = [
+        Request("runs", started=True, time_start=1.0),
+        Request("spawned", started=True),
+        Request("waits", started=False),
+    ]
     tasks: Any = SimpleNamespace(running=lambda some: [one for one in some if one.started])
     drain.tasks = tasks
     for request in requests:
         drain.received.add(request)
 
-    assert {"spawned"} == drain.running_tags()
+    assert {"runs", "spawned"} == drain.running_tags()
+    # Only what may have crashed the worker is reported.
+    assert {"runs"} == drain.started_tags()

@@ -105,7 +105,11 @@ class Unacked:
             ownership=ownership,
         )
         reporter = StartReporter(
-            store, pending.reported, timing.visibility_timeout, hooks.running, link.report_pool
+            store,
+            pending.reported,
+            timing.visibility_timeout,
+            hooks.started or hooks.running,
+            link.report_pool,
         )
         return cls(
             store=store,

@@ -89,10 +89,15 @@ class Drain:
         Also of those that have not said yet that they start: what a child was sent, and what
         has its greenlet, runs though the connection is lost. Redelivered, it would run twice.
         """
-        if self.tasks is None:
-            return set()
-        running = self.tasks.running(self.received.all())
-        return {request.message.delivery_tag for request in running}
+        return {request.message.delivery_tag for request in self._running()}
+
+    def started_tags(self) -> set[str]:
+        """Return the delivery tags of the messages whose tasks have said that they start."""
+        running = self._running()
+        return {one.message.delivery_tag for one in running if one.time_start is not None}
+
+    def _running(self) -> list[Any]:
+        return [] if self.tasks is None else self.tasks.running(self.received.all())
 
     def on_signal(self, number: int) -> None:
         """Request what the signal *number* asks for; called in its handler."""
