@@ -9,13 +9,15 @@ from tests.integration.database.database_server import Launcher, Sampler, Server
 from tests.integration.database.pooled_worker import environ_of, worker_of
 
 ENQUEUE = """
-import collections, sys, time
+import collections, contextlib, sys, time
+import celery.exceptions
 import pooled
 names = sys.argv[1].split(",")
 results = [pooled.app.tasks[f"pooled.{name}"].delay() for name in names]
 deadline = time.monotonic() + 100
-while time.monotonic() < deadline and not all(one.ready() for one in results):
-    time.sleep(0.05)
+for one in results:
+    with contextlib.suppress(celery.exceptions.TimeoutError):
+        one.get(timeout=max(0.1, deadline - time.monotonic()), propagate=False)
 print(collections.Counter(str(one.result) for one in results))
 """
 
