@@ -15,6 +15,7 @@ from tests.support.lab.lanes import Kind
 from tests.support.lab.mixed import SETTINGS, Fleet, Member, Outcome, fleet_of
 from tests.support.lab.table import Cell, Table
 from tests.support.postgres import Postgres
+from tests.support.worker import POOLS
 
 #: A worker is left alone for up to so many seconds after it is ready.
 LONGEST_LIFE = 0.5
@@ -22,13 +23,16 @@ LONGEST_LIFE = 0.5
 #: What is killed of each pool, in turns.
 VICTIMS = {"prefork": ("group", "child", "main"), "gevent": ("group", "main")}
 
+#: With which Celery's own flaws are ours.
+CELERYS_STORE = "result_store = celery"
+
 #: Each cure on, and each off in turn.
 SWITCHES: dict[str, dict[str, Any]] = {
     "all on": {},
     "database_max_age = 0": {"database_max_age": 0},
     "delay_seconds = 0": {"delay_seconds": 0},
     "producer = false": {"producer": False},
-    "result_store = celery": {"result_store": "celery"},
+    CELERYS_STORE: {"result_store": "celery"},
     "prefetch_bytes = 0": {"prefetch_bytes": 0},
     "resolver_threads = 10": {"resolver_threads": 10},
 }
@@ -104,7 +108,62 @@ def test_kills_beside_stock_workers(
         note(table, f"beside stock, kill -9 x {kills}, {switch}", fleet, outcome)
 
     again = {one for one in outcome.twice() if not outcome.was_killed(one)}
+    lost, wrong = outcome.lost(), outcome.wrong
+    if switch == CELERYS_STORE:
+        # A part that is killed with its claim on the body, and runs again before that has
+        # expired, leaves the body unsent: Celery's own.
+        chords = {one for one in lost if one in outcome.headers and outcome.was_killed(one)}
+        lost, wrong = lost - chords, [line for line in wrong if int(line.split()[1]) not in chords]
     assert set() == outcome.unsure
-    assert set() == outcome.lost(), outcome.told(outcome.lost())
+    assert set() == lost, outcome.told(lost)
     assert set() == again, outcome.told(again)
-    assert [] == outcome.wrong
+    assert [] == wrong
+
+
+def cut(fleet: Fleet) -> None:
+    """Cut the connections of Redis, some times."""
+    for _ in range(3):
+        for kind in ("normal", "pubsub"):
+            fleet.broker.client.execute_command("CLIENT", "KILL", "TYPE", kind, "SKIPME", "yes")
+        Event().wait(0.3)
+
+
+def restart(fleet: Fleet) -> None:
+    """Restart Redis."""
+    fleet.broker.stop()
+    Event().wait(1)
+    fleet.broker.start()
+
+
+FAULTS = {"Redis CLIENT KILL": cut, "Redis restart": restart}
+
+
+@pytest.mark.timeout(3600)
+def test_restarts_of_the_servers_beside_stock_workers(
+    kills: int, database: Postgres, broker: Redis, table: Table
+) -> None:
+    """
+    Nothing is lost, and no message runs twice: nobody was killed.
+
+    A send that is retried may be there twice, as with Celery: two messages. The stock
+    worker runs again what it had when its connection was lost, and does not end its chords.
+    """
+    # What it has then comes back after the time-out.
+    with fleet_of(broker, database.url, visibility=20) as fleet:
+        with fleet.fed():
+            for number in range(max(1, kills // 6)):
+                for fault in FAULTS.values():
+                    with fleet.stock_paused():
+                        fault(fleet)
+                database.kill() if number % 2 else database.stop()
+                Event().wait(1)
+                database.start()
+                fleet.resumes(*POOLS)
+        fleet.finish(240)
+        outcome = fleet.outcome()
+        note(table, "beside stock, Redis and PostgreSQL restart", fleet, outcome)
+
+    lost = {one for one in outcome.lost() if not outcome.was_stocks(one)}
+    again = {one for one in outcome.redelivered() if not outcome.was_stocks(one)}
+    assert set() == lost, outcome.told(lost)
+    assert set() == again, outcome.told(again)

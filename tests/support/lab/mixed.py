@@ -249,13 +249,18 @@ class Fleet:
         That is Kombu's transport, which takes a message and registers it in two steps. It goes
         on running what it has, and fetches again afterwards.
         """
-        self._tell_stock("cancel_consumer")
+        if not self._stock_does("cancel_consumer"):
+            # It may hang since the last fault: what it had is its own to lose.
+            assert self.stock is not None
+            self.stock.close()
+            self.start_stock().ready()
+            assert self._stock_does("cancel_consumer")
         until(lambda: not self._stock_waits(), "the stock worker to fetch nothing")
         yield
-        self._tell_stock("add_consumer")
+        self._stock_does("add_consumer")
 
-    def _tell_stock(self, command: str) -> None:
-        """Have the stock worker do a remote command; its connection may be lost meanwhile."""
+    def _stock_does(self, command: str) -> bool:
+        """Have the stock worker do a remote command; return whether it did."""
         node = [f"stock@{socket.gethostname()}"]
 
         def told() -> bool:
@@ -266,7 +271,7 @@ class Fleet:
                 return bool(getattr(app.control, command)("celery", destination=node, reply=True))
             return False
 
-        until(told, f"the stock worker to answer {command}")
+        return holds_within(told, 30)
 
     def _stock_waits(self) -> bool:
         """Whether a BRPOP of the stock worker is pending."""
@@ -303,7 +308,7 @@ class Fleet:
         thread.start()
         try:
             # Each has its part, however late it comes.
-            self.resumes()
+            self.resumes(*KINDS)
             yield
         finally:
             ended.set()
@@ -319,12 +324,12 @@ class Fleet:
         for sender in self.senders:
             sender.end()
 
-    def resumes(self) -> None:
-        """Wait until each worker has run more than now."""
+    def resumes(self, *kinds: str) -> None:
+        """Wait until each worker of *kinds* has run more than now."""
         before = self.counts()
         until(
-            lambda: all(self.counts()[who] > before[who] for who in KINDS),
-            "a run of each worker",
+            lambda: all(self.counts()[who] > before[who] for who in kinds),
+            f"a run of each worker; before: {before}",
             pause=0.3,
         )
 
