@@ -84,7 +84,7 @@ def _folders(
 
 def _of_variable(named: str, folders: list[Path]) -> tuple[str, str, Path] | None:
     """Return app, how and folder of the settings *named*, of the project or installed."""
-    for folder in [*folders, *_installed(named)]:
+    for folder in [*folders, *installed_in(named)]:
         app = _of_settings(named, folder)
         if app is not None:
             return app, f"{SETTINGS_VARIABLE} ({named})", folder
@@ -156,7 +156,7 @@ def _set_in(tree: ast.Module) -> Iterator[str]:
                 yield module
 
 
-def _installed(module: str) -> Iterator[Path]:
+def installed_in(module: str) -> Iterator[Path]:
     """Return the folder that Python finds the package of *module* in, without importing it."""
     try:
         spec = PathFinder.find_spec(module.partition(".")[0])

@@ -33,7 +33,7 @@ from task_server.survey.variables import Settings
 _NOWHERE = "/nonexistent/task-server-init"
 
 #: An import that goes on, a module at a time, ends after so many times its limit.
-_PATIENCE = 6
+_PATIENCE = 30
 
 #: Bytes of its output that are read; the answer is the last line.
 _MOST = 2**24

@@ -6,7 +6,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from task_server.config.model import Config
-from task_server.project.discovery import Found, settings_of
+from task_server.project.discovery import Found, installed_in, settings_of
 from task_server.survey import ask, recipes
 from task_server.survey.facts import Project, Queue, Survey
 from task_server.survey.folder import Place, locate, manager_of
@@ -47,13 +47,15 @@ def look(
     )
     say(f"importing {found.app}")
     answer = ask.imported(chosen, here, environ, seconds)
-    settings = _settings(found.app, folder, module, answer, environ)
+    source = _source(found.app, folder)
+    settings = _settings(found.app, source, module, answer, environ)
     failure = ""
     if isinstance(answer, Project):
         project = ask.with_variables(answer, settings)
     else:
         failure = answer.error
-        project = ask.read(folder, settings)
+        inside = source / found.app.partition(":")[0].partition(".")[0]
+        project = ask.read(folder if source == folder else inside, settings)
     return Survey(
         app=found.app,
         how=found.how,
@@ -75,6 +77,13 @@ def _located(config: Config, here: Path, environ: Mapping[str, str]) -> Place:
         how = f"the settings of {recipe.package} ({recipe.variable})"
         return Place(Found(recipe.app, how), "")
     return locate(config, here, environ)
+
+
+def _source(app: str, folder: Path) -> Path:
+    """Return the folder that the package of *app* lies in: *folder*, or where it is installed."""
+    if recipes.app_file(app, folder) is not None:
+        return folder
+    return next(installed_in(app), folder)
 
 
 def _settings(

@@ -1,12 +1,15 @@
 """What the text of settings and of manage.py says, without an import."""
 
+import os
 from pathlib import Path
 
 import pytest
 
+from task_server.config.model import Config
 from task_server.survey import recipes
 from task_server.survey.chosen_settings import Chosen, chosen_settings
 from task_server.survey.folder import manager_of
+from task_server.survey.look import look
 from task_server.survey.variables import Settings
 
 
@@ -169,3 +172,24 @@ def test_what_manages_the_requirements(
     assert (name, add) == (found.name, found.add.format("x"))
     (inner / ".git").mkdir()
     assert manager_of(inner) is None
+
+
+def test_an_installed_project_is_read_where_it_is_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Its package does not lie in the folder with its settings.
+    """
+    package = tmp_path / "site" / "elsewhere"
+    package.mkdir(parents=True)
+    (package / "celery.py").write_text("import os\nbroker_url = os.environ['A']\n")
+    (package / "tasks.py").write_text("send.apply_async(queue='webhooks')\n")
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    monkeypatch.chdir(tmp_path)
+    environ = {**os.environ, "PYTHONPATH": str(tmp_path / "site")}
+
+    found = look(Config(app="elsewhere"), tmp_path, environ, 60, lambda _: None)
+
+    assert "KeyError: 'A'" in found.failure
+    assert ["webhooks"] == [one.name for one in found.project.queues]
+    assert ("A",) == found.project.servers[0].variables
