@@ -41,14 +41,16 @@ def uninstall() -> None:
 
 def raise_error_of_parent(self: Any) -> None:
     """Raise the error of the first parent of an AsyncResult that has failed, if one has."""
+    now = time.monotonic()
+    if now < getattr(self, "_parents_read_from", now):
+        # Celery calls this a thousand times a second, and to look at a thousand takes as long.
+        return
     parents = list(self._parents())[::-1]
     leaves = [leaf for parent in parents for leaf in _leaves(parent)]
     waiting = [leaf for leaf in leaves if is_unread(leaf)]
-    now = time.monotonic()
-    if len(waiting) > MANY and now - getattr(self, "_parents_read_at", -APART) < APART:
-        return
-    self._parents_read_at = now
     read(waiting)
+    if len(waiting) > MANY:
+        self._parents_read_from = now + APART
     unread = set(map(id, waiting))
     for leaf in leaves:
         # What has been read and has not ended has nothing to raise.

@@ -1,5 +1,6 @@
 """What somebody who waits for a result reads of the results before it."""
 
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -109,3 +110,23 @@ def test_a_value_of_another_type_is_no_result(
     child = one.app.AsyncResult("child", parent=one.app.AsyncResult("parent"))
     with pytest.raises(CeleryTimeoutError):
         child.get(timeout=0.1)
+
+
+def test_many_parents_are_looked_at_ten_times_a_second(
+    client: redis.Redis, backend: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Celery asks at each message that arrives: to look at each one then takes longer than the rest.
+    """
+    app = backend(ours=False).app
+    header = app.GroupResult("g", [app.AsyncResult(f"part-{number}") for number in range(100)])
+    body = app.AsyncResult("body", parent=header)
+    looks = []
+    find = body._parents
+    monkeypatch.setattr(body, "_parents", lambda: looks.append(1) or find())
+    started = time.monotonic()
+    for _ in range(1000):
+        body._maybe_reraise_parent_error()
+
+    assert len(looks) <= 1 + (time.monotonic() - started) / parents.APART
+    assert len(looks) >= calls(client)["mget"]
