@@ -596,3 +596,26 @@ def test_attached_to_one_that_is_killed(program: Program, site: Path) -> None:
     assert "has ended" in output.rest()[-1]
     assert {} == program.left()
     assert "Nothing runs in .task-server." == program("down").stdout.strip()
+
+
+def test_beat_is_there_where_the_project_has_a_schedule(program: Program, site: Path) -> None:
+    """
+    It is listed, asked for its health, and reloaded as a worker is; `call` finds the broker.
+    """
+    schedule = {"add": {"task": "site1.tasks.add", "schedule": 3600.0, "args": (1, 1)}}
+    (site / "settings.py").write_text(f"{SQLITE}CELERY_BEAT_SCHEDULE = {schedule!r}\n")
+    process = program.start(*UP)
+    output = Output(process)
+    output.until("Up: prefork, beat; Flower is at ")
+
+    health = program("health", "beat")
+    called = program("call", "site1.tasks.add", "2", "3", "--wait")
+    (site / "tasks.py").write_text(f"{TASKS}\nx = 1\n")
+    output.until("Reload: site1/tasks.py changed; prefork, beat end their tasks and start again.")
+
+    assert (0, True) == (health.returncode, "of `task-server up`" in health.stdout)
+    assert (0, "5") == (called.returncode, called.stdout.strip()), called.stderr
+    assert "with the servers of task-server (pid " in called.stderr
+    output.until("Reload: beat is ready.")
+    assert 0 == program("down").returncode
+    assert 0 == process.wait(timeout=PATIENCE)

@@ -1,6 +1,7 @@
 """`task-server call TASK`: send one task, and wait for its result if wanted."""
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -10,6 +11,7 @@ import click
 from task_server.cli.call_result import jsonable, show, wait_for
 from task_server.cli.call_words import arguments_of, expiry_of, moment_of
 from task_server.cli.completions import complete_queues, complete_tasks
+from task_server.cli.joined import use_up
 from task_server.cli.options import Seconds, app_option, config_option, resolved, traceback_option
 from task_server.config.model import Config
 from task_server.config.values import shown
@@ -150,6 +152,7 @@ def command(
     if countdown is not None and eta is not None:
         raise click.UsageError("Give --countdown or --eta.")
     config = resolved(path, app=app).config
+    use_up(os.environ)
     project = calling_app(config)
     if not force and task not in project.tasks:
         _refuse_task(project, task)
