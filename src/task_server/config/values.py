@@ -33,12 +33,17 @@ _INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
 _FACTORS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 _BINARY_FACTORS = {"ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9_-]{0,61}[a-z0-9])?")
+#: Bits of a number that is shown no more; Python refuses to write some 14,000.
+_LONG = 10_000
 _SHORT = Repr()
 _SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 80
 
 
 def shown(raw: Any) -> str:
     """Return *raw* for an error: short, whatever it is."""
+    # Python 3.14's Repr describes such a number by its address.
+    if isinstance(raw, int) and raw.bit_length() > _LONG:
+        return "a number of thousands of digits"
     try:
         return _SHORT.repr(raw)
     except (ValueError, RecursionError):
