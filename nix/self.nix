@@ -5,8 +5,11 @@
   self,
   system,
 }:
+let
+  revision = self.rev or self.dirtyRev or "dirty";
+in
 {
-  inherit system;
+  inherit system revision;
   workspaceRoot = ../.;
   app = "docket";
   # Without the variable the command fails, instead of running this project for another.
@@ -17,18 +20,20 @@
     "dev"
     "flower"
   ];
-  revision = self.rev or self.dirtyRev or "dirty";
   created = self.lastModifiedDate or "19700101000001";
   overrides = _final: prev: {
     task-server = prev.task-server.overrideAttrs (old: {
-      # Only what the wheel is made of: a change of a test, of the flake or of
-      # a document then rebuilds nothing.
+      # For `task-server --version`. A new commit builds this small package anew, and
+      # links the environment to it; no other package of the environment.
+      TASK_SERVER_REVISION = revision;
+      # Only what the wheel is made of.
       src = lib.fileset.toSource {
         root = ../.;
         fileset = lib.fileset.unions [
           ../pyproject.toml
           ../README.md
           ../LICENSE
+          ../hatch_build.py
           ../src/task_server
         ];
       };

@@ -14,7 +14,7 @@ SOURCE = Path(task_server.__file__).parent
 #: Packages and modules from the bottom up, the innermost name counts. A module may
 #: import what stands in a lower row, and what has its own name in its row.
 LAYERS = (
-    {"errors"},
+    {"errors", "revision"},
     {"transport.versions", "transport.timing", "transport.failover", "transport.large"},
     {"transport.notifications", "transport.kombu_redis", "transport.started.crashes"},
     {"transport.store"},

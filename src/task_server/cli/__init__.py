@@ -56,6 +56,17 @@ class Commands(click.Group):
         return command
 
 
+def _show_version(context: click.Context, _option: click.Parameter, wanted: bool) -> None:  # noqa: FBT001 - click's interface
+    if not wanted or context.resilient_parsing:
+        return
+    from importlib.metadata import version  # noqa: PLC0415
+
+    from task_server.revision import revision  # noqa: PLC0415
+
+    click.echo(f"task-server, version {version('task-server')} (revision {revision()})")
+    context.exit()
+
+
 @click.group(
     cls=Commands,
     context_settings={"help_option_names": ["-h", "--help"], "show_default": True},
@@ -68,6 +79,13 @@ Examples:
   task-server worker gevent           one worker, in the foreground
 """,
 )
-@click.version_option(package_name="task-server")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_show_version,
+    help="Show the version and the revision, and exit.",
+)
 def cli() -> None:
     """Run Celery for Django, reproducibly."""
