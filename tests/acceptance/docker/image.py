@@ -13,6 +13,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from runpy import run_path
 from typing import Any
 
 ROOT = Path(__file__).parents[3]
@@ -26,7 +27,13 @@ PACKAGES = ("python3", "ca-certificates", "tzdata", "catatonit")
 AUTHORITIES = Path("/etc/ssl/certs/ca-certificates.crt")
 
 #: Beside the sources, what `uv sync` reads.
-FILES = ("pyproject.toml", "uv.lock", "README.md", "LICENSE")
+FILES = ("pyproject.toml", "uv.lock", "hatch_build.py", "README.md", "LICENSE")
+
+#: Writes the instructions that configure an image; the Dockerfile of users has the same.
+WRITER = run_path(str(ROOT / "deploy" / "docker" / "dockerfile.py"))
+
+#: What a user without Nix begins with.
+PYTHON = "task-server-test-python:trixie"
 
 #: A journal, for machines that have none.
 JOURNAL = "task-server-test-journal:trixie"
@@ -52,9 +59,7 @@ def build() -> dict[str, str]:
         RuntimeError: When debootstrap or Docker fails, with what they said.
     """
     description = described()
-    inspect = ["docker", "image", "inspect", BASE]
-    if subprocess.run(inspect, check=False, capture_output=True).returncode:
-        _import_base()
+    _have_base()
     images = {kind: f"{NAME}-{kind}:{TAG}" for kind in description["images"]}
     with tempfile.TemporaryDirectory() as temporary:
         context = Path(temporary)
@@ -62,6 +67,28 @@ def build() -> dict[str, str]:
         for kind, name in images.items():
             _build(context, name, dockerfile(description, kind))
     return images
+
+
+def build_python() -> str:
+    """Build a base such as Docker's own for Python, without what ours adds; return its name."""
+    with tempfile.TemporaryDirectory() as temporary:
+        context = Path(temporary)
+        shutil.copy(AUTHORITIES, context)
+        _have_base()
+        _build(
+            context,
+            PYTHON,
+            [
+                f"FROM {BASE}",
+                f"COPY {AUTHORITIES.name} {AUTHORITIES}",
+                # pip has a list of its own.
+                f"ENV PIP_CERT={AUTHORITIES}",
+                "RUN apt-get update -qq",
+                "RUN apt-get purge -qq --yes catatonit",
+                "RUN apt-get install -qq --yes --no-install-recommends python3-venv",
+            ],
+        )
+    return PYTHON
 
 
 def build_journal() -> str:
@@ -102,8 +129,7 @@ def _build(context: Path, name: str, lines: Iterable[str]) -> None:
 
 def dockerfile(description: Mapping[str, Any], kind: str) -> Iterator[str]:
     """Yield the lines of the Dockerfile of the image *kind*."""
-    image, config = description["images"][kind], description["config"]
-    environment, user = description["environment"], description["user"]
+    environment = description["environment"]
     yield f"FROM {BASE} AS environment"
     yield f"COPY {AUTHORITIES.name} {AUTHORITIES}"
     yield f"ENV SSL_CERT_FILE={AUTHORITIES}"
@@ -116,33 +142,14 @@ def dockerfile(description: Mapping[str, Any], kind: str) -> Iterator[str]:
     )
     yield f"FROM {BASE}"
     yield f"COPY --from=environment {environment} {environment}"
-    owners = {"user": user["uid"], "root": 0}
-    yield "RUN " + " && ".join(
-        "install -d -m {mode} -o {owner} -g {owner} {path}".format(
-            mode=folder["mode"], owner=owners[folder["owner"]], path=path
-        )
-        for path, folder in description["folders"].items()
-    )
-    for name, value in {**config["Env"], **image.get("Env", {})}.items():
-        yield f"ENV {name}={json.dumps(value)}"
-    for name, value in {
-        **config["Labels"],
-        "org.opencontainers.image.title": image["title"],
-    }.items():
-        yield f"LABEL {name}={json.dumps(value)}"
-    for port in image.get("ExposedPorts", ()):
-        yield f"EXPOSE {port}"
-    check = image["Healthcheck"]
-    yield (
-        f"HEALTHCHECK --interval={check['Interval']}ns --timeout={check['Timeout']}ns"
-        f" --start-period={check['StartPeriod']}ns --retries={check['Retries']}"
-        f" CMD {json.dumps(check['Test'][1:])}"
-    )
-    yield f"USER {config['User']}"
-    yield f"WORKDIR {config['WorkingDir']}"
-    yield f"STOPSIGNAL {config['StopSignal']}"
-    yield f"ENTRYPOINT {json.dumps(config['Entrypoint'])}"
-    yield f"CMD {json.dumps(image['Cmd'])}"
+    yield "RUN " + " && ".join(WRITER["folders"](description))
+    yield from WRITER["described"](description, kind)
+
+
+def _have_base() -> None:
+    inspect = ["docker", "image", "inspect", BASE]
+    if subprocess.run(inspect, check=False, capture_output=True).returncode:
+        _import_base()
 
 
 def _import_base() -> None:
@@ -173,15 +180,19 @@ def _import_base() -> None:
             )
 
 
+def copy_sources(folder: Path) -> None:
+    """Put what `uv sync` and `pip install` read into the new *folder*."""
+    folder.mkdir()
+    for name in FILES:
+        shutil.copy(ROOT / name, folder)
+    shutil.copytree(
+        ROOT / "src", folder / "src", ignore=shutil.ignore_patterns("__pycache__", "*.pyc")
+    )
+
+
 def _fill(context: Path) -> None:
     """Put what the build reads into the folder *context*."""
-    project = context / "project"
-    project.mkdir()
-    for name in FILES:
-        shutil.copy(ROOT / name, project)
-    shutil.copytree(
-        ROOT / "src", project / "src", ignore=shutil.ignore_patterns("__pycache__", "*.pyc")
-    )
+    copy_sources(context / "project")
     # `uv run` names itself there; what is on PATH may be a script that finds it.
     uv = os.environ.get("UV") or shutil.which("uv")
     if uv is None:
