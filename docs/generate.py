@@ -15,8 +15,9 @@ from typing import Any
 import click
 from packaging.requirements import Requirement
 
+from task_server.checks import catalogue
 from task_server.cli import cli
-from task_server.config.model import SERVICE_TABLES, Config, WorkerConfig
+from task_server.config.model import SECTIONS, Config, WorkerConfig
 from task_server.config.variables import variable
 
 ROOT = Path(__file__).parents[1]
@@ -82,19 +83,41 @@ takes its value from there if it is not given. Exit codes are in the [reference]
 """
 
 
+RULES = """\
+# Rules of check
+
+{written}
+
+`task-server check --explain RULE` prints the page of a rule. How to leave one out is in
+[Check a project before it runs](../../how-to/check.md).
+"""
+
+
 def pages() -> dict[Path, str]:
     """Return the text of each page that is written here, by its path."""
     return {
         REFERENCE / "settings.md": settings(),
         REFERENCE / "commands.md": commands(),
         REFERENCE / "versions.md": versions(),
+        REFERENCE / "rules" / "README.md": rules(),
+        **{REFERENCE / "rules" / f"{one}.md": catalogue.page(one) for one in catalogue.NAMES},
     }
+
+
+def rules() -> str:
+    """Return the page that lists the rules of `check`, a section for each check."""
+    lines = [RULES.format(written=WRITTEN)]
+    for title, names in catalogue.GROUPS.items():
+        lines.append(f"## {title}\n\n| rule | finds |\n| --- | --- |")
+        lines += [f"| [{one}]({one}.md) | {catalogue.summary(one)} |" for one in sorted(names)]
+        lines.append("")
+    return "\n".join(lines).rstrip() + "\n"
 
 
 def settings() -> str:
     """Return the page of all settings, a section for each table of the TOML file."""
     tables = {"": (Config, ""), "workers.NAME": (WorkerConfig, "workers.NAME.")}
-    for name, model in SERVICE_TABLES.items():
+    for name, model in SECTIONS.items():
         tables[name] = (model, f"{name}.")
     sections = [SETTINGS.format(written=WRITTEN)]
     for table, (model, prefix) in tables.items():
@@ -196,4 +219,5 @@ def _prose(text: str) -> str:
 
 if __name__ == "__main__":
     for page, text in pages().items():
+        page.parent.mkdir(exist_ok=True)
         page.write_text(text)

@@ -91,7 +91,9 @@ def read(job_id: int) -> None:
     jobs.record_read(job_id, job.document.sha256, outcome)
 
 
-@shared_task(ignore_result=True, autoretry_for=(OperationalError, InterfaceError))
+@shared_task(
+    ignore_result=True, autoretry_for=(OperationalError, InterfaceError), retry_backoff=True
+)
 def give_up(job_id: int, state: str, reason: str) -> None:
     """End a job in whose name a worker's main process speaks."""
     jobs.give_up(job_id, DocumentError(State(state), reason))

@@ -121,6 +121,11 @@ class Finding:
 
         peer: Redis or PostgreSQL did not answer, so the configuration may
             well be right.
+
+        rule: The name of the rule that found it (`task-server check --rules`).
+
+        path: The file that it is in, with line and column, counted from 1; empty
+            and 0 if it is in none.
     """
 
     level: Level
@@ -128,6 +133,10 @@ class Finding:
     message: str
     repair: str = ""
     peer: bool = False
+    rule: str = ""
+    path: str = ""
+    line: int = 0
+    column: int = 0
 
     def __str__(self) -> str:
         return f"{self.level}: {self.setting}: {self.text}"

@@ -18,6 +18,7 @@ GENERATED = {
     ROOT / "docs" / "nixos-options.md",
     ROOT / "docs" / "reference" / "commands.md",
     ROOT / "docs" / "reference" / "settings.md",
+    *(ROOT / "docs" / "reference" / "rules").glob("*.md"),
 }
 
 #: Every document but the generated ones.

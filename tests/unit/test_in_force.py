@@ -123,6 +123,7 @@ OURS = {
     "workers": "a table",
     "flower": "a table",
     "beat": "a table",
+    "check": "a table",
     "origins": "no setting",
 }
 

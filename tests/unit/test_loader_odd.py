@@ -15,7 +15,7 @@ import pytest
 import task_server
 from task_server.config.files import MOST_BYTES
 from task_server.config.loader import find, load
-from task_server.config.model import SERVICE_TABLES, Config, FlowerConfig, WorkerConfig
+from task_server.config.model import SECTIONS, Config, FlowerConfig, WorkerConfig
 from task_server.config.variables import OTHERS, misspelt, variable
 from task_server.errors import ConfigError
 
@@ -296,7 +296,7 @@ def test_no_variable_of_ours_is_taken_for_a_misspelt_one() -> None:
     settings = {variable(field.name) for field in fields(Config)}
     tables = {
         variable(f"{name}.{field.name}")
-        for name, kind in SERVICE_TABLES.items()
+        for name, kind in SECTIONS.items()
         for field in fields(kind)
     }
 

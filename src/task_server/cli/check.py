@@ -1,16 +1,25 @@
 """`task-server check`: what is wrong, or will go wrong, and how to fix it."""
 
-import json
 import os
-import re
 import sys
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import click
 
+from task_server.checks import catalogue
+from task_server.cli.check_report import FORMATS, report
+from task_server.cli.check_static import (
+    chosen,
+    explain_option,
+    ignore_option,
+    print_rules,
+    read_source,
+    refuse_with_static,
+    rules_option,
+    select_option,
+)
 from task_server.cli.joined import join_for_check
 from task_server.cli.options import (
     Seconds,
@@ -27,11 +36,8 @@ from task_server.project.import_errors import TRACEBACK_VARIABLE
 from task_server.project.load import imported
 from task_server.transport import problem
 
-#: The colour of each level.
-COLOURS = {"ok": "green", "info": "cyan", "warning": "yellow", "error": "red"}
-
-#: A setting of one worker.
-_OF_WORKER = re.compile(r"workers\.(?P<name>[^.]+)\.\w+")
+#: The rule that speaks of the import of the project.
+NOT_IMPORTED = "project-not-imported"
 
 #: An upper bound on --worker NAME=COUNT.
 MAX_COUNT = 100_000
@@ -46,6 +52,9 @@ Examples:
   task-server check --live --worker prefork=50 --worker gevent=2
   task-server check --stop-grace 60                 does the drain fit into Docker's stop grace?
   task-server check --json | jq -r '.[] | select(.level == "error").setting'
+  task-server check --static                        read the source alone: for CI, any checkout
+  task-server check --static --format github        as annotations of a workflow
+  task-server check --explain beat-unknown-task     why, an example, and the cure
 """
 )
 @app_option
@@ -91,23 +100,52 @@ Examples:
     show_envvar=True,
     help="Import the project, and check its settings and tasks.",
 )
+@click.option(
+    "--static",
+    is_flag=True,
+    envvar="TASK_SERVER_CHECK_STATIC",
+    show_envvar=True,
+    help="Read the Python files of PATHS as text: nothing of them is run or imported, and no "
+    "server is asked.",
+)
+@select_option
+@ignore_option
+@rules_option
+@explain_option
 @traceback_option
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(FORMATS),
+    default="text",
+    envvar="TASK_SERVER_CHECK_FORMAT",
+    show_envvar=True,
+    help="Lines, one JSON array, or annotations of a workflow on GitHub.",
+)
 @click.option(
     "--json",
     "as_json",
     is_flag=True,
     envvar="TASK_SERVER_JSON",
     show_envvar=True,
-    help="One JSON array instead of lines.",
+    help="The same as --format json.",
 )
-def command(
+@click.argument("paths", nargs=-1, type=click.Path())
+def command(  # noqa: PLR0917 - click gives them by name
+    paths: tuple[str, ...],
     app: str | None,
     path: Path | None,
     workers: tuple[str, ...],
     stop_grace: float | None,
     timeout: float,
+    select: tuple[str, ...],
+    ignore: tuple[str, ...],
+    explain: str | None,
+    form: str,
     *,
     state: Path,
+    static: bool,
+    list_rules: bool,
     live: bool,
     with_project: bool,
     as_json: bool,
@@ -118,27 +156,40 @@ def command(
 
     Prints one line each: ok, info, warning or error, with the step that fixes it.
     Exits 0 without errors, 69 if only servers did not answer, else 78.
+
+    With --static it reads the Python files of PATHS (this folder) as text, and checks how they
+    define, send, schedule and route tasks: for pre-commit, CI and checkouts of anybody.
     """
+    if list_rules or explain is not None:
+        print_rules(explain)
+        return
+    catalogue.verify(select, "--select")
+    catalogue.verify(ignore, "--ignore")
+    form = "json" if as_json else form
+    if static:
+        refuse_with_static(live=live, workers=workers)
+        in_source = read_source(path, paths or (".",), select, ignore)
+        report(in_source, form, sys.stdout)
+        sys.exit(exit_code(in_source))
+    if paths:
+        raise click.UsageError("PATHS are read with --static; without it, the project is imported.")
     if show_traceback:
         os.environ[TRACEBACK_VARIABLE] = "1"
     config = resolved(path, need_app=with_project, app=app).config
     joined = join_for_check(state, os.environ)
     given = _counts(config, workers)
-    progress = Progress(shown=sys.stderr.isatty() and not as_json)
+    catalogue.verify(config.check.ignore, "check.ignore")
+    progress = Progress(shown=sys.stderr.isatty() and form == "text")
     # The import of the project redirects sys.stdout.
     out = sys.stdout
 
     def show(found: list[Finding]) -> None:
         progress.end()
-        if as_json:
-            click.echo(json.dumps([asdict(finding) for finding in found]), file=out)
-        else:
-            _print(found, out)
-        out.flush()
+        report(chosen(found, select, ignore or config.check.ignore), form, out)
 
     def late(error: TaskServerError) -> None:
         # Called in another thread: the importing one may hang for good.
-        show([Finding("error", "app", str(error), peer=True)])
+        show([Finding("error", "app", str(error), peer=True, rule=NOT_IMPORTED)])
         os._exit(error.exit_code)
 
     project, facts = None, None
@@ -151,7 +202,10 @@ def command(
     try:
         specs = {name: checks.spec_of(config, name, facts) for name in counts}
     except ConfigError as error:
-        found.extend(Finding("error", one.setting, one.message) for one in error.problems)
+        found.extend(
+            Finding("error", one.setting, one.message, rule="worker-settings")
+            for one in error.problems
+        )
         specs = {name: checks.spec_of(config, name, None) for name in counts}
     context = checks.Context(
         config=config,
@@ -172,7 +226,7 @@ def command(
 
         found.extend(ask_servers(context, project, os.environ, timeout))
     show(found)
-    sys.exit(exit_code(found))
+    sys.exit(exit_code(chosen(found, select, ignore or config.check.ignore)))
 
 
 class Progress:
@@ -219,42 +273,15 @@ def _import_project(
         with imported(config, preset=ACKS_LATE, on_stall=late) as project:
             facts = read(project, os.environ, config.app)
     except ConfigError as error:
-        return None, None, [Finding("error", one.setting, one.message) for one in error.problems]
-    except TaskServerError as error:
-        return None, None, [Finding("error", "app", str(error), peer=True)]
-    message = f"{config.app} can be imported ({len(facts.tasks)} tasks)"
-    return project, facts, [Finding("ok", "app", message)]
-
-
-def _print(found: list[Finding], out: TextIO) -> None:
-    for finding in grouped(found):
-        level = click.style(f"{finding.level:7}", fg=COLOURS[finding.level])
-        click.echo(f"{level}  {finding.setting}: {finding.text}", file=out)
-    errors = sum(finding.level == "error" for finding in found)
-    warnings = sum(finding.level == "warning" for finding in found)
-    click.echo(f"{_number(errors, 'error')}, {_number(warnings, 'warning')}", file=out)
-
-
-def grouped(found: Iterable[Finding]) -> list[Finding]:
-    """Return *found*, with findings that differ only in the worker merged into one, of NAME."""
-    groups: dict[tuple[str, str, str], list[tuple[str, Finding]]] = {}
-    for finding in found:
-        match = _OF_WORKER.fullmatch(finding.setting)
-        name = match["name"] if match else ""
-        setting, text = (
-            words.replace(f"workers.{name}.", "workers.NAME.") if match else words
-            for words in (finding.setting, finding.text)
+        return (
+            None,
+            None,
+            [
+                Finding("error", one.setting, one.message, rule=NOT_IMPORTED)
+                for one in error.problems
+            ],
         )
-        groups.setdefault((finding.level, setting, text), []).append((name, finding))
-    lines = []
-    for (_, setting, text), members in groups.items():
-        finding = members[0][1]
-        if len(members) > 1 and members[0][0]:
-            names = ", ".join(name for name, _ in members)
-            finding = replace(finding, setting=f"{setting} ({names})", message=text, repair="")
-        lines.append(finding)
-    return lines
-
-
-def _number(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+    except TaskServerError as error:
+        return None, None, [Finding("error", "app", str(error), peer=True, rule=NOT_IMPORTED)]
+    message = f"{config.app} can be imported ({len(facts.tasks)} tasks)"
+    return project, facts, [Finding("ok", "app", message, rule=NOT_IMPORTED)]

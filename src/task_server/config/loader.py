@@ -16,7 +16,14 @@ from typing import Any
 
 from task_server.config.contradictions import contradictions
 from task_server.config.files import read_text
-from task_server.config.model import BUILT_IN_WORKERS, SERVICE_TABLES, TABLES, Config, WorkerConfig
+from task_server.config.model import (
+    BUILT_IN_WORKERS,
+    SECTIONS,
+    SERVICE_TABLES,
+    TABLES,
+    Config,
+    WorkerConfig,
+)
 from task_server.config.services import SERVICES
 from task_server.config.urls import MASK
 from task_server.config.values import Parser, shown, worker_name
@@ -100,16 +107,16 @@ class _Reader:
     def config(self) -> Config:
         table = self._toml()
         workers = self._workers(self._table(table, "workers"))
-        services = {
+        sections = {
             name: kind(**self._section(kind, self._table(table, name), name))
-            for name, kind in SERVICE_TABLES.items()
+            for name, kind in SECTIONS.items()
         }
         top = self._section(Config, table, "", skip=(*TABLES, "origins"))
         self._unknown_variables(workers)
         return Config(
             **top,
             workers=MappingProxyType(workers),
-            **services,
+            **sections,
             origins=MappingProxyType(self.origins),
         )
 
@@ -253,7 +260,7 @@ class _Reader:
         """
         tables = {
             variable(f"{service}.{field.name}")
-            for service, kind in SERVICE_TABLES.items()
+            for service, kind in SECTIONS.items()
             for field in fields(kind)
         }
         for name in workers:

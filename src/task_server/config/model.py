@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Any, Literal, cast, get_args
 
 from task_server.config import pools, values
+from task_server.config.services import SERVICES
 
 Delivery = Literal["at-least-once", "at-most-once"]
 Transport = Literal["atomic", "kombu"]
@@ -227,6 +228,17 @@ class BeatConfig:
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckConfig:
+    """What `task-server check` leaves out."""
+
+    ignore: tuple[str, ...] = setting(
+        "Rules that `task-server check` leaves out; `check --rules` lists them.",
+        values.name_list,
+        (),
+    )
+
+
 #: The workers that exist without a line of configuration.
 BUILT_IN_WORKERS: Mapping[str, WorkerConfig] = MappingProxyType(
     {
@@ -316,6 +328,9 @@ class Config:
     beat: BeatConfig = field(
         default_factory=BeatConfig, metadata={"doc": "Beat, which sends the periodic tasks."}
     )
+    check: CheckConfig = field(
+        default_factory=CheckConfig, metadata={"doc": "What `check` leaves out."}
+    )
     #: Where each value that is no default comes from (a file, a variable), by the dotted
     #: name of its setting: what the operator sets takes precedence over the project.
     origins: Mapping[str, str] = field(
@@ -323,8 +338,8 @@ class Config:
     )
 
 
-#: What has a table of its own, by the name of the service, which no worker can have.
-SERVICE_TABLES: Mapping[str, type] = MappingProxyType(
+#: What has a table of its own, by the name of that.
+SECTIONS: Mapping[str, type] = MappingProxyType(
     {
         one.name: cast("type", one.default_factory)
         for one in fields(Config)
@@ -332,5 +347,10 @@ SERVICE_TABLES: Mapping[str, type] = MappingProxyType(
     }
 )
 
+#: Those of services, whose names no worker can have.
+SERVICE_TABLES: Mapping[str, type] = MappingProxyType(
+    {name: kind for name, kind in SECTIONS.items() if name in SERVICES}
+)
+
 #: Settings that are tables.
-TABLES = ("workers", *SERVICE_TABLES)
+TABLES = ("workers", *SECTIONS)

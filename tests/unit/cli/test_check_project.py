@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from task_server.cli import cli
-from task_server.cli.check import grouped
+from task_server.cli.check_report import grouped
 from task_server.errors import ConfigError, Finding
 
 CELERY = "from celery import Celery\napp = Celery('cl')\n"

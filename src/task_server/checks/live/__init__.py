@@ -1,7 +1,8 @@
 """The checks that ask Redis, PostgreSQL and this machine."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 from celery import Celery
@@ -27,22 +28,22 @@ def live(
     rules: list[Callable[[], Iterator[Finding]]] = []
     if app is not None:
         rules = [
-            lambda: redis.broker(context, app, timeout),
-            lambda: rights.rights(context, app, timeout),
-            lambda: queues.queues(context, app, timeout),
-            lambda: delayed.delayed(context, app, timeout),
-            lambda: postgres.postgres(context, timeout),
-            lambda: files.media(context),
+            lambda: named("redis-server", redis.broker(context, app, timeout)),
+            lambda: named("redis-rights", rights.rights(context, app, timeout)),
+            lambda: named("queues-in-redis", queues.queues(context, app, timeout)),
+            lambda: named("delayed-messages", delayed.delayed(context, app, timeout)),
+            lambda: named("postgres-server", postgres.postgres(context, timeout)),
+            lambda: named("media-folder", files.media(context)),
         ]
     else:
         if context.config.broker_url is not None:
             alone = Celery("check", broker=context.config.broker_url, set_as_current=False)
-            rules.append(lambda: redis.broker(context, alone, timeout))
-        rules.append(lambda: folders.check_media(context.config, environ))
+            rules.append(lambda: named("redis-server", redis.broker(context, alone, timeout)))
+        rules.append(lambda: named("media-folder", folders.check_media(context.config, environ)))
     rules += [
-        lambda: files.names(context),
-        lambda: files.code(context, environ),
-        lambda: files.writable_folders(context, environ),
+        lambda: named("user-and-group", files.names(context)),
+        lambda: named("code-folder", files.code(context, environ)),
+        lambda: named("writable-folders", files.writable_folders(context, environ)),
     ]
     yield from run_concurrently(rules)
 
@@ -52,3 +53,9 @@ def run_concurrently(rules: Sequence[Callable[[], Iterator[Finding]]]) -> Iterat
     with ThreadPoolExecutor(len(rules)) as pool:
         for found in [pool.submit(list, rule()) for rule in rules]:
             yield from found.result()
+
+
+def named(rule: str, findings: Iterable[Finding]) -> Iterator[Finding]:
+    """Return *findings*, each with the name of its rule."""
+    for finding in findings:
+        yield replace(finding, rule=rule)

@@ -1,7 +1,7 @@
 """The rules that need no server, in the order of their lines."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from task_server.checks.facts import Context
 from task_server.checks.rules import asyncio, broker, database, delivery, routing, timeouts
@@ -14,34 +14,37 @@ class Rule:
     One rule of the check.
 
     Attributes:
+        name: Its name, which `--explain` and a comment take.
+
         find: Yields what it finds.
 
         project: What it checks, for a rule that reads the project's settings or
             tasks; empty if it needs only task-server's own configuration.
     """
 
+    name: str
     find: Callable[[Context], Iterator[Finding]]
     project: str = ""
 
 
 #: A new rule is a function in one of the modules, and a row here.
 RULES = (
-    Rule(broker.eager),
-    Rule(broker.broker, "broker"),
-    Rule(broker.results, "results"),
-    Rule(broker.pickle, "serializers"),
-    Rule(broker.connections, "connections"),
-    Rule(broker.replaced),
-    Rule(routing.queues, "queues"),
-    Rule(timeouts.visibility, "visibility timeout"),
-    Rule(timeouts.soft_limits, "time limits"),
-    Rule(timeouts.drain),
-    Rule(delivery.delivery, "delivery"),
-    Rule(delivery.transports),
-    Rule(delivery.stalls, "prefetch"),
-    Rule(delivery.events, "events"),
-    Rule(database.databases, "databases"),
-    Rule(asyncio.event_loops),
+    Rule("eager-mode", broker.eager),
+    Rule("broker-not-redis", broker.broker, "broker"),
+    Rule("result-backend", broker.results, "results"),
+    Rule("pickle-accepted", broker.pickle, "serializers"),
+    Rule("redis-pool-too-small", broker.connections, "connections"),
+    Rule("setting-without-effect", broker.replaced),
+    Rule("queue-without-worker", routing.queues, "queues"),
+    Rule("visibility-timeout-below-limit", timeouts.visibility, "visibility timeout"),
+    Rule("soft-limit-under-gevent", timeouts.soft_limits, "time limits"),
+    Rule("drain-exceeds-stop-grace", timeouts.drain),
+    Rule("delivery-guarantee", delivery.delivery, "delivery"),
+    Rule("transport-loses-messages", delivery.transports),
+    Rule("prefetch-stalls-gevent", delivery.stalls, "prefetch"),
+    Rule("events-always-on", delivery.events, "events"),
+    Rule("database-connections", database.databases, "databases"),
+    Rule("asyncio-under-gevent", asyncio.event_loops),
 )
 
 
@@ -61,6 +64,7 @@ def offline(context: Context) -> Iterator[Finding]:
             "info",
             "not checked",
             f"{skipped}: they depend on the project, which could not be imported",
+            rule="project-not-imported",
         )
 
 
@@ -70,7 +74,7 @@ def _run(rule: Rule, context: Context) -> Iterator[Finding]:
     try:
         # What it found before the error is reported all the same.
         for finding in rule.find(context):
-            found.append(finding)  # noqa: PERF402
+            found.append(replace(finding, rule=finding.rule or rule.name))  # noqa: PERF401
     except (TypeError, ValueError, AttributeError, OverflowError, KeyError) as error:
         found.append(
             Finding(
@@ -79,6 +83,7 @@ def _run(rule: Rule, context: Context) -> Iterator[Finding]:
                 f"{rule.project or rule.find.__name__}: a setting of the project has not the type "
                 f"that Celery documents ({type(error).__name__}: {str(error)[:200]})",
                 "correct its type; it may crash a worker",
+                rule="setting-of-wrong-type",
             )
         )
     yield from found
