@@ -15,13 +15,16 @@ STATIC = (
 )
 
 #: Of the configuration and the project, with and without `--static`.
-SHARED = ("queue-without-worker", "eager-mode", "pickle-accepted", "events-always-on")
+SHARED = (
+    *("queue-without-worker", "eager-mode", "pickle-accepted", "events-always-on"),
+    "visibility-timeout-below-limit",
+)
 
 #: What `check` finds once it has imported the project.
 PROJECT = (
     *("project-not-imported", "worker-settings", "setting-of-wrong-type", "broker-not-redis"),
     *("result-backend", "redis-pool-too-small", "setting-without-effect"),
-    *("visibility-timeout-below-limit", "soft-limit-under-gevent", "drain-exceeds-stop-grace"),
+    *("soft-limit-under-gevent", "drain-exceeds-stop-grace"),
     *("delivery-guarantee", "transport-loses-messages", "prefetch-stalls-gevent"),
     *("database-connections", "asyncio-under-gevent"),
 )

@@ -94,7 +94,7 @@ def read_source(
     catalogue.verify(config.check.ignore, "check.ignore")
     from task_server.checks.static import scan  # noqa: PLC0415 - only here
 
-    return chosen(scan(paths), select, tuple(ignore) or config.check.ignore)
+    return chosen(scan(paths, config), select, tuple(ignore) or config.check.ignore)
 
 
 def _folder_of(paths: tuple[str, ...]) -> Path:

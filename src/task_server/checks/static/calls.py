@@ -5,6 +5,7 @@ import ast
 from task_server.checks.static.literals import dotted
 from task_server.checks.static.module import Place, Send
 from task_server.checks.static.scope import Imports, Scope
+from task_server.project.queues.source import CALLS
 
 #: Methods that send a task. `delay_on_commit` waits for the transaction.
 SENDS = frozenset({"delay", "apply_async", "send_task"})
@@ -12,6 +13,9 @@ SENDS = frozenset({"delay", "apply_async", "send_task"})
 #: What makes a signature of a task or changes one, and what joins several.
 SIGNATURES = frozenset({"s", "si", "signature", "subtask", "set", "on_error", "link"})
 CANVAS = frozenset({"celery.chain", "celery.group", "celery.chord"})
+
+#: Those of the calls that name a queue that are known as a task's options.
+DECORATORS = frozenset({"task", "shared_task", "periodic_task"})
 
 #: What waits for a result.
 WAITS = frozenset({"get", "join", "join_native", "wait"})
@@ -25,7 +29,16 @@ class Calls:
         self.module = imports.module
 
     def note(self, node: ast.Call, scope: Scope) -> None:
-        """Note that *node* sends a task, or waits for one."""
+        """Note that *node* sends a task, waits for one, or names a queue."""
+        name = dotted(node.func).rpartition(".")[2] or getattr(node.func, "attr", "")
+        if name in CALLS - DECORATORS:
+            self.module.queues += [
+                (one.value, Place.of(self.module.path, one.value))
+                for one in node.keywords
+                if one.arg == "queue"
+            ]
+        if name == "add_periodic_task":
+            self._periodic(node, scope)
         match node.func:
             case ast.Attribute(attr=method, value=receiver) if method in SENDS:
                 send = self._send(node, method, receiver, scope)
@@ -33,6 +46,21 @@ class Calls:
                     self.module.sends.append(send)
             case ast.Attribute(attr=method, value=waited) if method in WAITS and scope.task:
                 self._wait(node, waited, scope)
+
+    def _periodic(self, node: ast.Call, scope: Scope) -> None:
+        """Note what `add_periodic_task(schedule, charge.s(), …)` adds."""
+        if len(node.args) < 2 or any(one.arg == "expires" for one in node.keywords):  # noqa: PLR2004
+            return
+        receiver, text = "", None
+        match node.args[1]:
+            case ast.Call(args=[ast.Constant(value=str(name)), *_], func=function) if dotted(
+                function
+            ).endswith("signature"):
+                text = name
+            case other:
+                receiver, _ = self._receiver(other, scope)
+        place = Place.of(self.module.path, node)
+        self.module.periodic.append((node.args[0], Send(receiver, "", place, text)))
 
     def result(self, name: str, call: ast.expr, scope: Scope) -> None:
         """Note that *name* is what *call* returned, which may be the result of a task."""

@@ -20,6 +20,7 @@ from task_server.checks.static.findings import At, not_read
 from task_server.checks.static.judge import judged
 from task_server.checks.static.mentions import mentioned
 from task_server.checks.static.module import Module
+from task_server.config.model import Config
 from task_server.errors import Finding
 from task_server.project.queues.source import SKIPPED
 
@@ -33,14 +34,14 @@ _WORTH = re.compile(
 )
 
 
-def scan(paths: Sequence[str]) -> list[Finding]:
+def scan(paths: Sequence[str], config: Config) -> list[Finding]:
     """
     Return what the rules find in the Python files of *paths*, without running any of them.
 
     Of a file that is given alone, the folder around it is read too, and not reported on.
     """
     tree, only = _chosen(paths)
-    result, died = guard.apart(lambda left_out, at: _work(tree, left_out, at), tree.files)
+    result, died = guard.apart(lambda left_out, at: _work(tree, config, left_out, at), tree.files)
     found = [Finding(**one) for one in json.loads(result)] if result else []
     for number, reason in died.items():
         where = tree.files[number] if number < len(tree.files) else tree.roots[0]
@@ -69,7 +70,9 @@ def _is_in(path: str, folder: str) -> bool:
     return folder in ("", ".") or path == folder or path.startswith(f"{folder}/")
 
 
-def _work(tree: Tree, left_out: Collection[int], at: Callable[[int], None]) -> bytes:
+def _work(
+    tree: Tree, config: Config, left_out: Collection[int], at: Callable[[int], None]
+) -> bytes:
     found: list[At] = [(not_read(path, reason), 0) for path, reason in tree.skipped]
     modules: list[Module] = []
     comments: list[Suppression] = []
@@ -96,7 +99,7 @@ def _work(tree: Tree, left_out: Collection[int], at: Callable[[int], None]) -> b
         comments.extend(suppressions(path, source, modules[-1].first_line))
     at(len(tree.files))
     numbers = {path: number for number, path in enumerate(tree.files)}
-    found.extend(judged(modules, comments, tree, lambda path: at(numbers[path])))
+    found.extend(judged(modules, config, comments, tree, lambda path: at(numbers[path])))
     return json.dumps([asdict(one) for one in _few(found)]).encode()
 
 

@@ -6,15 +6,19 @@ from pathlib import Path
 
 from task_server.checks.catalogue import NAMES, unknown_rule
 from task_server.checks.static.comments import Suppression
+from task_server.checks.static.facts import stated
 from task_server.checks.static.files import Tree
 from task_server.checks.static.findings import At, found
 from task_server.checks.static.module import Module, Place
 from task_server.checks.static.names import Project
 from task_server.checks.static.rules import RULES
+from task_server.checks.static.rules.shared import shared
+from task_server.config.model import Config
 
 
 def judged(
     modules: Sequence[Module],
+    config: Config,
     comments: Sequence[Suppression],
     tree: Tree,
     at: Callable[[str], None],
@@ -22,11 +26,16 @@ def judged(
     """Return what the rules find and no comment suppresses, and what is wrong with comments."""
     project = Project(modules, lambda one: _whole(one, tree), at)
     used: set[int] = set()
-    for rule in RULES.values():
-        for one in rule(project):
-            if not _suppressed(one, comments, used):
-                yield one
+    for one in _all(project, config):
+        if not _suppressed(one, comments, used):
+            yield one
     yield from _of_comments(comments, used)
+
+
+def _all(project: Project, config: Config) -> Iterator[At]:
+    for rule in RULES.values():
+        yield from rule(project)
+    yield from shared(stated(project), config)
 
 
 def _whole(module: Module, tree: Tree) -> bool:

@@ -124,6 +124,10 @@ class Module:
     tasks: list[Task] = field(default_factory=list)
     sends: list[Send] = field(default_factory=list)
     settings: list[Setting] = field(default_factory=list)
+    #: Queues that calls of tasks name.
+    queues: list[tuple[ast.expr, Place]] = field(default_factory=list)
+    #: Entries of the schedule that calls add: when, what, and where.
+    periodic: list[tuple[ast.expr, Send]] = field(default_factory=list)
     constants: dict[str, ast.expr] = field(default_factory=dict)
     #: By class: what it is derived from, and its methods and attributes.
     classes: dict[str, tuple[list[str], set[str]]] = field(default_factory=dict)

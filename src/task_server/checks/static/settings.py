@@ -36,7 +36,7 @@ DJANGO = frozenset({"INSTALLED_APPS", "DATABASES", "ATOMIC_REQUESTS"})
 
 #: Modules whose settings are of tests or of one developer.
 _ELSEWHERE = re.compile(
-    r"(^|[._])(tests?|testing|testutils?|devel?|development|local|debug|ci|example|docs?|e2e)"
+    r"(^|[._])(tests?|testing|testutils?|dev|devel|development|local|debug|ci|example|docs?|e2e)"
     r"([._]|$)|conftest"
 )
 

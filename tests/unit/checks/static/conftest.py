@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from task_server.checks.static import scan
+from task_server.config.loader import find, load
 from task_server.errors import Finding
 
 Scan = Callable[..., list[Finding]]
@@ -26,7 +27,7 @@ def found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Scan:
 
     def run(files: Mapping[str, str | bytes], *paths: str) -> list[Finding]:
         written(tmp_path, files)
-        return scan(paths or (".",))
+        return scan(paths or (".",), load(find(tmp_path), {}))
 
     return run
 

@@ -6,8 +6,9 @@ import pytest
 
 from task_server.checks import catalogue, live, rules
 from task_server.checks.static.rules import RULES
+from task_server.checks.static.rules.shared import RULES as SHARED
 from tests.support.rules import files_of
-from tests.unit.checks.static.conftest import Scan, written
+from tests.unit.checks.static.conftest import Scan
 
 DOCS = Path(__file__).parents[4] / "docs" / "reference" / "rules"
 
@@ -45,12 +46,13 @@ def test_every_rule_is_in_the_catalogue() -> None:
     What the rules are called where they are listed is what `--rules` lists.
     """
     assert set(RULES) <= set(catalogue.STATIC)
+    assert {*SHARED, "queue-without-worker"} == set(catalogue.SHARED)
     assert {rule.name for rule in rules.RULES} <= catalogue.NAMES
     source = Path(live.__file__).read_text()
     assert all(f'named("{name}"' in source for name in catalogue.LIVE)
 
 
-@pytest.mark.parametrize("name", sorted(catalogue.STATIC))
+@pytest.mark.parametrize("name", sorted((*catalogue.STATIC, *catalogue.SHARED)))
 def test_the_example_triggers_the_rule_and_the_cure_does_not(
     name: str, found: Scan, tmp_path: Path
 ) -> None:
@@ -62,5 +64,6 @@ def test_the_example_triggers_the_rule_and_the_cure_does_not(
 
     assert example
     assert [name] == sorted({one.rule for one in found({**PACKAGE, **example})})
-    written(tmp_path, cured)
+    for other in set(example) - set(cured):
+        (tmp_path / other).unlink()
     assert [] == found({**PACKAGE, **cured})
