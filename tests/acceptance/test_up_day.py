@@ -158,7 +158,7 @@ def test_a_day_without_a_terminal(program: Program, site: Path) -> None:
     assert 0 == down.returncode, down.stderr
     assert "Stopping task-server (pid" in down.stdout
     assert "prefork has ended" in down.stdout
-    assert {} == program.alive()
+    assert {} == program.left()
     log = program("logs", "up").stdout
     assert "Stopped by `task-server down`." in log
     assert {"up"} == {line.split()[0] for line in log.splitlines()}
@@ -482,7 +482,7 @@ def test_a_full_disk_ends_nothing(program: Program, site: Path, tmp_path: Path) 
         restarted = program("restart", "prefork")
         assert 0 == restarted.returncode, restarted.stderr
         assert 0 == program("down").returncode
-        assert {} == program.alive()
+        assert {} == program.left()
 
 
 def test_a_full_disk_at_the_start_is_named(program: Program, site: Path, tmp_path: Path) -> None:
@@ -497,7 +497,7 @@ def test_a_full_disk_at_the_start_is_named(program: Program, site: Path, tmp_pat
 
     assert 1 == ended.returncode
     assert "the disk is full" in ended.stderr
-    assert {} == program.alive()
+    assert {} == program.left()
 
 
 def test_a_broker_of_the_settings(program: Program, site: Path, redis_server: local.Server) -> None:
