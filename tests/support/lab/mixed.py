@@ -411,6 +411,19 @@ class Outcome:
         runs = [run for part in parts for run in self.runs.get(part, ())]
         return any(run.who in self.killed or run.pid in self.killed for run in runs)
 
+    def was_left_to_stock(self, body: int) -> bool:
+        """
+        Whether a part of a chord was killed, and its next run was a stock worker's.
+
+        That finds a claim on the body that is not its own, and sends nothing.
+        """
+        runs = [self.runs.get(part, ()) for part in self.headers.get(body, ())]
+        return any(
+            any(run.who.startswith("stock") for run in some)
+            and any(run.who in self.killed or run.pid in self.killed for run in some)
+            for some in runs
+        )
+
     def was_stocks(self, number: int) -> bool:
         """Whether a stock worker had started it, or a part of its header."""
         parts = [number, *self.headers.get(number, ())]
