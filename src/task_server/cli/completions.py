@@ -19,11 +19,12 @@ from click.shell_completion import CompletionItem
 #: By which a shell asks; click's own, for a program of this name.
 VARIABLE = "_TASK_SERVER_COMPLETE"
 
-#: The longest that a completion may take, in seconds.
+#: The longest that a completion may take, in seconds, and the variable for another time.
 LIMIT = 1.0
+LIMIT_VARIABLE = "TASK_SERVER_COMPLETION_SECONDS"
 
-#: Of it for the names of the project.
-NAMES_LIMIT = 0.7
+#: What of it a child is waited for that reads the names of the project.
+FOR_NAMES = 0.7
 
 Complete = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 
@@ -93,8 +94,15 @@ def _names(ctx: click.Context, kind: str) -> list[str]:
     if not app:
         found = discover(config, Path.cwd(), os.environ)
         app, config = found.app, replace(config, code=config.code or found.code)
-    names = known_names(replace(config, app=app), os.environ, NAMES_LIMIT)
+    names = known_names(replace(config, app=app), os.environ, FOR_NAMES * _limit())
     return names.get(kind, [])
+
+
+def _limit() -> float:
+    try:
+        return max(0.1, min(60.0, float(os.environ.get(LIMIT_VARIABLE, LIMIT))))
+    except ValueError:
+        return LIMIT
 
 
 def answer(arguments: list[str]) -> None:
@@ -102,7 +110,7 @@ def answer(arguments: list[str]) -> None:
     import signal  # noqa: PLC0415 - not for other commands
 
     signal.signal(signal.SIGALRM, lambda *_: os._exit(0))
-    signal.setitimer(signal.ITIMER_REAL, LIMIT)
+    signal.setitimer(signal.ITIMER_REAL, _limit())
     sys.stderr = open(os.devnull, "w")  # noqa: PTH123, SIM115 - until the process ends
     from task_server.cli import cli  # noqa: PLC0415
 
