@@ -143,5 +143,6 @@ if __name__ == "__main__":
     try:
         main(os.environ)
     except TaskServerError as error:
-        print(f"Error: {error}", file=sys.stderr)
+        # Celery makes a logger of sys.stderr.
+        print(f"Error: {error}", file=sys.__stderr__)
         raise SystemExit(error.exit_code) from error

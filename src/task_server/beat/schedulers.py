@@ -136,8 +136,6 @@ def guarded(scheduler: type) -> type:
         def __init__(self, model: Any, app: Any = None) -> None:
             try:
                 super().__init__(model, app=app)
-            except ValueError:
-                raise
             except Exception as error:
                 report(str(getattr(model, "name", model)), error)
                 raise ValueError(str(error)) from error

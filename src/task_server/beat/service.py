@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from celery import beat as celerys
@@ -81,6 +82,9 @@ class Beat:
                 logger.warning("beat: what it was sending has not ended in time, it is left")
                 self._signals.rearm(LAST_SECONDS)
             self._stop()
+        except TaskServerError:
+            self._give_up()
+            raise
         except OverdueError:
             logger.error("beat: ends without having saved all")  # noqa: TRY400
         finally:
@@ -279,6 +283,12 @@ class Beat:
             scheduler.close()
         except Exception:
             logger.exception("beat: the schedule cannot be saved")
+
+    def _give_up(self) -> None:
+        """Release the lock, if it is ours: another may have what this one lacks."""
+        if self._lock is not None and self._has_connected:
+            with suppress(LockError):
+                self._lock.release()
 
     def _stop(self) -> None:
         self._status.stopping()
