@@ -177,7 +177,6 @@ def test_the_commands_of_the_page_answer(command: str, answer: str, project: str
     assert answer in docker(*shlex.split(line)[1:])
 
 
-@pytest.mark.nightly
 def test_a_stop_drains(project: str, broker: Broker) -> None:
     """
     The first process passes SIGTERM on; what runs ends, what waits stays.
@@ -196,7 +195,6 @@ def test_a_stop_drains(project: str, broker: Broker) -> None:
         assert (5 - done, 0) == (broker.waiting(), broker.unacked())
 
 
-@pytest.mark.nightly
 def test_the_image_is_configured_as_the_description_says(project: str, folder: Path) -> None:
     """
     Entry point, user, health check, variables and labels are those of the Nix image.
@@ -231,7 +229,6 @@ def test_the_image_is_configured_as_the_description_says(project: str, folder: P
     docker("rmi", "--force", ready)
 
 
-@pytest.mark.nightly
 def test_no_secret_and_no_clone_is_in_the_image(project: str) -> None:
     """
     The code is there, readable and compiled; what only the developer has is not.
@@ -244,7 +241,6 @@ def test_no_secret_and_no_clone_is_in_the_image(project: str) -> None:
     assert not [name for name in names if name.startswith((".env", ".git", "task-server"))]
 
 
-@pytest.mark.nightly
 def test_code_is_mounted_into_an_image_without_it(folder: Path, broker: Broker) -> None:
     """
     By the page's lines; without the mount the worker ends and shows the option.
@@ -268,7 +264,6 @@ def test_code_is_mounted_into_an_image_without_it(folder: Path, broker: Broker) 
         docker("rmi", "--force", tag)
 
 
-@pytest.mark.nightly
 def test_a_celery_that_does_not_fit_ends_the_build(folder: Path, tmp_path: Path) -> None:
     """
     The project's packages are resolved with ours; pip says which two disagree.
