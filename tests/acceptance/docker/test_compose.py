@@ -86,7 +86,6 @@ def redis_image() -> str:
     return REDIS
 
 
-@pytest.mark.nightly
 def test_both_workers_and_flower_run_on_one_host(compose: Compose) -> None:
     """
     By the page's line and its .env: each task runs on the worker of its queue.
