@@ -134,8 +134,8 @@ def test_the_ledger_knows_what_ran(tmp_path: Path):
 
 
 def test_the_old_side_is_the_old_command_line():
-    """It is started as the README says that the old task server was, each argument of it."""
-    text = readme.README.read_text()
+    """It is started as docs/ says that the old task server was, each argument of it."""
+    text = (readme.ROOT / "docs" / "how-to" / "from-the-old-task-server.md").read_text()
     (line,) = re.findall(r"`celery --app=cl (worker .*? --prefetch-multiplier=1)`", text)
 
     command = old(Setup(concurrency=7), Place(Path(), "", 0))

@@ -32,9 +32,8 @@ DOCUMENTS = (
 MAINTAINERS = tuple(
     document
     for document in DOCUMENTS
-    if document.name == "CONTRIBUTING.md"
-    or document.parent in (ROOT / "docs", ROOT / "docs" / "explanation")
-    or document.parent == ROOT / "docs" / "reference"
+    if document.name in ("CONTRIBUTING.md", "architecture.md", "decisions.md")
+    or document.parent in (ROOT / "docs", ROOT / "docs" / "reference")
 )
 
 #: In any text: a module or a script. In backticks: whatever has a slash.

@@ -11,8 +11,9 @@ from task_server.cli.dead_shown import shown
 from task_server.monitor import Age, Queue, Snapshot, Worker
 from task_server.monitor.troubles import Trouble, clock, span
 
-#: Messages of one worker that are listed.
-MOST = 20
+#: Messages of one worker that are listed, the oldest; and where one worker is shown.
+FEW = 3
+MOST = 100
 
 STYLES = {"error": "bold red", "warning": "yellow"}
 
@@ -51,8 +52,13 @@ def _troubles(wrong: Sequence[Trouble]) -> Iterator[RenderableType]:
 def _table(*columns: str) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold", expand=False)
     for name in columns:
-        is_number = name in {"waiting", "running", "delayed", "oldest", "tasks", "done", "for"}
-        table.add_column(name, justify="right" if is_number else "left", overflow="fold")
+        is_number = name in {"waiting", "running", "delayed", "oldest", "done", "for"}
+        # An id is copied, so it is whole; it has 36 characters.
+        table.add_column(
+            name, justify="right" if is_number else "left", overflow="ellipsis", no_wrap=True
+        )
+        if name == "id":
+            table.columns[-1].min_width = 36
     return table
 
 
@@ -93,7 +99,7 @@ def _age(age: Age | None) -> str:
 
 def _workers(found: Snapshot) -> RenderableType:
     table = _table("worker", "state", "for", "running", "done", "queues")
-    for worker in found.workers:
+    for worker in sorted(found.workers, key=lambda one: one.state == "ready"):
         since = found.at - worker.since if worker.since is not None else None
         running = "?" if worker.active is None else f"{worker.active}/{worker.concurrency}"
         table.add_row(
@@ -110,9 +116,10 @@ def _workers(found: Snapshot) -> RenderableType:
 
 
 def _messages(found: Snapshot, held: Sequence[Worker]) -> RenderableType:
-    table = _table("task", "id", "worker", "for", "its own until")
+    table = _table("task", "id", "worker", "for", "lease until")
+    most = MOST if len(found.workers) == 1 else FEW
     for worker in held:
-        for one in worker.in_flight[:MOST]:
+        for one in worker.in_flight[:most]:
             since = worker.started.get(one.tag) or one.fetched_at
             until = one.lease_until
             table.add_row(
@@ -122,8 +129,9 @@ def _messages(found: Snapshot, held: Sequence[Worker]) -> RenderableType:
                 "-" if since is None else span(max(0.0, found.at - since)),
                 "-" if until is None else clock(until),
             )
-        if len(worker.in_flight) > MOST:
-            table.add_row(f"and {len(worker.in_flight) - MOST} more", "", shown(worker.node))
+        if len(worker.in_flight) > most:
+            more = f"{len(worker.in_flight) - most} more: task-server status {shown(worker.node)}"
+            table.add_row("…", more, shown(worker.node))
     return Group(table, Text(""))
 
 
@@ -137,4 +145,4 @@ def _server(found: Snapshot) -> RenderableType:
     counts = f"{found.in_flight} in flight, {found.delayed} delayed, {found.dead} dead, "
     counts += f"{found.unreadable} unreadable"
     facts = ", ".join(filter(None, (broker.product, memory + limit, clients, kept, scan)))
-    return Text(f"{counts}\n{facts}; at {clock(found.at)}")
+    return Text(f"{counts}, at {clock(found.at)}\n{facts}")

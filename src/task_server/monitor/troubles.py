@@ -132,7 +132,7 @@ def _worker(worker: Worker, found: Snapshot, limits: Limits) -> Iterator[Trouble
     if worker.state == "silent" and worker.since is not None:
         until = max((one.lease_until or 0.0 for one in worker.in_flight), default=0.0)
         count = len(worker.in_flight)
-        held = f"; its {count} messages are its own until {clock(until)}" if count else ""
+        held = f"; {count} messages are its own until {clock(until)}" if count else ""
         if count and until > found.at:
             repair = "none: what it has runs elsewhere then; see its host and its log"
         elif count:

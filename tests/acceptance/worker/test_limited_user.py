@@ -48,7 +48,7 @@ def test_a_worker_needs_no_more_than_is_written_down(
     pool: str, broker: Redis, start: Callable[..., Worker], send: Callable[..., None]
 ) -> None:
     """
-    A user with the rules of the README runs tasks, stops, and requeues what has not started.
+    A user with the rules of the reference runs tasks, stops, and requeues what has not started.
     """
     worker = start(pool, broker_url=limited(broker, *rules(["celery"]).split()), concurrency=1)
     worker.hear("READY=1")

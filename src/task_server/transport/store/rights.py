@@ -1,7 +1,7 @@
 """
 What the user of the broker URL must be allowed to do, for a worker with this transport.
 
-The only list: `task-server check --live` tries it, the README's example of a user
+The only list: `task-server check --live` tries it, the example of a user in the reference
 is made of it, and tests compare it with the scripts.
 """
 
