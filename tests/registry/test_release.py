@@ -87,7 +87,7 @@ def test_nothing_is_in_the_wheel_but_the_package(wheel: Path) -> None:
     assert {f"task_server-{PROJECT['version']}.dist-info"} == {
         name.partition("/")[0] for name in set(names) - set(package)
     }
-    assert {".py", ".lua", ".toml", ".txt", ".typed"} >= {
+    assert {".py", ".lua", ".md", ".toml", ".txt", ".typed"} >= {
         Path(name).suffix or f".{Path(name).name.partition('.')[2]}" for name in package
     }
     sources = {
