@@ -174,12 +174,13 @@ def command(
     given = {name: value for name, value in options.items() if value is not None}
     result = _send(project, call, given)
     sent = {"id": result.id, "task": task, "queue": goes_to}
-    if not as_json:
-        click.echo(f"{result.id} -> {goes_to}", err=wait)
-    elif not wait:
-        click.echo(json.dumps(sent))
     if wait:
         raise SystemExit(_wait(result, timeout, sent, as_json=as_json))
+    click.echo(json.dumps(sent) if as_json else _announcement(sent))
+
+
+def _announcement(sent: dict[str, Any]) -> str:
+    return f"{sent['id']} -> {sent['queue']}"
 
 
 def _times(project: Any, eta: str | None, expires: str | None) -> dict[str, Any]:
@@ -194,7 +195,12 @@ def _times(project: Any, eta: str | None, expires: str | None) -> dict[str, Any]
 
 def _wait(result: Any, timeout: float | None, sent: dict[str, Any], *, as_json: bool) -> int:
     """Wait for *result* and print it; return the exit code."""
-    outcome = wait_for(result, timeout, described=f"{sent['task']} ({sent['id']})")
+    outcome = wait_for(
+        result,
+        timeout,
+        described=f"{sent['task']} ({sent['id']})",
+        announced="" if as_json else _announcement(sent),
+    )
     if isinstance(outcome, int):
         if as_json:
             click.echo(json.dumps(sent))

@@ -33,11 +33,14 @@ class Outcome:
         return 0 if self.state == "SUCCESS" else 1
 
 
-def wait_for(result: Any, timeout: float | None, *, described: str) -> Outcome | int:
+def wait_for(
+    result: Any, timeout: float | None, *, described: str, announced: str = ""
+) -> Outcome | int:
     """
     Wait for *result*; return how it ended, or the exit code if it has not.
 
-    On a terminal a spinner turns meanwhile.
+    What is *announced* is printed first; Ctrl-C from then on says that the task goes on. On a
+    terminal a spinner turns meanwhile.
 
     Args:
         timeout: Seconds; None waits as long as it takes.
@@ -49,6 +52,8 @@ def wait_for(result: Any, timeout: float | None, *, described: str) -> Outcome |
 
     started = time.monotonic()
     try:
+        if announced:
+            click.echo(announced, err=True)
         with _spinner(f"waiting for {described}"):
             value = result.get(timeout=timeout, propagate=False)
         outcome = Outcome(str(result.state), value, result.traceback)
