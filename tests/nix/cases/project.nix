@@ -26,6 +26,7 @@
         "hiredis"
         "kombu"
         "packaging"
+        "pybase64"
         "redis"
         "rich"
       ];
