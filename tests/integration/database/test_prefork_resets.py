@@ -50,13 +50,16 @@ def test_a_task_of_one_query_asks_once(
     """
     Neither what the driver remembers, nor the server's time zone, costs a task a question.
     """
-    options = {"options": f"-c log_statement=all -c TimeZone={zone}"}
-    worker = start(default=database(server, OPTIONS=options))
-    pid = worker.run(PID)
 
     def resets(since: int) -> int:
         return sum("DISCARD" in statement for statement in logged(server, since))
 
+    options = {"options": f"-c log_statement=all -c TimeZone={zone}"}
+    before = len(server.log)
+    worker = start(default=database(server, OPTIONS=options))
+    pid = worker.run(PID)
+    # It is sent behind the task, whose result may be here first.
+    until(lambda: resets(before) == 1, "the first reset")
     since = len(server.log)
     assert [pid, pid] == [worker.run(PID) for _ in range(2)]
     until(lambda: resets(since) == 2, "the last reset")
