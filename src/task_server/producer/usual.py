@@ -72,8 +72,8 @@ class Usual:
         """Whether a task has the same queue each time; notices when it has another one."""
         amqp = self._app.amqp
         made = vars(amqp)
-        if made.get("_producer_pool") is None:
-            # Celery makes the rest with the first message.
+        if made.get("_producer_pool") is None or "router" not in made:
+            # Celery makes them with the first message; a worker has a pool before that.
             for name in _MADE:
                 getattr(amqp, name)
         router = made.get("router")

@@ -343,3 +343,18 @@ def test_an_app_with_a_send_of_its_own_keeps_it(server: Redis) -> None:
     app.amqp._producer_pool.connections.force_close_all()
 
     assert ["noop"] * (WARM + 2) == heard
+
+
+def test_an_app_that_has_a_pool_and_has_not_sent_yet(
+    server: Redis, make: Callable[..., Celery]
+) -> None:
+    """
+    A worker makes its pool of producers when it starts; routes are made with the first message.
+    """
+    app = make(server.url)
+    assert app.amqp.producer_pool
+    assert "router" not in vars(app.amqp)
+
+    app.tasks["noop"].delay()
+
+    assert ["noop"] == [one["headers"]["task"] for one in waiting(server)]
