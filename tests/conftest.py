@@ -29,3 +29,5 @@ for _name in list(os.environ):
 # A shell ignores SIGINT for what it starts in the background, and so would
 # every child of a test: Ctrl-C would stop nothing.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+# And nohup ignores SIGHUP, which a closed window sends.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)

@@ -1,7 +1,7 @@
 """Every kind of task, beside stock workers and producers, while ours are killed."""
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Event
@@ -68,14 +68,21 @@ def kill_again_and_again(member: Member, kills: int) -> None:
         member.kill(victims[number % len(victims)], chance)
 
 
-def note(table: Table, name: str, fleet: Fleet, outcome: Outcome) -> None:
-    """Note a row for each pool: what was sent and lost by all, and what it ran again."""
+def note(
+    table: Table, name: str, fleet: Fleet, outcome: Outcome, celerys: Collection[int] = ()
+) -> None:
+    """
+    Note a row for each pool: what was sent and lost by all, and what it ran again.
+
+    Args:
+        celerys: What Celery's own store lost.
+    """
     for member in fleet.members:
         runs = [outcome.runs[one] for one in outcome.twice()]
         extra = sum(any(run.who.startswith(member.pool) for run in some) for some in runs)
         cell = Cell(
             sent=len(outcome.sent),
-            lost=len(outcome.lost()),
+            lost=len(outcome.lost() - set(celerys)),
             extra=extra,
             alive=f"yes, {member.starts - 1} x new",
         )
@@ -105,14 +112,13 @@ def test_kills_beside_stock_workers(
                 job.result()
         fleet.finish(180)
         outcome = fleet.outcome()
-        note(table, f"beside stock, kill -9 x {kills}, {switch}", fleet, outcome)
-
     again = {one for one in outcome.twice() if not outcome.was_killed(one)}
     lost, wrong = outcome.lost(), outcome.wrong
     # A part that is killed with its claim on the body, and runs again before that has expired,
     # leaves the body unsent where Celery's own store is: in a stock worker, or switched on.
     celerys = outcome.was_killed if switch == CELERYS_STORE else outcome.was_left_to_stock
     chords = {one for one in lost if one in outcome.headers and celerys(one)}
+    note(table, f"beside stock, kill -9 x {kills}, {switch}", fleet, outcome, chords)
     lost, wrong = lost - chords, [line for line in wrong if int(line.split()[1]) not in chords]
     assert set() == outcome.unsure
     assert set() == lost, outcome.told(lost)
@@ -161,9 +167,9 @@ def test_restarts_of_the_servers_beside_stock_workers(
                 fleet.resumes(*POOLS)
         fleet.finish(240)
         outcome = fleet.outcome()
-        note(table, "beside stock, Redis and PostgreSQL restart", fleet, outcome)
-
-    lost = {one for one in outcome.lost() if not outcome.was_stocks(one)}
+    stocks = {one for one in outcome.lost() if outcome.was_stocks(one)}
+    note(table, "beside stock, Redis and PostgreSQL restart", fleet, outcome, stocks)
+    lost = outcome.lost() - stocks
     again = {one for one in outcome.redelivered() if not outcome.was_stocks(one)}
     assert set() == lost, outcome.told(lost)
     assert set() == again, outcome.told(again)
