@@ -22,7 +22,8 @@ def run_on_a_server(
     """Run the script, where *client* is one of redis-py."""
     if isinstance(client, redis.Redis):
         return run(self, client, keys, arguments)
-    if self is scripts.PART:
+    if self in (scripts.PART, scripts.EXTEND, scripts.CLEAN_UP):
+        # Celery's own.
         return client.register_script(self.text)(keys=keys, args=arguments)
     raise scripts.DeniedError("a fake runs no scripts of ours")
 
