@@ -50,8 +50,9 @@ for _, list in ipairs(KEYS) do
   elseif not text then
     add('0', '', '', '', '')
   else
-    local fields = fields_in(text)
-    local headers = fields and fields.headers or {}
+    local good, message = parse(#text > LARGE and outline(text) or text)
+    local headers = good and type(message) == 'table' and message.headers
+    headers = type(headers) == 'table' and headers or {}
     local own = headers['task-server-sent']
     if type(own) == 'table' then
       own = {own[1], own[2], headers.retries or own[2]}

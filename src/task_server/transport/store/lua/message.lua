@@ -80,13 +80,12 @@ local function fields_of(message)
   headers = type(headers) == 'table' and headers or {}
   local found = {tag = tag, exchange = info.exchange, routing_key = info.routing_key}
   found.task, found.id, found.eta = headers.task, headers.id, headers.eta
-  found.headers = headers
   return found
 end
 
 -- Returns the fields of the message *text*: tag, exchange, routing_key, and of its
--- headers task, id and eta; each but the tag is whatever the producer wrote there, or nil. And
--- headers, of which long texts may be cut. Or nil, and why it cannot be read.
+-- headers task, id and eta; each but the tag is whatever the producer wrote there, or nil. Or
+-- nil, and why it cannot be read.
 --
 -- A message that cjson reads and Python does not, the worker moves to the unreadable
 -- messages.
