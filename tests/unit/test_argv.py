@@ -4,7 +4,8 @@ from dataclasses import replace
 from types import NoneType
 from typing import get_args, get_type_hints
 
-from task_server.config.model import Config, FlowerConfig, WorkerConfig
+from task_server.config.model import Config, WorkerConfig
+from task_server.config.tables import FlowerConfig
 from task_server.launch.command import flower_command, worker_command
 from task_server.launch.precedence import visibility_timeout, worker_spec
 from task_server.launch.profiles import Machine

@@ -17,7 +17,8 @@ from typing import Any
 import pytest
 
 from task_server.config.loader import load, variable
-from task_server.config.model import BeatConfig, Config, FlowerConfig, WorkerConfig
+from task_server.config.model import Config, WorkerConfig
+from task_server.config.tables import BeatConfig, FlowerConfig
 from task_server.launch.command import worker_command
 from task_server.launch.precedence import worker_spec
 from task_server.launch.profiles import Machine

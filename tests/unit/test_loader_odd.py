@@ -15,7 +15,8 @@ import pytest
 import task_server
 from task_server.config.files import MOST_BYTES
 from task_server.config.loader import find, load
-from task_server.config.model import SECTIONS, Config, FlowerConfig, WorkerConfig
+from task_server.config.model import SECTIONS, Config, WorkerConfig
+from task_server.config.tables import FlowerConfig
 from task_server.config.variables import OTHERS, misspelt, variable
 from task_server.errors import ConfigError
 

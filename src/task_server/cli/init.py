@@ -10,10 +10,10 @@ from task_server.cli.options import Seconds, app_option, config_option, environ_
 from task_server.config.loader import find, resolve
 from task_server.config.model import Config
 from task_server.errors import ConfigError, Problem
-from task_server.survey.difference import differences, table_of
-from task_server.survey.document import document
-from task_server.survey.look import look
-from task_server.survey.report import report
+from task_server.local.survey.difference import differences, table_of
+from task_server.local.survey.document import document
+from task_server.local.survey.look import look
+from task_server.local.survey.report import report
 
 
 @click.command(

@@ -8,7 +8,8 @@ broker is pinged separately.
 from collections.abc import Mapping
 from typing import Any
 
-from task_server.config.model import Config, FlowerConfig
+from task_server.config.model import Config
+from task_server.config.tables import FlowerConfig
 from task_server.health.verdict import Verdict
 from task_server.launch.timing import Timing
 

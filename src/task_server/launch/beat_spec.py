@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Self
 
-from task_server.config.model import BeatConfig, Config
+from task_server.config.model import Config
+from task_server.config.tables import BeatConfig
 from task_server.health.folder import heartbeat_folder
 from task_server.launch.timing import Timing
 

@@ -4,7 +4,8 @@ import socket
 
 import pytest
 
-from task_server.config.model import Config, FlowerConfig
+from task_server.config.model import Config
+from task_server.config.tables import FlowerConfig
 from task_server.health import command as health
 from task_server.health import flower
 from task_server.health.verdict import Verdict

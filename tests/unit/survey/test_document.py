@@ -8,9 +8,9 @@ import pytest
 
 from task_server.config.loader import load
 from task_server.errors import ConfigError
-from task_server.survey.difference import differences, table_of
-from task_server.survey.document import document
-from task_server.survey.facts import Beat, Project, Queue, Server, Survey
+from task_server.local.survey.difference import differences, table_of
+from task_server.local.survey.document import document
+from task_server.local.survey.facts import Beat, Project, Queue, Server, Survey
 
 
 def survey(*names: str, app: str = "cl", **rest: str) -> Survey:

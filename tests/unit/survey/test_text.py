@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from task_server.config.model import Config
-from task_server.survey import recipes
-from task_server.survey.chosen_settings import Chosen, chosen_settings
-from task_server.survey.folder import manager_of
-from task_server.survey.look import look
-from task_server.survey.variables import Settings
+from task_server.local.survey import recipes
+from task_server.local.survey.chosen_settings import Chosen, chosen_settings
+from task_server.local.survey.folder import manager_of
+from task_server.local.survey.look import look
+from task_server.local.survey.variables import Settings
 
 
 @pytest.mark.parametrize(

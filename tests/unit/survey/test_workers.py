@@ -2,8 +2,8 @@
 
 import pytest
 
-from task_server.survey.facts import Project, Queue, Server
-from task_server.survey.workers import divide
+from task_server.local.survey.facts import Project, Queue, Server
+from task_server.local.survey.workers import divide
 
 
 def project(*names: str, pool: str = "", kind: str = "") -> Project:

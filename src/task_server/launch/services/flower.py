@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping
 
-from task_server.config.model import Config, FlowerConfig
+from task_server.config.model import Config
+from task_server.config.tables import FlowerConfig
 from task_server.launch import requirements
 from task_server.launch.command import flower_command
 from task_server.launch.services.base import Launcher, Process

@@ -6,11 +6,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from task_server.config.model import Config
+from task_server.local.survey import ask, recipes
+from task_server.local.survey.facts import Project, Queue, Survey
+from task_server.local.survey.folder import Place, locate, manager_of
+from task_server.local.survey.variables import Settings
 from task_server.project.discovery import Found, installed_in, settings_of
-from task_server.survey import ask, recipes
-from task_server.survey.facts import Project, Queue, Survey
-from task_server.survey.folder import Place, locate, manager_of
-from task_server.survey.variables import Settings
 
 
 def look(

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from task_server.config.pools import POOLS
-from task_server.survey.facts import Project, Queue
+from task_server.local.survey.facts import Project, Queue
 
 
 def _words(text: str) -> frozenset[str]:

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from task_server.local.survey.variables import parsed
 from task_server.project.discovery import SETTINGS_VARIABLE
-from task_server.survey.variables import parsed
 
 #: How deep an expression is followed.
 _DEPTH = 20

@@ -24,10 +24,10 @@ from task_server.local.discovery.protocol import (
     REDIS_DATABASES,
     Question,
 )
+from task_server.local.survey.facts import Beat, Project, Queue, Server
+from task_server.local.survey.variables import Settings
 from task_server.project import queues
 from task_server.settings import masked
-from task_server.survey.facts import Beat, Project, Queue, Server
-from task_server.survey.variables import Settings
 
 #: Where our variables lead: nowhere, since nothing is to be reached.
 _NOWHERE = "/nonexistent/task-server-init"
@@ -105,7 +105,7 @@ def _attempt(
         postgres_sockets=_NOWHERE,
         database=PLACEHOLDER_DATABASE,
     )
-    program = "task_server.survey.imported"
+    program = "task_server.local.survey.imported"
     # Not pipes: what the project starts would keep them open.
     with tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
         process = subprocess.Popen(

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from task_server.config.model import Config
 from task_server.errors import ConfigError, Problem
+from task_server.local.survey.facts import Manager
 from task_server.project.discovery import Found, search
-from task_server.survey.facts import Manager
 
 #: How many folders below are searched, how deep, and what is no project's code.
 _FOLDERS, _DEPTH = 2000, 3

@@ -1,7 +1,7 @@
 """
 A project, imported: its queues, servers, schedule and storage.
 
-    python -m task_server.survey.imported QUESTION
+    python -m task_server.local.survey.imported QUESTION
 
 Connects to no server and sends nothing. The variables of *ours* lead nowhere; where a value of
 theirs appears in the settings, that setting is read from the variable. One JSON object on
@@ -19,10 +19,10 @@ from task_server.local.discovery.brokers import Brokers
 from task_server.local.discovery.databases import Databases
 from task_server.local.discovery.environ import RecordingEnviron
 from task_server.local.discovery.protocol import ENGINES, Endpoint, Question
+from task_server.local.survey.facts import Beat, Project, Queue, Server
 from task_server.project import celery_app, queues
 from task_server.project.import_errors import explained
 from task_server.project.import_watch import bounded
-from task_server.survey.facts import Beat, Project, Queue, Server
 
 
 def main(question: Question, output: int) -> None:

@@ -4,8 +4,8 @@ import textwrap
 from collections.abc import Iterator
 
 from task_server.config.services import SERVICES
-from task_server.survey.facts import Server, Survey
-from task_server.survey.workers import BY_DEFAULT, Division, divide, named, shortened
+from task_server.local.survey.facts import Server, Survey
+from task_server.local.survey.workers import BY_DEFAULT, Division, divide, named, shortened
 
 _WIDTH = 98
 

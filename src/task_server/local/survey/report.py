@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
-from task_server.survey.document import described, storage
-from task_server.survey.facts import Project, Survey
-from task_server.survey.workers import BY_DEFAULT, divide, named, shortened
+from task_server.local.survey.document import described, storage
+from task_server.local.survey.facts import Project, Survey
+from task_server.local.survey.workers import BY_DEFAULT, divide, named, shortened
 
 
 def report(survey: Survey) -> Iterator[str]:

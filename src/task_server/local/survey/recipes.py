@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from importlib.machinery import PathFinder
 from pathlib import Path
 
+from task_server.local.survey.chosen_settings import chosen_settings
+from task_server.local.survey.variables import parsed
 from task_server.project.discovery import PLACES, SETTINGS_VARIABLE, settings_of
-from task_server.survey.chosen_settings import chosen_settings
-from task_server.survey.variables import parsed
 
 CONFIGURATION = "DJANGO_CONFIGURATION"
 
