@@ -23,6 +23,7 @@ import pytest
 
 from task_server.errors import LocalServerError
 from tests.support.lab import Marks, Redis
+from tests.support.postgres import Postgres
 
 # Hundreds of workers are started, and each would compile Celery again:
 # half of the time that a worker needs to start.
@@ -79,3 +80,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.slow)
+
+
+@pytest.fixture
+def database(require, folder: Path) -> Iterator[Postgres]:
+    """Return a PostgreSQL of this test."""
+    server = Postgres(folder)
+    try:
+        server.start()
+    except LocalServerError as error:
+        require("postgres", str(error))
+    server.prepare()
+    yield server
+    server.stop()

@@ -1,7 +1,7 @@
 """Every kind of task, beside stock workers and producers, while ours are killed."""
 
 import random
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Event
@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from task_server.errors import LocalServerError
 from tests.support.lab import Redis
 from tests.support.lab.lanes import Kind
 from tests.support.lab.mixed import SETTINGS, Fleet, Member, Outcome, fleet_of
@@ -36,19 +35,6 @@ SWITCHES: dict[str, dict[str, Any]] = {
     "prefetch_bytes = 0": {"prefetch_bytes": 0},
     "resolver_threads = 10": {"resolver_threads": 10},
 }
-
-
-@pytest.fixture
-def database(require, folder: Path) -> Iterator[Postgres]:
-    """Return a PostgreSQL of this test."""
-    server = Postgres(folder)
-    try:
-        server.start()
-    except LocalServerError as error:
-        require("postgres", str(error))
-    server.prepare()
-    yield server
-    server.stop()
 
 
 @pytest.fixture

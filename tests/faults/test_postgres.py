@@ -1,12 +1,10 @@
 """PostgreSQL goes and comes back, while tasks write into it."""
 
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from threading import Event
 
 import pytest
 
-from task_server.errors import LocalServerError
 from tests.support.lab import Lane, Redis, lanes_of
 from tests.support.lab.cell import ride
 from tests.support.lab.load import Load
@@ -20,19 +18,6 @@ FAULTS = {
     "PostgreSQL restart": Postgres.stop,
     "PostgreSQL kill -9, restart": Postgres.kill,
 }
-
-
-@pytest.fixture
-def database(require, folder: Path) -> Iterator[Postgres]:
-    """Return a PostgreSQL of this test."""
-    server = Postgres(folder)
-    try:
-        server.start()
-    except LocalServerError as error:
-        require("postgres", str(error))
-    server.prepare()
-    yield server
-    server.stop()
 
 
 @pytest.mark.parametrize("fault", FAULTS)
