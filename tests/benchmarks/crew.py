@@ -169,6 +169,17 @@ class Crew:
         """Return the bytes of its workers."""
         return sum(usage.pss(worker.pid) for worker in self._workers)
 
+    def end_workers(self) -> float:
+        """Have its workers drain; return the seconds that it took."""
+        begun = time.monotonic()
+        for worker in self._workers:
+            worker.terminate()
+        for worker in self._workers:
+            worker.wait(300)
+        seconds = time.monotonic() - begun
+        self.stop_workers()
+        return seconds
+
     def stop_workers(self) -> None:
         """End its workers, at once."""
         for worker in self._workers:

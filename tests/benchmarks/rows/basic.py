@@ -1,5 +1,7 @@
 """Rows of what a worker costs by itself: no-ops, results, long queues, many queues, idling."""
 
+from dataclasses import replace
+
 from tests.benchmarks.rows.alone import idle, latency, start
 from tests.benchmarks.rows.documents import documents
 from tests.benchmarks.rows.drain import Drain
@@ -61,12 +63,24 @@ NOTHING = [
 POSTGRES = [
     Row(
         name="waits",
-        title="200 waits of PostgreSQL for 100 ms, gevent",
+        title="200 waits of PostgreSQL for 100 ms, gevent, on 200 connections",
+        # Celery opens one for each task that runs.
+        setup=replace(ORM_GEVENT, connections=200),
+        measure=Drain(task="orm.wait", arguments=(0.1,)),
+        main="seconds",
+        count=200,
+        rounds=3,
+    ),
+    Row(
+        name="waits-20",
+        title="200 waits of PostgreSQL for 100 ms, gevent, on 20 connections, the default",
         setup=ORM_GEVENT,
         measure=Drain(task="orm.wait", arguments=(0.1,)),
         main="seconds",
         count=200,
         rounds=3,
+        # Nobody else has a bound: PostgreSQL's own is 100 for all its clients.
+        sides=("ours",),
     ),
     Row(
         name="select-gevent",

@@ -25,7 +25,7 @@ class Delayed:
     Measures a worker that starts with *waiting* delayed tasks and one more in its queue.
 
     How long until that one has run; memory, and processor time while it idles; how fast
-    *count* tasks are run then.
+    *count* tasks are run then; how long it takes to end, and its successor to have run one.
     """
 
     waiting: int
@@ -38,19 +38,28 @@ class Delayed:
         delayed = messages(crew.broker, "plain.noop", [NOBODY] * waiting, eta=eta)
         due = messages(crew.broker, "plain.noop", [0])
         lists(crew.broker, {"celery": chain(delayed, due)})()
-        begun = time.monotonic()
-        crew.start()
         try:
-            crew.finish(1)
-            values = {"seconds": crew.ledger.ended(1) - begun}
+            values = {"seconds": _started(crew)}
             until(lambda: _used(crew, 1.0) < QUIET, "it to settle", 300)
             values["idle"] = _used(crew, min(IDLES, count / 10)) * 1e3
             values["memory"] = crew.pss() / 2**20
             values["rate"] = _drained(crew, count)
+            values["drain"] = crew.end_workers()
+            crew.ledger.forget(1)
+            lists(crew.broker, {"celery": messages(crew.broker, "plain.noop", [0])})()
+            values["again"] = _started(crew)
             return values
         finally:
             crew.stop_workers()
             crew.broker.client.flushdb()
+
+
+def _started(crew: Crew) -> float:
+    """Start a worker; return the seconds until it has run the first task."""
+    begun = time.monotonic()
+    crew.start()
+    crew.finish(1)
+    return crew.ledger.ended(1) - begun
 
 
 def _used(crew: Crew, seconds: float) -> float:

@@ -29,6 +29,8 @@ METRICS = {
     "ping": Metric("ms, longest PING"),
     "latency": Metric("ms", digits=2),
     "share": Metric("% of the ideal", more_is_better=True),
+    "drain": Metric("s to drain", digits=2),
+    "again": Metric("s to start again", digits=2),
     "spent": Metric("s CPU, workers", digits=2),
     "idle": Metric("ms CPU a second, each worker", digits=2),
     "idle_redis": Metric("ms CPU a second, Redis", digits=2),

@@ -33,13 +33,14 @@ def stock(setup: Setup, place: Place) -> Sequence[str]:
 
 
 def ours(setup: Setup, place: Place) -> Sequence[str]:
-    """Return `task-server worker`, with nothing set but what every side is told."""
+    """Return `task-server worker`, with nothing set but what the setup says."""
     name = f"{setup.pool}{place.number}"
     path = place.folder / "task-server.toml"
     settings = {
         "pool": setup.pool,
         "queues": list(setup.queues),
         "concurrency": setup.concurrency,
+        **({"database_connections": setup.connections} if setup.connections else {}),
     }
     lines = [
         f'app = "{setup.project}"',

@@ -25,6 +25,8 @@ class Setup:
 
         packages: Distributions that the project needs.
 
+        connections: To PostgreSQL, for a side that bounds them; unset, its own default.
+
         beside: A worker of another kind that each side has besides.
     """
 
@@ -35,6 +37,7 @@ class Setup:
     workers: int = 1
     needs: frozenset[str] = frozenset()
     packages: tuple[str, ...] = ()
+    connections: int | None = None
     beside: "Setup | None" = None
 
 
