@@ -1,0 +1,1 @@
+"""What a project may add to itself: each is a Django application of its own."""

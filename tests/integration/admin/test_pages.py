@@ -1,0 +1,136 @@
+"""The pages in the project's admin, of whatever lies in a real Redis."""
+
+import json
+import re
+from typing import Any
+
+import redis
+
+from task_server.transport.store import workers
+from task_server.transport.store.keys import Keys
+from tests.integration.monitor.test_snapshot import entry, message
+from tests.support.admin_site import Site
+
+QUEUES = "/admin/task_server_admin/queue/"
+WORKERS = "/admin/task_server_admin/worker/"
+FAILED = "/admin/task_server_admin/failedtask/"
+
+
+def rows(text: str) -> list[list[str]]:
+    """Return the cells of the table of a list, as a user reads them."""
+    found = re.search(r'<table id="result_list">.*?<tbody>(.*?)</tbody>', text, re.DOTALL)
+    if found is None:
+        return []
+    return [
+        [
+            " ".join(re.sub(r"<[^>]*>", " ", cell).split())
+            for cell in re.findall(r"<t[hd]\b[^>]*>(.*?)</t[hd]>", row, re.DOTALL)
+        ]
+        for row in re.findall(r"<tr>(.*?)</tr>", found[1], re.DOTALL)
+    ]
+
+
+def register(client: redis.Redis, node: str, **values: Any) -> None:
+    """Let a worker of ours register."""
+    said = {"node": node, "state": "ready", "interval": 3600, "pool": "prefork", "pid": 7}
+    workers.register(client, Keys(), values.pop("run", "r"), {**said, **values})
+
+
+def test_the_index_has_the_three(site: Site) -> None:
+    """
+    They are an application of the admin's index, by a name that is not Django's own.
+    """
+    answer = site.get("/admin/")
+
+    assert 200 == answer.status
+    assert [QUEUES, WORKERS, FAILED] == [
+        one for one in (QUEUES, WORKERS, FAILED) if f'href="{one}"' in answer.text
+    ]
+    assert "Task server" in answer.text
+
+
+def test_queues_are_those_of_the_settings_and_of_redis(site: Site, client: redis.Redis) -> None:
+    """
+    The one that waits longest is first; each with what waits, by priority.
+    """
+    now = client.time()[0]
+    old = json.dumps(message("a", **{"task-server-sent": [now - 7200, 0]}))
+    client.rpush("io_bound", "x", old)
+    client.rpush("io_bound\x06\x169", "y")
+    client.sadd("_kombu.binding.bound", "bound\x06\x16\x06\x16bound")
+    client.zadd("unacked.delayed:celery", {"z": now + 30})
+    register(client, "w@h", queues=["io_bound"])
+    answer = site.get(QUEUES)
+
+    assert [
+        ["io_bound", "3 0: 2, 9: 1", "2 h", "", "", "1"],
+        ["bound", "", "", "", "", "none"],
+        ["celery", "", "", "", "1 1 within a minute", "none"],
+    ] == [rows(answer.text)[0], *sorted(rows(answer.text)[1:])]
+    assert "nobody takes from it" in answer.text
+
+
+def test_lists_are_searched_filtered_and_sorted(site: Site, client: redis.Redis) -> None:
+    """
+    By the parameters that Django's own lists have; what is nonsense is as if it were not there.
+    """
+    for number in range(120):
+        client.rpush(f"q{number:03}", *["x"] * (number + 1))
+        register(client, f"w{number:03}@h", run=f"r{number}", queues=[f"q{number:03}"])
+
+    def names(query: str) -> list[str]:
+        return [row[0] for row in rows(site.get(f"{QUEUES}{query}").text)]
+
+    assert ["q119", "q118"] == names("?o=-waiting")[:2]
+    assert ["celery", "io_bound", "q000"] == names("?o=waiting")[:3]
+    assert ["q020", "q021", "q022"] == names("?o=name&p=1&q=q02")[:3]
+    assert ["q007"] == names("?worker=w007@h")
+    assert (100, 22) == (len(names("?o=name")), len(names("?o=name&p=2")))
+    assert 100 == len(names("?o=nonsense&p=nonsense&state="))
+    assert [] == names("?state=paused-or-not")
+
+
+def test_a_queue_has_a_page_with_its_workers_and_messages(site: Site, client: redis.Redis) -> None:
+    """
+    Also one that has a name with signs that mean something in addresses.
+    """
+    name = "a/b c?d=1&e#ü"
+    client.rpush(name, "x")
+    client.hset("unacked", "t", entry("t", name))
+    register(client, "w@h", queues=[name])
+    (address,) = set(re.findall(rf'href="({QUEUES}[^"]*a_2Fb[^"]*)"', site.get(QUEUES).text))
+    answer = site.get(address)
+
+    assert 200 == answer.status
+    assert [["proj.work t", "fetched", "w@h"]] == [[*row[:2], row[4]] for row in rows(answer.text)]
+    assert f'href="{WORKERS}w_40h/change/"' in answer.text
+
+
+def test_a_worker_has_a_page_with_what_it_has(site: Site, client: redis.Redis) -> None:
+    """
+    Each task with its id, since when it runs, and until when nobody else takes it.
+    """
+    register(client, "w@h", concurrency=4, active=1, processed=17, running=[["t", 612]])
+    client.hset("unacked", mapping={"t": entry("t"), "u": entry("u")})
+    listed = site.get(WORKERS)
+    answer = site.get(f"{WORKERS}w@h/change/")
+
+    assert [["w@h prefork", "ready", "1 / 4", "2", "10 min", "17"]] == [
+        [*row[:2], *row[3:7]] for row in rows(listed.text)
+    ]
+    assert [["proj.work u", "fetched"], ["proj.work t", "running", "10 min"]] == [
+        row[: 2 + ("running" in row)] for row in rows(answer.text)
+    ]
+    assert "has been running for 10 min" in answer.text
+
+
+def test_what_is_gone_is_said_on_the_list(site: Site) -> None:
+    """
+    A worker or a task whose page was open is not there any more.
+    """
+    for address in (f"{WORKERS}gone@h/change/", f"{FAILED}gone/change/"):
+        answer = site.get(address, follow=True)
+
+        assert 200 == answer.status
+        assert 1 == len(answer.trail)
+        assert "There is no" in answer.text
