@@ -91,6 +91,7 @@ LAYERS = (
     {
         *("worker.shutdown.requeue", "worker.shutdown.signals", "worker.broker.connections"),
         *("worker.broker.dead_letters", "worker.broker.leases", "worker.broker.outage"),
+        *("worker.broker.chord_claims",),
         *("worker.broker.processor", "worker.broker.quarantine", "worker.broker.reconnect"),
         *("worker.broker.unreadable", "worker.broker.run_file", "worker.broker.unregistered"),
     },

@@ -5,15 +5,20 @@ From Celery 5.7 on the part that ends last claims the body, with a token that is
 and the claim expires: after six seconds, or while the body is published after as long as all
 attempts may take. If its worker is killed then, the task is redelivered and runs again. Here that
 comes at once, before the claim has expired: nobody would send the body. With a token that
-the task has at each run it finds its own claim.
+the task has at each run it finds its own claim. Celery's own workers have another one: for them the
+claim is released before the task is redelivered.
 """
 
 import hashlib
+import sys
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Final
 
-from task_server.results.scripts import CLEAN_UP, EXTEND
+from task_server.results.scripts import CLEAN_UP, EXTEND, PART, RELEASE
+
+#: Characters of Celery's tokens, and so of ours.
+LENGTH: Final = 32
 
 
 class _Tokens(threading.local):
@@ -24,6 +29,11 @@ class _Tokens(threading.local):
 
 
 _tokens = _Tokens()
+
+
+def token_of(key: Any, task_id: Any) -> str:
+    """Return with what the task *task_id* claims the body of a chord, whose claim is *key*."""
+    return hashlib.sha256(f"{key!r} {task_id}".encode()).hexdigest()[:LENGTH]
 
 
 class Claims:
@@ -39,7 +49,7 @@ class Claims:
             args: The first is the task's id, the last Celery's token.
         """
         token = str(args[-1])
-        own = hashlib.sha256(f"{keys[-1]!r} {args[0]}".encode()).hexdigest()[: len(token)]
+        own = token_of(keys[-1], args[0])
         answer = count([*args[:-1], own])
         if answer[-1]:
             _tokens.ours[token] = own
@@ -55,9 +65,44 @@ class Claims:
     def _chord_cleanup_script(
         self: Any, keys: Sequence[Any], args: Sequence[Any], client: Any = None
     ) -> Any:
-        """Delete what was kept for the chord, in the place of Celery's script."""
+        """
+        Delete what was kept for the chord, in the place of Celery's script.
+
+        Unless the task is being stopped: it may not have sent the body, and runs again. Celery
+        would take the chord for done.
+        """
         token, *rest = args
-        return self._run_script(CLEAN_UP, client, keys, [_tokens.ours.pop(token, token), *rest])
+        own = _tokens.ours.pop(token, token)
+        error = sys.exc_info()[1]
+        if error is not None and not isinstance(error, Exception):
+            self._run_script(RELEASE, client, keys[:1], [own])
+            return 1
+        return self._run_script(CLEAN_UP, client, keys, [own, *rest])
+
+    def release_claims(self: Any, parts: Sequence[tuple[str, str]], timeout: float) -> int:
+        """
+        Release the claims that *parts* of chords have, each its group and its id.
+
+        Args:
+            timeout: Seconds for a connection of its own, and again for an answer.
+
+        Returns:
+            How many were released.
+
+        Raises:
+            One of redis-py's errors.
+        """
+        if PART is None:
+            return 0
+        keys = [self.get_key_for_group(group, ".c") for group, _ in parts]
+        tokens = [token_of(key, task_id) for key, (_, task_id) in zip(keys, parts, strict=True)]
+        # A Unix socket has not both of them.
+        timeouts = {"socket_timeout", "socket_connect_timeout"} & self.connparams.keys()
+        client = self._create_client(**{**self.connparams, **dict.fromkeys(timeouts, timeout)})
+        try:
+            return int(RELEASE.run(client, keys, tokens))
+        finally:
+            client.connection_pool.disconnect()
 
     def _run_script(
         self: Any, script: Any, client: Any, keys: Sequence[Any], args: Sequence[Any]

@@ -15,7 +15,8 @@ _PART: Final = str(getattr(celerys, "CHORD_PART_RETURN_LUA", ""))
 _EXTEND: Final = str(getattr(celerys, "CHORD_CLAIM_EXTEND_LUA", ""))
 _CLEAN_UP: Final = str(getattr(celerys, "CHORD_CLEANUP_LUA", ""))
 
-_STORE: Final = files(__package__).joinpath("lua", "store.lua").read_text("utf-8")
+_LUA: Final = files(__package__).joinpath("lua")
+_STORE: Final = _LUA.joinpath("store.lua").read_text("utf-8")
 
 
 class DeniedError(Exception):
@@ -85,3 +86,6 @@ STORE_AND_PART: Final = Script(f"{_STORE}\n{_PART}") if _PART else None
 #: Celery's own, of the claim; None for a Celery that claims nothing.
 EXTEND: Final = Script(_EXTEND) if _EXTEND else None
 CLEAN_UP: Final = Script(_CLEAN_UP) if _CLEAN_UP else None
+
+#: Releases claims.
+RELEASE: Final = Script(_LUA.joinpath("release.lua").read_text("utf-8"))

@@ -1,12 +1,13 @@
 """What a worker does for the transport: handed in once, before the first connection."""
 
 import logging
-from collections.abc import Callable, Collection, Container
+from collections.abc import Callable, Collection, Container, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from task_server.transport.store.dead_letters import DeadLetter
+    from task_server.transport.store.parts import Part
 
 logger: Final = logging.getLogger(__name__)
 
@@ -23,6 +24,10 @@ def _log_lost(delivery_tags: Collection[str]) -> tuple[()]:
 
 def _ignore(_channel: Any, _letter: "DeadLetter") -> None:
     """Ignore a dead letter."""
+
+
+def _leave(_parts: "Iterable[Part]") -> None:
+    """Do nothing before a redelivery."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +51,9 @@ class Hooks:
         on_dead_letter: Gets the channel, and a message that has just become a
             dead letter.
 
+        before_redelivery: Gets those messages of dead workers that are parts of
+            groups, before they are redelivered.
+
         reports_started: Whether started tasks are reported to Redis. If not, any
             message of a dead worker may have crashed it.
     """
@@ -55,6 +63,7 @@ class Hooks:
     registered_tasks: Callable[[], Container[str]] = _nothing
     on_lost_leases: Callable[[Collection[str]], Collection[str]] = _log_lost
     on_dead_letter: Callable[[Any, "DeadLetter"], None] = _ignore
+    before_redelivery: Callable[[Iterable["Part"]], None] = _leave
     reports_started: bool = False
 
 

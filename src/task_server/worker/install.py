@@ -19,6 +19,7 @@ from task_server.project import queues
 from task_server.transport import Hooks
 from task_server.worker import logs, worker_lost
 from task_server.worker.broker import cancelled, connections, dead_letters
+from task_server.worker.broker.chord_claims import ChordClaims
 from task_server.worker.broker.leases import Leases
 from task_server.worker.broker.reconnect import PendingAcks
 from task_server.worker.broker.run_file import RunFile
@@ -47,7 +48,8 @@ def install(app: Any, spec: WorkerSpec) -> None:
         _install_transport(spec, Hooks())
         return
     heartbeat = HeartbeatWriter(spec, Notifier(os.environ))
-    drain = Drain(spec, heartbeat)
+    claims = ChordClaims(app, spec.timing.probe_timeout)
+    drain = Drain(spec, heartbeat, claims.release_requests)
     early_stop.before_early_exit(heartbeat.remove)
 
     def take_over(controller: Any) -> None:
@@ -55,10 +57,10 @@ def install(app: Any, spec: WorkerSpec) -> None:
         install_handlers(drain.on_signal)
 
     replace_celerys(take_over)
-    pending_acks = PendingAcks(drain.running_tags)
+    pending_acks = PendingAcks(drain.running_tags, claims.release_requests)
     pending_acks.install()
     connections.install(spec.pool_row)
-    worker_lost.install()
+    worker_lost.install(claims.on_lost)
     cancelled.install(pending_acks, lambda: drain.tasks)
     leases = Leases(drain.received)
     hooks = Hooks(
@@ -67,6 +69,7 @@ def install(app: Any, spec: WorkerSpec) -> None:
         registered_tasks=lambda: app.tasks,
         on_lost_leases=leases.on_lost,
         on_dead_letter=dead_letters.failing(app),
+        before_redelivery=claims.release,
         # Both pools report what may crash them, see `steps`.
         reports_started=True,
     )

@@ -6,6 +6,7 @@ worker knows which rejections are such; the transport counts them, and after too
 many the message becomes a dead letter.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from billiard import einfo as billiard_einfo
@@ -20,8 +21,13 @@ einfo: Any = billiard_einfo
 LOST = (WorkerLostError, SystemExit, KeyboardInterrupt)
 
 
-def install() -> None:
-    """Report to the transport when the process of a request was lost."""
+def install(on_lost: Callable[[Any], None]) -> None:
+    """
+    Report to the transport when the process of a request was lost.
+
+    Args:
+        on_lost: Gets the request first, before Celery decides whether it has succeeded.
+    """
     request: Any = celery_request.Request
     on_failure = request.on_failure
 
@@ -29,10 +35,12 @@ def install() -> None:
         error = error_of(exc_info)
         qos = getattr(self.message.channel, "qos", None)
         lost = getattr(qos, "lost", None)
-        if lost is not None and isinstance(error, LOST):
-            # Celery rejects it in the next turn of its loop; the transport removes
-            # what is rejected or acknowledged.
-            lost.add(self.message.delivery_tag)
+        if isinstance(error, LOST):
+            on_lost(self)
+            if lost is not None:
+                # Celery rejects it in the next turn of its loop; the transport removes
+                # what is rejected or acknowledged.
+                lost.add(self.message.delivery_tag)
         return on_failure(self, exc_info, *args, **kwargs)
 
     patch(request, "on_failure", on_failure_with_loss)

@@ -411,19 +411,6 @@ class Outcome:
         runs = [run for part in parts for run in self.runs.get(part, ())]
         return any(run.who in self.killed or run.pid in self.killed for run in runs)
 
-    def was_left_to_stock(self, body: int) -> bool:
-        """
-        Whether a part of a chord was killed, and its next run was a stock worker's.
-
-        That finds a claim on the body that is not its own, and sends nothing.
-        """
-        runs = [self.runs.get(part, ()) for part in self.headers.get(body, ())]
-        return any(
-            any(run.who.startswith("stock") for run in some)
-            and any(run.who in self.killed or run.pid in self.killed for run in some)
-            for some in runs
-        )
-
     def was_stocks(self, number: int) -> bool:
         """Whether a stock worker had started it, or a part of its header."""
         parts = [number, *self.headers.get(number, ())]
@@ -438,8 +425,13 @@ class Outcome:
         }
 
     def told(self, numbers: set[int]) -> str:
-        """Return the runs of some of *numbers*, for the reader of a failure."""
-        return "\n".join(f"{one}: {self.runs.get(one)}" for one in sorted(numbers)[:20])
+        """Return the runs of some of *numbers*, and of their headers, for who reads a failure."""
+        some = [
+            (one, part)
+            for one in sorted(numbers)[:20]
+            for part in (one, *self.headers.get(one, ()))
+        ]
+        return "\n".join(f"{one}: {part}: {self.runs.get(part)}" for one, part in some)
 
 
 @contextmanager

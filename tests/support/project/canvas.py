@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from collections.abc import Callable
 from typing import Any
 
 from celery import Celery, chord, group
@@ -17,6 +18,9 @@ if "CANVAS_PICKLE" in os.environ:
         result_serializer="pickle",
         accept_content=["json", "pickle"],
     )
+if "CANVAS_CLAIMS" in os.environ:
+    # For as long as all attempts to send may take.
+    app.conf.broker_connection_timeout = 60
 
 
 @app.task
@@ -39,6 +43,42 @@ def fall(self: Any, number: int) -> int:
     if app.backend.client.set(f"fallen-{self.request.id}", 1, nx=True):
         os.kill(os.getpid(), signal.SIGKILL)
     return number + 1
+
+
+def _is_killed() -> None:
+    os.killpg(os.getpgrp(), signal.SIGKILL)
+
+
+def _child_is_killed() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _is_stopped() -> None:
+    app.backend.client.set("sending", 1)
+    time.sleep(600)
+
+
+def _is_stopped_late() -> None:
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGQUIT])
+    _is_stopped()
+
+
+ENDS: dict[str, Callable[[], None]] = {
+    "killed": _is_killed,
+    "its child killed": _child_is_killed,
+    "stopped": _is_stopped,
+    "stopped late": _is_stopped_late,
+}
+
+
+@app.task(bind=True)
+def interrupted(self: Any, number: int, how: str) -> int:
+    """Return *number*; the first time, its process ends when it is to send its chord's body."""
+    if app.backend.client.set(f"interrupted-{self.request.id}", 1, nx=True):
+        node = [self.request.hostname]
+        app.control.cancel_consumer("celery", destination=node, reply=True, timeout=60, limit=1)
+        app.amqp._retry_publish = lambda *_: ENDS[how]()
+    return number
 
 
 @app.task

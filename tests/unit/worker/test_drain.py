@@ -28,7 +28,7 @@ def test_what_was_started_and_has_not_said_so_runs() -> None:
     A greenlet that is spawned, a job that is written to a child: both go on without a connection.
     """
     heartbeat: Any = None
-    drain = Drain(spec_of(BUILT_IN_WORKERS["gevent"]), heartbeat)
+    drain = Drain(spec_of(BUILT_IN_WORKERS["gevent"]), heartbeat, lambda _: None)
     requests = [
         Request("runs", started=True, time_start=1.0),
         Request("spawned", started=True),

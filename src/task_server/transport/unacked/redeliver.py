@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple
 from kombu.utils.encoding import bytes_to_str
 from kombu.utils.json import dumps, loads
 
+from task_server.transport.hooks import Hooks
 from task_server.transport.started.analysis import CrashAnalysis
 from task_server.transport.started.crashes import CERTAIN, Blame, history, is_enough
 from task_server.transport.store import previous_owner, unreadable
@@ -16,6 +17,7 @@ from task_server.transport.store.client import Store
 from task_server.transport.store.dead_letters import DeadLetter, record_of
 from task_server.transport.store.entry import TAKEN_FROM, original_of
 from task_server.transport.store.owner import MARKER
+from task_server.transport.store.parts import parts_of
 from task_server.transport.store.scripts import BATCH, ENTRIES, RESTORE
 from task_server.transport.unacked.routes import Routes
 
@@ -53,6 +55,8 @@ class Redelivery:
         poison_limit: A message that crashed so many workers becomes a dead letter;
             0 means never.
 
+        hooks: Whose `before_redelivery` is called.
+
         on_dead_letter: Gets each new dead letter.
     """
 
@@ -61,11 +65,13 @@ class Redelivery:
         store: Store,
         routes: Routes,
         poison_limit: int,
+        hooks: Hooks,
         on_dead_letter: Callable[[DeadLetter], None],
     ) -> None:
         self._store = store
         self._routes = routes
         self._poison_limit = poison_limit
+        self._hooks = hooks
         self._on_dead_letter = on_dead_letter
 
     def redeliver(
@@ -105,6 +111,9 @@ class Redelivery:
         count, left = 0, list(tags)
         while left:
             entries = ENTRIES.run(store.client, [keys.unacked], left[:BATCH])
+            if crash == LEASE_EXPIRED:
+                # If this worker is killed as well, the next one does it again.
+                self._hooks.before_redelivery(parts_of(entries))
             arguments: list[str | bytes] = [*limits]
             for tag, entry in zip(left, entries, strict=False):
                 if entry is None:

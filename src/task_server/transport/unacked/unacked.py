@@ -93,7 +93,7 @@ class Unacked:
             new_pool=link.new_pool,
             is_polled=link.is_polled,
         )
-        redelivery = Redelivery(store, link, poison_limit, link.on_dead_letter)
+        redelivery = Redelivery(store, link, poison_limit, hooks, link.on_dead_letter)
         unregistered = Unregistered(store, redelivery, link.consumed_queues, hooks.registered_tasks)
         restore = Restore(
             store,

@@ -20,7 +20,7 @@ acks and requeues go out on the next connection.
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -39,10 +39,17 @@ class PendingAcks:
 
     Args:
         running: Returns the delivery tags of the messages whose tasks run.
+
+        release_claims: Releases the chords that requests have claimed.
     """
 
-    def __init__(self, running: Callable[[], set[str]]) -> None:
+    def __init__(
+        self,
+        running: Callable[[], set[str]],
+        release_claims: Callable[[Iterable[Any]], None],
+    ) -> None:
         self._running = running
+        self._release_claims = release_claims
         self._acknowledge: list[str] = []
         self._restore: list[str] = []
         self._channel: Any = None
@@ -77,6 +84,7 @@ class PendingAcks:
     def requeue(self, request: Any) -> None:
         """Requeue the message of *request*, whose task has ended."""
         request.acknowledged = True
+        self._release_claims([request])
         message, channel = request.message, self._channel
         tag = message.delivery_tag
         # Its own channel must not requeue it as well.

@@ -11,6 +11,7 @@ import logging
 import os
 import signal
 import time
+from collections.abc import Callable
 from types import FrameType
 from typing import Any, Protocol
 
@@ -50,9 +51,14 @@ class Drain:
         tasks: The pool's tasks, once there is a pool.
 
         node: Name of the worker, once it is known.
+
+    Args:
+        release_claims: Releases the chords that requests have claimed.
     """
 
-    def __init__(self, spec: WorkerSpec, heartbeat: HeartbeatWriter) -> None:
+    def __init__(
+        self, spec: WorkerSpec, heartbeat: HeartbeatWriter, release_claims: Callable[[Any], None]
+    ) -> None:
         self.wake = SelfPipe()
         self.done = SelfPipe()
         self.tasks: Tasks | None = None
@@ -60,6 +66,7 @@ class Drain:
         self._seconds = spec.drain_seconds
         self._timing = spec.timing
         self._heartbeat = heartbeat
+        self._release_claims = release_claims
         self._consumer: Any = None
         self.node: str | None = None
         self._green = spec.pool_row.green
@@ -230,6 +237,7 @@ class Drain:
 
     def _requeue_stopped(self, unfinished: list[Any]) -> None:
         """Requeue the tasks that were stopped, and messages that arrived last."""
+        self._release_claims([one for one in unfinished if not one.acknowledged])
         for request in unfinished:
             if request.acknowledged:
                 logger.error(
