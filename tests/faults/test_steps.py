@@ -82,7 +82,9 @@ def killed_and_lost(kind: Kind, brokers: Sequence[Broker]) -> tuple[int, list[st
 @pytest.mark.parametrize("pool", POOLS)
 def test_no_step_loses_a_message(pool: str, broker: Redis, table: Table) -> None:
     """
-    Wherever our worker is killed, the message was run or is still in Redis; Kombu's own loses it.
+    Wherever our worker is killed, the message was run or is still in Redis.
+
+    Where Kombu's own loses it is in the table: whether it does so each time, is its affair.
     """
     kinds = [kind for kind in ALL_LANES if kind.pool == pool and kind.acks == "late"]
     broker.database(2 * len(kinds) - 1)
@@ -91,8 +93,7 @@ def test_no_step_loses_a_message(pool: str, broker: Redis, table: Table) -> None
         found = dict(zip(kinds, threads.map(killed_and_lost, kinds, pairs), strict=True))
     for kind, (killed, lost) in found.items():
         table.add("SIGKILL at each step", kind, Cell(killed, len(lost)))
-    ours, kombus = (found[kind] for kind in kinds)
+    (killed, lost), _ = (found[kind] for kind in kinds)
 
-    assert [] == ours[1]
-    assert ours[0] >= 8
-    assert [] != kombus[1]
+    assert [] == lost
+    assert killed >= 8

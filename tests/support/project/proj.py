@@ -45,7 +45,7 @@ def work(number: int, seconds: float = 0.0) -> None:
 def wait_for(number: int, url: str, key: str) -> None:
     """As `work`, until the Redis at *url* has something in the list *key* for this task."""
     started(number)
-    with Redis.from_url(url, socket_timeout=None) as client:
+    with Redis.from_url(url, socket_timeout=None, client_name=f"waits-{number}") as client:
         client.brpop([key])
     ended(number)
 
