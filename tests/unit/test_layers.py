@@ -63,8 +63,10 @@ LAYERS = (
     {"producer.plain"},
     {"producer.adopt"},
     {"producer"},
+    {"monitor.counts"},
     {"monitor.model"},
-    {"monitor.broker", "monitor.queues", "monitor.workers"},
+    {"monitor.broker", "monitor.queues", "monitor.workers", "monitor.statistics", "monitor.rates"},
+    {"monitor.usual"},
     {"monitor.snapshot"},
     {"monitor"},
     {
@@ -82,6 +84,9 @@ LAYERS = (
     {"worker.database.pool"},
     {"worker.database.install", "worker.database.prefork", "worker.database"},
     {"worker.foreign_requests"},
+    {"worker.status.tally", "worker.status.queue_names"},
+    {"worker.status.finished"},
+    {"worker.status.statistics", "worker.status.ended_outside"},
     {
         *("worker.status.databases", "worker.status.registration", "worker.status.slots"),
         *("worker.status.stall", "worker.status.systemd"),

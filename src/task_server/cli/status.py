@@ -51,26 +51,26 @@ Examples:
 @click.option(
     "--max-age",
     type=Seconds(0),
-    default=300,
+    default=None,
     envvar="TASK_SERVER_STATUS_MAX_AGE",
     show_envvar=True,
-    help="Seconds for which a message may wait.",
+    help="Seconds for which a message may wait; unset, by what is usual for its queue.",
 )
 @click.option(
     "--max-runtime",
     type=Seconds(0),
-    default=600,
+    default=None,
     envvar="TASK_SERVER_STATUS_MAX_RUNTIME",
     show_envvar=True,
-    help="Seconds for which a task may run.",
+    help="Seconds for which a task may run; unset, by what is usual for it.",
 )
 @json_option
 def command(
     name: str | None,
     app: str | None,
     path: Path | None,
-    max_age: float,
-    max_runtime: float,
+    max_age: float | None,
+    max_runtime: float | None,
     *,
     watch: bool,
     as_json: bool,
@@ -90,13 +90,14 @@ def command(
     with broker(app, path, TIMEOUT) as (client, keys):
         found = snapshot(client, keys, names)
         if not watch:
-            wrong = troubles(found, limits)
             chosen = selected(found, name)
+            wrong = narrowed(troubles(found, limits), chosen, name)
         else:
             with status_shown.live() as screen:
                 while True:
                     chosen = selected(found, name)
-                    screen.update(status_shown.page(chosen, troubles(found, limits)))
+                    wrong = narrowed(troubles(found, limits), chosen, name)
+                    screen.update(status_shown.page(chosen, wrong))
                     time.sleep(REFRESH)
                     found = snapshot(client, keys, names)
     if as_json:
@@ -123,8 +124,12 @@ def selected(found: "Snapshot", name: str | None) -> "Snapshot":
         return found
     queues = [one for one in found.queues if one.name == name]
     if queues:
-        workers = [one for one in found.workers if name in one.queues]
-        return replace(found, queues=tuple(queues), workers=tuple(workers))
+        return replace(
+            found,
+            queues=tuple(queues),
+            workers=tuple(one for one in found.workers if name in one.queues),
+            tasks=tuple(one for one in found.tasks if one.queue == name),
+        )
     workers = [one for one in found.workers if name in (one.node, one.node.partition("@")[0])]
     if not workers:
         known = [*(one.name for one in found.queues), *(one.node for one in found.workers)]
@@ -136,7 +141,19 @@ def selected(found: "Snapshot", name: str | None) -> "Snapshot":
         found,
         queues=tuple(one for one in found.queues if one.name in names),
         workers=tuple(workers),
+        tasks=tuple(one for one in found.tasks if one.queue in names),
     )
+
+
+def narrowed(
+    wrong: "Sequence[Trouble]", chosen: "Snapshot", name: str | None
+) -> "Sequence[Trouble]":
+    """Return what of *wrong* concerns what was *chosen* by its *name*, and the server."""
+    if name is None:
+        return wrong
+    known = {"Redis", *(one.name for one in chosen.queues), *(one.node for one in chosen.workers)}
+    known.update(one.task for one in chosen.tasks)
+    return [one for one in wrong if one.what in known]
 
 
 def described(found: "Snapshot", wrong: "Sequence[Trouble]") -> dict[str, Any]:

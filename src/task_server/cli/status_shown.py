@@ -8,12 +8,21 @@ from rich.table import Table
 from rich.text import Text
 
 from task_server.cli.dead_shown import shown
-from task_server.monitor import Age, Queue, Snapshot, Worker
+from task_server.monitor import Age, Queue, Rate, Snapshot, TaskStatistics, Worker
 from task_server.monitor.troubles import Trouble, clock, span
 
 #: Messages of one worker that are listed, the oldest; and where one worker is shown.
 FEW = 3
 MOST = 100
+
+#: Tasks whose statistics are shown: those that fail, and then by name.
+TASKS = 10
+
+#: Columns that are aligned at the right.
+NUMBERS = {
+    *("waiting", "oldest", "in/min", "out/min", "running", "delayed", "done", "for"),
+    *("failed/min", "retried", "half in", "95 % in", "waited"),
+}
 
 STYLES = {"error": "bold red", "warning": "yellow"}
 
@@ -31,6 +40,9 @@ def live() -> Live:
 def page(found: Snapshot, wrong: Sequence[Trouble]) -> RenderableType:
     """Return the whole page."""
     parts: list[RenderableType] = [*_troubles(wrong), _queues(found), _workers(found)]
+    tasks = [one for one in found.tasks if one.recent.ended][:TASKS]
+    if tasks:
+        parts.append(_tasks(tasks))
     held = [worker for worker in found.workers if worker.in_flight]
     if held:
         parts.append(_messages(found, held))
@@ -52,7 +64,7 @@ def _troubles(wrong: Sequence[Trouble]) -> Iterator[RenderableType]:
 def _table(*columns: str) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold", expand=False)
     for name in columns:
-        is_number = name in {"waiting", "running", "delayed", "oldest", "done", "for"}
+        is_number = name in NUMBERS
         # An id is copied, so it is whole; it has 36 characters.
         table.add_column(
             name, justify="right" if is_number else "left", overflow="ellipsis", no_wrap=True
@@ -63,7 +75,9 @@ def _table(*columns: str) -> Table:
 
 
 def _queues(found: Snapshot) -> RenderableType:
-    table = _table("queue", "waiting", "oldest", "running", "delayed", "workers")
+    table = _table(
+        *("queue", "waiting", "oldest", "in/min", "out/min", "running", "delayed", "workers")
+    )
     for queue in sorted(found.queues, key=_importance):
         is_used = queue.length or queue.in_flight or queue.delayed or queue.consumers
         if is_used or queue.trouble or len(found.queues) == 1:
@@ -71,6 +85,8 @@ def _queues(found: Snapshot) -> RenderableType:
                 shown(queue.name),
                 _waiting(queue),
                 _age(queue.oldest),
+                _rate(queue.rate_in),
+                _rate(queue.rate_out),
                 str(queue.in_flight or "-"),
                 str(queue.delayed or "-"),
                 str(len(queue.consumers) or "none"),
@@ -95,6 +111,40 @@ def _age(age: Age | None) -> str:
     if not age.seconds and age.is_exact:
         return "-"
     return span(age.seconds) if age.is_exact else f"≥ {span(age.seconds)}"
+
+
+def _rate(rate: Rate | None) -> str:
+    if rate is None:
+        return "?"
+    number = f"{rate.per_minute:.0f}" if rate.per_minute >= FEW or not rate.per_minute else ""
+    number = number or f"{rate.per_minute:.1f}"
+    return number if rate.is_exact else f"≥ {number}"
+
+
+def _tasks(tasks: Sequence[TaskStatistics]) -> RenderableType:
+    table = _table(
+        *("task", "queue", "out/min", "failed/min", "retried", "half in", "95 % in", "waited")
+    )
+    for one in tasks:
+        table.add_row(
+            shown(one.task.rpartition(".")[2] or "others"),
+            shown(one.queue or "?"),
+            f"{one.per_minute():.1f}",
+            f"{one.per_minute('failed'):.1f}" if one.recent.failed else "-",
+            str(one.recent.retried or "-"),
+            _seconds(one.total.ran.quantile(0.5)),
+            _seconds(one.total.ran.quantile(0.95)),
+            _seconds(one.total.waited.quantile(0.95)),
+        )
+    return Group(table, Text(""))
+
+
+def _seconds(value: float | None) -> str:
+    if value is None:
+        return "?"
+    if value < 1:
+        return f"{value * 1000:.0f} ms"
+    return f"{value:.1f} s" if value < 10 else span(value)  # noqa: PLR2004
 
 
 def _workers(found: Snapshot) -> RenderableType:

@@ -148,6 +148,12 @@ class WorkerConfig:
         values.seconds(0, values.DAY),
         5.0,
     )
+    monitor: bool = setting(
+        "Every few seconds the worker writes to Redis who it is, what it runs and what it has "
+        "finished, which `status`, metrics and the admin read.",
+        values.boolean,
+        True,
+    )
     events: bool = setting(
         "Send task events from the start (Flower can switch them on).", values.boolean, False
     )

@@ -1,9 +1,10 @@
 """What a snapshot has, frozen. Times are seconds since 1970, by the server's clock."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
+from task_server.monitor.counts import TaskStatistics
 from task_server.transport.store.in_flight import InFlight
 
 State = Literal["starting", "ready", "draining", "silent"]
@@ -19,6 +20,19 @@ class Age:
     """
 
     seconds: float
+    is_exact: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rate:
+    """
+    Messages a minute, over the last five minutes.
+
+    Attributes:
+        is_exact: False if there may be more: workers of Celery's own count nothing.
+    """
+
+    per_minute: float
     is_exact: bool
 
 
@@ -39,6 +53,12 @@ class Queue:
         consumers: Nodes of our workers that take from it. Redis does not say what
             stock workers take from.
 
+        rate_in, rate_out: How many come, and how many are finished; None where no worker of ours
+            takes from it. What is delayed comes when it is due.
+
+        usual: Seconds that its messages usually wait, see `monitor.usual`; None if that is not
+            known, or nothing has waited for long now.
+
         trouble: Why it cannot be read; empty if it can.
     """
 
@@ -49,6 +69,9 @@ class Queue:
     due_soon: int = 0
     oldest: Age | None = None
     consumers: tuple[str, ...] = ()
+    rate_in: Rate | None = None
+    rate_out: Rate | None = None
+    usual: float | None = None
     trouble: str = ""
 
     @property
@@ -75,6 +98,10 @@ class Worker:
         in_flight: The messages that it has, the oldest first.
 
         started: When its tasks started, by delivery tag; of the oldest ones.
+
+        limits: How many seconds they may run, by delivery tag; of those that have a limit.
+
+        ended: How many tasks ended in each way, as `Counts` have it, since it started.
     """
 
     node: str
@@ -92,6 +119,8 @@ class Worker:
     queues: tuple[str, ...] = ()
     in_flight: tuple[InFlight, ...] = ()
     started: Mapping[str, float]
+    limits: Mapping[str, float] = field(default_factory=dict)
+    ended: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,6 +168,10 @@ class Snapshot:
 
         unreadable: Messages that cannot be delivered.
 
+        tasks: What workers have finished, by task and queue; see `monitor.statistics`.
+
+        usual: Seconds that tasks usually run, by name; of those alone of which one runs for long.
+
         troubles: What could not be read, with the reason, by what it is.
     """
 
@@ -150,6 +183,8 @@ class Snapshot:
     unowned: tuple[InFlight, ...] = ()
     dead: int = 0
     unreadable: int = 0
+    tasks: tuple[TaskStatistics, ...] = ()
+    usual: Mapping[str, float] = field(default_factory=dict)
     troubles: Mapping[str, str]
 
     @property

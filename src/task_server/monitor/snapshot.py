@@ -1,14 +1,18 @@
 """One snapshot of a broker: bounded calls, whatever lies in it."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Any, Final, TypeVar
 
 from redis.exceptions import ResponseError
 
-from task_server.monitor import queues, workers
+from task_server.monitor import queues, statistics, workers
 from task_server.monitor.broker import broker
+from task_server.monitor.counts import TaskStatistics
 from task_server.monitor.model import Broker, Queue, Snapshot, Worker
+from task_server.monitor.rates import with_rates
+from task_server.monitor.usual import usual
 from task_server.transport.store import in_flight
 from task_server.transport.store.in_flight import InFlight
 from task_server.transport.store.keys import Keys
@@ -16,7 +20,30 @@ from task_server.transport.store.keys import Keys
 #: Messages in flight that are described; more are only counted.
 MOST: Final = 50_000
 
+#: Seconds from which on a wait, or a run, is compared with what is usual.
+LONG: Final = 10.0
+
 _T = TypeVar("_T")
+
+
+class Attempts:
+    """
+    Reads one thing after another; what Redis refuses is left out.
+
+    Attributes:
+        troubles: Why, by what it is.
+    """
+
+    def __init__(self) -> None:
+        self.troubles: dict[str, str] = {}
+
+    def __call__(self, what: str, read: Callable[[], _T], otherwise: _T) -> _T:
+        """Return what *read* returns, or *otherwise*."""
+        try:
+            return read()
+        except ResponseError as error:
+            self.troubles[what] = str(error)
+            return otherwise
 
 
 def snapshot(client: Any, keys: Keys, names: Iterable[str] = ()) -> Snapshot:
@@ -37,47 +64,90 @@ def snapshot(client: Any, keys: Keys, names: Iterable[str] = ()) -> Snapshot:
     Raises:
         RedisError: When Redis does not answer.
     """
-    troubles: dict[str, str] = {}
-
-    def attempt(what: str, read: Callable[[], _T], otherwise: _T) -> _T:
-        try:
-            return read()
-        except ResponseError as error:
-            troubles[what] = str(error)
-            return otherwise
-
+    attempt = Attempts()
     seconds, micros = client.time()
     now = seconds + micros / 1e6
     nothing: tuple[list[InFlight], int] = ([], 0)
     messages, stuck = attempt("messages in flight", lambda: _in_flight(client, keys), nothing)
     count = attempt("messages in flight", lambda: int(client.hlen(keys.unacked)), len(messages))
     if len(messages) == MOST < count:
-        troubles["messages in flight"] = f"only {MOST} of {count} are described"
+        attempt.troubles["messages in flight"] = f"only {MOST} of {count} are described"
     nobody: tuple[Worker, ...] = ()
     found = attempt("workers", lambda: workers.read(client, keys, messages, now), nobody)
-    none_bound: tuple[set[str], bool] = (set(), True)
-    bound, is_complete = attempt("bindings", lambda: queues.bound(client, keys), none_bound)
-    if not is_complete:
-        troubles["bindings"] = "there are too many keys to look at all: queues may be missing"
-    by_queue = Counter(one.queue for one in messages)
-    consumers = _consumers(found)
-    every = dict.fromkeys([*names, *consumers, *filter(None, by_queue), *sorted(bound)])
-    no_queue: list[Queue] = []
-    read = attempt(
-        "queues", lambda: list(queues.read(client, keys, every, by_queue, consumers)), no_queue
-    )
+    no_task: tuple[TaskStatistics, ...] = ()
+    tasks = attempt("statistics", lambda: statistics.tasks(client, keys, now), no_task)
+    read = _queues(client, keys, attempt, names=names, messages=messages, found=found)
+    read = _rated(client, keys, attempt, read=read, tasks=tasks, found=found, now=now)
+    old = {queue.name for queue in read if queue.oldest and queue.oldest.seconds > LONG}
+    long = _long(found, now)
+    rows = [(one.task, one.queue) for one in tasks]
+    runs, waits = usual(client, keys, rows, tasks=long, queues=old, now=now)
     return Snapshot(
         at=now,
         broker=attempt("the server", lambda: broker(client, keys), Broker()),
-        queues=tuple(read),
+        queues=tuple(replace(queue, usual=waits.get(queue.name)) for queue in read),
         workers=found,
         in_flight=count - stuck,
         unowned=tuple(one for one in messages if not one.node),
         dead=attempt("dead letters", lambda: int(client.hlen(keys.dead_letters)), 0),
         unreadable=stuck
         + attempt("unreadable messages", lambda: int(client.llen(keys.unreadable)), 0),
-        troubles=troubles,
+        tasks=tasks,
+        usual=runs,
+        troubles=attempt.troubles,
     )
+
+
+def _queues(
+    client: Any,
+    keys: Keys,
+    attempt: Attempts,
+    *,
+    names: Iterable[str],
+    messages: Iterable[InFlight],
+    found: Sequence[Worker],
+) -> list[Queue]:
+    """Return the queues: those of *names*, and all that can be found."""
+    none_bound: tuple[set[str], bool] = (set(), True)
+    bound, is_complete = attempt("bindings", lambda: queues.bound(client, keys), none_bound)
+    if not is_complete:
+        problem = "there are too many keys to look at all: queues may be missing"
+        attempt.troubles["bindings"] = problem
+    by_queue = Counter(one.queue for one in messages)
+    consumers = _consumers(found)
+    every = dict.fromkeys([*names, *consumers, *filter(None, by_queue), *sorted(bound)])
+    none: list[Queue] = []
+    return attempt(
+        "queues", lambda: list(queues.read(client, keys, every, by_queue, consumers)), none
+    )
+
+
+def _rated(
+    client: Any,
+    keys: Keys,
+    attempt: Attempts,
+    *,
+    read: list[Queue],
+    tasks: Sequence[TaskStatistics],
+    found: Sequence[Worker],
+    now: float,
+) -> list[Queue]:
+    """Return the queues with their rates."""
+    before: dict[str, int] = {}
+    before = attempt("statistics", lambda: statistics.lengths_before(client, keys, now), before)
+    are_all_ours = all(worker.run for worker in found)
+    seconds = statistics.recent_seconds(now)
+    return list(with_rates(read, tasks, before, seconds, are_all_ours=are_all_ours))
+
+
+def _long(found: Iterable[Worker], now: float) -> set[str]:
+    """Return the tasks of which one runs for long."""
+    return {
+        one.task
+        for worker in found
+        for one in worker.in_flight
+        if now - worker.started.get(one.tag, now) > LONG
+    }
 
 
 def _in_flight(client: Any, keys: Keys) -> tuple[list[InFlight], int]:

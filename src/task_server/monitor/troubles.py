@@ -1,10 +1,12 @@
 """What is wrong in a snapshot, worst first, each with what to do: pure."""
 
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Final, Literal
 
+from task_server.monitor.counts import Counts, TaskStatistics
 from task_server.monitor.model import Queue, Snapshot, Worker
 
 Level = Literal["error", "warning"]
@@ -13,21 +15,41 @@ Level = Literal["error", "warning"]
 LEVELS: tuple[Level, ...] = ("error", "warning")
 
 
+#: Seconds, where nothing is known of a queue, or of a task.
+UNKNOWN_WAIT: Final = 300.0
+UNKNOWN_RUN: Final = 600.0
+
+#: What is wrong is so many times what is usual, and not less than so many seconds.
+TIMES: Final = 3.0
+LEAST: Final = 60.0
+
+#: Seconds that a time limit may take to end a task.
+OVER: Final = 10.0
+
+#: Failures of a task, recently, that say nothing yet.
+FEW_FAILURES: Final = 3
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """
     From when on something is wrong, in seconds and shares of 1.
 
     Attributes:
-        waiting: Age of the oldest message of a queue.
+        waiting: Age of the oldest message of a queue; None: three times what is usual there, and
+            no less than a minute; `UNKNOWN_WAIT` where that is not known.
 
-        running: For which one task runs.
+        running: For which one task runs; None: the same, by what is usual for the task, and no more
+            than its time limit; `UNKNOWN_RUN` where neither is known.
+
+        failing: Share of a task's recent tries that failed; with at least `FEW_FAILURES` of them.
 
         full: Of memory, and of clients, that the server may have.
     """
 
-    waiting: float = 300.0
-    running: float = 600.0
+    waiting: float | None = None
+    running: float | None = None
+    failing: float = 0.2
     full: float = 0.9
 
 
@@ -54,6 +76,7 @@ def troubles(found: Snapshot, limits: Limits) -> list[Trouble]:
         *_server(found, limits),
         *(one for queue in found.queues for one in _queue(queue, found, limits)),
         *(one for worker in found.workers for one in _worker(worker, found, limits)),
+        *_failures(found, limits),
         *_messages(found),
     ]
     return sorted(every, key=lambda one: LEVELS.index(one.level))
@@ -118,14 +141,27 @@ def _queue(queue: Queue, found: Snapshot, limits: Limits) -> Iterator[Trouble]:
             message=message,
             repair="start a worker with this queue, or add it to `queues` of one",
         )
-    elif queue.length and queue.oldest and queue.oldest.seconds > limits.waiting:
+    elif queue.length and queue.oldest and queue.oldest.seconds > _longest_wait(queue, limits):
+        usual = "" if queue.usual is None else f", older than its usual {span(queue.usual)}"
         yield Trouble(
             level="warning",
             what=queue.name,
-            message=f"its oldest message has waited for {span(queue.oldest.seconds)}"
-            f"; {queue.length} wait, {len(queue.consumers)} workers take from it",
+            message=f"its oldest message has waited for {span(queue.oldest.seconds)}{usual}"
+            f"; {queue.length} wait, {len(queue.consumers)} workers take from it{_rates(queue)}",
             repair="add workers, unless one of those below is stuck",
         )
+
+
+def _longest_wait(queue: Queue, limits: Limits) -> float:
+    if limits.waiting is not None:
+        return limits.waiting
+    return UNKNOWN_WAIT if queue.usual is None else max(LEAST, TIMES * queue.usual)
+
+
+def _rates(queue: Queue) -> str:
+    if queue.rate_in is None or queue.rate_out is None:
+        return ""
+    return f", {queue.rate_in.per_minute:.0f} come and {queue.rate_out.per_minute:.0f} go a minute"
 
 
 def _worker(worker: Worker, found: Snapshot, limits: Limits) -> Iterator[Trouble]:
@@ -148,15 +184,53 @@ def _worker(worker: Worker, found: Snapshot, limits: Limits) -> Iterator[Trouble
         return
     by_tag = {one.tag: one for one in worker.in_flight}
     for tag, started in sorted(worker.started.items(), key=lambda item: item[1]):
-        seconds = found.at - started
-        if seconds <= limits.running or tag not in by_tag:
+        seconds, one = found.at - started, by_tag.get(tag)
+        if one is None:
             continue
-        one = by_tag[tag]
+        limit, usual = worker.limits.get(tag), found.usual.get(one.task)
+        if seconds <= _longest_run(limits, limit, usual):
+            continue
+        is_over = limit is not None and seconds > limit + OVER
+        known = [f"usual {span(usual)}"] if usual is not None else []
+        known += [f"limit {limit:.0f} s"] if limit is not None else ["no time limit"]
+        yield Trouble(
+            level="error" if is_over else "warning",
+            what=worker.node,
+            message=f"{one.task}[{one.id}] has been running for {seconds:.0f} s "
+            f"({', '.join(known)})",
+            repair=_repair(worker, limit, is_over=is_over),
+        )
+
+
+def _longest_run(limits: Limits, limit: float | None, usual: float | None) -> float:
+    if limits.running is not None:
+        return limits.running
+    longest = UNKNOWN_RUN if usual is None else max(LEAST, TIMES * usual)
+    return longest if limit is None else min(longest, limit + OVER)
+
+
+def _repair(worker: Worker, limit: float | None, *, is_over: bool) -> str:
+    where = f"SIGUSR1 to pid {worker.pid} on {worker.host} logs all stacks"
+    if is_over:
+        return f"its limit does not end it, so it hangs in C code: {where}; restart that worker"
+    return f"see where: {where}" + ("" if limit else "; give it a time limit")
+
+
+def _failures(found: Snapshot, limits: Limits) -> Iterator[Trouble]:
+    by_task: defaultdict[str, list[TaskStatistics]] = defaultdict(list)
+    for one in found.tasks:
+        by_task[one.task].append(one)
+    for task, every in by_task.items():
+        recent = sum((one.recent for one in every), Counts())
+        if recent.failed < FEW_FAILURES or recent.failed <= limits.failing * recent.ended:
+            continue
+        minutes = every[0].seconds / 60
         yield Trouble(
             level="warning",
-            what=worker.node,
-            message=f"{one.task}[{one.id}] has been running for {span(seconds)}",
-            repair=f"see where: SIGUSR1 to pid {worker.pid} logs all stacks; give it a time limit",
+            what=task or "other tasks",
+            message=f"{recent.failed} of {recent.ended} failed in the last {minutes:.0f} min, "
+            f"{recent.failed / minutes:.1f} a minute",
+            repair=f"task-server failed list --task {task}" if task else "task-server failed list",
         )
 
 

@@ -76,6 +76,8 @@ def _registered(one: Registered, messages: list[InFlight], now: float) -> Worker
         queues=tuple(map(str, names)) if isinstance(names, list) else (),
         in_flight=_sorted(messages),
         started=_started(values.get("running"), one.at),
+        limits=_numbers(values.get("limits")),
+        ended={name: int(one) for name, one in _numbers(values.get("ended")).items()},
     )
 
 
@@ -118,6 +120,13 @@ def _started(running: Any, at: float) -> dict[str, float]:
             case [str(tag), int() | float() as seconds]:
                 found[tag] = at - seconds
     return found
+
+
+def _numbers(values: Any) -> dict[str, float]:
+    """Return the numbers of a mapping."""
+    values = values if isinstance(values, dict) else {}
+    found = {name: _number(values, name) for name in values}
+    return {name: number for name, number in found.items() if number is not None}
 
 
 def _text(values: Mapping[str, Any], name: str) -> str:

@@ -27,6 +27,7 @@ from task_server.worker.foreign_requests import PoolJobs
 from task_server.worker.pools.base import module_of
 from task_server.worker.shutdown.drain import Drain
 from task_server.worker.shutdown.signals import install_handlers, replace_celerys
+from task_server.worker.status import ended_outside
 from task_server.worker.status.databases import Databases
 from task_server.worker.status.heartbeat import HeartbeatWriter
 from task_server.worker.status.systemd import Notifier
@@ -48,6 +49,9 @@ def install(app: Any, spec: WorkerSpec) -> None:
         _install_transport(spec, Hooks())
         return
     heartbeat = HeartbeatWriter(spec, Notifier(os.environ))
+    if spec.monitor:
+        heartbeat.finished.install()
+        ended_outside.install(heartbeat.finished)
     claims = ChordClaims(app, spec.timing.probe_timeout)
     drain = Drain(spec, heartbeat, claims.release_requests)
     early_stop.before_early_exit(heartbeat.remove)

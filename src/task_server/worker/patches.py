@@ -223,6 +223,11 @@ _PATCHES = (
         upstream=f"{CELERY}9082",
     ),
     Patch(
+        "celery.worker.request:Request.on_timeout",
+        "worker.status.ended_outside",
+        "nothing adds up the tasks that a hard time limit ends; 5.7 sends a signal",
+    ),
+    Patch(
         "celery.worker.request:Request.cancel",
         "worker.broker.cancelled",
         "the message of a task cancelled on connection loss is acknowledged or stuck in unacked",

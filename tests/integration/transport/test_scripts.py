@@ -116,6 +116,8 @@ FETCHED = (
 DUES = (3600, 20, 60, 0, 100, 30, 15, "looks", "", "")
 RECORD = json.dumps({"text": message(20).decode()}).encode()
 
+ADDED = ('{"[\\"t\\",\\"q\\"]": {"succeeded": 1}}', '{"[\\"q\\"]": 5}')
+
 #: Each script; the state is the same for all, see `fill`.
 CALLS: dict[str, Call] = {
     "fetch": Call(
@@ -210,7 +212,12 @@ CALLS: dict[str, Call] = {
     "in flight": Call(
         IN_FLIGHT, (UNACKED, TIMES, "0", 10), {"unacked": "hash", "unacked_index": "zset"}
     ),
-    "register": Call(REGISTER, ("workers", "r", '"node": "n"}', 1, 86400), {"workers": "hash"}, 1),
+    "register": Call(
+        REGISTER,
+        ("workers", "r", '"node": "n"}', 1, 86400, "added", 1, *ADDED, 86400),
+        {"workers": "hash", "added": "hash"},
+        1,
+    ),
     "take beat's lock": Call(BEAT_ACQUIRE, ("lock", "me", 5000, "host", "1"), {"lock": "hash"}, 1),
     "hold beat's lock": Call(
         BEAT_HOLD,

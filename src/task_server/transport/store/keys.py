@@ -113,6 +113,15 @@ class Keys:
         return f"{self.unacked}.tails"
 
     @property
+    def statistics(self) -> str:
+        """The hash of what was finished; those by time are named after it, see `statistics`."""
+        return f"{self.unacked}.statistics"
+
+    def statistics_of(self, seconds: int, start: int) -> str:
+        """Return the hash of what was finished in the *seconds* from *start*, since 1970."""
+        return f"{self.statistics}:{seconds}:{start}"
+
+    @property
     def delayed(self) -> str:
         """What precedes the name of a list in that of its delayed tasks, see `delayed_of`."""
         return f"{self.unacked}.delayed:"

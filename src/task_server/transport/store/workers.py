@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import Any, Final
 
+from task_server.transport.store import statistics
 from task_server.transport.store.keys import Keys
 from task_server.transport.store.portions import scanned
-from task_server.transport.store.scripts import REGISTER
+from task_server.transport.store.scripts import REGISTER, Argument
+from task_server.transport.store.statistics import Batch
 
 #: Seconds after which a worker that has been silent is forgotten.
 FORGET: Final = 86_400
@@ -37,7 +39,14 @@ class Registered:
 
 
 def register(
-    client: Any, keys: Keys, run: str, values: Mapping[str, Any], *, first: bool = False
+    client: Any,
+    keys: Keys,
+    run: str,
+    values: Mapping[str, Any],
+    *,
+    batch: Batch | None = None,
+    lengths: Mapping[str, int] | None = None,
+    first: bool = False,
 ) -> None:
     """
     Register the worker *run*; the *first* time those that are long gone are removed.
@@ -47,11 +56,17 @@ def register(
 
         values: At least one; JSON.
 
+        batch: What it has finished, to be added to the statistics, once.
+
+        lengths: Messages that wait, by queue, to be noted there.
+
     Raises:
         RedisError: When Redis does not answer, or refuses.
     """
     text = json.dumps(values)
-    REGISTER.run(client, [keys.workers], [run, text.partition("{")[2], int(first), FORGET])
+    added = statistics.arguments(keys, batch, lengths or {})
+    own: list[Argument] = [run, text.partition("{")[2], int(first), FORGET]
+    REGISTER.run(client, [keys.workers], [*own, *added])
 
 
 def remove(client: Any, keys: Keys, run: str) -> None:

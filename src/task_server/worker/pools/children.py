@@ -20,6 +20,7 @@ from celery import signals
 
 from task_server.launch import early_stop
 from task_server.worker.patching import patch
+from task_server.worker.status.finished import Finished
 
 common: Any = billiard_common
 pool: Any = billiard_pool
@@ -31,8 +32,13 @@ PR_SET_PDEATHSIG = 1
 _undo: list[Callable[[], None]] = []
 
 
-def install() -> None:
-    """Prepare the main process before it forks; the children inherit what is set here."""
+def install(finished: Finished) -> None:
+    """
+    Prepare the main process before it forks; the children inherit what is set here.
+
+    Args:
+        finished: Adds up what ends in this process, and in each child.
+    """
     # A SIGTERM for the process group (kill -- -PGID, systemd's control-group
     # mode) would end the running tasks in the children, although the main
     # process lets them finish. So children ignore SIGTERM, and the main process
@@ -46,7 +52,8 @@ def install() -> None:
         # Until its own set-up a child leaves signals to the main process.
         early_stop.keep_handlers_over_fork[0] = os.getpid() == main
         try:
-            launch(self, process)
+            with finished.of_child(self):
+                launch(self, process)
         finally:
             early_stop.keep_handlers_over_fork[0] = False
 
@@ -55,7 +62,9 @@ def install() -> None:
     def set_up(**_: Any) -> None:
         set_parent_death_signal(main)
         ignore_sigterm()
+        finished.in_child()
 
+    os.register_at_fork(after_in_child=finished.in_fork)
     signals.worker_process_init.connect(set_up, weak=False)
 
 

@@ -23,9 +23,9 @@ from task_server.worker.shutdown.drain import Drain
 from task_server.worker.status.heartbeat import HeartbeatWriter
 
 
-def prepare(spec: WorkerSpec, _heartbeat: HeartbeatWriter) -> None:
+def prepare(spec: WorkerSpec, heartbeat: HeartbeatWriter) -> None:
     """Prepare the process whose children will run tasks."""
-    children.install()
+    children.install(heartbeat.finished)
     database.install(spec.database_max_age, spec.database_max_idle)
     memory.freeze_before_fork()
     memory.limit_private_memory()

@@ -20,10 +20,12 @@ from task_server.health import heartbeat, verdict
 from task_server.health.process import boot_id, process_status
 from task_server.launch.spec import WorkerSpec
 from task_server.worker.status.databases import Databases
+from task_server.worker.status.finished import Finished
 from task_server.worker.status.queues import ConsumedQueues
 from task_server.worker.status.registration import Registration
 from task_server.worker.status.slots import LeakedSlots
 from task_server.worker.status.stall import StallDetector
+from task_server.worker.status.statistics import Statistics
 from task_server.worker.status.systemd import Notifier
 
 if TYPE_CHECKING:
@@ -63,7 +65,10 @@ class HeartbeatWriter:
         self._slots: LeakedSlots | None = None
         self._consumer: Any = None
         self._queues: ConsumedQueues | None = None
-        self._registration = Registration(spec.timing.registration)
+        self.finished = Finished()
+        self._registration: Registration | None = None
+        if spec.monitor:
+            self._registration = Registration(spec.timing.registration, Statistics(self.finished))
         self._stall = StallDetector()
         self._count_received = 0
         self._queues_at = 0.0
@@ -142,7 +147,8 @@ class HeartbeatWriter:
     def disconnected(self) -> None:
         """Record that the connection is lost."""
         if self._queues is not None:
-            if self._heartbeat.state == "draining":
+            if self._heartbeat.state == "draining" and self._registration is not None:
+                self._register(self._queues, self._registration)
                 self._queues.leave(self._registration)
             self._queues.close()
         self._consumer = self._queues = None
@@ -190,8 +196,9 @@ class HeartbeatWriter:
             self._queues_at = self._written
             self._read_queues()
             self._retry_databases()
-        if self._queues is not None and self._heartbeat.connected and self._registration.is_due:
-            self._queues.register(self._registration, self._heartbeat, state.active_requests)
+        registration = self._registration
+        if registration is not None and registration.is_due and self._heartbeat.connected:
+            self._register(self._queues, registration)
         self._heartbeat = replace(self._heartbeat, time=time.time(), monotonic=time.monotonic())
         try:
             heartbeat.write(self._path, self._heartbeat)
@@ -200,6 +207,10 @@ class HeartbeatWriter:
                 self._failed = True
                 logger.error("the heartbeat cannot be written: %s", error)  # noqa: TRY400
         self._notify()
+
+    def _register(self, queues: ConsumedQueues | None, registration: Registration) -> None:
+        if queues is not None:
+            queues.register(registration, self._heartbeat, state.active_requests)
 
     def remove(self) -> None:
         """Remove the heartbeat: the process ends."""

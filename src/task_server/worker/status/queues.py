@@ -64,7 +64,7 @@ class ConsumedQueues:
         registration.write(self._client, self._keys, heartbeat, names, running)
 
     def leave(self, registration: Registration) -> None:
-        """Take the worker out again."""
+        """Take the worker out again, which ends."""
         registration.remove(self._client, self._keys)
 
     def _names(self) -> list[str]:

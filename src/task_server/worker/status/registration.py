@@ -1,13 +1,14 @@
 """
 The worker registers in Redis, with each sign of life of its loop.
 
-So `task-server status` sees it without asking it: who it is, what it consumes, and since when
-its oldest tasks run. It writes over the connection that reads the lengths of the queues.
+So `task-server status` sees it without asking it: who it is, what it consumes, since when its
+oldest tasks run, and what it has finished. It writes over the connection that reads the lengths of
+the queues.
 """
 
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 from socket import gethostname
 from typing import Any, Final
@@ -18,6 +19,7 @@ from task_server.health.heartbeat import Heartbeat
 from task_server.transport.store import workers
 from task_server.transport.store.keys import Keys
 from task_server.transport.store.owner import RUN_ID
+from task_server.worker.status.statistics import Statistics
 
 logger: Final = logging.getLogger(__name__)
 
@@ -31,15 +33,20 @@ class Registration:
 
     Args:
         interval: Seconds between two registrations.
+
+        statistics: What its processes have finished.
     """
 
-    def __init__(self, interval: float) -> None:
+    def __init__(self, interval: float, statistics: Statistics) -> None:
         self.interval = interval
+        self._statistics = statistics
         self._constant = {"host": gethostname(), "version": version("task-server")}
         self._at = 0.0
         self._is_first = True
         self._state: tuple[str, float] = ("", 0.0)
         self._is_denied = False
+        self._consumed: set[str] = set()
+        self._lengths_at: float | None = None
 
     @property
     def is_due(self) -> bool:
@@ -53,9 +60,11 @@ class Registration:
         heartbeat: Heartbeat,
         queues: Iterable[str],
         running: Iterable[Any],
-    ) -> None:
+    ) -> bool:
         """
-        Register, unless Redis does not answer, or this user may not.
+        Register, and write what was finished; return whether Redis has it now.
+
+        It has not if it does not answer, or this user may not.
 
         Args:
             client: A Redis client that adds no prefix.
@@ -63,17 +72,34 @@ class Registration:
             running: Celery's requests whose tasks run.
         """
         self._at = time.monotonic()
+        self._consumed.update(queues)
+        self._statistics.collect(self._consumed)
         values = self._values(heartbeat, queues, running)
+        lengths = self._lengths(heartbeat)
         try:
-            workers.register(client, keys, RUN_ID, values, first=self._is_first)
+            while True:
+                batch = self._statistics.next()
+                workers.register(
+                    client,
+                    keys,
+                    RUN_ID,
+                    values,
+                    batch=batch,
+                    lengths=lengths,
+                    first=self._is_first,
+                )
+                self._statistics.confirm()
+                self._is_first = self._is_denied = False
+                lengths = {}
+                if self._statistics.next() is None:
+                    return True
         except ResponseError as error:
             if not self._is_denied:
                 self._is_denied = True
                 logger.warning("`task-server status` will not show this worker: %s", error)
         except (RedisError, OSError) as error:
             logger.debug("the worker could not be registered: %s", error)
-        else:
-            self._is_first = self._is_denied = False
+        return False
 
     def remove(self, client: Any, keys: Keys) -> None:
         """Take the worker out: it ends."""
@@ -82,10 +108,18 @@ class Registration:
         except (RedisError, OSError) as error:
             logger.debug("the worker stays registered: %s", error)
 
+    def _lengths(self, heartbeat: Heartbeat) -> dict[str, int]:
+        """Return the lengths of the queues, if they were read since the last registration."""
+        if heartbeat.queues_seen is None or heartbeat.queues_seen == self._lengths_at:
+            return {}
+        self._lengths_at = heartbeat.queues_seen
+        return dict(heartbeat.queues)
+
     def _values(
         self, heartbeat: Heartbeat, queues: Iterable[str], running: Iterable[Any]
     ) -> dict[str, Any]:
         now = time.monotonic()
+        longest = _longest(running)
         if heartbeat.state != self._state[0]:
             self._state = (heartbeat.state, now)
         return {
@@ -100,17 +134,34 @@ class Registration:
             "active": heartbeat.active,
             "reserved": heartbeat.reserved,
             "processed": heartbeat.processed,
+            "ended": dict(self._statistics.ends),
             "queues": sorted(queues),
-            "running": _oldest(running),
+            "running": _seconds(longest),
+            "limits": _limits(longest),
         }
 
 
-def _oldest(running: Iterable[Any]) -> list[tuple[str, float]]:
-    """Return the delivery tags of the tasks that run for longest, with their seconds."""
+def _longest(running: Iterable[Any]) -> dict[str, Any]:
+    """Return the requests whose tasks run for longest, the longest first, by delivery tag."""
+    started = [request for request in running if request.time_start is not None]
+    started.sort(key=lambda request: request.time_start)
+    return {str(request.message.delivery_tag): request for request in started[:MOST_RUNNING]}
+
+
+def _seconds(requests: Mapping[str, Any]) -> list[tuple[str, float]]:
+    """Return for how many seconds the tasks of *requests* run."""
     now = time.time()
-    started = [
-        (request.time_start, str(request.message.delivery_tag))
-        for request in running
-        if request.time_start is not None
-    ]
-    return [(tag, round(now - start, 3)) for start, tag in sorted(started)[:MOST_RUNNING]]
+    return [(tag, round(now - request.time_start, 3)) for tag, request in requests.items()]
+
+
+def _limits(requests: Mapping[str, Any]) -> dict[str, float]:
+    """Return for how many seconds they may run; those without a limit are left out."""
+    limits = {tag: limit_of(request) for tag, request in requests.items()}
+    return {tag: limit for tag, limit in limits.items() if limit is not None}
+
+
+def limit_of(request: Any) -> float | None:
+    """Return the time limit of *request* in seconds: the hard one, else the soft one; or None."""
+    hard, soft = request.time_limits
+    limit = hard or request.task.time_limit or soft or request.task.soft_time_limit
+    return float(limit) if isinstance(limit, int | float) else None
