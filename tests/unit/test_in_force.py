@@ -101,6 +101,7 @@ OURS = {
     "name": "the node's name, which is an argument",
     "memory_limit": "of the whole worker; Celery has limits of children alone",
     "database_connections": "Celery knows nothing of databases",
+    "monitor": "Celery has events in its place",
     "database_max_age": "Celery keeps no connection; Django's CONN_MAX_AGE is each alias's",
     "database_max_idle": "neither has anything like it",
     "asyncio": "Celery knows nothing of asyncio",
