@@ -43,6 +43,19 @@ def test_variables_of_a_setting(text: str, variables: tuple[str, ...], tmp_path:
     assert variables == Settings([file]).variables("X")
 
 
+def test_settings_that_are_made_of_each_other(tmp_path: Path) -> None:
+    """
+    Forty lines that each add to the one before, as pretix has them, are followed once.
+
+    Way by way these would be forty to the sixth.
+    """
+    lines = [f"APPS = APPS + [os.environ['A{number}']]" for number in range(40)]
+    file = tmp_path / "settings.py"
+    file.write_text("\n".join([*lines, "X = APPS"]))
+
+    assert {f"A{number}" for number in range(40)} == set(Settings([file]).variables("X"))
+
+
 @pytest.mark.parametrize(
     ("expression", "environ", "chosen"),
     [

@@ -54,8 +54,10 @@ class Settings:
     def variables(self, name: str) -> tuple[str, ...]:
         """Return the variables that the setting *name* is read from, in their order."""
         found: dict[str, None] = {}
+        # A name that many others use is followed once for them all, not once a way to it.
+        followed: dict[str, int] = {}
         for one in self._assigned.get(name, ()):
-            found.update(dict.fromkeys(self._of(one.value, _STEPS)))
+            found.update(dict.fromkeys(self._of(one.value, _STEPS, followed)))
         return tuple(found)
 
     def where(self, name: str) -> str:
@@ -77,12 +79,15 @@ class Settings:
         for one in self._assigned.get(name, ()):
             yield one.value
 
-    def _of(self, value: ast.expr, steps: int) -> Iterator[str]:
+    def _of(self, value: ast.expr, steps: int, followed: dict[str, int]) -> Iterator[str]:
         for node in ast.walk(value):
             yield from _read_at(node)
-            if isinstance(node, ast.Name) and steps and node.id not in _READERS:
+            if not isinstance(node, ast.Name) or node.id in _READERS:
+                continue
+            if followed.get(node.id, 0) < steps:
+                followed[node.id] = steps
                 for one in self._assigned.get(node.id, ()):
-                    yield from self._of(one.value, steps - 1)
+                    yield from self._of(one.value, steps - 1, followed)
 
 
 def parsed(file: Path) -> ast.Module | None:
