@@ -3,6 +3,7 @@
 import itertools
 import pickle
 import re
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -42,7 +43,7 @@ SETTINGS: list[dict[str, Any]] = [
 
 
 def contents(client: redis.Redis) -> dict[Any, Any]:
-    """Return all that is in Redis but for times: by key, its value and its seconds to live."""
+    """Return all that is in Redis: by key, its value and its seconds to live, -1 without end."""
     found: dict[Any, Any] = {}
     for key in client.keys("*"):  # type: ignore[union-attr]
         kind: Any = client.type(key)
@@ -52,22 +53,27 @@ def contents(client: redis.Redis) -> dict[Any, Any]:
             b"set": client.smembers,
             b"zset": lambda name: client.zrange(name, 0, -1, withscores=True),
         }[kind](key)
-        left: Any = client.ttl(key)
-        found[key] = (read, round(left, -1))
+        found[key] = (read, client.ttl(key))
     return found
 
 
 def timeless(backend: Any, found: dict[Any, Any]) -> dict[Any, Any]:
-    """Return *found* with decoded results, without the moment at which each was stored."""
+    """Return the values of *found*, decoded, without the moment at which each was stored."""
     plain = {}
-    for key, (value, left) in found.items():
+    for key, (value, _) in found.items():
         if b"task-meta" in key:
             meta = backend.decode(value)
             meta.pop("date_done")
-            plain[key] = (re.sub("0x[0-9a-f]+", "", repr(meta)), left)
+            plain[key] = re.sub("0x[0-9a-f]+", "", repr(meta))
         else:
-            plain[key] = (repr(value), left)
+            plain[key] = repr(value)
     return plain
+
+
+def lives(found: dict[Any, Any], began: float) -> dict[Any, tuple[float, float]]:
+    """Return between what each key's seconds to live were set, at some moment since *began*."""
+    passed = time.monotonic() - began + 1
+    return {key: (left, left + passed if left >= 0 else left) for key, (_, left) in found.items()}
 
 
 @pytest.mark.parametrize("settings", SETTINGS, ids=lambda one: " ".join(map(str, one)) or "default")
@@ -77,9 +83,10 @@ def test_redis_has_what_celery_stores(
     """
     Keys, values and times to live are those of Celery's own backend, with each setting.
     """
-    stored = []
+    stored, times = [], []
     for ours in (True, False):
         client.flushall()
+        began = time.monotonic()
         one = backend(ours=ours, **settings)
         one.mark_as_started("plain", pid=1)
         one.mark_as_done("plain", {"a": [1, None, "é"]}, Context(id="plain"))
@@ -90,9 +97,15 @@ def test_redis_has_what_celery_stores(
         end(one, "g", 0, 5)
         end(one, "g", 1, "text")
         end(one, "g", 2, ValueError("part"))
-        stored.append(timeless(one, contents(client)))
+        found = contents(client)
+        stored.append(timeless(one, found))
+        times.append(lives(found, began))
 
     assert stored[1] == stored[0]
+    # Where the machine stood still between, what is left differs, and not what was set.
+    for key, (least, most) in times[1].items():
+        assert least <= times[0][key][1], key
+        assert most >= times[0][key][0], key
     assert 8 <= len(stored[0])
 
 
