@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,11 @@ ROOT = Path(__file__).parents[2]
 
 #: Each with the first release that must fit; all of them run Celery with Redis.
 PROJECTS = ("pretix>=2026.8", "nautobot>=3.2", "mayan-edms>=4.12", "weblate>=2026.10")
+
+OURS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+#: Whatever a worker beside them may need; `embedded` is for machines that have no server.
+EXTRAS = ",".join(sorted({*OURS["optional-dependencies"]} - {"embedded"}))
 
 #: What no worker needs: extras, and the reference project with its own needs.
 LEFT_OUT = ("docket", "flower", "gevent", "psycopg2", "pypdfium2", "dj_database_url", "requests")
@@ -52,7 +58,7 @@ def run(*command: str | Path, folder: Path | None = None) -> subprocess.Complete
 
 def resolve(uv: str, tmp_path: Path, project: str) -> subprocess.CompletedProcess[str]:
     wanted = tmp_path / "wanted.in"
-    wanted.write_text(f"{ROOT}\n{project}\n")
+    wanted.write_text(f"task-server[{EXTRAS}] @ {ROOT.as_uri()}\n{project}\n")
     # In a folder of its own: uv would apply the constraints of this repository.
     command = (uv, "pip", "compile", "--quiet", "--python-version", "3.12", wanted)
     return run(*command, folder=tmp_path)
@@ -61,7 +67,7 @@ def resolve(uv: str, tmp_path: Path, project: str) -> subprocess.CompletedProces
 @pytest.mark.parametrize("project", PROJECTS)
 def test_it_installs_beside(project: str, uv: str, tmp_path: Path) -> None:
     """
-    The dependencies of a large project of today and ours have a solution.
+    The dependencies of a large project of today and ours, with every extra, have a solution.
     """
     done = resolve(uv, tmp_path, project)
 
