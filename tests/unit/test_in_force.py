@@ -107,6 +107,8 @@ OURS = {
     "asyncio": "Celery knows nothing of asyncio",
     "resolver_threads": "Celery knows nothing of names",
     "drain_seconds": "the drain is ours",
+    "task_unready_seconds": "the health check is ours",
+    "task_dead_seconds": "the health check is ours",
     "transport": "of this process; a project names none",
     "result_store": "of this process; a project names none, or a class of its own",
     "log_level": "Celery has an argument and no setting",

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from task_server.health import heartbeat, verdict
+from task_server.health import heartbeat, single, verdict
 from task_server.health.beat import evaluate
 from task_server.health.beat_heartbeat import BeatHeartbeat
 from task_server.health.process import boot_id, process_status
@@ -30,6 +30,7 @@ class Status:
         self._timing = timing
         self._notifier = notifier
         self._path = heartbeat.path_of(Path(folder), NAME)
+        single.hold(self._path, NAME)
         self._written = 0.0
         self._failed = self._is_ready = False
         status = process_status(os.getpid())

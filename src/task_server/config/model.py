@@ -111,6 +111,17 @@ class WorkerConfig:
         values.seconds(1),
         None,
     )
+    task_unready_seconds: float = setting(
+        "A task that has run for longer makes the worker not ready; 0: none does.",
+        values.zero_or_seconds(1, 7 * values.DAY),
+        0.0,
+    )
+    task_dead_seconds: float = setting(
+        "A task that has run for longer makes the worker count as dead, to be restarted by who "
+        "watches its health; 0: none does.",
+        values.zero_or_seconds(1, 7 * values.DAY),
+        0.0,
+    )
     drain_seconds: float = setting(
         "How long running tasks may go on after SIGTERM.", values.seconds(0, 7 * values.DAY), 30.0
     )

@@ -7,6 +7,7 @@ everything else here.
 """
 
 import argparse
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib import import_module
@@ -69,8 +70,12 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
         ready=options.ready,
         timing=replace(timing, stale=options.stale),
     )
-    word = "ready" if found.ready else "alive, not ready" if found.alive else "dead"
-    print(f"{options.name}: {word}: {found.reason}{where}")
+    if options.json:
+        told = {"name": options.name, "alive": found.alive, "ready": found.ready}
+        print(json.dumps({**told, "reason": f"{found.reason}{where}", **found.details}))
+    else:
+        word = "ready" if found.ready else "alive, not ready" if found.alive else "dead"
+        print(f"{options.name}: {word}: {found.reason}{where}")
     return 0 if (found.ready if options.ready else found.alive) else 1
 
 
@@ -97,6 +102,13 @@ def _parser(environ: Mapping[str, str], stale_after: float) -> argparse.Argument
         default=environ.get("TASK_SERVER_READY", "").lower() in ("1", "true", "yes", "on"),
         help="also require that it fetches tasks (Flower: that the broker answers) "
         "[TASK_SERVER_READY]",
+    )
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        default=environ.get("TASK_SERVER_JSON", "").lower() in ("1", "true", "yes", "on"),
+        help="one JSON object: alive, ready, reason, and of a worker its numbers and the task "
+        "that runs for longest [TASK_SERVER_JSON]",
     )
     parser.add_argument(
         "--stale",

@@ -71,6 +71,14 @@ class Heartbeat:
 
         lost: Tasks that occupy a slot but run nowhere, which is a bug.
 
+        oldest_task: NAME[ID] of the task that runs for longest, since *oldest_since*.
+
+        stopped: Which children of the pool a signal or a debugger has stopped, since
+            *stopped_since*; *stopped_children* of them.
+
+        unready_seconds, dead_seconds: How long a task may run before the worker counts as
+            not ready, or as dead; 0 is without end.
+
         until: The deadline of the drain; None unless draining.
     """
 
@@ -103,6 +111,13 @@ class Heartbeat:
     unreadable: int | None = None
     backlog_since: float | None = None
     lost: int = 0
+    oldest_task: str | None = None
+    oldest_since: float | None = None
+    stopped: str | None = None
+    stopped_since: float | None = None
+    stopped_children: int = 0
+    unready_seconds: float = 0.0
+    dead_seconds: float = 0.0
     until: float | None = None
     reason: str | None = None
 

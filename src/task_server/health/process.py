@@ -27,6 +27,12 @@ def is_running(pid: int, pid_start: int | None) -> bool:
     return state not in "ZX" and pid_start in (None, start)
 
 
+def is_stopped(pid: int) -> bool:
+    """Whether a signal, such as SIGSTOP, or a debugger has stopped the process *pid*."""
+    status = process_status(pid)
+    return status is not None and status[0] in "Tt"
+
+
 def process_status(pid: int) -> tuple[str, int] | None:
     """Return the state letter of *pid* and its start in ticks; None without /proc."""
     try:

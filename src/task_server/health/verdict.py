@@ -6,12 +6,14 @@ apply the same ones.
 """
 
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from task_server.config.pools import POOLS
 from task_server.health.heartbeat import Heartbeat, read
-from task_server.health.process import boot_id, is_running
+from task_server.health.process import boot_id, is_running, is_stopped
 from task_server.launch.timing import DEFAULT_TIMING, Timing
 
 
@@ -26,11 +28,17 @@ class Now:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """Whether a worker is alive (else it needs a restart), ready for tasks, and why."""
+    """
+    Whether a worker is alive (else it needs a restart), ready for tasks, and why.
+
+    Attributes:
+        details: The same for programs, such as its numbers.
+    """
 
     alive: bool
     ready: bool
     reason: str
+    details: Mapping[str, Any] = field(default_factory=dict)
 
 
 def now() -> Now:
@@ -51,24 +59,73 @@ def check(
     if isinstance(heartbeat, str):
         return Verdict(alive=False, ready=False, reason=heartbeat)
     running = is_running(heartbeat.pid, heartbeat.pid_start)
-    return evaluate(heartbeat, now(), timing, running=running)
+    stopped = running and is_stopped(heartbeat.pid)
+    found = evaluate(heartbeat, now(), timing, running=running, stopped=stopped)
+    return replace(found, details=_details(heartbeat, time.monotonic()))
 
 
 def evaluate(
-    heartbeat: Heartbeat, now: Now, timing: Timing = DEFAULT_TIMING, *, running: bool = True
+    heartbeat: Heartbeat,
+    now: Now,
+    timing: Timing = DEFAULT_TIMING,
+    *,
+    running: bool = True,
+    stopped: bool = False,
 ) -> Verdict:
     """
     Return the verdict on a worker.
 
     Args:
         running: Whether its process still exists.
+
+        stopped: Whether a signal or a debugger has stopped it.
     """
     if reason := _dead_reason(heartbeat, now, timing, running=running):
+        if running and stopped:
+            reason = f"{_stopped(heartbeat)} for {now.monotonic - heartbeat.monotonic:.0f} s"
         return Verdict(alive=False, ready=False, reason=reason)
+    if stopped:
+        return Verdict(alive=True, ready=False, reason=_stopped(heartbeat))
     if reason := _not_ready_reason(heartbeat, now):
         return Verdict(alive=True, ready=False, reason=reason)
-    reason = f"{heartbeat.active} running, {heartbeat.free} of {heartbeat.concurrency} slots free"
+    reason = f"{_running(heartbeat, now)}, {heartbeat.free} of {heartbeat.concurrency} slots free"
+    if heartbeat.stopped:
+        reason += f"; {heartbeat.stopped}, for {_seconds(heartbeat.stopped_since, now):.0f} s"
     return Verdict(alive=True, ready=True, reason=reason)
+
+
+def _details(heartbeat: Heartbeat, monotonic: float) -> dict[str, Any]:
+    since = heartbeat.oldest_since
+    return {
+        "state": heartbeat.state,
+        "node": heartbeat.node,
+        "pid": heartbeat.pid,
+        "active": heartbeat.active,
+        "free": heartbeat.free,
+        "concurrency": heartbeat.concurrency,
+        "processed": heartbeat.processed,
+        "oldest_task": heartbeat.oldest_task,
+        "oldest_seconds": None if since is None else round(max(0.0, monotonic - since), 1),
+        "stopped_children": heartbeat.stopped_children,
+    }
+
+
+def _seconds(since: float | None, now: Now) -> float:
+    return max(0.0, now.monotonic - (now.monotonic if since is None else since))
+
+
+def _running(heartbeat: Heartbeat, now: Now) -> str:
+    text = f"{heartbeat.active} running"
+    if heartbeat.oldest_task is None:
+        return text
+    which = "" if heartbeat.active == 1 else "the longest, "
+    seconds = _seconds(heartbeat.oldest_since, now)
+    return f"{text} ({which}{heartbeat.oldest_task}, for {seconds:.0f} s)"
+
+
+def _stopped(heartbeat: Heartbeat) -> str:
+    pid = heartbeat.pid
+    return f"process {pid} is stopped, as by SIGSTOP (kill -CONT {pid} lets it go on)"
 
 
 def _dead_reason(heartbeat: Heartbeat, now: Now, timing: Timing, *, running: bool) -> str:
@@ -86,6 +143,8 @@ def _dead_reason(heartbeat: Heartbeat, now: Now, timing: Timing, *, running: boo
         reason = f"event loop blocked for {age:.0f} s"
         if heartbeat.pool in POOLS and POOLS[heartbeat.pool].green:
             reason += "; a task that computes, or blocks outside gevent, stops all others"
+            if heartbeat.active:
+                reason += f"; {_running(heartbeat, now)}"
         return reason
     if heartbeat.state == "starting" and heartbeat.connecting_since is None:
         since = now.monotonic - heartbeat.started
@@ -95,6 +154,8 @@ def _dead_reason(heartbeat: Heartbeat, now: Now, timing: Timing, *, running: boo
 
 def _stalled_reason(heartbeat: Heartbeat, now: Now, timing: Timing) -> str:
     """Return what has made no progress for too long; empty if nothing has stalled."""
+    if reason := _too_long(heartbeat, now, heartbeat.dead_seconds, "task_dead_seconds"):
+        return reason
     if heartbeat.lost and not heartbeat.free:
         return f"{heartbeat.lost} tasks occupy slots but run nowhere, and no slot is free"
     if heartbeat.database_stuck and heartbeat.database_since is not None:
@@ -138,5 +199,20 @@ def _not_ready_reason(heartbeat: Heartbeat, now: Now) -> str:
         return f"{heartbeat.refusal}; a restart does not help"
     if heartbeat.state == "ready":
         missing = f"{heartbeat.missing}; a restart does not help" if heartbeat.missing else ""
-        return missing or heartbeat.database or ""
+        return missing or heartbeat.database or _stuck(heartbeat, now)
     return heartbeat.state
+
+
+def _stuck(heartbeat: Heartbeat, now: Now) -> str:
+    """Return why none of its tasks gets on; empty if that is not known."""
+    if heartbeat.stopped and heartbeat.stopped_children >= heartbeat.concurrency:
+        return f"{heartbeat.stopped}, for {_seconds(heartbeat.stopped_since, now):.0f} s"
+    return _too_long(heartbeat, now, heartbeat.unready_seconds, "task_unready_seconds")
+
+
+def _too_long(heartbeat: Heartbeat, now: Now, limit: float, setting: str) -> str:
+    """Return which task has run for longer than the *setting* allows; empty if none has."""
+    seconds = _seconds(heartbeat.oldest_since, now)
+    if not limit or heartbeat.oldest_task is None or seconds <= limit:
+        return ""
+    return f"{heartbeat.oldest_task} has run for {seconds:.0f} s ({setting} is {limit:g})"

@@ -211,7 +211,7 @@ def test_a_stopped_loop_is_dead(pool: str, start: Callable[..., Worker]) -> None
 
     verdict = until(lambda: not (v := worker.verdict(stale=3)).alive and v)
 
-    assert "event loop blocked" in verdict.reason
+    assert "is stopped, as by SIGSTOP" in verdict.reason
     worker.send(signal.SIGCONT)
     until(lambda: worker.verdict(stale=3).ready)
 

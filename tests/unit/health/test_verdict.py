@@ -62,6 +62,31 @@ def test_a_fresh_heartbeat_is_alive_and_ready() -> None:
             True,
             "all 20 are held",
         ),
+        (
+            {"oldest_task": "a.b[7]", "oldest_since": 4000.0, "dead_seconds": 900.0},
+            False,
+            "a.b[7] has run for 1000 s (task_dead_seconds is 900)",
+        ),
+        (
+            {"oldest_task": "a.b[7]", "oldest_since": 4000.0, "unready_seconds": 900.0},
+            True,
+            "a.b[7] has run for 1000 s (task_unready_seconds is 900)",
+        ),
+        (
+            {
+                "monotonic": 4960.0,
+                "pool": "gevent",
+                "oldest_task": "a.b[7]",
+                "oldest_since": 4950.0,
+            },
+            False,
+            "1 running (a.b[7], for 50 s)",
+        ),
+        (
+            {"stopped": "all are stopped", "stopped_since": 4990.0, "stopped_children": 4},
+            True,
+            "all are stopped, for 10 s",
+        ),
         ({"lost": 1}, True, "1 of 4 slots are occupied by tasks that run nowhere"),
         ({"state": "starting", "started": 4870.0}, False, "starting for 130 s"),
         ({"state": "starting", "started": 4950.0, "monotonic": 4950.0}, True, "starting"),
@@ -200,6 +225,10 @@ def test_a_broken_heartbeat_is_dead_with_its_reason(tmp_path: Path, text: str) -
         ("until", {}),
         ("connected", "yes"),
         ("backlog_since", "long"),
+        ("oldest_task", 7),
+        ("oldest_since", "long"),
+        ("stopped_children", -1),
+        ("dead_seconds", None),
     ],
 )
 def test_a_heartbeat_that_no_worker_writes_is_dead_with_its_reason(
@@ -214,6 +243,33 @@ def test_a_heartbeat_that_no_worker_writes_is_dead_with_its_reason(
 
     assert not verdict.alive
     assert f"is invalid ({name} is " in verdict.reason
+
+
+def test_what_runs_for_longest_is_named() -> None:
+    """
+    Also where nothing is wrong; a stopped child is named beside it while others work.
+    """
+    busy = replace(READY, active=2, free=2, oldest_task="a.b[7]", oldest_since=4000.0)
+    stopped = replace(busy, stopped="child 9 is stopped", stopped_since=4960.0, stopped_children=1)
+
+    assert "2 running (the longest, a.b[7], for 1000 s), 2 of 4 slots free" == (
+        evaluate(busy, NOW).reason
+    )
+    assert evaluate(stopped, NOW).ready
+    assert evaluate(stopped, NOW).reason.endswith("; child 9 is stopped, for 40 s")
+
+
+def test_a_stopped_process_is_told_from_a_blocked_loop() -> None:
+    """
+    At once it is not ready, and dead when its heartbeat is as old as a blocked loop's.
+    """
+    fresh = evaluate(READY, NOW, stopped=True)
+    old = evaluate(replace(READY, monotonic=4960.0), NOW, stopped=True)
+
+    assert (True, False) == (fresh.alive, fresh.ready)
+    assert "process 42 is stopped, as by SIGSTOP (kill -CONT 42 lets it go on)" == fresh.reason
+    assert not old.alive
+    assert old.reason.endswith("lets it go on) for 40 s")
 
 
 def test_a_missing_heartbeat_is_dead_with_its_reason(tmp_path: Path) -> None:

@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 from celery.worker import state
 
-from task_server.health import heartbeat, verdict
+from task_server.health import heartbeat, single, verdict
 from task_server.health.process import boot_id, process_status
 from task_server.launch.spec import WorkerSpec
 from task_server.worker.status.databases import Databases
 from task_server.worker.status.finished import Finished
 from task_server.worker.status.queues import ConsumedQueues
 from task_server.worker.status.registration import Registration
+from task_server.worker.status.running import StoppedChildren, oldest
 from task_server.worker.status.slots import LeakedSlots
 from task_server.worker.status.stall import StallDetector
 from task_server.worker.status.statistics import Statistics
@@ -43,6 +44,7 @@ class HeartbeatWriter:
         self.interval = min(spec.timing.heartbeat, (notifier.watchdog or 60.0) / 2)
         self._timing = spec.timing
         self._path = heartbeat.path_of(Path(spec.runtime_dir), spec.name)
+        single.hold(self._path, f"worker {spec.name}")
         self._pid = os.getpid()
         status = process_status(self._pid)
         self._heartbeat = heartbeat.Heartbeat(
@@ -58,11 +60,14 @@ class HeartbeatWriter:
             pool=spec.pool,
             concurrency=spec.concurrency,
             free=spec.concurrency,
+            unready_seconds=spec.task_unready_seconds,
+            dead_seconds=spec.task_dead_seconds,
         )
         self._controller: Any = None
         self.requests: Iterable[Any] = ()
         self.foreign: PoolJobs | None = None
         self._slots: LeakedSlots | None = None
+        self._stopped = StoppedChildren()
         self._consumer: Any = None
         self._queues: ConsumedQueues | None = None
         self.finished = Finished()
@@ -227,9 +232,8 @@ class HeartbeatWriter:
             request not in state.active_requests and request not in taken
             for request in self.requests
         )
-        concurrency = self._heartbeat.concurrency
-        if self._controller is not None:
-            concurrency = self._controller.pool.num_processes
+        pool = self._controller and self._controller.pool
+        concurrency = pool.num_processes if pool else self._heartbeat.concurrency
         last = self._last
         stall = self._database_pool and self._database_pool.stall
         self._heartbeat = replace(
@@ -245,6 +249,8 @@ class HeartbeatWriter:
             database_since=stall and stall.since,
             database_stuck=bool(stall and stall.is_stuck),
             last_task=last and {"name": last[0], "id": last[1], "time": last[2]},
+            **oldest(state.active_requests),
+            **self._stopped.look(pool, state.active_requests, self._written),
         )
 
     def _refusal(self) -> str | None:
