@@ -89,7 +89,7 @@ LAYERS = (
     {"worker.status.statistics", "worker.status.ended_outside"},
     {
         *("worker.status.databases", "worker.status.registration", "worker.status.slots"),
-        *("worker.status.stall", "worker.status.systemd"),
+        *("worker.status.running", "worker.status.stall", "worker.status.systemd"),
     },
     {"worker.status.queues"},
     {"worker.status.heartbeat", "worker.status"},
