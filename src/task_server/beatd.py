@@ -109,8 +109,8 @@ def _run(app: Any, spec: BeatSpec, status: Any, environ: Mapping[str, str]) -> N
 
 def _lock(app: Any, spec: BeatSpec, logger: Any) -> Any:
     """Return the lock, None if there is none, and what explains a broker that fails."""
-    from task_server.beat.broker import BrokerClient, is_redis  # noqa: PLC0415
     from task_server.beat.lock import Lock  # noqa: PLC0415
+    from task_server.peers.broker import BrokerClient, is_redis  # noqa: PLC0415
     from task_server.peers.redis import explain_redis_error  # noqa: PLC0415
 
     given = app.conf.broker_write_url or app.conf.broker_url or ""

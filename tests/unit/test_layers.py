@@ -114,7 +114,7 @@ LAYERS = (
     {"worker.steps"},
     {"worker.install", "worker"},
     {"beat.faults", "beat.lock", "beat.missed", "beat.runs", "beat.schedule", "beat.schedulers"},
-    {"beat.broker", "beat.clock", "beat.guard", "beat.signals", "beat.status"},
+    {"beat.clock", "beat.guard", "beat.signals", "beat.status"},
     {"beat"},
     {"local.supervisor"},
     {"local.servers"},

@@ -1,4 +1,4 @@
-"""The broker as beat reaches it: whether it is a Redis, and a client of its own."""
+"""The broker of an app: whether it is a Redis, and a client of one's own."""
 
 from typing import Any
 
