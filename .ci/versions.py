@@ -51,7 +51,7 @@ CACHE = "var/cache/pytest"
 MOST = 3
 
 #: What the tests need of ours.
-EXTRAS = "gevent,psycopg2,flower"
+EXTRAS = "gevent,psycopg2,flower,metrics"
 
 
 def rows() -> list[dict[str, Any]]:

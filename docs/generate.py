@@ -19,6 +19,7 @@ from task_server.checks import catalogue
 from task_server.cli import cli
 from task_server.config.model import SECTIONS, Config, WorkerConfig
 from task_server.config.variables import variable
+from task_server.metrics.catalogue import METRICS
 
 ROOT = Path(__file__).parents[1]
 REFERENCE = Path(__file__).parent / "reference"
@@ -69,6 +70,7 @@ TITLES = {
     "django": "Django",
     "gevent": "gevent",
     "flower": "Flower",
+    "prometheus-client": "prometheus-client",
     "psycopg2-binary": "psycopg2",
     "psycopg": "psycopg 3",
 }
@@ -80,6 +82,22 @@ COMMANDS = """\
 
 `task-server --help` and `task-server COMMAND --help` say the same. An option with a variable
 takes its value from there if it is not given. Exit codes are in the [reference](README.md).
+"""
+
+
+METRICS_PAGE = """\
+# Metrics
+
+{written}
+
+What `task-server metrics` shows to Prometheus; [how to use it](../how-to/metrics.md). What begins
+with `celery_` has celery-exporter's name and meaning.
+
+| metric | kind | labels | what it is |
+| --- | --- | --- | --- |
+{rows}
+
+Of a histogram there are `_bucket` (with the label `le`), `_sum` and `_count`.
 """
 
 
@@ -99,6 +117,7 @@ def pages() -> dict[Path, str]:
         REFERENCE / "settings.md": settings(),
         REFERENCE / "commands.md": commands(),
         REFERENCE / "versions.md": versions(),
+        REFERENCE / "metrics.md": metrics(),
         REFERENCE / "rules" / "README.md": rules(),
         **{REFERENCE / "rules" / f"{one}.md": catalogue.page(one) for one in catalogue.NAMES},
     }
@@ -182,6 +201,19 @@ def _option(option: click.Option, context: click.Context) -> str:
     assert record is not None  # noqa: S101 - it is not hidden
     names, text = record
     return f"| `{names.replace('|', chr(92) + '|')}` | {' '.join(text.split())} |"
+
+
+def metrics() -> str:
+    """Return the page of all metrics, a row each."""
+    rows = [
+        f"| `{one.name}` | {one.kind} | {_labels(one.labels)} | {one.doc} |"
+        for one in METRICS.values()
+    ]
+    return METRICS_PAGE.format(written=WRITTEN, rows="\n".join(rows))
+
+
+def _labels(labels: tuple[str, ...]) -> str:
+    return ", ".join(f"`{label}`" for label in labels)
 
 
 def versions() -> str:

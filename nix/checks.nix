@@ -171,6 +171,7 @@ in
   prefork-image = contents project.images.preforkWorkerImage;
   gevent-image = contents project.images.geventWorkerImage;
   flower-image = contents project.images.flowerImage;
+  metrics-image = contents project.images.metricsImage;
   foreign-image = foreign.images.workerImage;
   # What `nix build .#stack` gives; the tests compare it with the images.
   inherit (project) stack;

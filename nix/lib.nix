@@ -75,7 +75,8 @@ rec {
     # Returns
 
     `packages`, `apps`, `devShells`, `nixosModule`, and the parts they are made
-    of: `environment`, `flowerEnvironment`, `images`, `pythonSet`, `workspace`.
+    of: `environment`, `flowerEnvironment`, `metricsEnvironment`, `images`,
+    `pythonSet`, `workspace`.
   */
   mkTaskServer =
     {
@@ -167,7 +168,9 @@ rec {
       // lib.mapAttrs (
         service: row:
         withMeta "The locked Python packages of ${name}, with ${row.title}" (
-          pythonSet.mkVirtualEnv "${name}-${service}-env" (dependencies [ ] // { ${row.extra} = [ ]; })
+          pythonSet.mkVirtualEnv "${name}-${service}-env" (
+            dependencies [ ] // { ${row.package or row.extra} = [ ]; }
+          )
         )
       ) (lib.filterAttrs (_: row: row ? extra) (import ./services.nix).others);
       serviceEnvironments = lib.mapAttrs' (

@@ -15,10 +15,11 @@ in
   # Without the variable the command fails, instead of running this project for another.
   impliedApp = null;
   # What the tests need beside the environment comes with the development group,
-  # and Flower, which a worker's environment does without.
+  # and Flower and the metrics, which a worker's environment does without.
   developmentGroups = [
     "dev"
     "flower"
+    "metrics"
   ];
   created = self.lastModifiedDate or "19700101000001";
   overrides = _final: prev: {

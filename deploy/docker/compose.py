@@ -96,8 +96,9 @@ def _lines(service: Service, name: str, program: str, check: Mapping[str, Any]) 
     """Yield the lines of one service."""
     yield f"  {name}:\n"
     yield "    <<: *service\n"
-    if service.only_with is not None:
-        yield f"    # With the profile `{name}`: a project needs a {service.only_with} for it.\n"
+    if service.single:
+        why = f": a project needs a {service.only_with} for it" if service.only_with else ""
+        yield f"    # With the profile `{name}`{why}.\n"
         yield f"    profiles: [{name}]\n"
     yield f"    command: [{', '.join(service.arguments(name))}]\n"
     yield "    environment:\n"

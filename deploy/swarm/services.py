@@ -7,7 +7,8 @@ The workers differ from each other and are written by hand, as is what all share
 holds that stack.yml is what this writes.
 """
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from pathlib import Path
 
@@ -19,13 +20,17 @@ STACK = Path(__file__).with_name("stack.yml")
 
 OTHERS = [service for service in SERVICES.values() if not service.per_worker]
 
+#: The lines of the workers that say what they take from.
+QUEUES = re.compile(r"^      TASK_SERVER_WORKERS_\w+_QUEUES: .*\n", re.MULTILINE)
+
 
 def written(text: str) -> str:
     """Return the stack *text* with the services of the table after those of the workers."""
     head, networks, tail = text.partition("\nnetworks:\n")
     shared, secrets, _ = tail.partition("\nsecrets:\n")
     workers = head[: min(_index(head, service.name) for service in OTHERS)]
-    blocks = ["".join(_lines(service)) for service in OTHERS]
+    queues = QUEUES.findall(workers)
+    blocks = ["".join(_lines(service, queues)) for service in OTHERS]
     declared = "".join(line for service in OTHERS for line in _declared(service))
     return "\n".join([workers, *blocks]) + networks + shared + secrets + declared
 
@@ -36,8 +41,8 @@ def _index(text: str, name: str) -> int:
     return found if found >= 0 else len(text)
 
 
-def _lines(service: Service) -> Iterator[str]:
-    """Return the lines of one service."""
+def _lines(service: Service, queues: Sequence[str]) -> Iterator[str]:
+    """Return the lines of one service; *queues* are those of the workers."""
     name, capitals = service.name, service.name.upper()
     # Only what has an extra has an image of its own.
     image = name if service.extra else "prefork"
@@ -57,12 +62,14 @@ def _lines(service: Service) -> Iterator[str]:
     yield "      <<: *environment\n"
     if service.port is not None:
         yield f"      {variable(f'{name}.address')}: 0.0.0.0\n"
+    if service.knows_queues:
+        yield from queues
     for secret in service.secrets:
         yield f"      {variable(secret)}_FILE: /run/secrets/{secret}\n"
     for setting in service.variables:
         yield f'      {variable(f"{name}.{setting}")}: "${{CELERY_{capitals}_{setting.upper()}'
         yield f':-{_default(service, setting)}}}"\n'
-    if service.port is not None:
+    if service.published:
         yield PORT.format(port=service.port, name=capitals)
     if service.secrets:
         yield "    secrets:\n"
@@ -78,10 +85,10 @@ def _deployed(service: Service) -> Iterator[str]:
     yield "      <<: *deploy\n"
     if service.single:
         yield f"      replicas: ${{CELERY_{capitals}_REPLICAS:-1}}\n"
-    if service.port is not None:
+    if service.published:
         yield STOP_FIRST.format(why="Two cannot have the same port of the same node.")
     elif service.single:
-        yield STOP_FIRST.format(why="A second one would only wait for the first.")
+        yield STOP_FIRST.format(why="Two at once are of no use.")
     yield LIMITS.format(name=capitals)
 
 

@@ -24,7 +24,8 @@ let
   # What the options say of each service beside the workers.
   services = lib.mapAttrs (
     name: row: lib.optionalAttrs (row ? port) { inherit (cfg.${name}) address port; }
-  ) (import ../services.nix).others;
+  ) rows;
+  rows = (import ../services.nix).others;
   settingsWithout = names: removeAttrs cfg.settings names;
   workers = lib.listToAttrs (map (one: lib.nameValuePair one.name one.worker.settings) instances);
 
@@ -33,6 +34,9 @@ let
   timeLimits = lib.mapAttrs (_: lib.filterAttrs (setting: _: setting == "time_limit")) (
     lib.filterAttrs (_: settings: (settings.time_limit or null) != null) workers
   );
+
+  # All that a service must know of the workers.
+  queues = lib.mapAttrs (_: lib.filterAttrs (setting: _: setting == "queues")) workers;
 
   write =
     name: settings: added:
@@ -68,5 +72,8 @@ in
     name:
     write "task-server-${name}.toml"
       (settingsWithout (lib.attrNames (removeAttrs services [ name ])))
-      { ${name} = services.${name}; };
+      (
+        { ${name} = services.${name}; }
+        // lib.optionalAttrs (rows.${name}.knows_queues or false) { workers = queues; }
+      );
 }

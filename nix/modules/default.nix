@@ -1,4 +1,4 @@
-# `services.task-server`: workers, Flower, beat, and what they stand on, as systemd
+# `services.task-server`: workers, Flower, beat, metrics, and what they stand on, as systemd
 # units. Nix writes the TOML files and starts `task-server`; what a worker does
 # is decided there.
 { lib, self }:

@@ -270,14 +270,46 @@ in
       };
     };
 
-    metrics.enable = mkOption {
-      type = types.bool;
-      default = false;
-      example = true;
-      description = ''
-        Whether the Prometheus of this machine collects what Flower counts:
-        tasks by state and name, their run time, workers online. Starts Flower.
-      '';
+    metrics = {
+      enable = mkOption {
+        type = types.bool;
+        default = false;
+        example = true;
+        description = ''
+          Whether `task-server metrics` runs here, for Prometheus and for
+          autoscalers, and whether the Prometheus of this machine, if it has
+          one, collects it and has the alert rules.
+        '';
+      };
+
+      package = mkOption {
+        type = types.package;
+        default = ours.metricsEnvironment;
+        defaultText = literalExpression "task-server.packages.\${system}.metricsEnvironment";
+        example = literalExpression "(task-server.lib.mkTaskServer { … }).metricsEnvironment";
+        description = "Environment that has prometheus-client, task-server and the project's packages.";
+      };
+
+      address = mkOption {
+        type = types.str;
+        default = "127.0.0.1";
+        example = "0.0.0.0";
+        description = "Address that the metrics are served on. They ask for no password.";
+      };
+
+      port = mkOption {
+        type = types.port;
+        default = services.metrics.port;
+        example = 9109;
+        description = "TCP port that the metrics are served on.";
+      };
+
+      openFirewall = mkOption {
+        type = types.bool;
+        default = false;
+        example = true;
+        description = "Whether other machines reach the port of the metrics.";
+      };
     };
 
     redis.createLocally = mkOption {

@@ -1,5 +1,5 @@
-# One unit for each service beside the workers that is enabled: Flower, beat. And what
-# Prometheus reads from Flower.
+# One unit for each service beside the workers that is enabled. And what the
+# Prometheus of this machine collects.
 {
   config,
   lib,
@@ -13,9 +13,13 @@ let
   service = import ./service.nix { inherit config lib; };
   enabled = lib.filterAttrs (name: _: cfg.${name}.enable) (import ../services.nix).others;
 
-  prefix = lib.removeSuffix "/" (cfg.settings.flower.url_prefix or "");
-  # Where this machine reaches it.
-  host = if cfg.flower.address == "0.0.0.0" then "127.0.0.1" else cfg.flower.address;
+  # Where this machine reaches the metrics.
+  host =
+    {
+      "0.0.0.0" = "127.0.0.1";
+      "::" = "::1";
+    }
+    .${cfg.metrics.address} or cfg.metrics.address;
 
   unit =
     name: row:
@@ -45,21 +49,22 @@ in
 {
   config = lib.mkIf cfg.enable (
     lib.mkMerge [
-      { services.task-server.flower.enable = lib.mkIf cfg.metrics.enable true; }
       (lib.mkIf cfg.metrics.enable {
-        services.prometheus.scrapeConfigs = [
-          {
-            job_name = "task-server";
-            metrics_path = lib.optionalString (prefix != "") "/${lib.removePrefix "/" prefix}" + "/metrics";
-            static_configs = [
-              {
-                targets = [
-                  "${lib.optionalString (lib.hasInfix ":" host) "["}${host}${lib.optionalString (lib.hasInfix ":" host) "]"}:${toString cfg.flower.port}"
-                ];
-              }
-            ];
-          }
-        ];
+        services.prometheus = {
+          scrapeConfigs = [
+            {
+              job_name = "task-server";
+              static_configs = [
+                {
+                  targets = [
+                    "${if lib.hasInfix ":" host then "[${host}]" else host}:${toString cfg.metrics.port}"
+                  ];
+                }
+              ];
+            }
+          ];
+          ruleFiles = [ ../../deploy/prometheus/task-server.rules.yml ];
+        };
       })
       {
         networking.firewall.allowedTCPPorts = lib.concatLists (

@@ -10,7 +10,7 @@ from task_server.launch import early_stop
 def main() -> NoReturn:
     """Run the command line; an error is one message and an exit code, never a traceback."""
     # Before anything else is imported: a container may be stopped as soon as it is started.
-    if sys.argv[1:2] in (["worker"], ["beat"]):
+    if sys.argv[1:2] in (["worker"], ["beat"], ["metrics"]):
         early_stop.install()
     from task_server.errors import TaskServerError  # noqa: PLC0415
 

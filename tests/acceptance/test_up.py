@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import pytest
 
 from tests.support.program import Output, Program, program_in
+from tests.support.wait import until
 
 
 @pytest.fixture
@@ -102,6 +103,24 @@ def test_flower_takes_the_next_port_where_its_own_is_in_use(up: Up) -> None:
         ]
         assert [(0, 0), (0, 0)] == ended
         assert up.process.poll() is None
+
+
+def test_the_metrics_are_up_too(up: Up) -> None:
+    """
+    At their own port, where Prometheus finds the queues, and a health check the metrics.
+    """
+    addresses = {
+        one["name"]: one["address"] for one in json.loads(up.program("ps", "--json").stdout)
+    }
+
+    def shown() -> str:
+        with urllib.request.urlopen(addresses["metrics"], timeout=60) as answer:
+            return answer.read().decode()
+
+    until(lambda: 'celery_active_worker_count{queue_name="io_bound"} 1.0' in shown())
+    health = up.program("health", "metrics", "--ready")
+
+    assert (0, True) == (health.returncode, "(of `task-server up`, pid " in health.stdout)
 
 
 def test_a_demo_beside_it_uses_its_workers(up: Up) -> None:

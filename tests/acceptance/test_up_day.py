@@ -132,10 +132,11 @@ def test_a_day_without_a_terminal(program: Program, site: Path) -> None:
     assert 0 == started.returncode, started.stderr
     assert "(`task-server down` stops everything)" in started.stdout
     processes = ps(program)
-    assert ["redis", "prefork", "flower"] == list(processes)
+    assert ["redis", "prefork", "flower", "metrics"] == list(processes)
     assert {"ready"} == {one["state"] for one in processes.values()}
     assert {0} == {one["restarts"] for one in processes.values()}
-    assert processes["flower"]["address"] in started.stdout
+    for name in ("flower", "metrics"):
+        assert processes[name]["address"] in started.stdout
     # A session of its own: it outlives the terminal.
     (supervisor,) = {os.getsid(one["pid"]) for one in processes.values()}
     assert os.getsid(0) != supervisor
@@ -510,7 +511,7 @@ def test_a_broker_of_the_settings(program: Program, site: Path, redis_server: lo
 
     assert 0 == program(*UP, "--detach").returncode
 
-    assert ["prefork", "flower"] == list(ps(program))
+    assert ["prefork", "flower", "metrics"] == list(ps(program))
     env = program("env")
     assert (0, "") == (env.returncode, env.stdout)
     assert "sum 5" in add(program).stdout

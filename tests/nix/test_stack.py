@@ -101,7 +101,7 @@ def test_a_row_more_is_a_service_more(root: Path) -> None:
     stack = yaml.safe_load(once)
 
     assert once == generator["written"](once)
-    assert [*WORKERS, "flower", "beat", "clock"] == list(stack["services"])
+    assert [*WORKERS, *(one.name for one in OTHERS), "clock"] == list(stack["services"])
     added = stack["services"]["clock"]
     assert ["clock"] == added["command"]
     assert "45s" == added["healthcheck"]["start_period"]
@@ -149,14 +149,15 @@ def test_what_listens_is_reached_from_outside_its_container(
     services: dict[str, Any], described: dict[str, Any], service: Service
 ) -> None:
     """
-    Its port is published and exposed, and it listens on each address.
+    Its port is exposed, published if it asks for a password, and it listens on each address.
     """
     ports = [port["target"] for port in services[service.name].get("ports", [])]
     image = described["images"][service.name]
     everywhere = {variable(f"{service.name}.address"): "0.0.0.0"} if service.port else {}
 
-    assert [service.port] * bool(service.port) == ports
-    assert [f"{port}/tcp" for port in ports] == image.get("ExposedPorts", [])
+    assert [service.port] * service.published == ports
+    assert service.published == bool(service.secrets)
+    assert [f"{service.port}/tcp"] * bool(service.port) == image.get("ExposedPorts", [])
     assert everywhere == image.get("Env", {})
     assert everywhere.items() <= services[service.name]["environment"].items()
 
@@ -272,3 +273,22 @@ def test_a_line_that_the_stack_no_longer_has_is_an_error(evaluate: Evaluate) -> 
     gone = 'import ./nix/stack-text.nix { images."gone:latest" = "other:1"; }'
 
     assert evaluate(f"(builtins.tryEval ({gone})).success") is False
+
+
+@pytest.mark.parametrize("service", OTHERS, ids=lambda one: one.name)
+def test_a_service_knows_the_queues_that_it_must(
+    services: dict[str, Any], service: Service
+) -> None:
+    """
+    Those that a variable gives to a worker are given to it too.
+    """
+    given = {
+        name: value
+        for worker in WORKERS
+        for name, value in services[worker]["environment"].items()
+        if name.endswith("_QUEUES")
+    }
+
+    assert given
+    known = given.items() & services[service.name]["environment"].items()
+    assert given == dict(known) if service.knows_queues else not known

@@ -18,7 +18,7 @@ import pytest
 
 from task_server.config.loader import load, variable
 from task_server.config.model import Config, WorkerConfig
-from task_server.config.tables import BeatConfig, FlowerConfig
+from task_server.config.tables import BeatConfig, FlowerConfig, MetricsConfig
 from task_server.launch.command import worker_command
 from task_server.launch.precedence import worker_spec
 from task_server.launch.profiles import Machine
@@ -127,6 +127,7 @@ OURS = {
     "workers": "a table",
     "flower": "a table",
     "beat": "a table",
+    "metrics": "a table",
     "check": "a table",
     "origins": "no setting",
 }
@@ -284,6 +285,13 @@ def test_flower_has_nothing_that_a_project_sets() -> None:
     assert {"address", "port", "basic_auth", "url_prefix", "read_only"} == {
         field.name for field in fields(FlowerConfig)
     }
+
+
+def test_metrics_have_nothing_that_a_project_sets() -> None:
+    """
+    A new setting of the metrics must say what takes precedence over it.
+    """
+    assert {"address", "port"} == {field.name for field in fields(MetricsConfig)}
 
 
 def test_beats_settings_and_the_projects() -> None:

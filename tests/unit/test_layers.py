@@ -44,6 +44,7 @@ LAYERS = (
     {
         "launch.spec",
         "launch.beat_spec",
+        "launch.metrics_spec",
         "launch.machine",
         "launch.restart",
         "launch.requirements",
@@ -116,6 +117,12 @@ LAYERS = (
     {"beat.faults", "beat.lock", "beat.missed", "beat.runs", "beat.schedule", "beat.schedulers"},
     {"beat.clock", "beat.guard", "beat.signals", "beat.status"},
     {"beat"},
+    {"metrics.catalogue", "metrics.demand", "metrics.looks"},
+    {"metrics.values"},
+    {"metrics.exposition", "metrics.starts"},
+    {"metrics.pages"},
+    {"metrics.server"},
+    {"metrics"},
     {"local.supervisor"},
     {"local.servers"},
     {"local.control.peer", "local.control.protocol"},
@@ -150,7 +157,7 @@ LAYERS = (
     {"contrib.admin.registry"},
     {"contrib"},
     {"app"},
-    {"cli", "celeryd", "beatd", "manage"},
+    {"cli", "celeryd", "beatd", "metricsd", "manage"},
     {"__main__"},
 )
 
@@ -260,6 +267,7 @@ def test_a_health_check_does_not_even_import_click() -> None:
     "module",
     [
         *("task_server.cli.worker", "task_server.cli.flower", "task_server.cli.beat"),
+        "task_server.cli.metrics",
         "task_server.launch.process",
     ],
 )

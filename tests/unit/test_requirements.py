@@ -10,7 +10,7 @@ import pytest
 
 from task_server.config.pools import POOLS
 from task_server.errors import ConfigError
-from task_server.launch.requirements import DJANGO, FLOWER, NEEDED, check, check_flower
+from task_server.launch.requirements import DJANGO, FLOWER, METRICS, NEEDED, check, check_flower
 
 ROOT = Path(__file__).parents[2]
 
@@ -91,13 +91,14 @@ def test_the_bounds_are_those_of_the_project() -> None:
             *ours["dependencies"],
             *extras["gevent"],
             *extras["flower"],
+            *extras["metrics"],
             *_project("src/docket")["dependencies"],
         )
     }
     packages = [pool.package for pool in POOLS.values() if pool.package]
     checked = {
         f"{package}>={lowest}" + (f",<{above}" if above else "")
-        for package, lowest, above in (*NEEDED, *packages, FLOWER, DJANGO)
+        for package, lowest, above in (*NEEDED, *packages, FLOWER, METRICS, DJANGO)
     }
 
     assert checked <= declared

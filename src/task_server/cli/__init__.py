@@ -30,6 +30,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "beat": "task_server.cli.beat",
         "health": "task_server.cli.health",
         "flower": "task_server.cli.flower",
+        "metrics": "task_server.cli.metrics",
         "call": "task_server.cli.call",
         "config": "task_server.cli.config",
         "check": "task_server.cli.check",

@@ -13,7 +13,7 @@ from typing import Literal, cast, get_args
 from task_server.config import pools, values
 from task_server.config.services import SERVICES
 from task_server.config.setting import LogFormat, LogLevel, setting
-from task_server.config.tables import BeatConfig, CheckConfig, FlowerConfig
+from task_server.config.tables import BeatConfig, CheckConfig, FlowerConfig, MetricsConfig
 
 Delivery = Literal["at-least-once", "at-most-once"]
 Transport = Literal["atomic", "kombu"]
@@ -267,6 +267,10 @@ class Config:
     )
     beat: BeatConfig = field(
         default_factory=BeatConfig, metadata={"doc": "Beat, which sends the periodic tasks."}
+    )
+    metrics: MetricsConfig = field(
+        default_factory=MetricsConfig,
+        metadata={"doc": "Metrics, for Prometheus and autoscalers."},
     )
     check: CheckConfig = field(
         default_factory=CheckConfig, metadata={"doc": "What `check` leaves out."}

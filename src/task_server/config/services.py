@@ -29,6 +29,7 @@ class Service:
     writes_media: bool
     per_worker: bool = False
     extra: str | None = None
+    package: str | None = None
     ready: str | None = None
     secrets: tuple[str, ...] = ()
     port: int | None = None
@@ -36,6 +37,8 @@ class Service:
     reloads: bool = False
     variables: tuple[str, ...] = ()
     single: bool = False
+    published: bool = False
+    knows_queues: bool = False
 
     def arguments(self, name: str) -> tuple[str, ...]:
         """Return what follows `task-server` to start it; *name* is a worker's or its own."""

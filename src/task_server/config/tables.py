@@ -1,4 +1,4 @@
-"""The tables of the configuration beside the workers: Flower, beat, checks. Frozen."""
+"""The tables of the configuration beside the workers: Flower, beat, metrics, checks. Frozen."""
 
 from dataclasses import dataclass
 from typing import get_args
@@ -62,6 +62,16 @@ class BeatConfig:
     )
     log_format: LogFormat = setting(
         "text, or json with one object a line.", values.choice(*get_args(LogFormat)), "text"
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricsConfig:
+    """Where the metrics are served."""
+
+    address: str = setting("Address that the metrics are served on.", values.text, "127.0.0.1")
+    port: int = setting(
+        "TCP port of the metrics; 0 is any free one.", values.integer(0, 65535), 9808
     )
 
 

@@ -12,6 +12,7 @@ OTHERS = frozenset(
     f"{PREFIX}_{name}"
     for name in (
         "BEAT",
+        "METRICS",
         *(
             "CALL_COUNTDOWN",
             "CALL_ETA",
@@ -27,6 +28,7 @@ OTHERS = frozenset(
         *("DELAYED_LIMIT", "DELAYED_OLDER_THAN", "DELAYED_QUEUE", "DELAYED_TASK", "DELAYED_YES"),
         "DEMO_GIVEN",
         *("DEAD_QUEUE", "DOCUMENTS", "ENV_FILE", "FLOWER_IMAGE", "GEVENT_IMAGE", "IMPORT_SECONDS"),
+        "METRICS_IMAGE",
         *("IMAGE", "INIT_PRINT"),
         *("JSON", "KEEP", "LOG_DRIVER", "MIGRATE", "PREFORK_IMAGE", "PRINT_ARGV", "READY"),
         *("REPEAT", "REQUIRE", "SETTINGS_PATH", "STALE", "STATE", "STOP_GRACE", "TRACEBACK"),

@@ -28,6 +28,7 @@ examples:
   task-server health gevent --ready     exit 0 while it fetches tasks
   task-server health flower --ready     exit 0 while Flower and the broker answer
   task-server health beat --ready       exit 0 while it sends, or waits for one that does
+  task-server health metrics --ready    exit 0 while they answer, and Redis
 """
 
 
@@ -52,10 +53,10 @@ def check_of(service: Service) -> Check:
 
 def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     """
-    Print the verdict on a worker or on Flower; return 0 if it is healthy, else 1.
+    Print the verdict on a worker or another service; return 0 if it is healthy, else 1.
 
     A worker whose Redis is down is alive but not ready: a restart would not
-    help. Flower writes no heartbeat, so it is asked over HTTP.
+    help. Flower and metrics write no heartbeat, so they are asked over HTTP.
 
     Raises:
         ConfigError: When the configuration is wrong.
@@ -91,16 +92,16 @@ def _parser(environ: Mapping[str, str], stale_after: float) -> argparse.Argument
     stale = environ.get("TASK_SERVER_STALE", stale_after)
     parser = argparse.ArgumentParser(
         prog="task-server health",
-        description="Check a worker or beat by its heartbeat, or Flower over HTTP, and say why.",
+        description="Check a worker or beat by its heartbeat, Flower or metrics over HTTP.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("name", metavar="NAME", help="a worker, flower or beat")
+    parser.add_argument("name", metavar="NAME", help="a worker, flower, beat or metrics")
     parser.add_argument(
         "--ready",
         action="store_true",
         default=environ.get("TASK_SERVER_READY", "").lower() in ("1", "true", "yes", "on"),
-        help="also require that it fetches tasks (Flower: that the broker answers) "
+        help="also require that it fetches tasks (Flower, metrics: that the broker answers) "
         "[TASK_SERVER_READY]",
     )
     parser.add_argument(

@@ -7,6 +7,7 @@ from types import MappingProxyType
 from task_server.config.model import Config
 from task_server.config.values import ALL_QUEUES
 from task_server.launch.beat_spec import BEAT_VARIABLE, BeatSpec
+from task_server.launch.metrics_spec import METRICS_VARIABLE, MetricsSpec
 from task_server.launch.spec import APP_VARIABLE, SETUP_VARIABLE, WORKER_VARIABLE, WorkerSpec
 
 #: Variables of a command whose values may hold a password.
@@ -118,6 +119,17 @@ def beat_command(
     added[BEAT_VARIABLE] = spec.to_json()
     return Command(
         (python, "-m", "task_server.beatd"), MappingProxyType(added), config.no_new_privileges
+    )
+
+
+def metrics_command(
+    config: Config, spec: MetricsSpec, *, python: str, environ: Mapping[str, str]
+) -> Command:
+    """Return the command of the metrics *spec* of *config*."""
+    added = project_environ(config, environ)
+    added[METRICS_VARIABLE] = spec.to_json()
+    return Command(
+        (python, "-m", "task_server.metricsd"), MappingProxyType(added), config.no_new_privileges
     )
 
 

@@ -21,6 +21,7 @@ NEEDED: tuple[tuple[str, str, str | None], ...] = (
     ("packaging", "23", None),
 )
 FLOWER = ("flower", "2.0.1", None)
+METRICS = ("prometheus-client", "0.20", None)
 DJANGO = ("django", "5.2", None)
 
 
@@ -52,10 +53,24 @@ def check_beat(version_of: Callable[[str], str] = version) -> None:
     _refuse([*_problems(NEEDED, version_of), *_django(version_of)])
 
 
+def check_metrics(version_of: Callable[[str], str] = version) -> None:
+    """Check the versions that metrics need; its arguments and errors are those of `check`."""
+    _refuse([*_problems([*NEEDED, METRICS], version_of), *_django(version_of)])
+
+
 def has_flower(version_of: Callable[[str], str] = version) -> bool:
     """Return whether Flower is installed, in whatever version."""
+    return _has(FLOWER[0], version_of)
+
+
+def has_metrics(version_of: Callable[[str], str] = version) -> bool:
+    """Return whether what metrics need is installed, in whatever version."""
+    return _has(METRICS[0], version_of)
+
+
+def _has(package: str, version_of: Callable[[str], str]) -> bool:
     try:
-        version_of(FLOWER[0])
+        version_of(package)
     except PackageNotFoundError:
         return False
     return True

@@ -194,7 +194,9 @@ class _Running:
         for name, url in urls.items():
             self._say_port(name, url or "")
         names = ", ".join(name for name in titles if name not in urls)
-        return [names, *(f"{titles[name]} is at {url}" for name, url in urls.items()), *missing]
+        # Last, without a mark behind it: people click on it.
+        listening = " and ".join(f"{titles[name]} is at {url}" for name, url in urls.items())
+        return [one for one in (names, *missing, listening) if one]
 
     def _say_port(self, name: str, url: str) -> None:
         """Say that *name* has another port than the usual one, unless the user named it."""

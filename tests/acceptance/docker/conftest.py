@@ -285,6 +285,7 @@ def stack_of(images: dict[str, str], code: Path, media: Path, socket: Path) -> d
         "TASK_SERVER_PREFORK_IMAGE": images["prefork"],
         "TASK_SERVER_GEVENT_IMAGE": images["gevent"],
         "TASK_SERVER_FLOWER_IMAGE": images["flower"],
+        "TASK_SERVER_METRICS_IMAGE": images["metrics"],
     }
 
 

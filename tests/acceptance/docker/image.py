@@ -53,7 +53,7 @@ def build() -> dict[str, str]:
     Build every image.
 
     Returns:
-        The names of the images by their kind: worker, prefork, gevent, flower.
+        The names of the images by their kind: worker, prefork, gevent, flower, metrics.
 
     Raises:
         RuntimeError: When debootstrap or Docker fails, with what they said.
@@ -137,7 +137,7 @@ def dockerfile(description: Mapping[str, Any], kind: str) -> Iterator[str]:
     yield "COPY project /project"
     yield (
         f"RUN cd /project && UV_PROJECT_ENVIRONMENT={environment} uv sync --no-dev --frozen"
-        " --all-packages --extra flower"
+        " --all-packages --extra flower --extra metrics"
         " --quiet --no-editable --no-cache --compile-bytecode --python /usr/bin/python3"
     )
     yield f"FROM {BASE}"

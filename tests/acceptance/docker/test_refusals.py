@@ -39,7 +39,7 @@ def test_code_that_is_not_mounted_is_named(
         assert "--volume" in worker.logs()
 
 
-@pytest.mark.parametrize("kind", ["worker", "prefork", "gevent", "flower"])
+@pytest.mark.parametrize("kind", ["worker", "prefork", "gevent", "flower", "metrics"])
 def test_a_forgotten_variable_takes_no_queue(
     kind: str, images: dict[str, str], broker: Broker
 ) -> None:

@@ -49,7 +49,7 @@
     ];
   };
 
-  testNoWorkerCarriesFlower = {
+  testNoWorkerCarriesFlowerOrTheMetrics = {
     expr =
       let
         carries =
@@ -60,6 +60,7 @@
           lib.filter (name: carries name environment) [
             "celery"
             "flower"
+            "prometheus-client"
             "tornado"
           ];
       in
@@ -67,6 +68,7 @@
         (one: [
           (have one.environment)
           (have one.flowerEnvironment)
+          (have one.metricsEnvironment)
         ])
         [
           project
@@ -78,7 +80,12 @@
         [
           "celery"
           "flower"
+          "prometheus-client"
           "tornado"
+        ]
+        [
+          "celery"
+          "prometheus-client"
         ]
       ]) 2
     );

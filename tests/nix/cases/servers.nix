@@ -237,25 +237,34 @@
     };
   };
 
-  testMetricsStartFlower = {
+  testPrometheusCollectsTheMetrics = {
     expr =
       let
         config = evaluated {
           metrics.enable = true;
-          settings.flower.url_prefix = "/flower";
+          metrics.address = "0.0.0.0";
+          workers.bulk.settings.queues = [ "batch" ];
         };
         job = lib.head config.services.prometheus.scrapeConfigs;
+        unit = config.systemd.services.task-server-metrics;
       in
       {
-        flower = config.systemd.services ? task-server-flower;
-        inherit (job) job_name metrics_path;
+        elsewhere = (evaluated { }).systemd.services ? task-server-metrics;
+        inherit (unit.serviceConfig) Type;
+        started = lib.hasSuffix ''/bin/task-server" "metrics"'' unit.serviceConfig.ExecStart;
+        inherit (job) job_name;
         inherit (lib.head job.static_configs) targets;
+        rules = map baseNameOf config.services.prometheus.ruleFiles;
+        open = lib.elem 9808 config.networking.firewall.allowedTCPPorts;
       };
     expected = {
-      flower = true;
+      elsewhere = false;
+      Type = "notify";
+      started = true;
       job_name = "task-server";
-      metrics_path = "/flower/metrics";
-      targets = [ "127.0.0.1:5555" ];
+      targets = [ "127.0.0.1:9808" ];
+      rules = [ "task-server.rules.yml" ];
+      open = false;
     };
   };
 }
