@@ -31,10 +31,16 @@ def broker(
     Raises:
         TaskServerError: When the broker is no Redis, does not answer, or refuses.
     """
+    use_up(os.environ)
+    with broker_of(connecting_app(resolved(path, app=app).config), timeout) as found:
+        yield found
+
+
+@contextmanager
+def broker_of(project: Any, timeout: float | None = None) -> Iterator[tuple[Any, Keys]]:
+    """Connect to the broker of *project*, an app that connects as its workers do; as `broker`."""
     from redis import Redis, exceptions  # noqa: PLC0415 - heavy, like the rest
 
-    use_up(os.environ)
-    project = connecting_app(resolved(path, app=app).config)
     given = project.conf.broker_write_url or ""
     url = ";".join(map(str, given)) if isinstance(given, list | tuple) else str(given)
     try:

@@ -1,24 +1,31 @@
 """`task-server status`: queues, workers and what is wrong, in one screen, from Redis alone."""
 
 import json
+import os
 import time
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from task_server.cli.broker import broker
+from task_server.cli.broker import broker_of
+from task_server.cli.joined import use_up
 from task_server.cli.options import Seconds, app_option, config_option, json_option, resolved
 from task_server.config.model import Config
 from task_server.config.values import ALL_QUEUES
 from task_server.config.variables import suggestion
+from task_server.project.load import connecting_app
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from task_server.monitor import Snapshot
     from task_server.monitor.troubles import Trouble
+
+    #: What was found of what was asked for, and what is wrong with it.
+    Look = tuple[Snapshot, Sequence[Trouble]]
 
 #: Seconds for an answer of Redis: somebody waits for it.
 TIMEOUT = 1.0
@@ -85,21 +92,21 @@ def command(
     from task_server.monitor import snapshot  # noqa: PLC0415 - imports redis
     from task_server.monitor.troubles import Limits, troubles  # noqa: PLC0415
 
-    names = queue_names(resolved(path, need_app=False, app=app).config)
+    config = resolved(path, app=app).config
     limits = Limits(waiting=max_age, running=max_runtime)
-    with broker(app, path, TIMEOUT) as (client, keys):
-        found = snapshot(client, keys, names)
-        if not watch:
+    use_up(os.environ)
+    project = connecting_app(config)
+    names = queue_names(config, project)
+    with broker_of(project, TIMEOUT) as (client, keys):
+
+        def look() -> "Look":
+            found = snapshot(client, keys, names)
             chosen = selected(found, name)
-            wrong = narrowed(troubles(found, limits), chosen, name)
-        else:
-            with status_shown.live() as screen:
-                while True:
-                    chosen = selected(found, name)
-                    wrong = narrowed(troubles(found, limits), chosen, name)
-                    screen.update(status_shown.page(chosen, wrong))
-                    time.sleep(REFRESH)
-                    found = snapshot(client, keys, names)
+            return chosen, narrowed(troubles(found, limits), chosen, name)
+
+        chosen, wrong = look()
+        if watch:
+            chosen, wrong = watched(chosen, wrong, look)
     if as_json:
         click.echo(json.dumps(described(chosen, wrong)))
     else:
@@ -107,9 +114,38 @@ def command(
     raise SystemExit(1 if wrong else 0)
 
 
-def queue_names(config: Config) -> list[str]:
-    """Return the queues that the workers of *config* name."""
-    names = (name for worker in config.workers.values() for name in worker.queues)
+def watched(chosen: "Snapshot", wrong: "Sequence[Trouble]", look: "Callable[[], Look]") -> "Look":
+    """
+    Show what each *look* finds, until Ctrl-C; return the last.
+
+    While Redis does not answer, the last is shown, and that.
+    """
+    from redis.exceptions import RedisError  # noqa: PLC0415 - heavy, like the rest
+
+    from task_server.cli import status_shown  # noqa: PLC0415 - imports rich
+
+    silent = ""
+    with suppress(KeyboardInterrupt), status_shown.live() as screen:
+        while True:
+            screen.update(status_shown.page(chosen, wrong, silent))
+            time.sleep(REFRESH)
+            try:
+                chosen, wrong = look()
+                silent = ""
+            except (RedisError, OSError) as error:
+                silent = str(error) or type(error).__name__
+    return chosen, wrong
+
+
+def queue_names(config: Config, project: Any) -> list[str]:
+    """Return the queues that the workers of *config* name, and those that the *project* does."""
+    from task_server.project.queues import declared  # noqa: PLC0415 - for this command alone
+
+    names = [name for worker in config.workers.values() for name in worker.queues]
+    try:
+        names += declared(project)
+    except Exception:  # noqa: BLE001 - whatever a project's own router does, the rest is shown
+        click.echo("note: the queues of the project's settings cannot be listed", err=True)
     return list(dict.fromkeys(name for name in names if name != ALL_QUEUES))
 
 

@@ -37,9 +37,13 @@ def live() -> Live:
     return Live(screen=True, auto_refresh=True, console=Console(highlight=False))
 
 
-def page(found: Snapshot, wrong: Sequence[Trouble]) -> RenderableType:
-    """Return the whole page."""
-    parts: list[RenderableType] = [*_troubles(wrong), _queues(found), _workers(found)]
+def page(found: Snapshot, wrong: Sequence[Trouble], silent: str = "") -> RenderableType:
+    """Return the whole page; *silent* says why Redis has not answered since."""
+    parts: list[RenderableType] = []
+    if silent:
+        line = f"error: Redis has not answered since {clock(found.at)}: {shown(silent, None)}"
+        parts.append(Text(f"{line}\n  -> what follows is of then\n", style=STYLES["error"]))
+    parts += [*_troubles(wrong), _queues(found), _workers(found)]
     tasks = [one for one in found.tasks if one.recent.ended][:TASKS]
     if tasks:
         parts.append(_tasks(tasks))

@@ -2,10 +2,12 @@
 
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -184,15 +186,23 @@ def test_nobody_takes_from_a_queue(broker: Redis, app: Celery) -> None:
     assert {"forgotten": "1 wait, and nobody takes from it"} == wrong(found)
 
 
-def run(folder: Path, broker: Redis, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run `task-server status` for the project."""
+def command(folder: Path, broker: Redis, *arguments: str) -> dict[str, Any]:
+    """Return how `task-server status` is started for the project, in a terminal of 80 columns."""
     file = folder / "status.toml"
     file.write_text(f'app = "proj"\ncode = "{PROJECT}"\nbroker_url = "{broker.url}"\n')
-    # A terminal of 80 columns.
-    environ = {**os.environ, "COLUMNS": "80", "PROJ_LOG": str(folder / "unused")}
-    command = (sys.executable, "-m", "task_server", "status", "--config", str(file), *arguments)
+    environ = {**os.environ, "COLUMNS": "80", "LINES": "40", "PROJ_LOG": str(folder / "unused")}
+    words = (sys.executable, "-m", "task_server", "status", "--config", str(file), *arguments)
+    return {"args": words, "env": environ}
+
+
+def run(folder: Path, broker: Redis, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run `task-server status` for the project."""
     return subprocess.run(
-        command, env=environ, capture_output=True, text=True, timeout=60, check=False
+        **command(folder, broker, *arguments),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
 
 
@@ -217,6 +227,71 @@ def test_the_command(folder: Path, broker: Redis, busy: Any, send: Callable[...,
     unknown = run(folder, broker, "celry")
     assert 2 == unknown.returncode
     assert "did you mean celery?" in unknown.stderr
+
+
+def test_one_queue_or_worker_has_its_own_troubles(folder: Path, broker: Redis, app: Celery) -> None:
+    """
+    What is wrong elsewhere is not said, nor is the exit code of it.
+    """
+    app.send_task("proj.work", (1,), queue="forgotten")
+    broker.client.sadd("_kombu.binding.quiet", "quiet\x06\x16\x06\x16quiet")
+
+    assert 1 == run(folder, broker).returncode
+    assert 1 == run(folder, broker, "forgotten").returncode
+    quiet = run(folder, broker, "quiet")
+    assert 0 == quiet.returncode, quiet.stderr
+    assert "nothing is wrong" in quiet.stdout
+    assert "forgotten" not in quiet.stdout
+
+
+def test_the_queues_of_the_project_are_shown(folder: Path, broker: Redis) -> None:
+    """
+    Also those that Redis knows nothing of.
+    """
+    values = json.loads(run(folder, broker, "--json").stdout)
+
+    assert {"celery", "io_bound"} <= {queue["name"] for queue in values["queues"]}
+    assert [] == values["tasks"]
+
+
+def test_watching_goes_on_while_redis_does_not_answer(folder: Path, broker: Redis) -> None:
+    """
+    The last look stays, with since when; Ctrl-C ends it.
+    """
+    assert broker.process is not None
+    master, slave = pty.openpty()
+    process = subprocess.Popen(
+        **command(folder, broker, "--watch"),
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+        start_new_session=True,
+    )
+    os.close(slave)
+    os.set_blocking(master, False)
+    seen = bytearray()
+
+    def shows(text: bytes) -> bool:
+        with suppress(OSError):
+            seen.extend(os.read(master, 1 << 16))
+        return text in seen
+
+    try:
+        until(lambda: shows(b"nothing is wrong"))
+        broker.process.send_signal(signal.SIGSTOP)
+        until(lambda: shows(b"Redis has not answered since"))
+        broker.process.send_signal(signal.SIGCONT)
+        broker.client.rpush("forgotten", "x")
+        broker.client.sadd("_kombu.binding.forgotten", "f\x06\x16\x06\x16forgotten")
+        until(lambda: shows(b"forgotten"))
+        process.send_signal(signal.SIGINT)
+        # Its end is shown once more, where the terminal keeps it.
+        assert 1 == until(lambda: (shows(b"-"), process.poll())[1])
+    finally:
+        broker.process.send_signal(signal.SIGCONT)
+        process.kill()
+        process.wait()
+        os.close(master)
 
 
 def test_a_redis_that_hangs_or_is_gone_is_said_soon(folder: Path, broker: Redis) -> None:
