@@ -33,6 +33,7 @@ class Metric:
 
 
 QUEUE = ("queue_name",)
+TASK = ("name", "hostname", "queue_name")
 WORKER = ("hostname", "node")
 
 _EVERY = (
@@ -104,6 +105,46 @@ _EVERY = (
         "gauge",
         QUEUE,
         "1 if the queue cannot be read; then nothing else of it is shown.",
+    ),
+    Metric(
+        "task_server_queue_in_per_minute",
+        "gauge",
+        QUEUE,
+        "Messages that came to the queue a minute, over five minutes.",
+    ),
+    Metric(
+        "task_server_queue_out_per_minute",
+        "gauge",
+        QUEUE,
+        "Messages of the queue that were finished a minute, over five minutes.",
+    ),
+    Metric(
+        "celery_task_succeeded_total",
+        "counter",
+        TASK,
+        "Tries of a task that succeeded. The hostname is `generic`: workers add up what they do.",
+    ),
+    Metric(
+        "celery_task_failed_total",
+        "counter",
+        (*TASK, "exception"),
+        "Tries that failed, with no further one. The exception is empty.",
+    ),
+    Metric(
+        "celery_task_retried_total", "counter", TASK, "Tries that failed, with another to come."
+    ),
+    Metric(
+        "celery_task_rejected_total",
+        "counter",
+        TASK,
+        "Tries without a result, by Reject or Ignore.",
+    ),
+    Metric("celery_task_runtime", "histogram", TASK, "Seconds that each try ran, failed ones too."),
+    Metric(
+        "celery_task_queue_wait_time",
+        "histogram",
+        TASK,
+        "Seconds from a task's sending, or from when it was due, to its start.",
     ),
     Metric(
         "celery_worker_up",

@@ -1,13 +1,21 @@
 """Values -> the text that Prometheus reads, whatever is in the labels."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from math import inf
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
 from prometheus_client.registry import Collector
 
 from task_server.metrics.catalogue import METRICS
+from task_server.metrics.catalogue import Metric as Row
 from task_server.metrics.values import Value
+from task_server.monitor.counts import Histogram
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
@@ -39,16 +47,31 @@ def text(values: Iterable[Value]) -> bytes:
 
 def families(values: Iterable[Value]) -> Iterator[Metric]:
     """Return a family for each metric that has a value; each set of labels once."""
-    found: dict[str, dict[tuple[str, ...], float]] = {}
+    found: dict[str, dict[tuple[str, ...], float | Histogram]] = {}
     for name, labels, value in values:
-        found.setdefault(name, {}).setdefault(tuple(map(written, labels)), float(value))
+        found.setdefault(name, {}).setdefault(tuple(map(written, labels)), value)
     for name, samples in found.items():
-        row = METRICS[name]
-        kind = CounterMetricFamily if row.kind == "counter" else GaugeMetricFamily
-        family = kind(name, row.doc, labels=row.labels)
-        for labels, value in samples.items():
-            family.add_metric(labels, value)
-        yield family
+        yield _family(METRICS[name], samples)
+
+
+def _family(row: Row, samples: Mapping[tuple[str, ...], float | Histogram]) -> Metric:
+    if row.kind == "histogram":
+        histogram = HistogramMetricFamily(row.name, row.doc, labels=row.labels)
+        for labels, one in samples.items():
+            if isinstance(one, Histogram):
+                below = [(_bound(bound), count) for bound, count in one.cumulative()]
+                histogram.add_metric(labels, below, one.sum)
+        return histogram
+    kind = CounterMetricFamily if row.kind == "counter" else GaugeMetricFamily
+    family = kind(row.name, row.doc, labels=row.labels)
+    for labels, one in samples.items():
+        if not isinstance(one, Histogram):
+            family.add_metric(labels, float(one))
+    return family
+
+
+def _bound(seconds: float) -> str:
+    return "+Inf" if seconds == inf else repr(seconds)
 
 
 def written(label: str) -> str:

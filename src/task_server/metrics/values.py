@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple, get_args
 
 from task_server.metrics.demand import load
+from task_server.monitor.counts import Histogram, TaskStatistics
 from task_server.monitor.model import Broker, Queue, Snapshot, State, Worker
 
 #: Seconds for which a silent worker that has no messages is shown, as in celery-exporter.
@@ -14,12 +15,16 @@ SHOW_SILENT: Final = 600.0
 MOST: Final = 5_000
 
 
+#: The hostname of what workers add up, as with celery-exporter's option for that.
+GENERIC: Final = "generic"
+
+
 class Value(NamedTuple):
     """One value of the metric *name*, with the values of its labels in their order."""
 
     name: str
     labels: tuple[str, ...]
-    value: float
+    value: float | Histogram
 
 
 def values(found: Snapshot) -> Iterator[Value]:
@@ -31,6 +36,8 @@ def values(found: Snapshot) -> Iterator[Value]:
         yield from _queue(queue, places)
     if len(found.queues) > MOST:
         yield Value("task_server_unread", ("more queues",), 1)
+    for task in found.tasks:
+        yield from _task(task)
     yield from _workers(found)
     yield Value("task_server_in_flight", (), found.in_flight)
     yield Value("task_server_unowned_in_flight", (), len(found.unowned))
@@ -65,6 +72,20 @@ def _queue(queue: Queue, places: dict[str, int]) -> Iterator[Value]:
     if queue.oldest is not None:
         yield Value("task_server_queue_oldest_seconds", name, queue.oldest.seconds)
         yield Value("task_server_queue_oldest_is_exact", name, queue.oldest.is_exact)
+    if queue.rate_in is not None:
+        yield Value("task_server_queue_in_per_minute", name, queue.rate_in.per_minute)
+    if queue.rate_out is not None:
+        yield Value("task_server_queue_out_per_minute", name, queue.rate_out.per_minute)
+
+
+def _task(one: TaskStatistics) -> Iterator[Value]:
+    label = (one.task, GENERIC, one.queue)
+    yield Value("celery_task_succeeded_total", label, one.total.succeeded)
+    yield Value("celery_task_failed_total", (*label, ""), one.total.failed)
+    yield Value("celery_task_retried_total", label, one.total.retried)
+    yield Value("celery_task_rejected_total", label, one.total.rejected)
+    yield Value("celery_task_runtime", label, one.total.ran)
+    yield Value("celery_task_queue_wait_time", label, one.total.waited)
 
 
 def _workers(found: Snapshot) -> Iterator[Value]:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from task_server.metrics.catalogue import METRICS
 from tests.support.metrics import Metrics
 from tests.support.ports import own_port
 from tests.support.redis import Redis
@@ -63,6 +64,15 @@ def test_a_worker_and_what_it_has(
     assert (2, ["celery", "other"]) == (both["load"], both["queues"])
     broker.client.rpush("go", "1")
     until(lambda: metrics.scrape()["task_server_queue_in_flight", ("celery",)] == 0)
+    task = ("generic", "proj.wait_for", "celery")
+    until(lambda: metrics.scrape().get(("celery_task_succeeded_total", task)) == 1)
+    last = metrics.scrape()
+
+    assert 1 == last["celery_task_runtime_count", task]
+    assert 0 == last["celery_task_failed_total", ("", *task)]
+    # The dashboard and the rules ask for what there is. A rate needs minutes; nothing is unread.
+    shown = {name for name, _ in last} | {name.removesuffix("_count") for name, _ in last}
+    assert {"task_server_unread", "task_server_queue_in_per_minute"} >= set(METRICS) - shown
 
 
 def test_a_killed_worker_is_down_and_its_task_is_said_to_be_its_own(

@@ -7,7 +7,8 @@ from prometheus_client.parser import text_string_to_metric_families as parsed
 from task_server.metrics import exposition
 from task_server.metrics.catalogue import METRICS
 from task_server.metrics.values import MOST, SHOW_SILENT, Value, values
-from task_server.monitor.model import Broker, Snapshot
+from task_server.monitor.counts import BUCKETS, Counts, Finished, Histogram, TaskStatistics
+from task_server.monitor.model import Broker, Rate, Snapshot
 from tests.support.snapshots import AT, message, queue, snapshot, worker
 
 Found = dict[tuple[str, tuple[tuple[str, str], ...]], float]
@@ -25,8 +26,8 @@ def scraped(found: Snapshot) -> Found:
     return samples
 
 
-def of(samples: Found, name: str, **labels: str) -> float | None:
-    return samples.get((name, tuple(sorted(labels.items()))))
+def of(samples: Found, metric: str, /, **labels: str) -> float | None:
+    return samples.get((metric, tuple(sorted(labels.items()))))
 
 
 HOSTILE = (
@@ -77,7 +78,9 @@ def test_a_queue_in_full() -> None:
     """
     Its load is what waits, what runs and what is due soon.
     """
+    rate = Rate(per_minute=1.5, is_exact=True)
     one = queue(delayed=9, due_soon=3, in_flight=4, consumers=("prefork@a", "prefork@b"))
+    one = replace(one, rate_in=rate, rate_out=rate)
     nodes = (worker("prefork@a"), worker("prefork@b", concurrency=2), worker("other@a"))
     found = scraped(snapshot(one, workers=nodes))
 
@@ -93,6 +96,8 @@ def test_a_queue_in_full() -> None:
         "task_server_queue_oldest_seconds": 61,
         "task_server_queue_oldest_is_exact": 1,
         "task_server_queue_unreadable": 0,
+        "task_server_queue_in_per_minute": 1.5,
+        "task_server_queue_out_per_minute": 1.5,
     } == {name: value for (name, labels), value in found.items() if dict(labels).keys() == {_QUEUE}}
 
 
@@ -148,6 +153,32 @@ def test_a_silent_worker_is_shown_for_ten_minutes_or_while_it_has_messages() -> 
     }
 
     assert {"recent@a": 0, "holding@a": 0} == up
+
+
+def test_what_workers_have_finished() -> None:
+    """
+    Counters and histograms by task and queue, as celery-exporter has them.
+    """
+    ran = Histogram(counts=(1, 2, *[0] * (BUCKETS - 3), 4), sum=70_000.5)
+    total = Finished(succeeded=5, failed=2, retried=1, rejected=3, ran=ran)
+    one = TaskStatistics(task='pro"j', queue="celery", total=total, recent=Counts(), seconds=300.0)
+    found = scraped(snapshot(tasks=(one,)))
+    label = {"name": 'pro"j', "hostname": "generic", "queue_name": "celery"}
+
+    def times(**more: str) -> list[float | None]:
+        name = "celery_task_runtime"
+        return [of(found, f"{name}_bucket", **label, le=le) for le in more.values()]
+
+    assert 5 == of(found, "celery_task_succeeded_total", **label)
+    assert 2 == of(found, "celery_task_failed_total", **label, exception="")
+    assert 1 == of(found, "celery_task_retried_total", **label)
+    assert 3 == of(found, "celery_task_rejected_total", **label)
+    assert [1, 3, 3, 7] == times(a="0.002", b="0.005", c="21600.0", d="+Inf")
+    assert (7, 70_000.5) == (
+        of(found, "celery_task_runtime_count", **label),
+        of(found, "celery_task_runtime_sum", **label),
+    )
+    assert 0 == of(found, "celery_task_queue_wait_time_count", **label)
 
 
 def test_what_the_server_does_not_say_is_not_shown() -> None:
