@@ -147,10 +147,9 @@ def test_flower_never_shows_its_password() -> None:
     chosen = flower_command(config, python="python3", environ={})
 
     assert (
-        *("python3", "-m", "celery", "--app", "task_server.app", "flower"),
+        *("python3", "-m", "task_server.flowerd"),
         "--address=127.0.0.1",
         "--port=0",
-        "--purge-offline-workers=60",
         "--url-prefix=flower",
         "--read-only",
     ) == chosen.argv

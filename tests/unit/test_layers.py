@@ -157,7 +157,7 @@ LAYERS = (
     {"contrib.admin.registry"},
     {"contrib"},
     {"app"},
-    {"cli", "celeryd", "beatd", "metricsd", "manage"},
+    {"cli", "celeryd", "beatd", "flowerd", "metricsd", "manage"},
     {"__main__"},
 )
 

@@ -92,11 +92,9 @@ def flower_command(config: Config, *, python: str, environ: Mapping[str, str]) -
     """Return the command of Flower; its password is in the environment, which `ps` hides."""
     flower = config.flower
     argv = [
-        *(python, "-m", "celery", "--app", "task_server.app", "flower"),
+        *(python, "-m", "task_server.flowerd"),
         f"--address={flower.address}",
         f"--port={flower.port}",
-        # Without it a killed worker stays Online.
-        "--purge-offline-workers=60",
     ]
     if flower.url_prefix:
         argv.append(f"--url-prefix={flower.url_prefix}")
