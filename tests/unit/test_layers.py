@@ -67,9 +67,11 @@ LAYERS = (
     {"monitor.counts"},
     {"monitor.model"},
     {"monitor.broker", "monitor.queues", "monitor.workers", "monitor.statistics", "monitor.rates"},
-    {"monitor.usual"},
+    {"monitor.usual", "monitor.stopped"},
     {"monitor.snapshot"},
     {"monitor"},
+    {"actions.audit", "actions.bindings", "actions.names"},
+    {"actions"},
     {
         *("worker.requests", "worker.worker_lost", "worker.logs", "worker.secrets"),
         *("worker.database.aliases", "worker.database.connection", "worker.database.cooperation"),
@@ -93,6 +95,7 @@ LAYERS = (
         *("worker.status.running", "worker.status.stall", "worker.status.systemd"),
     },
     {"worker.status.queues"},
+    {"worker.status.stops"},
     {"worker.status.heartbeat", "worker.status"},
     {
         *("worker.shutdown.requeue", "worker.shutdown.signals", "worker.broker.connections"),
@@ -100,12 +103,14 @@ LAYERS = (
         *("worker.broker.chord_claims",),
         *("worker.broker.processor", "worker.broker.quarantine", "worker.broker.reconnect"),
         *("worker.broker.unreadable", "worker.broker.run_file", "worker.broker.unregistered"),
+        "worker.broker.hand_back",
     },
     {"worker.shutdown.drain", "worker.broker.cancelled", "worker.broker.started"},
     {"worker.shutdown", "worker.broker"},
     {
         *("worker.pools.base", "worker.pools.children", "worker.pools.memory"),
         *("worker.pools.gevent_limits", "worker.pools.gevent_asgiref"),
+        "worker.pools.gevent_waiting",
     },
     {
         *("worker.pools.gevent_asyncio", "worker.pools.gevent_loop", "worker.pools.gevent_run"),

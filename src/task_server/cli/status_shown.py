@@ -9,7 +9,8 @@ from rich.text import Text
 
 from task_server.cli.dead_shown import shown
 from task_server.monitor import Age, Queue, Rate, Snapshot, TaskStatistics, Worker
-from task_server.monitor.troubles import Trouble, clock, span
+from task_server.monitor.stopped import clock
+from task_server.monitor.troubles import Trouble, span
 
 #: Messages of one worker that are listed, the oldest; and where one worker is shown.
 FEW = 3

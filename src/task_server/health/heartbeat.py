@@ -80,6 +80,10 @@ class Heartbeat:
             not ready, or as dead; 0 is without end.
 
         until: The deadline of the drain; None unless draining.
+
+        paused: Its queues that are paused by hand, each with who did it.
+
+        drained: Who drained its node by hand, as words; it takes nothing, and does not stop.
     """
 
     state: State
@@ -120,6 +124,8 @@ class Heartbeat:
     dead_seconds: float = 0.0
     until: float | None = None
     reason: str | None = None
+    paused: str | None = None
+    drained: str | None = None
 
 
 def path_of(runtime_dir: Path, name: str) -> Path:

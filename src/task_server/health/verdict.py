@@ -91,6 +91,8 @@ def evaluate(
     reason = f"{_running(heartbeat, now)}, {heartbeat.free} of {heartbeat.concurrency} slots free"
     if heartbeat.stopped:
         reason += f"; {heartbeat.stopped}, for {_seconds(heartbeat.stopped_since, now):.0f} s"
+    if heartbeat.paused:
+        reason += f"; paused: {heartbeat.paused}"
     return Verdict(alive=True, ready=True, reason=reason)
 
 
@@ -182,6 +184,16 @@ def _max_age(heartbeat: Heartbeat, timing: Timing) -> float:
     return timing.stale
 
 
+def _closed_reason(heartbeat: Heartbeat) -> str:
+    """Return why Redis answers, and the worker gets nothing all the same."""
+    if heartbeat.drained:
+        return (
+            f"draining {heartbeat.drained}, {heartbeat.active} running; `task-server resume "
+            f"{heartbeat.node}` ends that, a restart does not"
+        )
+    return f"{heartbeat.refusal}; a restart does not help"
+
+
 def _not_ready_reason(heartbeat: Heartbeat, now: Now) -> str:
     """Return why a live worker fetches no tasks now; empty if it does."""
     if heartbeat.state == "draining":
@@ -195,8 +207,8 @@ def _not_ready_reason(heartbeat: Heartbeat, now: Now) -> str:
             f"{heartbeat.lost} of {heartbeat.concurrency} slots are occupied by tasks that run "
             "nowhere; a restart frees them"
         )
-    if heartbeat.refusal:
-        return f"{heartbeat.refusal}; a restart does not help"
+    if heartbeat.drained or heartbeat.refusal:
+        return _closed_reason(heartbeat)
     if heartbeat.state == "ready":
         missing = f"{heartbeat.missing}; a restart does not help" if heartbeat.missing else ""
         return missing or heartbeat.database or _stuck(heartbeat, now)

@@ -6,6 +6,7 @@ from typing import Literal
 
 from task_server.monitor.counts import TaskStatistics
 from task_server.transport.store.in_flight import InFlight
+from task_server.transport.store.stops import Stop
 
 State = Literal["starting", "ready", "draining", "silent"]
 
@@ -60,6 +61,8 @@ class Queue:
             known, or nothing has waited for long now.
 
         trouble: Why it cannot be read; empty if it can.
+
+        paused: Who paused it; our workers take nothing from it then.
     """
 
     name: str
@@ -73,6 +76,7 @@ class Queue:
     rate_out: Rate | None = None
     usual: float | None = None
     trouble: str = ""
+    paused: Stop | None = None
 
     @property
     def length(self) -> int:
@@ -102,6 +106,11 @@ class Worker:
         limits: How many seconds they may run, by delivery tag; of those that have a limit.
 
         ended: How many tasks ended in each way, as `Counts` have it, since it started.
+
+        drained: Who drained its node by hand; it takes nothing then.
+
+        obeys: Whether it obeys a pause, and a drain: a worker of Celery does not, nor one of an
+            older version, nor one with Kombu's transport.
     """
 
     node: str
@@ -121,6 +130,13 @@ class Worker:
     started: Mapping[str, float]
     limits: Mapping[str, float] = field(default_factory=dict)
     ended: Mapping[str, int] = field(default_factory=dict)
+    drained: Stop | None = None
+    obeys: bool = False
+
+    def may_ignore_pause(self, queue: str) -> bool:
+        """Whether it may take from *queue* though that is paused; a silent one takes nothing."""
+        is_there = not (self.obeys or self.state == "silent")
+        return is_there and (not self.queues or queue in self.queues)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,6 +188,8 @@ class Snapshot:
 
         usual: Seconds that tasks usually run, by name; of those alone of which one runs for long.
 
+        drained: The nodes that are drained by hand, those that are not there too.
+
         troubles: What could not be read, with the reason, by what it is.
     """
 
@@ -186,6 +204,7 @@ class Snapshot:
     tasks: tuple[TaskStatistics, ...] = ()
     usual: Mapping[str, float] = field(default_factory=dict)
     troubles: Mapping[str, str]
+    drained: Mapping[str, Stop] = field(default_factory=dict)
 
     @property
     def delayed(self) -> int:

@@ -3,7 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from redis.exceptions import ResponseError
 
@@ -13,9 +13,12 @@ from task_server.monitor.counts import TaskStatistics
 from task_server.monitor.model import Broker, Queue, Snapshot, Worker
 from task_server.monitor.rates import with_rates
 from task_server.monitor.usual import usual
-from task_server.transport.store import in_flight
+from task_server.transport.store import in_flight, stops
 from task_server.transport.store.in_flight import InFlight
 from task_server.transport.store.keys import Keys
+
+if TYPE_CHECKING:
+    from task_server.transport.store.stops import Stop
 
 #: Messages in flight that are described; more are only counted.
 MOST: Final = 50_000
@@ -73,7 +76,8 @@ def snapshot(client: Any, keys: Keys, names: Iterable[str] = ()) -> Snapshot:
     if len(messages) == MOST < count:
         attempt.troubles["messages in flight"] = f"only {MOST} of {count} are described"
     nobody: tuple[Worker, ...] = ()
-    found = attempt("workers", lambda: workers.read(client, keys, messages, now), nobody)
+    drained: dict[str, Stop] = attempt("drained nodes", lambda: stops.drained(client, keys), {})
+    found = attempt("workers", lambda: workers.read(client, keys, messages, now, drained), nobody)
     no_task: tuple[TaskStatistics, ...] = ()
     tasks = attempt("statistics", lambda: statistics.tasks(client, keys, now), no_task)
     read = _queues(client, keys, attempt, names=names, messages=messages, found=found)
@@ -95,6 +99,7 @@ def snapshot(client: Any, keys: Keys, names: Iterable[str] = ()) -> Snapshot:
         tasks=tasks,
         usual=runs,
         troubles=attempt.troubles,
+        drained=drained,
     )
 
 
@@ -115,11 +120,13 @@ def _queues(
         attempt.troubles["bindings"] = problem
     by_queue = Counter(one.queue for one in messages)
     consumers = _consumers(found)
-    every = dict.fromkeys([*names, *consumers, *filter(None, by_queue), *sorted(bound)])
+    paused: dict[str, Stop] = attempt("paused queues", lambda: stops.paused(client, keys), {})
+    every = dict.fromkeys([*names, *consumers, *paused, *filter(None, by_queue), *sorted(bound)])
     none: list[Queue] = []
-    return attempt(
+    read = attempt(
         "queues", lambda: list(queues.read(client, keys, every, by_queue, consumers)), none
     )
+    return [replace(queue, paused=paused.get(queue.name)) for queue in read]
 
 
 def _rated(

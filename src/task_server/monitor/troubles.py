@@ -3,11 +3,11 @@
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Final, Literal
 
 from task_server.monitor.counts import Counts, TaskStatistics
 from task_server.monitor.model import Queue, Snapshot, Worker
+from task_server.monitor.stopped import clock, stopped
 
 Level = Literal["error", "warning"]
 
@@ -77,6 +77,7 @@ def troubles(found: Snapshot, limits: Limits) -> list[Trouble]:
         *(one for queue in found.queues for one in _queue(queue, found, limits)),
         *(one for worker in found.workers for one in _worker(worker, found, limits)),
         *_failures(found, limits),
+        *(Trouble(level="warning", **one) for one in stopped(found)),
         *_messages(found),
     ]
     return sorted(every, key=lambda one: LEVELS.index(one.level))
@@ -141,6 +142,8 @@ def _queue(queue: Queue, found: Snapshot, limits: Limits) -> Iterator[Trouble]:
             message=message,
             repair="start a worker with this queue, or add it to `queues` of one",
         )
+    elif queue.paused:
+        return
     elif queue.length and queue.oldest and queue.oldest.seconds > _longest_wait(queue, limits):
         usual = "" if queue.usual is None else f", older than its usual {span(queue.usual)}"
         yield Trouble(
@@ -264,11 +267,3 @@ def span(seconds: float) -> str:
         if seconds >= 2 * size:
             return f"{seconds / size:.0f} {unit}"
     return f"{seconds:.0f} s"
-
-
-def clock(seconds: float) -> str:
-    """Return *seconds* since 1970 as a time of day; '?' if invalid."""
-    try:
-        return f"{datetime.fromtimestamp(seconds, UTC):%H:%M:%SZ}"
-    except (OverflowError, OSError, ValueError):
-        return "?"

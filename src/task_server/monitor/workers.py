@@ -2,6 +2,8 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from types import MappingProxyType
 from typing import Any, Final, get_args
 
 from redis.exceptions import ResponseError
@@ -10,6 +12,7 @@ from task_server.monitor.model import State, Worker
 from task_server.transport.store import workers
 from task_server.transport.store.in_flight import InFlight
 from task_server.transport.store.keys import Keys
+from task_server.transport.store.stops import Stop
 from task_server.transport.store.workers import Registered
 
 #: A worker is silent when it has missed so many of its registrations.
@@ -25,8 +28,14 @@ LARGE: Final = 1e15
 PIDBOX: Final = ".celery.pidbox"
 
 
-def read(client: Any, keys: Keys, messages: Iterable[InFlight], now: float) -> tuple[Worker, ...]:
-    """Return the workers of the broker, with *messages* in flight."""
+def read(
+    client: Any,
+    keys: Keys,
+    messages: Iterable[InFlight],
+    now: float,
+    drained: Mapping[str, Stop] = MappingProxyType({}),
+) -> tuple[Worker, ...]:
+    """Return the workers, with *messages* in flight, and who has *drained* their nodes."""
     owned = _by_run(messages)
     registered = sorted(workers.all_of(client, keys), key=lambda one: one.at)
     latest = {_text(one.values, "node"): one.run for one in registered}
@@ -40,6 +49,7 @@ def read(client: Any, keys: Keys, messages: Iterable[InFlight], now: float) -> t
     found += [_unregistered(mine) for mine in owned.values()]
     known = {worker.node for worker in found}
     found += [Worker(node=node, started={}) for node in _remote(client, keys) if node not in known]
+    found = [replace(one, drained=drained.get(one.node)) for one in found]
     return tuple(sorted(found, key=lambda worker: worker.node))
 
 
@@ -78,6 +88,7 @@ def _registered(one: Registered, messages: list[InFlight], now: float) -> Worker
         started=_started(values.get("running"), one.at),
         limits=_numbers(values.get("limits")),
         ended={name: int(one) for name, one in _numbers(values.get("ended")).items()},
+        obeys=values.get("stops") is True,
     )
 
 

@@ -27,7 +27,7 @@ from task_server.transport.failover import FailoverError
 from task_server.transport.idle import REFUSED_WAIT, UNTRACKED_POLL, WATCH_LEASE, Idle
 from task_server.transport.store import unreadable
 from task_server.transport.store.keys import FetchKeys
-from task_server.transport.store.owner import owner_json, owner_marker
+from task_server.transport.store.owner import node_name, owner_json, owner_marker
 from task_server.transport.store.scripts import FETCH, is_denied
 from task_server.transport.unacked.delivery import Delivery
 from task_server.transport.unacked.native import clock
@@ -117,6 +117,7 @@ class Fetcher:
                 *self._keys.optional,
                 f"{unacked.timing.delay:g}",
                 self._due.with_fetch(),
+                node_name(),
                 *self._acks,
             ),
         ]
@@ -208,8 +209,9 @@ class Fetcher:
         self._acks = []
 
     def _received(self, reply: Any) -> None:
-        state, problems, fields, next_due = reply
+        state, problems, fields, next_due, *closed = reply
         keys, unacked = self._keys, self._unacked
+        self.idle.closes(keys, *closed)
         marker = owner_marker(self._fetched_at, reports=self._reports, lease=self._lease)
         columns = [islice(fields, first, None, 4) for first in range(4)]
         for number, tag, text, reason in zip(*columns, strict=True):
@@ -236,13 +238,13 @@ class Fetcher:
 
     def _wait(self, state: bytes, next_due: float) -> None:
         """Wait as the script says, if it found nothing; acknowledgements then go at once."""
-        if state in (b"watch", b"wait", b"poll"):
+        if state in (b"watch", b"wait", b"poll", b"closed"):
             self.idle.fetch_due = False
             self._due.reset()
             self._unacked.acks.flush()
         if state == b"watch":
             self.idle.watch(self._keys, next_due)
-        elif state == b"wait":
+        elif state in (b"wait", b"closed"):
             self.idle.wait(self._keys)
         elif state == b"poll":
             self.idle.rest(UNTRACKED_POLL)

@@ -7,6 +7,7 @@ them.
 """
 
 import logging
+from collections.abc import Sequence
 from math import inf
 from time import monotonic
 from typing import Final
@@ -35,6 +36,10 @@ UNTRACKED_POLL: Final = 0.1
 #: Seconds after its last fetch until a watcher no longer counts.
 WATCH_LEASE: Final = 10
 
+#: Seconds between two fetches of a worker whose queues are all paused, where the server
+#: does not announce changed keys.
+CLOSED_POLL: Final = 1.0
+
 #: Seconds until the next attempt after the server rejected the script.
 REFUSED_WAIT: Final = 1.0
 
@@ -51,11 +56,17 @@ class Idle:
             acknowledgement can travel with it.
 
         listener: The connection for notifications, once there was one.
+
+        closed: The queues that gave the last fetch nothing since they are paused; all of them
+            if this node is drained.
     """
 
     def __init__(self, wire: Wire, problems: Problems) -> None:
         self.fetch_due = True
         self.listener: InvalidationListener | None = None
+        self.closed: frozenset[str] = frozenset()
+        self._numbers: frozenset[int] = frozenset()
+        self._stops = 0
         self._wire = wire
         self._problems = problems
         self._is_tracked = True
@@ -68,6 +79,12 @@ class Idle:
     def is_over(self) -> bool:
         """Whether it is time to fetch."""
         return self.fetch_due or monotonic() >= self._until
+
+    def closes(self, keys: FetchKeys, closed: Sequence[int] = ()) -> None:
+        """Take *closed* from the reply of the script: how many stops exist, and which queues."""
+        if closed or self.closed:
+            self._stops, self._numbers = sum(closed[:1]), frozenset(closed[1:])
+            self.closed = frozenset(keys.queues[number] for number in self._numbers)
 
     def rest(self, seconds: float) -> None:
         """Fetch nothing for so many *seconds*, but after a notification."""
@@ -90,16 +107,32 @@ class Idle:
         """
         self.fetch_due = False
         self._next_due = next_due if next_due < IDLE_POLL else inf
+        is_closed = self._is_closed(keys)
         if not self._is_tracked or not self._is_subscribed():
-            self.wait(keys)
+            if is_closed:
+                self.rest(CLOSED_POLL)
+            else:
+                self._await_token(keys)
             return
         # It counts the keys that exist and asks for notifications of all. If there
         # is a message already the reply says so, so that none falls between.
         self._has_changed = False
-        self._wire.send(Sent.TRACK, "EXISTS", *keys.lists, before=CACHING_YES)
+        lists = (*keys.open_lists(self._numbers), *keys.stops) if self._numbers else keys.lists
+        self._wire.send(Sent.TRACK, "EXISTS", *lists, before=CACHING_YES)
 
     def wait(self, keys: FetchKeys) -> None:
-        """Wait for the wakeup token, while another worker watches."""
+        """Wait for the wakeup token, while another worker watches; or for the end of a stop."""
+        if self._is_closed(keys):
+            # What it took from the others would wait until the token is lost.
+            self.watch(keys)
+        else:
+            self._await_token(keys)
+
+    def _is_closed(self, keys: FetchKeys) -> bool:
+        """Return whether no queue gives anything."""
+        return 0 < len(self._numbers) == len(keys.queues)
+
+    def _await_token(self, keys: FetchKeys) -> None:
         self.fetch_due, self._next_due = False, inf
         if monotonic() < self._poll_until:
             self.rest(UNTRACKED_POLL)
@@ -109,7 +142,11 @@ class Idle:
 
     def tracks(self, existing: int | None) -> None:
         """Rest until a notification comes, if none of the tracked lists exists yet."""
-        if existing == 0 and not self._has_changed:
+        if existing != self._stops:
+            if self._numbers:
+                # Another stop came, or went: maybe of what this worker has nothing to do with.
+                self.rest(UNTRACKED_POLL)
+        elif not self._has_changed:
             self.fetch_due = False
             self._until = monotonic() + min(IDLE_POLL, self._next_due)
 

@@ -1,7 +1,7 @@
 """The requests that this worker has received, and those scheduled for later."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -44,3 +44,30 @@ def cancel_scheduled(timer: Any) -> None:
         # A greenlet of the gevent timer does not check whether it was cancelled.
         if hasattr(item, "kill"):
             item.kill(block=False)
+
+
+def withheld(consumer: Any) -> list[Any]:
+    """Return the requests that wait for their ETA, or their rate limit, in *consumer*."""
+    buckets = [bucket for bucket in consumer.task_buckets.values() if bucket]
+    limited = [request for bucket in buckets for request, _ in tuple(bucket.contents)]
+    return [*(request for _, request in scheduled(consumer.timer)), *limited]
+
+
+def withdraw(consumer: Any, requests: Iterable[Any]) -> list[Any]:
+    """Let *requests* no longer wait there; return those that did until now."""
+    chosen = set(map(id, requests))
+    waiting = [request for request in withheld(consumer) if id(request) in chosen]
+    gone = set(map(id, waiting))
+    for item, request in scheduled(consumer.timer):
+        if id(request) in gone:
+            consumer.timer.cancel(item.entry)
+            if hasattr(item, "kill"):
+                item.kill(block=False)
+            # Celery has made room for another one meanwhile.
+            consumer.qos.decrement_eventually()
+    for bucket in consumer.task_buckets.values():
+        if bucket:
+            kept = [one for one in bucket.contents if id(one[0]) not in gone]
+            bucket.clear_pending()
+            bucket.contents.extend(kept)
+    return waiting

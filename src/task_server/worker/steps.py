@@ -8,7 +8,9 @@ from celery import bootsteps
 from celery.worker.control import Panel
 
 from task_server.launch.timing import Timing
+from task_server.transport.store.owner import set_node_name
 from task_server.worker.broker import unreadable, unregistered
+from task_server.worker.broker.hand_back import HandBack
 from task_server.worker.broker.leases import Leases
 from task_server.worker.broker.outage import BrokerOutage
 from task_server.worker.broker.quarantine import Quarantine
@@ -45,6 +47,8 @@ class WorkerStep(bootsteps.StartStopStep):
     def start(self, parent: Any) -> None:
         """Patch the pool and the controller, which has forked by now."""
         Panel.data["shutdown"] = self._on_remote_shutdown
+        # `celery -n`, among the further arguments, may say another than the spec.
+        set_node_name(parent.hostname)
 
         parts = WorkerParts(
             controller=parent,
@@ -126,6 +130,10 @@ class ConsumerStep(bootsteps.StartStopStep):
 
     def __init__(self, parent: Any, **kwargs: Any) -> None:
         super().__init__(parent, **kwargs)
+        self._hand_back = HandBack(
+            *(self.drain.received, lambda: getattr(self.drain.tasks, "waiting", None)),
+            is_stopping=lambda: self.drain.requested,
+        )
         self._outage = BrokerOutage(self.heartbeat, self.timing.probe_timeout)
         _write_while_connecting(parent, self.heartbeat, self._outage)
         unreadable.install_in_consumer(parent, green=self.green)
@@ -139,6 +147,8 @@ class ConsumerStep(bootsteps.StartStopStep):
         self.leases.attach(channel)
         self.run_file.attach(channel)
         self.drain.attach(parent)
+        self._hand_back.attach(parent)
+        self.heartbeat.stops.hand_back = self._hand_back
         self.heartbeat.connected(parent)
         self._disconnect = self.pool.connect(parent, self.drain)
 
@@ -150,6 +160,7 @@ class ConsumerStep(bootsteps.StartStopStep):
         if self._disconnect is not None:
             self._disconnect()
         self.drain.detach()
+        self._hand_back.detach()
         self.pending_acks.detach()
         self.heartbeat.disconnected()
 

@@ -43,8 +43,11 @@ def fetched(client: Any, most: int = 64) -> list[int]:
         "bad",
         "reasons",
         "later:",
+        "paused",
+        "drained",
         0,
         "1",
+        "node",
     )
     _, problems, fields, _ = FETCH.run(client, ["unacked", "unacked_index", "q"], limits)
     assert [] == problems

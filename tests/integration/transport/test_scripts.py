@@ -29,6 +29,7 @@ from task_server.transport.store.scripts import (
     EXPIRED,
     FETCH,
     IN_FLIGHT,
+    KEEP,
     ORPHANED,
     REDRIVE,
     REGISTER,
@@ -38,6 +39,7 @@ from task_server.transport.store.scripts import (
     REQUEUE,
     RESTORE,
     RUNS,
+    SWAP,
     UNREADABLE,
     Argument,
     Script,
@@ -109,8 +111,11 @@ FETCHED = (
     "bad",
     "bad.reasons",
     "later:",
+    "paused",
+    "drained",
     5,
     "1",
+    "node",
 )
 #: As after a long life of the server, see `fill`: what is due is looked for.
 DUES = (3600, 20, 60, 0, 100, 30, 15, "looks", "", "")
@@ -135,6 +140,8 @@ CALLS: dict[str, Call] = {
             "later:q": "zset",
             "later:q2": "zset",
             "later:": "list",
+            "paused": "hash",
+            "drained": "hash",
         },
         4,
     ),
@@ -228,6 +235,17 @@ CALLS: dict[str, Call] = {
         BEAT_RUNS, ("lock:runs", 9000, "one", "5"), {"lock:runs": "hash"}, 1
     ),
     "release beat's lock": Call(BEAT_RELEASE, ("lock", "me"), {"lock": "hash"}, 1),
+    "copy what a purge keeps": Call(
+        KEEP,
+        ("q", "copy", 1, 600, "01", sha(message(5, FUTURE)), sha(message(1))),
+        {"q": "list", "copy": "list"},
+    ),
+    "purge": Call(
+        SWAP,
+        ("q", "kept", "trash", 2, 0, sha(message(5, FUTURE)), sha(message(2)), 9, 2),
+        {"q": "list", "kept": "list", "trash": "list"},
+        3,
+    ),
     "runs": Call(RUNS, (UNACKED, TIMES, 0, 10, RUN), {"unacked": "hash", "unacked_index": "zset"}),
 }
 
@@ -271,6 +289,7 @@ def fill(client: redis.Redis, wrong: str | None = None, kind: str = "") -> None:
         ("later:q2", lambda: client.zadd("later:q2", delayed(8, 9))),
         ("dead", lambda: client.hset("dead", mapping={"tag-20": RECORD})),
         ("looks", lambda: client.hset("looks", mapping=looked(client.time()[0]))),
+        ("kept", lambda: client.rpush("kept", message(5, FUTURE), message(2))),
     ]
     for key, make in state:
         if key != wrong:
@@ -378,7 +397,10 @@ def allowed(name: str, key: str) -> list[str]:
 
 
 #: Keys without which each script does what it is for.
-AUXILIARY = {"watch", "baton", "bad", "bad.reasons", "looks", "later:q", "later:q2", "later:"}
+AUXILIARY = {
+    *("watch", "baton", "bad", "bad.reasons", "looks"),
+    *("later:q", "later:q2", "later:", "paused", "drained"),
+}
 
 
 def holds(client: redis.Redis, name: str, limited: redis.Redis) -> None:
@@ -386,9 +408,9 @@ def holds(client: redis.Redis, name: str, limited: redis.Redis) -> None:
     before, whole = places(client), everything(client)
     answer = run(limited, CALLS[name])
 
-    # A message that a call delivers to two lists is in both.
+    # A message that a call delivers to two lists, or copies, is in both.
     assert set(before) == set(places(client))
-    if name != "restore to two lists":
+    if name not in ("restore to two lists", "copy what a purge keeps", "purge"):
         assert before == places(client)
     if isinstance(answer, redis.ResponseError):
         # What is due lies in its list, if that was possible.
@@ -510,11 +532,11 @@ def test_two_messages_with_one_tag_are_two(server: Started) -> None:
 
 def test_every_command_of_a_script_is_a_right_that_is_written_down() -> None:
     """
-    `rights.RIGHTS` names each command that a script uses; add a new one there.
+    `rights.RIGHTS` names each command that a script uses, or else `OPERATOR`; add a new one there.
     """
     used = {command for name in SCRIPTS for command in commands(Script(name))}
 
-    assert set() == used - {right.command for right in RIGHTS} - {"LPOP"}
+    assert set() == used - {right.command for right in RIGHTS} - {"LPOP", *rights.OPERATOR}
 
 
 @pytest.fixture

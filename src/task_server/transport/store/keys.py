@@ -1,7 +1,7 @@
 """Every name in Redis that the transport uses, in one place."""
 
 from bisect import bisect
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple, Self
@@ -21,6 +21,8 @@ class FetchKeys(NamedTuple):
         optional: Keys that it can do without.
 
         watchers, wakeup_token: See the script; of those who consume the same queues.
+
+        stops: The hashes of the paused queues and the drained nodes, see `stops`.
     """
 
     queues: tuple[str, ...] = ()
@@ -29,6 +31,12 @@ class FetchKeys(NamedTuple):
     optional: tuple[str, ...] = ()
     watchers: str = ""
     wakeup_token: str = ""
+    stops: tuple[str, ...] = ()
+
+    def open_lists(self, closed: Collection[int]) -> tuple[str, ...]:
+        """Return the lists of all queues but *closed*, by number."""
+        width = len(self.queues)
+        return tuple(name for number, name in enumerate(self.lists) if number % width not in closed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +109,21 @@ class Keys:
     def scans(self) -> str:
         """The hash of the scans for messages of dead workers."""
         return f"{self.unacked}.looks"
+
+    @property
+    def paused(self) -> str:
+        """The hash of the paused queues, see `stops`."""
+        return f"{self.unacked}.paused"
+
+    @property
+    def drained(self) -> str:
+        """The hash of the drained nodes, see `stops`."""
+        return f"{self.unacked}.drained"
+
+    @property
+    def audit(self) -> str:
+        """The list of what was done by hand, the newest first, see `actions.audit`."""
+        return f"{self.unacked}.audit"
 
     @property
     def workers(self) -> str:
@@ -179,5 +202,8 @@ def _for_queues(keys: Keys, queues: tuple[str, ...]) -> FetchKeys:
         keys.list_of(queue, priority) for priority in keys.priority_steps for queue in queues
     )
     required = (*keys.unacked_and_times, *lists)
-    optional = (watchers, token, keys.unreadable, keys.unreadable_reasons, keys.delayed)
-    return FetchKeys(queues, lists, required, optional, watchers, token)
+    stops = (keys.paused, keys.drained)
+    kept = (keys.unreadable, keys.unreadable_reasons, keys.delayed)
+    return FetchKeys(
+        queues, lists, required, (watchers, token, *kept, *stops), watchers, token, stops
+    )

@@ -101,6 +101,10 @@ RIGHTS: Final = (
 DELAY: Final = Right("ZRANGE", (), "tasks that are due later wait in the worker, not in Redis")
 
 
+#: What `task-server purge` uses beside these, by the same user; no worker does.
+OPERATOR: Final = ("LRANGE", "PERSIST", "RENAME", "UNLINK")
+
+
 class Missing(NamedTuple):
     """A right that a user lacks, and what Redis says to that."""
 

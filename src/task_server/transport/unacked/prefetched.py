@@ -62,17 +62,19 @@ class Prefetched(deque[Message]):
         for message in dropped:
             self.remove(message)
 
-    def requeue(self) -> None:
+    def requeue(self, queues: Collection[str] | None = None) -> None:
         """
-        Requeue all messages unchanged, if this process still owns them.
+        Requeue all messages unchanged, or those of *queues*, if this process still owns them.
 
         Raises:
             One of the connection's errors; the next connection does it then.
         """
-        messages = list(self)
+        messages = [one for one in self if queues is None or one.queue in queues]
         if not messages:
             return
-        self.clear()
+        # One by one, as above.
+        for message in messages:
+            self.remove(message)
         now = monotonic()
         messages.reverse()
         done = 0

@@ -1,7 +1,7 @@
 """Kombu's QoS: what consumers have, acknowledge and requeue."""
 
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
@@ -166,6 +166,27 @@ class QoS(redis.QoS):  # type: ignore[misc]
         self.unacked.ownership.renew()
         if self.unacked.hooks.reports_started:
             self.unacked.reporter.sync()
+
+    def hand_back(self, tags: Sequence[str]) -> None:
+        """
+        Requeue the messages of *tags*, whose tasks will not start here, as if never fetched.
+
+        Args:
+            tags: The oldest first; it is the next to be fetched afterwards.
+        """
+        unacked, now = self.unacked, monotonic()
+        own = [tag for tag in reversed(tags) if not unacked.ownership.is_lost(tag)]
+        # No renewal, and no second requeue, from here on.
+        for tag in tags:
+            virtual.QoS.ack(self, tag)
+            unacked.ownership.lease.forget(tag)
+            unacked.reporter.end(tag)
+        try:
+            unacked.redelivery.redeliver(own, unchanged=True)
+        except unacked.store.errors as error:
+            logger.warning("%d messages are handed back later: %s", len(own), error)
+            unacked.pending.restores.extend((tag, now) for tag in own)
+        unacked.link.wake()
 
     # Restore
 

@@ -22,6 +22,7 @@ from task_server.worker.pools.base import WorkerParts
 from task_server.worker.pools.gevent_limits import Limits, pop_limits
 from task_server.worker.pools.gevent_names import resolve_at_once
 from task_server.worker.pools.gevent_run import Run
+from task_server.worker.pools.gevent_waiting import Waiting, greenlet_of, is_pending
 from task_server.worker.shutdown.drain import Drain
 from task_server.worker.status.heartbeat import HeartbeatWriter
 
@@ -105,6 +106,9 @@ class GeventTasks:
 
     Args:
         grace: Seconds that a stopped task has for its `finally` blocks.
+
+    Attributes:
+        waiting: Those that can be handed back.
     """
 
     def __init__(self, controller: Any, foreign: PoolJobs, grace: float) -> None:
@@ -112,6 +116,7 @@ class GeventTasks:
         self._grace = grace
         self._foreign = foreign
         self._refused: set[str] = set()
+        self.waiting = Waiting(foreign)
         self._stopping: dict[str, Any] = {}
         self._cancelled: dict[str, tuple[Any, Callable[[Any], None]]] = {}
         _survive_exits()
@@ -127,23 +132,20 @@ class GeventTasks:
             run = Run(self, request, target, *pop_limits(options, controller.pool))
             run.accept = options.get("accept_callback")
             options |= {"accept_callback": run.accepted, "callback": run.ended}
-            return apply_async(run, args, kwargs, **options)
+            return self.waiting.spawn(request, lambda: apply_async(run, args, kwargs, **options))
 
         patch(controller.pool, "apply_async", apply)
 
     def running(self, requests: Iterable[Any]) -> list[Any]:
         """Return those of *requests* whose greenlet runs, its acknowledgement included."""
-        return [request for request in requests if _greenlet(request) is not None]
+        return [request for request in requests if greenlet_of(request) is not None]
 
     def cancel_pending(self, requests: Iterable[Any]) -> list[Any]:
         """Return those of *requests* that have not started; none of them will."""
         self._foreign.close()
         waiting = []
         for request in requests:
-            # Without a result the consumer waits for a free slot to spawn it;
-            # without a start it is spawned and has not run yet.
-            reference = request._apply_result  # noqa: SLF001
-            if reference is None or (_greenlet(request) and request.time_start is None):
+            if is_pending(request):
                 self._refused.add(request.id)
                 waiting.append(request)
         return waiting
@@ -162,7 +164,7 @@ class GeventTasks:
         greenlets: list[Any] = []
         acknowledged = {}
         for request in requests:
-            greenlet = _greenlet(request)
+            greenlet = greenlet_of(request)
             if greenlet is not None:
                 self._stopping[request.id] = request
                 acknowledged[request.id] = request.acknowledged
@@ -262,10 +264,3 @@ def _survive_exits() -> None:
     end the worker.
     """
     patch(gevent.get_hub(), "SYSTEM_ERROR", ())
-
-
-def _greenlet(request: Any) -> Any | None:
-    """Return the greenlet of *request*; None if it has ended or is not spawned."""
-    reference = request._apply_result  # noqa: SLF001
-    greenlet = reference and reference()
-    return None if greenlet is None or greenlet.dead else greenlet

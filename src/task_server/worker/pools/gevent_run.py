@@ -12,6 +12,7 @@ from celery.worker.state import task_ready
 from gevent import GreenletExit
 
 from task_server.worker.pools.gevent_limits import Limits
+from task_server.worker.pools.gevent_waiting import Waiting
 
 logger = logging.getLogger(__name__)
 
@@ -20,6 +21,8 @@ Result = tuple[int, Any, Any]
 
 class Interruptions(Protocol):
     """What is cancelled, stopped or silenced of the pool's tasks, by their ids."""
+
+    waiting: Waiting
 
     def refuses(self, uuid: str) -> bool: ...
     def is_stopping(self, uuid: str) -> bool: ...
@@ -49,6 +52,9 @@ class Run:
 
     def accepted(self, *details: Any) -> None:
         """Accept the request, as Celery does; if that fails, requeue its message."""
+        if self._tasks.waiting.is_withdrawn(self._request):
+            self._not_started = True
+            return
         try:
             if self.accept is not None:
                 self.accept(*details)

@@ -47,6 +47,31 @@ def connect(_consumer: Any, _drain: Drain) -> Callable[[], None]:
     return lambda: None
 
 
+class Waiting:
+    """The requests that wait for a child, and can be handed back, in *semaphore*."""
+
+    def __init__(self, semaphore: Any) -> None:
+        self._semaphore = semaphore
+
+    def of(self, requests: Iterable[Any]) -> list[Any]:
+        """Return those of *requests* that have not started."""
+        waiting = {id(argument) for _, arguments, *_ in self._queue for argument in arguments}
+        return [request for request in requests if id(request) in waiting]
+
+    def withdraw(self, requests: Iterable[Any]) -> list[Any]:
+        """Let *requests* not start, which wait; return those that did until now."""
+        waiting = self.of(requests)
+        gone = set(map(id, waiting))
+        kept = [one for one in self._queue if not gone.intersection(map(id, one[1]))]
+        self._queue.clear()
+        self._queue.extend(kept)
+        return waiting
+
+    @property
+    def _queue(self) -> Any:
+        return self._semaphore._waiting  # noqa: SLF001 - Kombu has no other way
+
+
 class PreforkTasks:
     """
     The tasks of *controller*, a worker with the prefork pool and Celery's event loop, and the
@@ -54,11 +79,15 @@ class PreforkTasks:
 
     Args:
         grace: Seconds between SIGQUIT, on which a task's `finally` blocks run, and SIGKILL.
+
+    Attributes:
+        waiting: Those that can be handed back.
     """
 
     def __init__(self, controller: Any, foreign: PoolJobs, grace: float) -> None:
         self._grace = grace
         self._controller = controller
+        self.waiting = Waiting(controller.semaphore)
         self._foreign = foreign
         _remember_running_jobs(controller.pool)
         apply_async = controller.pool.apply_async

@@ -27,6 +27,7 @@ from task_server.worker.status.running import StoppedChildren, oldest
 from task_server.worker.status.slots import LeakedSlots
 from task_server.worker.status.stall import StallDetector
 from task_server.worker.status.statistics import Statistics
+from task_server.worker.status.stops import StopWatch
 from task_server.worker.status.systemd import Notifier
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ class HeartbeatWriter:
         self._registration: Registration | None = None
         if spec.monitor:
             self._registration = Registration(spec.timing.registration, Statistics(self.finished))
+        self.stops = StopWatch(spec.timing.registration)
         self._stall = StallDetector()
         self._count_received = 0
         self._queues_at = 0.0
@@ -204,6 +206,7 @@ class HeartbeatWriter:
         registration = self._registration
         if registration is not None and registration.is_due and self._heartbeat.connected:
             self._register(self._queues, registration)
+        self._look_at_stops(self._queues)
         self._heartbeat = replace(self._heartbeat, time=time.time(), monotonic=time.monotonic())
         try:
             heartbeat.write(self._path, self._heartbeat)
@@ -216,6 +219,10 @@ class HeartbeatWriter:
     def _register(self, queues: ConsumedQueues | None, registration: Registration) -> None:
         if queues is not None:
             queues.register(registration, self._heartbeat, state.active_requests)
+
+    def _look_at_stops(self, queues: ConsumedQueues | None) -> None:
+        if queues is not None and self._heartbeat.connected:
+            self._heartbeat = self.stops.look(queues, self._fetcher, self._heartbeat)
 
     def remove(self) -> None:
         """Remove the heartbeat: the process ends."""
@@ -279,7 +286,8 @@ class HeartbeatWriter:
         now = time.monotonic()
         is_full = getattr(self._fetcher, "is_full", False)
         idle = self._heartbeat.free > 0 and self._heartbeat.reserved == 0 and not is_full
-        since = self._stall.update(sum(lengths.values()), self._count_received, now, idle=idle)
+        waiting = sum(self.stops.open(lengths).values())
+        since = self._stall.update(waiting, self._count_received, now, idle=idle)
         self._heartbeat = replace(
             self._heartbeat,
             connected=True,

@@ -1,16 +1,22 @@
 """The queues that a worker consumes, read over a connection of its own."""
 
+import logging
 from collections.abc import Iterable
 from typing import Any, Self
 
 from redis import Redis
 from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
 from redis.retry import Retry
 
 from task_server.health.heartbeat import Heartbeat
 from task_server.peers.queues import QueueLengths
+from task_server.transport.store import stops
 from task_server.transport.store.keys import Keys
+from task_server.transport.store.stops import Stops
 from task_server.worker.status.registration import Registration
+
+logger = logging.getLogger(__name__)
 
 
 class ConsumedQueues:
@@ -61,7 +67,17 @@ class ConsumedQueues:
     ) -> None:
         """Register the worker that consumes them, with its *heartbeat* and *running* requests."""
         names = self._names()
+        # With Kombu's transport it takes a message by a command that looks at nothing else.
+        registration.obeys = hasattr(self._channel, "fetcher")
         registration.write(self._client, self._keys, heartbeat, names, running)
+
+    def stops(self, node: str) -> Stops | None:
+        """Return what is stopped of the worker *node*; None if Redis does not answer."""
+        try:
+            return stops.of(self._client, self._keys, self._names(), node)
+        except (RedisError, OSError) as error:
+            logger.debug("what is paused could not be read: %s", error)
+            return None
 
     def leave(self, registration: Registration) -> None:
         """Take the worker out again, which ends."""

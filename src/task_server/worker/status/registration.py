@@ -35,6 +35,9 @@ class Registration:
         interval: Seconds between two registrations.
 
         statistics: What its processes have finished.
+
+    Attributes:
+        obeys: Whether it takes nothing from a paused queue, nor while its node is drained.
     """
 
     def __init__(self, interval: float, statistics: Statistics) -> None:
@@ -47,6 +50,7 @@ class Registration:
         self._is_denied = False
         self._consumed: set[str] = set()
         self._lengths_at: float | None = None
+        self.obeys = False
 
     @property
     def is_due(self) -> bool:
@@ -120,14 +124,15 @@ class Registration:
     ) -> dict[str, Any]:
         now = time.monotonic()
         longest = _longest(running)
-        if heartbeat.state != self._state[0]:
-            self._state = (heartbeat.state, now)
+        state = "draining" if heartbeat.drained else heartbeat.state
+        if state != self._state[0]:
+            self._state = (state, now)
         return {
             **self._constant,
             "node": heartbeat.node or heartbeat.name,
             "pid": heartbeat.pid,
             "pool": heartbeat.pool,
-            "state": heartbeat.state,
+            "state": state,
             "state_for": round(now - self._state[1], 3),
             "interval": self.interval,
             "concurrency": heartbeat.concurrency,
@@ -138,6 +143,7 @@ class Registration:
             "queues": sorted(queues),
             "running": _seconds(longest),
             "limits": _limits(longest),
+            "stops": self.obeys,
         }
 
 

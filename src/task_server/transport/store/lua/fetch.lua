@@ -14,9 +14,12 @@
 --          10 list of unreadable messages   11 hash of their reasons, by SHA-1
 --          12 what precedes the name of a list in that of its sorted set of
 --             delayed tasks
---       13 a task that is due in more seconds is delayed; '0' for none
---       14 '1' to return first what is due
---       15… delivery tags to acknowledge
+--          13 hash of the paused queues, by the first of their lists
+--          14 hash of the drained nodes
+--       15 a task that is due in more seconds is delayed; '0' for none
+--       16 '1' to return first what is due
+--       17 the node of this worker
+--       18… delivery tags to acknowledge
 --
 -- A message is registered first, then leaves its list, and a step that fails is
 -- undone: no error loses a message or leaves it in both places. So with one that is
@@ -24,18 +27,22 @@
 --
 -- Times are the server's: the clocks of two workers may differ.
 --
--- Returns {state, problems, messages, next}. Problems, two by two: key, error; of
+-- Returns {state, problems, messages, next}, and if there is a queue that gives nothing since
+-- it is paused, or all since the node is drained: which, counted from 0, behind the number
+-- of the hashes 13 and 14 that exist. Problems, two by two: key, error; of
 -- queues that cannot be read, and of optional keys. Messages, four
 -- by four: list, counted from 0; tag; text; ''. Or of one that cannot be read:
 -- list; '' if it was moved to the unreadable messages, else its field among the
 -- unacked messages; its first characters; the reason. States: 'more' (the limit was reached), 'some',
--- and with no message at all 'watch', 'wait' or, if neither can be, 'poll'. Next: in how
+-- and with no message at all 'watch', 'wait' or, if neither can be, 'poll',
+-- or 'closed' if no queue gives anything. Next: in how
 -- many seconds a delayed task is due, as text, for one that watches; '' for none.
 local unacked, times, lists = KEYS[1], KEYS[2], #KEYS - 2
 local limit, queues, rotate = math.min(tonumber(ARGV[1]), 1000), tonumber(ARGV[2]), ARGV[3] == '1'
 local me, lease, owner = ARGV[4], tonumber(ARGV[5]), ARGV[6]
 local watchers, token, unreadable, reasons = ARGV[8], ARGV[9], ARGV[10], ARGV[11]
-local prefix, horizon, FIRST_TAG = ARGV[12], tonumber(ARGV[13]), 15
+local prefix, paused, drained, node = ARGV[12], ARGV[13], ARGV[14], ARGV[17]
+local horizon, FIRST_TAG = tonumber(ARGV[15]), 18
 -- Of the messages of one call, but for the last: the other clients wait meanwhile.
 local MOST_BYTES, MOST_REASONS, MOST_LATER = 1048576, 10000, 250
 local clock = redis.call('TIME')
@@ -77,6 +84,14 @@ local function try(command, key, ...)
   return answer
 end
 
+-- The queues that give nothing, by their number, see `find_closed`.
+local closed, reply_of_closed, open = {}, nil, queues
+
+-- Ends the reply of this call.
+local function reply(state, next_due)
+  return {state, problems, moved, next_due, reply_of_closed}
+end
+
 if ARGV[7] == '1' then
   -- None of them changes anything. One that needs memory may be rejected for lack
   -- of it, which must not keep acknowledgements from freeing some.
@@ -106,25 +121,66 @@ end
 local function idle()
   local watching = try('ZCOUNT', watchers, '(' .. now, '+inf')
   if refusal or not watching then
-    return refusal or {'poll', problems, moved, ''}
+    return refusal or reply('poll', '')
   end
   local until_then = watching > 0 and try('ZSCORE', watchers, me)
   if watching == 0 or (until_then and tonumber(until_then) > tonumber(now)) then
     try('ZREMRANGEBYSCORE', watchers, '-inf', now)
     if not try('ZADD', watchers, tonumber(now) + lease, me) then
-      return refusal or {'poll', problems, moved, ''}
+      return refusal or reply('poll', '')
     end
     try('EXPIRE', watchers, 60)
-    return {'watch', problems, moved, delays().next_due({unpack(KEYS, 3)})}
+    return reply('watch', delays().next_due({unpack(KEYS, 3)}))
   end
-  return {'wait', problems, moved, ''}
+  return reply('wait', '')
 end
 
 if limit == 0 then
   return {'', problems, moved, ''}
 end
-if ARGV[14] == '1' then
+if ARGV[16] == '1' then
   delays().return_due({unpack(KEYS, 3)})
+end
+
+-- Finds what is paused. If nothing is anywhere, that is one command.
+local function find_closed()
+  local there = redis.pcall('EXISTS', paused, drained)
+  if there == 0 then
+    return
+  end
+  -- Of a key that may not be used, or is no hash, nothing is paused.
+  local whole = (try('HMGET', drained, node) or {})[1]
+  local found = whole and {} or try('HMGET', paused, unpack(KEYS, 3, 2 + queues)) or {}
+  local numbers = {failed(there) and 0 or there}
+  for queue = 1, queues do
+    if whole or found[queue] then
+      closed[queue] = true
+      open = open - 1
+      numbers[#numbers + 1] = queue - 1
+    end
+  end
+  reply_of_closed = open < queues and numbers or nil
+end
+
+-- A worker that is busy, or closed, stops watching and wakes a waiting one, which fetches
+-- and then watches: if nobody else watches, or if *always*.
+local function pass_the_watch(always)
+  local watching = try('ZCOUNT', watchers, '(' .. now, '+inf')
+  if watching and watching > 0 and try('ZREM', watchers, me) == 1 then
+    watching = try('ZCOUNT', watchers, '(' .. now, '+inf')
+  end
+  if always or watching == 0 then
+    local lying = try('LLEN', token)
+    if lying == 0 and try('LPUSH', token, '1') then
+      try('EXPIRE', token, 60)
+    end
+  end
+end
+
+find_closed()
+if open == 0 then
+  pass_the_watch(false)
+  return refusal or reply('closed', '')
 end
 if #ARGV < FIRST_TAG and redis.call('EXISTS', unpack(KEYS, 3)) == 0 then
   -- One command for all lists, and nothing else: idle workers call this often.
@@ -186,7 +242,10 @@ local function choose()
     cycle[queue] = queue
   end
   for first = 0, lists - queues, queues do
-    local empty, filled = {}, queues
+    local empty, filled = {}, open
+    for queue in pairs(closed) do
+      empty[queue] = true
+    end
     while left > 0 and filled > 0 and size < MOST_BYTES do
       for place, queue in ipairs(cycle) do
         if not empty[queue] then
@@ -386,16 +445,5 @@ if #moved == 0 and not more then
   return idle()
 end
 
--- A worker that got messages is busy, so it stops watching and wakes a waiting one,
--- which fetches more and then watches.
-local watching = try('ZCOUNT', watchers, '(' .. now, '+inf')
-if watching and watching > 0 and try('ZREM', watchers, me) == 1 then
-  watching = try('ZCOUNT', watchers, '(' .. now, '+inf')
-end
-if more or watching == 0 then
-  local lying = try('LLEN', token)
-  if lying == 0 and try('LPUSH', token, '1') then
-    try('EXPIRE', token, 60)
-  end
-end
-return {more and 'more' or 'some', problems, moved, ''}
+pass_the_watch(more)
+return reply(more and 'more' or 'some', '')
