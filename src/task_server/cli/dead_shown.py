@@ -1,11 +1,10 @@
 """How a dead letter is printed: nothing in it is executed, and only JSON is decoded."""
 
-import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
-from task_server.transport.store.dead_letters import LAST, DeadLetter, body_of
+from task_server.transport.store.dead_letters import LAST, DeadLetter, arguments
 
 #: Characters of a value, and crashes of a task, that a list shows.
 MAX_CHARACTERS = 200
@@ -14,7 +13,7 @@ MAX_CRASHES = 20
 
 def described(letter: DeadLetter) -> dict[str, Any]:
     """Return every field of *letter*, for JSON; times are seconds since 1970."""
-    payload = _payload(letter)
+    payload = letter.payload
     args, kwargs = arguments(payload)
     return {
         "id": letter.id,
@@ -33,27 +32,9 @@ def described(letter: DeadLetter) -> dict[str, Any]:
     }
 
 
-def arguments(payload: dict[str, Any]) -> tuple[Any, Any]:
-    """
-    Return the arguments of a message: from its sender's `argsrepr`, or from its JSON.
-
-    None where neither exists, as for pickled arguments of protocol 1.
-    """
-    headers = _object(payload.get("headers"))
-    body = body_of(payload)
-    if isinstance(body, list) and len(body) > 1:
-        found = body[0], body[1]
-    elif isinstance(body, dict):
-        found = body.get("args"), body.get("kwargs")
-    else:
-        found = None, None
-    args, kwargs = (headers.get(name) for name in ("argsrepr", "kwargsrepr"))
-    return args or found[0], kwargs or found[1]
-
-
 def lines(letter: DeadLetter, most: int | None = MAX_CHARACTERS) -> Iterator[str]:
     """Yield the lines for *letter*; *most* characters of each value, None means all."""
-    payload = _payload(letter)
+    payload = letter.payload
     yield f"{shown(letter.id or letter.tag, None)}  {shown(letter.task, None)}"
     queue, reason = shown(letter.queue, None), shown(letter.reason, None)
     yield f"  dead       {when(letter.at)} from the queue {queue}: {reason}"
@@ -92,13 +73,6 @@ def when(seconds: Any) -> str:
     if not isinstance(seconds, int | float) or not 0 <= seconds < LAST:
         return "?"
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%SZ}"
-
-
-def _payload(letter: DeadLetter) -> dict[str, Any]:
-    try:
-        return _object(json.loads(letter.text))
-    except (ValueError, RecursionError):
-        return {}
 
 
 def _object(value: Any) -> dict[str, Any]:

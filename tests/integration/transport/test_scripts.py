@@ -30,8 +30,10 @@ from task_server.transport.store.scripts import (
     FETCH,
     IN_FLIGHT,
     KEEP,
+    KEEP_FAILED,
     ORPHANED,
     REDRIVE,
+    REDRIVE_FAILED,
     REGISTER,
     RELEASE,
     RENEW,
@@ -123,6 +125,11 @@ RECORD = json.dumps({"text": message(20).decode()}).encode()
 
 ADDED = ('{"[\\"t\\",\\"q\\"]": {"succeeded": 1}}', '{"[\\"q\\"]": 5}')
 
+def failed(number: int) -> bytes:
+    """Return the record of a failed task with the message *number*."""
+    return json.dumps({"at": 1.5, "text": message(number).decode()}).encode()
+
+
 #: Each script; the state is the same for all, see `fill`.
 CALLS: dict[str, Call] = {
     "fetch": Call(
@@ -195,6 +202,31 @@ CALLS: dict[str, Call] = {
         ("dead", *("tag-20", sha(RECORD), "q", message(20)), *("tag-21", sha(RECORD), "", "")),
         {"dead": "hash", "q": "list"},
         1,
+    ),
+    "keep failed": Call(
+        KEEP_FAILED,
+        (
+            *("failed", "failed.times", "failed.about", 10, 1e6, 10**6),
+            *("t tag-30", failed(30).partition(b"{")[2]),
+        ),
+        {"failed": "hash", "failed.times": "zset", "failed.about": "hash"},
+        3,
+    ),
+    "retry failed": Call(
+        REDRIVE_FAILED,
+        (
+            *("failed", "failed.times", "failed.about", UNACKED),
+            *("t tag-30", sha(failed(30)), "tag-30", "q", message(30)),
+            *("t tag-31", sha(b"another"), "tag-31", "", ""),
+        ),
+        {
+            "failed": "hash",
+            "failed.times": "zset",
+            "failed.about": "hash",
+            "unacked": "hash",
+            "q": "list",
+        },
+        4,
     ),
     "orphaned": Call(
         ORPHANED, (UNACKED, TIMES, OWNER, 0, 10), {"unacked": "hash", "unacked_index": "zset"}
@@ -288,6 +320,15 @@ def fill(client: redis.Redis, wrong: str | None = None, kind: str = "") -> None:
         ("later:q", lambda: client.zadd("later:q", delayed(6, 7))),
         ("later:q2", lambda: client.zadd("later:q2", delayed(8, 9))),
         ("dead", lambda: client.hset("dead", mapping={"tag-20": RECORD})),
+        (
+            "failed",
+            lambda: client.hset("failed", mapping={f"t tag-{n}": failed(n) for n in (30, 31)}),
+        ),
+        (
+            "failed.times",
+            lambda: client.zadd("failed.times", {f"t tag-{n}": client.time()[0] for n in (30, 31)}),
+        ),
+        ("failed.about", lambda: client.hset("failed.about", "bytes", 500)),
         ("looks", lambda: client.hset("looks", mapping=looked(client.time()[0]))),
         ("kept", lambda: client.rpush("kept", message(5, FUTURE), message(2))),
     ]

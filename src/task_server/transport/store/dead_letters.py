@@ -73,6 +73,15 @@ class DeadLetter:
         """Whether the record is complete enough to redeliver it."""
         return bool(self.lists and self.text)
 
+    @property
+    def payload(self) -> dict[str, Any]:
+        """Its message, decoded; empty if that is no object."""
+        try:
+            found = json.loads(self.text)
+        except (ValueError, RecursionError):
+            return {}
+        return found if isinstance(found, dict) else {}
+
 
 def record_of(
     payload: Mapping[str, Any],
@@ -124,6 +133,25 @@ def body_of(payload: Mapping[str, Any]) -> Any:
         return json.loads(body)  # type: ignore[arg-type]
     except (ValueError, TypeError, RecursionError):
         return None
+
+
+def arguments(payload: Mapping[str, Any]) -> tuple[Any, Any]:
+    """
+    Return the arguments of a message: from its sender's `argsrepr`, or from its JSON.
+
+    None where neither exists, as for pickled arguments of protocol 1.
+    """
+    headers = payload.get("headers")
+    headers = headers if isinstance(headers, dict) else {}
+    body = body_of(payload)
+    if isinstance(body, list) and len(body) > 1:
+        found = body[0], body[1]
+    elif isinstance(body, dict):
+        found = body.get("args"), body.get("kwargs")
+    else:
+        found = None, None
+    args, kwargs = (headers.get(name) for name in ("argsrepr", "kwargsrepr"))
+    return args or found[0], kwargs or found[1]
 
 
 def counts(client: Any, key: str, most: int = 10_000) -> dict[str, int]:

@@ -96,6 +96,21 @@ class Keys:
         return f"{self.unacked}.dead"
 
     @property
+    def failed(self) -> str:
+        """The hash of failed tasks, see `failed_tasks`."""
+        return f"{self.unacked}.failed"
+
+    @property
+    def failed_times(self) -> str:
+        """The sorted set of when each failed."""
+        return f"{self.failed}.times"
+
+    @property
+    def failed_about(self) -> str:
+        """The hash of how many bytes they have."""
+        return f"{self.failed}.about"
+
+    @property
     def unreadable(self) -> str:
         """The list of messages that cannot be read, see `unreadable`."""
         return f"{self.unacked}.unreadable"

@@ -31,13 +31,15 @@ class Message(NamedTuple):
     owner_marker: str
 
     def decoded(self) -> Any:
-        """Return the payload with the delivery tag that it is registered by; log who had it."""
+        """Return the payload, with the tag it is registered by and its list; log who had it."""
         payload = loaded(self.payload)
         properties = payload["properties"]
         if properties["delivery_tag"] != self.delivery_tag:
             # A number, or one that another message has too.
             properties["delivery_tag"] = self.delivery_tag
         previous_owner.log_and_remove(payload)
+        # Where to send it again if its task fails.
+        payload["taken_from"] = self.list_key
         return payload
 
 

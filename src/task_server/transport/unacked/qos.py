@@ -1,7 +1,7 @@
 """Kombu's QoS: what consumers have, acknowledge and requeue."""
 
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
@@ -29,6 +29,9 @@ class QoS(redis.QoS):  # type: ignore[misc]
 
         lost: Delivery tags of tasks that have just crashed their child; the worker
             adds them.
+
+        before_ack: What to call before the message of a delivery tag is acknowledged or
+            dropped; not if it is requeued. The worker adds them.
     """
 
     unacked: "Unacked"
@@ -40,6 +43,7 @@ class QoS(redis.QoS):  # type: ignore[misc]
         # What Kombu calls for each message that is acknowledged or rejected.
         self._quick_ack = self.unacked.delivered.forget
         self.lost: set[str] = set()
+        self.before_ack: dict[str, Callable[[], None]] = {}
 
     @property
     def reporter(self) -> Any:
@@ -77,6 +81,8 @@ class QoS(redis.QoS):  # type: ignore[misc]
         in the same turn of the loop, and takes the acknowledgements along.
         """
         unacked = self.unacked
+        if self.before_ack:
+            self._prepare_ack(delivery_tag)
         unacked.acks.add(delivery_tag)
         virtual.QoS.ack(self, delivery_tag)
         self.lost.discard(delivery_tag)
@@ -87,6 +93,11 @@ class QoS(redis.QoS):  # type: ignore[misc]
     def reject(self, delivery_tag: str, requeue: bool = False) -> None:  # noqa: FBT001, FBT002 - Kombu's
         """Requeue or drop a message, and wake the loop: there is room for another."""
         unacked = self.unacked
+        if self.before_ack:
+            if requeue:
+                self.before_ack.pop(delivery_tag, None)
+            else:
+                self._prepare_ack(delivery_tag)
         is_child_lost = delivery_tag in self.lost
         self.lost.discard(delivery_tag)
         try:
@@ -107,6 +118,12 @@ class QoS(redis.QoS):  # type: ignore[misc]
                 unacked.acks.defer(delivery_tag, error)
             virtual.QoS.ack(self, delivery_tag)
         unacked.link.wake()
+
+    def _prepare_ack(self, delivery_tag: str) -> None:
+        prepare = self.before_ack.pop(delivery_tag, None)
+        # Another worker that has it runs the task again.
+        if prepare is not None and delivery_tag not in self.unacked.ownership.lease.lost:
+            prepare()
 
     def move_to_unreadable(self, delivery_tag: str, reason: str) -> None:
         """
