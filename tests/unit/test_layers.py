@@ -65,8 +65,9 @@ LAYERS = (
     {"producer.adopt"},
     {"producer"},
     {"monitor.counts"},
-    {"monitor.model"},
+    {"monitor.model", "monitor.failure"},
     {"monitor.broker", "monitor.queues", "monitor.workers", "monitor.statistics", "monitor.rates"},
+    {"monitor.failures"},
     {"monitor.usual", "monitor.stopped"},
     {"monitor.snapshot"},
     {"monitor"},
@@ -100,12 +101,15 @@ LAYERS = (
     {
         *("worker.shutdown.requeue", "worker.shutdown.signals", "worker.broker.connections"),
         *("worker.broker.dead_letters", "worker.broker.leases", "worker.broker.outage"),
-        *("worker.broker.chord_claims",),
+        *("worker.broker.chord_claims", "worker.broker.failed_record"),
         *("worker.broker.processor", "worker.broker.quarantine", "worker.broker.reconnect"),
         *("worker.broker.unreadable", "worker.broker.run_file", "worker.broker.unregistered"),
         "worker.broker.hand_back",
     },
-    {"worker.shutdown.drain", "worker.broker.cancelled", "worker.broker.started"},
+    {
+        *("worker.shutdown.drain", "worker.broker.cancelled", "worker.broker.started"),
+        "worker.broker.failed_tasks",
+    },
     {"worker.shutdown", "worker.broker"},
     {
         *("worker.pools.base", "worker.pools.children", "worker.pools.memory"),

@@ -15,6 +15,10 @@ _IN_URL = re.compile(r"(://[^/\s:@]*:)\S+(@)")
 # libpq's "host=db password=secret", and the query of a URL.
 _IN_PAIRS = re.compile(r"((?:secret|password|passwd|token|key)\s*=\s*)[^\s&]+", re.IGNORECASE)
 
+# A key of a dictionary, as `repr` writes it; and values that reveal no secret.
+_KEY = re.compile(r"""(['"])([^'"\\]{1,200})\1:\s*""")
+_NO_SECRETS = frozenset(("None", "True", "False", "''", '""'))
+
 # Deeper than any setting; a value that contains itself ends here.
 _DEPTH = 20
 
@@ -61,9 +65,50 @@ def snapshot(value: Any, name: str = "", *, hide: bool = False, depth: int = 0) 
             result = frozenset(copies) if kind is set else kind(copies)
         case _:
             text = str(value) if isinstance(value, str) else repr(value)
-            result = _without_passwords(text) if hide else text
+            result = without_passwords(text) if hide else text
     return result
 
 
-def _without_passwords(text: str) -> str:
+def without_passwords(text: str) -> str:
+    """Return *text* without the passwords of URLs, and of pairs such as `password=...`."""
     return _IN_PAIRS.sub(rf"\g<1>{MASK}", _IN_URL.sub(rf"\g<1>{MASK}\g<2>", text))
+
+
+def masked_repr(text: str) -> str:
+    """
+    Return *text*, the `repr` of arguments or the beginning of one, without secrets.
+
+    As `masked`, whose data nobody has to have; time and memory are those of *text*, which
+    should be short.
+    """
+    parts, start = [], 0
+    for found in _KEY.finditer(text):
+        if found.start() < start or not is_secret(found[2]):
+            continue
+        end = _end_of_value(text, found.end())
+        if text[found.end() : end] not in _NO_SECRETS:
+            parts += [text[start : found.end()], f"'{MASK}'"]
+            start = end
+    parts.append(text[start:])
+    return without_passwords("".join(parts))
+
+
+def _end_of_value(text: str, start: int) -> int:
+    """Return where the value at *start* ends: at a comma or bracket that is not in it."""
+    depth, quote, skip = 0, "", False
+    for at in range(start, len(text)):
+        one = text[at]
+        if skip:
+            skip = False
+        elif quote:
+            skip = one == "\\"
+            quote = "" if one == quote else quote
+        elif one in "'\"":
+            quote = one
+        elif one in "([{":
+            depth += 1
+        elif one in ")]}" or (one == "," and not depth):
+            if not depth:
+                return at
+            depth -= 1
+    return len(text)
