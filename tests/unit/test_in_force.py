@@ -129,6 +129,7 @@ OURS = {
     "beat": "a table",
     "metrics": "a table",
     "check": "a table",
+    "failures": "a table",
     "origins": "no setting",
 }
 

@@ -13,7 +13,13 @@ from typing import Literal, cast, get_args
 from task_server.config import pools, values
 from task_server.config.services import SERVICES
 from task_server.config.setting import LogFormat, LogLevel, setting
-from task_server.config.tables import BeatConfig, CheckConfig, FlowerConfig, MetricsConfig
+from task_server.config.tables import (
+    BeatConfig,
+    CheckConfig,
+    FailuresConfig,
+    FlowerConfig,
+    MetricsConfig,
+)
 
 Delivery = Literal["at-least-once", "at-most-once"]
 Transport = Literal["atomic", "kombu"]
@@ -271,6 +277,9 @@ class Config:
     metrics: MetricsConfig = field(
         default_factory=MetricsConfig,
         metadata={"doc": "Metrics, for Prometheus and autoscalers."},
+    )
+    failures: FailuresConfig = field(
+        default_factory=FailuresConfig, metadata={"doc": "What is kept of failed tasks."}
     )
     check: CheckConfig = field(
         default_factory=CheckConfig, metadata={"doc": "What `check` leaves out."}

@@ -76,6 +76,24 @@ class MetricsConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FailuresConfig:
+    """What is kept of tasks that failed."""
+
+    keep: int = setting(
+        "Failed tasks that are kept, the last ones, for `task-server failed`; 0 keeps none (atomic "
+        "transport).",
+        values.integer(0, 1_000_000),
+        10_000,
+    )
+    max_age: float = setting(
+        "Seconds for which each is kept; 0 keeps none.", values.seconds(0), 30 * values.DAY
+    )
+    max_bytes: int = setting(
+        "Bytes of all that are kept, in Redis; 0 keeps none.", values.size(0), 64 * 2**20
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CheckConfig:
     """What `task-server check` leaves out."""
 

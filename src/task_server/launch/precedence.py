@@ -76,6 +76,9 @@ def worker_spec(
         origins=origins(config, worker),
         import_seconds=config.import_seconds,
         secrets_in_environment=config.secrets_in_environment,
+        failures_kept=config.failures.keep,
+        failures_max_age=config.failures.max_age,
+        failures_max_bytes=config.failures.max_bytes,
         timing=timing,
     )
 

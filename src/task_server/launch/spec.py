@@ -53,6 +53,8 @@ class WorkerSpec(WorkerConfig):
         secrets_in_environment: Whether programs that tasks start inherit the
             URLs of broker and result backend.
 
+        failures_kept, failures_max_age, failures_max_bytes: What is kept of failed tasks.
+
         timing: Its intervals and time-outs.
     """
 
@@ -71,6 +73,9 @@ class WorkerSpec(WorkerConfig):
     origins: Mapping[str, str]
     import_seconds: float
     secrets_in_environment: bool
+    failures_kept: int
+    failures_max_age: float
+    failures_max_bytes: int
     timing: Timing = field(default_factory=Timing)
 
     @property

@@ -17,9 +17,11 @@ from task_server.launch import early_stop
 from task_server.launch.spec import APP_VARIABLE, WorkerSpec
 from task_server.project import queues
 from task_server.transport import Hooks
+from task_server.transport.store.failed_tasks import Limits
 from task_server.worker import logs, worker_lost
 from task_server.worker.broker import cancelled, connections, dead_letters
 from task_server.worker.broker.chord_claims import ChordClaims
+from task_server.worker.broker.failed_tasks import FailedTasks
 from task_server.worker.broker.leases import Leases
 from task_server.worker.broker.reconnect import PendingAcks
 from task_server.worker.broker.run_file import RunFile
@@ -64,7 +66,7 @@ def install(app: Any, spec: WorkerSpec) -> None:
     pending_acks = PendingAcks(drain.running_tags, claims.release_requests)
     pending_acks.install()
     connections.install(spec.pool_row)
-    worker_lost.install(claims.on_lost)
+    failed = _watch_failures(spec, claims)
     cancelled.install(pending_acks, lambda: drain.tasks)
     leases = Leases(drain.received)
     hooks = Hooks(
@@ -95,6 +97,7 @@ def install(app: Any, spec: WorkerSpec) -> None:
     consumer = {
         **shared,
         "pending_acks": pending_acks,
+        "failed": failed,
         "run_file": run_file,
         "green": spec.pool_row.green,
     }
@@ -121,6 +124,14 @@ def install(app: Any, spec: WorkerSpec) -> None:
     signals.task_received.connect(received, weak=False)
     signals.worker_ready.connect(ready, weak=False)
     signals.worker_shutdown.connect(ended, weak=False)
+
+
+def _watch_failures(spec: WorkerSpec, claims: ChordClaims) -> FailedTasks:
+    """Watch what becomes of tasks that fail; return what keeps them."""
+    worker_lost.install(claims.on_lost)
+    failed = FailedTasks(Limits(spec.failures_kept, spec.failures_max_age, spec.failures_max_bytes))
+    failed.install()
+    return failed
 
 
 def _install_transport(spec: WorkerSpec, hooks: Hooks) -> None:

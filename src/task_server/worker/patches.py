@@ -225,7 +225,7 @@ _PATCHES = (
     Patch(
         "celery.worker.request:Request.on_timeout",
         "worker.status.ended_outside",
-        "nothing adds up the tasks that a hard time limit ends; 5.7 sends a signal",
+        "nothing adds up the tasks that a hard time limit ends, or keeps them (`failed_tasks`)",
     ),
     Patch(
         "celery.worker.request:Request.cancel",

@@ -10,6 +10,7 @@ from celery.worker.control import Panel
 from task_server.launch.timing import Timing
 from task_server.transport.store.owner import set_node_name
 from task_server.worker.broker import unreadable, unregistered
+from task_server.worker.broker.failed_tasks import FailedTasks
 from task_server.worker.broker.hand_back import HandBack
 from task_server.worker.broker.leases import Leases
 from task_server.worker.broker.outage import BrokerOutage
@@ -120,6 +121,7 @@ class ConsumerStep(bootsteps.StartStopStep):
     drain: ClassVar[Drain]
     heartbeat: ClassVar[HeartbeatWriter]
     pending_acks: ClassVar[PendingAcks]
+    failed: ClassVar[FailedTasks]
     leases: ClassVar[Leases]
     pool: ClassVar[PoolModule]
     run_file: ClassVar[RunFile]
@@ -146,6 +148,7 @@ class ConsumerStep(bootsteps.StartStopStep):
         self.pending_acks.attach(channel)
         self.leases.attach(channel)
         self.run_file.attach(channel)
+        self.failed.attach(parent)
         self.drain.attach(parent)
         self._hand_back.attach(parent)
         self.heartbeat.stops.hand_back = self._hand_back
@@ -159,6 +162,7 @@ class ConsumerStep(bootsteps.StartStopStep):
             cancel_scheduled(parent.timer)
         if self._disconnect is not None:
             self._disconnect()
+        self.failed.detach()
         self.drain.detach()
         self._hand_back.detach()
         self.pending_acks.detach()

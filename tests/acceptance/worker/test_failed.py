@@ -76,7 +76,7 @@ def test_what_has_failed_is_kept(
     assert (1, 1, 3, 2) == tuple(
         found[name].tries for name in ("early", "unacknowledged", "retrying", "insisting")
     )
-    assert ("failing.Broken", "celery.exceptions.SoftTimeLimitExceeded") == tuple(
+    assert ("failing.BrokenError", "celery.exceptions.SoftTimeLimitExceeded") == tuple(
         found[name].error.replace("billiard", "celery") for name in ("broken", "warned")
     )
     assert found["limited"].error.endswith("TimeLimitExceeded")

@@ -221,7 +221,7 @@ def test_without_memory_nothing_is_kept_and_what_is_there_can_go(client: redis.R
     before = true_size(client)
     client.config_set("maxmemory", 1)
     try:
-        with pytest.raises(redis.ResponseError, match="OOM|maxmemory"):
+        with pytest.raises(redis.ResponseError, match="maxmemory"):
             keep(client, WIDE, record(4))
         refused = true_size(client)
         first, second, _ = kept(client)
@@ -247,9 +247,12 @@ def test_without_a_right_nothing_is_half_kept(
     """
     keep(client, WIDE, record(1))
     before = {key: client.dump(key) for key in client.scan_iter()}
-    with user(server, "~*", "&*", "+@all", f"-{command}") as url, redis.Redis.from_url(url) as one:
-        with pytest.raises(redis.ResponseError):
-            failed_tasks.keep(one, KEYS, Limits(1, 1e6, 1 << 20), [record(2)])
+    with (
+        user(server, "~*", "&*", "+@all", f"-{command}") as url,
+        redis.Redis.from_url(url) as one,
+        pytest.raises(redis.ResponseError),
+    ):
+        failed_tasks.keep(one, KEYS, Limits(1, 1e6, 1 << 20), [record(2)])
 
     assert before == {key: client.dump(key) for key in client.scan_iter()}
 
@@ -276,7 +279,8 @@ def test_a_forged_record_is_read_as_far_as_it_goes(text: bytes) -> None:
 
     assert not one.is_whole or one.text
     assert 0 <= one.at
-    assert one.tag and one.id
+    assert one.tag
+    assert one.id
 
 
 def test_names_that_are_no_text(client: redis.Redis) -> None:

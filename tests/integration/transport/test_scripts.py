@@ -125,6 +125,7 @@ RECORD = json.dumps({"text": message(20).decode()}).encode()
 
 ADDED = ('{"[\\"t\\",\\"q\\"]": {"succeeded": 1}}', '{"[\\"q\\"]": 5}')
 
+
 def failed(number: int) -> bytes:
     """Return the record of a failed task with the message *number*."""
     return json.dumps({"at": 1.5, "text": message(number).decode()}).encode()

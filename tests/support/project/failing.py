@@ -15,7 +15,7 @@ if "FAILING_PICKLE" in os.environ:
     app.conf.update(task_serializer="pickle", accept_content=["json", "pickle"])
 
 
-class Broken(Exception):
+class BrokenError(Exception):
     """Cannot be pickled, and has no text."""
 
     def __init__(self, one: int, two: int) -> None:
@@ -26,7 +26,7 @@ class Broken(Exception):
         raise RuntimeError("no text")
 
 
-class Expected(Exception):
+class ExpectedError(Exception):
     """One that a task declares."""
 
 
@@ -49,7 +49,7 @@ def fail(how: str) -> None:
     if how == "value":
         raise ValueError("no such customer redis://:hunter2@db/0")
     if how == "broken":
-        raise Broken(1, 2)
+        raise BrokenError(1, 2)
     if how == "deep":
         deeply(300)
     if how == "escapes":
@@ -105,10 +105,10 @@ def rejecting() -> None:
     raise Reject("not wanted", requeue=False)
 
 
-@app.task(throws=(Expected,))
+@app.task(throws=(ExpectedError,))
 def expecting() -> None:
     """Fail as expected."""
-    raise Expected("as usual")
+    raise ExpectedError("as usual")
 
 
 @app.task(time_limit=1, soft_time_limit=None)
