@@ -27,7 +27,10 @@ OURS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = ",".join(sorted({*OURS["optional-dependencies"]} - {"embedded"}))
 
 #: What no worker needs: extras, and the reference project with its own needs.
-LEFT_OUT = ("docket", "flower", "gevent", "psycopg2", "pypdfium2", "dj_database_url", "requests")
+LEFT_OUT = (
+    *("docket", "flower", "gevent", "prometheus_client", "psycopg2", "pypdfium2"),
+    *("dj_database_url", "requests"),
+)
 
 
 @pytest.fixture(scope="module")
@@ -139,9 +142,10 @@ def test_a_bare_worker_starts_as_far_as_its_project(bare: Path, tmp_path: Path) 
     [
         (["worker", "gevent", "--app", "one"], "add gevent>=25.5"),
         (["flower", "--app", "one"], "add flower>=2.0.1"),
+        (["metrics", "--app", "one"], "add prometheus-client>=0.20"),
         (["demo"], "a checkout of task-server's repository"),
     ],
-    ids=["gevent", "flower", "demo"],
+    ids=["gevent", "flower", "metrics", "demo"],
 )
 def test_what_is_left_out_is_named_where_it_is_asked_for(
     command: list[str], cure: str, bare: Path, tmp_path: Path

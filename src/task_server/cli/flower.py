@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from task_server.cli.options import app_option, config_option, resolved
+from task_server.cli.options import PortOption, app_option, config_option, resolved
 from task_server.launch import requirements
 from task_server.launch.command import flower_command
 from task_server.launch.process import exec_command
@@ -30,6 +30,7 @@ Examples:
 )
 @click.option(
     "--port",
+    cls=PortOption,
     type=click.IntRange(0, 65535),
     envvar="TASK_SERVER_FLOWER_PORT",
     show_envvar=True,

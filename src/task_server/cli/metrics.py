@@ -6,7 +6,13 @@ from pathlib import Path
 
 import click
 
-from task_server.cli.options import app_option, config_option, resolved, traceback_option
+from task_server.cli.options import (
+    PortOption,
+    app_option,
+    config_option,
+    resolved,
+    traceback_option,
+)
 from task_server.errors import check_all
 from task_server.launch import folders, requirements
 from task_server.launch.command import metrics_command
@@ -39,6 +45,7 @@ Examples:
 )
 @click.option(
     "--port",
+    cls=PortOption,
     type=click.IntRange(0, 65535),
     envvar="TASK_SERVER_METRICS_PORT",
     show_envvar=True,

@@ -62,6 +62,15 @@ else:
     _FloatType = click.ParamType
 
 
+class PortOption(click.Option):
+    """A port, whose variable a cluster may have written for a service: tcp://10.0.0.7:5555."""
+
+    def resolve_envvar_value(self, ctx: click.Context) -> str | None:
+        """Return the variable's value, unless it is a cluster's."""
+        value = super().resolve_envvar_value(ctx)
+        return None if value is not None and "://" in value else value
+
+
 class Seconds(_FloatType):
     """A number of seconds in a range; unlike click.FloatRange, never infinite or NaN."""
 

@@ -12,6 +12,7 @@ from click.core import ParameterSource
 from task_server.cli.attach import attach, await_ready
 from task_server.cli.detach import DETACH_VARIABLE, descriptor_of_ready, start_detached
 from task_server.cli.options import (
+    PortOption,
     app_option,
     config_option,
     resolved,
@@ -64,6 +65,7 @@ Examples:
 )
 @click.option(
     "--flower-port",
+    cls=PortOption,
     type=click.IntRange(0, 65535),
     envvar="TASK_SERVER_FLOWER_PORT",
     show_envvar=True,

@@ -84,3 +84,26 @@ def test_an_odd_value_of_an_option_is_taken_or_wrong_usage(
             continue
         given = context.params[option.name or ""]
         assert not isinstance(given, float) or 0 <= given < 10**8
+
+
+@pytest.mark.parametrize(
+    ("path", "variable", "option"),
+    [
+        ("flower", "TASK_SERVER_FLOWER_PORT", "port"),
+        ("up", "TASK_SERVER_FLOWER_PORT", "flower_port"),
+        ("metrics", "TASK_SERVER_METRICS_PORT", "port"),
+    ],
+)
+def test_a_port_that_a_cluster_wrote_is_none(
+    path: str, variable: str, option: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Kubernetes describes a service called task-server-metrics so to every container beside it.
+    """
+    command = dict(commands())[path]
+    found = []
+    for value in ("tcp://10.0.0.7:9808", "9109"):
+        monkeypatch.setenv(variable, value)
+        found.append(command.make_context(path, []).params[option])
+
+    assert [None, 9109] == found
