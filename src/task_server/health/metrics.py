@@ -64,7 +64,7 @@ def _page(table: MetricsConfig, where: str) -> dict[str, object] | str:
         said = json.loads(answer.read(1_000_000))
     except TimeoutError:
         return f"no answer from {where} within {TIMEOUT:g} s"
-    except ValueError:
+    except (ValueError, RecursionError):
         return f"{where} answers with something else"
     except (OSError, HTTPException) as error:
         return f"no answer from {where} ({error})"

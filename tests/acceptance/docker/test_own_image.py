@@ -160,6 +160,17 @@ def test_flower_starts_from_the_same_image(project: str, broker: Broker) -> None
             raise AssertionError(f"{error}: {answers[-1]}\n{flower.logs()}") from None
 
 
+def test_the_metrics_start_from_the_same_image(project: str, broker: Broker) -> None:
+    """
+    Their health check is asked in the container, as Docker does.
+    """
+    with running(*REACHED, *LOCKED, project, "metrics") as metrics:
+        metrics.hear("metrics: http://127.0.0.1:9808/metrics")
+        asked = ("task-server", "health", "metrics", "--ready")
+
+        until(lambda: ": ready" in metrics.execute(*asked, check=False), "the metrics")
+
+
 @pytest.mark.parametrize(
     ("command", "answer"),
     [("check", "0 errors"), ("config show", "lease_seconds"), ("manage.py", "migrat")],

@@ -11,6 +11,7 @@ from urllib.error import HTTPError
 from urllib.parse import unquote
 
 from tests.acceptance.docker.conftest import OPERATOR, Broker
+from tests.acceptance.docker.engine import docker
 from tests.acceptance.docker.journal import Journal
 from tests.acceptance.docker.swarm import PROGRAM, Stack
 from tests.support.require import Require
@@ -88,6 +89,25 @@ def test_flower_shows_both_workers_in_a_browser(
     ).stdout
     assert nodes == online(shown)
     assert (artefacts / "flower-workers.png").stat().st_size > 10_000
+
+
+def test_the_metrics_know_the_queues_of_every_worker(stack: Stack) -> None:
+    """
+    Those of the service `bulk` too, which a variable gives; from inside the network alone.
+    """
+    stack.ready("prefork")
+    metrics = until(lambda: stack.containers("metrics"), "the metrics' container")[0]
+    asked = (PROGRAM, "health", "metrics", "--ready")
+    until(lambda: ": ready:" in metrics.execute(*asked, check=False), "the metrics")
+    code = (
+        "import urllib.request as u; "
+        "print(u.urlopen('http://127.0.0.1:9808/workers/bulk').read().decode())"
+    )
+    answer = json.loads(metrics.execute(PROGRAM.replace("task-server", "python"), "-c", code))
+
+    assert ["batch1", "batch2", "iauploads"] == answer["queues"]
+    assert 0 == answer["load"]
+    assert "" == docker("port", metrics.name).strip()
 
 
 def known(answer: str) -> set[str]:
