@@ -103,6 +103,16 @@ GOALS = [
     _own("payload-100k-gevent", "ping", "longest PING beside 100 kB, gevent", 20, "ms"),
     _own("payload-1m-gevent", "ping", "longest PING beside 1 MB, gevent", 20, "ms"),
     _own("payload-5m-gevent", "ping", "longest PING beside 80 of 5 MB, gevent", 200, "ms"),
+    *(
+        Goal(
+            f"registered and added up, {pool}",
+            (f"monitored-{pool}",),
+            lambda rows, row=f"monitored-{pool}": ratio(rows[row], "ours", "unmonitored"),
+            0.97,
+            "x without",
+        )
+        for pool in ("prefork", "gevent")
+    ),
     *_delayed("prefork"),
     *_delayed("gevent"),
 ]

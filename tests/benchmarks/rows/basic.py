@@ -176,4 +176,18 @@ DOCUMENTS = [
     )
 ]
 
-ROWS = [*NOTHING, *POSTGRES, *LONG, *QUEUES, *ALONE, *DOCUMENTS]
+#: Long enough for several registrations.
+MONITORED = [
+    Row(
+        name=f"monitored-{setup.pool}",
+        title=f"no-op, {setup.pool}, registered and added up",
+        setup=setup,
+        measure=Drain(task="plain.noop"),
+        kind="monitored",
+        count=10_000,
+        sides=("ours", "unmonitored"),
+    )
+    for setup in (PREFORK, GEVENT)
+]
+
+ROWS = [*NOTHING, *MONITORED, *POSTGRES, *LONG, *QUEUES, *ALONE, *DOCUMENTS]

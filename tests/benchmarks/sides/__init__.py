@@ -4,14 +4,16 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, distribution
 
-from tests.benchmarks.sides.celery import OLD, OURS, REDIS_PLUS, STOCK, against
+from tests.benchmarks.sides.celery import OLD, OURS, REDIS_PLUS, STOCK, UNMONITORED, against
 from tests.benchmarks.sides.peers import PEERS
 from tests.benchmarks.sides.side import Place, Setup, Side
 
 __all__ = ["SIDES", "Place", "Setup", "Side", "absent", "against", "missing", "suits"]
 
 #: By name, in the order of the report.
-SIDES: dict[str, Side] = {side.name: side for side in (OLD, STOCK, OURS, REDIS_PLUS, *PEERS)}
+SIDES: dict[str, Side] = {
+    side.name: side for side in (OLD, STOCK, OURS, UNMONITORED, REDIS_PLUS, *PEERS)
+}
 
 
 def absent(side: Side) -> str:

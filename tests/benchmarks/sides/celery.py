@@ -32,8 +32,13 @@ def stock(setup: Setup, place: Place) -> Sequence[str]:
     return _celery(setup, place, "--loglevel=info", f"--pool={setup.pool}")
 
 
-def ours(setup: Setup, place: Place) -> Sequence[str]:
-    """Return `task-server worker`, with nothing set but what the setup says."""
+def unmonitored(setup: Setup, place: Place) -> Sequence[str]:
+    """Return the same, which neither registers nor adds up what it finishes."""
+    return ours(setup, place, "monitor = false")
+
+
+def ours(setup: Setup, place: Place, *more: str) -> Sequence[str]:
+    """Return `task-server worker`, with nothing set but what the setup says, and *more*."""
     name = f"{setup.pool}{place.number}"
     path = place.folder / "task-server.toml"
     settings = {
@@ -47,6 +52,7 @@ def ours(setup: Setup, place: Place) -> Sequence[str]:
         f'runtime_dir = "{place.folder}"',
         f"[workers.{name}]",
         *(f"{key} = {json.dumps(value)}" for key, value in settings.items()),
+        *more,
     ]
     path.write_text("\n".join(lines))
     return [sys.executable, "-m", "task_server", "worker", name, "--config", str(path)]
@@ -55,6 +61,13 @@ def ours(setup: Setup, place: Place) -> Sequence[str]:
 OLD = Side(name="old", words="the old task server", command=old)
 STOCK = Side(name="stock", words="celery worker", command=stock)
 OURS = Side(name="ours", words="task-server worker", command=ours, producer=True)
+UNMONITORED = Side(
+    name="unmonitored",
+    words="task-server worker with monitor = false",
+    command=unmonitored,
+    kinds=frozenset({"monitored"}),
+    producer=True,
+)
 REDIS_PLUS = Side(
     name="celery-redis-plus",
     words="celery worker with the transport celery-redis-plus",

@@ -9,7 +9,13 @@ import redis
 from task_server.monitor import Snapshot, day, hour, snapshot
 from task_server.transport.store import workers
 from task_server.transport.store.keys import Keys
-from task_server.transport.store.statistics import ROWS, Batch, field_of, numbers_in
+from task_server.transport.store.statistics import (
+    ROWS,
+    ROWS_IN_TIME,
+    Batch,
+    field_of,
+    numbers_in,
+)
 from tests.integration.transport.peers import Started, user
 
 KEYS = Keys()
@@ -87,9 +93,14 @@ def test_a_flood_of_tasks_does_not_grow_it(client: redis.Redis) -> None:
     every = [client.hgetall(key) for key in ["unacked.statistics", *slots(client, 600)]]
 
     assert len(every[0]) == ROWS + 1
-    assert all(len(one) <= 2 * ROWS + 1 for one in every)
+    assert all(len(one) <= ROWS + 1 for one in every)
+    assert ROWS_IN_TIME < len(every[1])
     assert 1500 == sum(numbers_in(value)["succeeded"] for value in every[0].values())
     assert 1500 == sum(one.total.succeeded for one in look(client).tasks)
+    past = day(client, KEYS)
+    assert 1500 == sum(one.succeeded for one in past.of_queue("q")) + sum(
+        one.succeeded for one in past.of_queue("")
+    )
 
 
 def look(client: redis.Redis) -> Snapshot:

@@ -6,7 +6,7 @@ the last two hours, and in ten minutes, of the last day. A field is JSON, `["tas
 value words: `succeeded:12 run:3400 r4:12`. Of a minute there is no histogram. The field
 `["queue"]` is the length of a queue, as a worker saw it last in that time.
 
-No hash grows beyond `ROWS`: what comes then is added to the field `["",""]`.
+No hash grows beyond so many rows: what comes then is added to the field `["",""]`.
 """
 
 import json
@@ -14,6 +14,7 @@ import re
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 from task_server.transport.store.keys import Keys
@@ -40,8 +41,10 @@ NUMBERS: Final = (
     *(f"w{number}" for number in range(len(BOUNDS) + 1)),
 )
 
-#: Fields of one hash, at most. The script has the same number.
+#: Rows of the totals, and of what was finished in one time, at most; the script has the same
+#: numbers. All that a flood of names can make of it is some 60 MiB.
 ROWS: Final = 1_000
+ROWS_IN_TIME: Final = 250
 
 #: Seconds for which the total of a task is kept that no worker finishes any more.
 FORGET: Final = 30 * 86_400
@@ -102,6 +105,7 @@ def field_of(*names: str) -> str:
     return json.dumps(names, ensure_ascii=False, separators=(",", ":"))
 
 
+@lru_cache(maxsize=4 * ROWS)  # The same come with each hash.
 def row_of(field: bytes | str) -> tuple[str, ...] | None:
     """Return what `field_of` got; None if it is no such field: anyone can write one."""
     try:
@@ -146,8 +150,8 @@ def read(client: Any, names: Sequence[str]) -> Iterator[dict[tuple[str, ...], by
     """
     with client.pipeline(transaction=False) as pipe:
         for name in names:
-            # A hash of so few fields is read at once.
-            pipe.hscan(name, 0, count=ROWS)
+            # One step reads so many places; a hash of ours has fewer, and is read whole.
+            pipe.hscan(name, 0, count=4 * ROWS)
         answers = pipe.execute(raise_on_error=False)
     if answers and isinstance(answers[0], Exception):
         raise answers[0]

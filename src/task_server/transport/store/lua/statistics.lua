@@ -4,7 +4,9 @@
 -- any reader may get in any order, with names that it does not know.
 --
 -- No KEY: a server refuses the whole script for one that the user may not use.
-local ROWS, REST = 1000, '["",""]'
+local REST = '["",""]'
+-- Rows of the totals, and of one time.
+local ROWS, ROWS_IN_TIME = 1000, 250
 -- A number that is larger is none of ours, nor a value that is longer.
 local LARGEST, LONGEST = 9007199254740992, 2000
 -- Seconds of one hash, and for which it is kept.
@@ -29,15 +31,15 @@ local function text_of(numbers)
   return table.concat(words, ' ')
 end
 
--- Adds *rows*, numbers by field, to the hash *key*. *change* gets the sum of each.
-local function add(key, rows, change)
+-- Adds *rows*, numbers by field, to the hash *key*, which has *most*. *change* gets each sum.
+local function add(key, rows, most, change)
   local count = redis.pcall('HLEN', key)
   if type(count) ~= 'number' then
     return
   end
   for field, row in pairs(rows) do
     local known = redis.pcall('HGET', key, field)
-    if not known and count >= ROWS then
+    if not known and count >= most then
       field = REST
       known = redis.pcall('HGET', key, field)
     end
@@ -56,13 +58,13 @@ end
 
 -- Adds *rows* to the hashes named after *key*, and notes the *lengths* of queues, by field.
 local function add_everywhere(key, rows, lengths, now)
-  add(key, rows, function(sum)
+  add(key, rows, ROWS, function(sum)
     sum.at = now
   end)
   for _, period in ipairs(PERIODS) do
     local seconds, kept = unpack(period)
     local name = string.format('%s:%d:%.0f', key, seconds, math.floor(now / seconds) * seconds)
-    add(name, rows, function(sum)
+    add(name, rows, ROWS_IN_TIME, function(sum)
       for number in pairs(sum) do
         if seconds == 60 and number:find('%d') then
           sum[number] = nil
@@ -71,7 +73,7 @@ local function add_everywhere(key, rows, lengths, now)
     end)
     for field, length in pairs(lengths) do
       local count = redis.pcall('HLEN', name)
-      if type(count) == 'number' and count < 2 * ROWS then
+      if type(count) == 'number' and count < ROWS then
         redis.pcall('HSET', name, field, length)
       end
     end
