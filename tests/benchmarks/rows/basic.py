@@ -186,6 +186,7 @@ MONITORED = [
         kind="monitored",
         count=10_000,
         sides=("ours", "unmonitored"),
+        groups=("reach",),
     )
     for setup in (PREFORK, GEVENT)
 ]
