@@ -13,6 +13,7 @@ pytest_plugins = [
     "tests.support.require",
     "tests.support.servers",
     "tests.support.program",
+    "tests.support.passwords",
     "tests.faults.report",
 ]
 

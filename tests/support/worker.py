@@ -23,6 +23,7 @@ from task_server.health.verdict import Verdict, check
 from task_server.launch.timing import TIMING_VARIABLE, Timing
 from tests.support import proc
 from tests.support.marks import Marks
+from tests.support.passwords import found_in
 from tests.support.redis import Redis
 from tests.support.wait import PATIENCE, until
 
@@ -268,10 +269,11 @@ class Worker:
         self.process.wait(30)
 
     def close(self) -> None:
-        """Kill it, and hear no more of it."""
+        """Kill it, and hear no more of it; it has logged no password."""
         self.kill()
         self._socket.close()
         shutil.rmtree(self._address.parent, ignore_errors=True)
+        assert set() == found_in(self.output())
 
     def heartbeat(self) -> Heartbeat | None:
         """Return its heartbeat, None if there is none."""

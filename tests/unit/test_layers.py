@@ -74,7 +74,7 @@ LAYERS = (
     {"actions.audit", "actions.bindings", "actions.names"},
     {"actions"},
     {
-        *("worker.requests", "worker.worker_lost", "worker.logs", "worker.secrets"),
+        *("worker.requests", "worker.worker_lost", "worker.secrets"),
         *("worker.database.aliases", "worker.database.connection", "worker.database.cooperation"),
         *("worker.database.deadlocks", "worker.database.requester", "worker.database.slots"),
         *("worker.database.loop_thread", "worker.database.answers", "worker.database.engine"),
@@ -121,7 +121,7 @@ LAYERS = (
     },
     # A pool needs no line of its own.
     {"worker.pools"},
-    {"worker.steps"},
+    {"worker.steps", "worker.logs"},
     {"worker.install", "worker"},
     {"beat.faults", "beat.lock", "beat.missed", "beat.runs", "beat.schedule", "beat.schedulers"},
     {"beat.clock", "beat.guard", "beat.signals", "beat.status"},

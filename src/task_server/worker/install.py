@@ -103,7 +103,7 @@ def install(app: Any, spec: WorkerSpec) -> None:
     }
     app.steps["consumer"].add(type("TaskServerConsumer", (ConsumerStep,), consumer))
     if spec.log_format == "json":
-        logs.install()
+        logs.install(f"{spec.name}@{gethostname()}")
     signals.worker_init.connect(_check_databases(heartbeat), weak=False)
     pool.prepare(spec, heartbeat)
     if ALL_QUEUES in spec.queues:
