@@ -131,10 +131,11 @@ class Browser:
         """Wait until *expression* is true."""
         until(lambda: self.evaluate(expression), expression)
 
-    def screenshot(self, path: Path) -> Path:
-        """Write the whole page to *path*."""
+    def screenshot(self, path: Path, most: int = 4000) -> Path:
+        """Write the whole page to *path*, its first *most* pixels."""
         size = self.call("Page.getLayoutMetrics")["cssContentSize"]
-        clip = {"x": 0, "y": 0, "scale": 1, "width": size["width"], "height": size["height"]}
+        height = min(size["height"], most)
+        clip = {"x": 0, "y": 0, "scale": 1, "width": size["width"], "height": height}
         answer = self.call("Page.captureScreenshot", clip=clip, captureBeyondViewport=True)
         path.write_bytes(base64.b64decode(answer["data"]))
         return path

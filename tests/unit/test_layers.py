@@ -158,9 +158,16 @@ LAYERS = (
     {"checks"},
     {
         *("contrib.admin.text", "contrib.admin.broker", "contrib.admin.models"),
-        *("contrib.admin.graphs", "contrib.admin.listing", "contrib.admin.apps"),
+        *("contrib.admin.graphs", "contrib.admin.apps"),
     },
-    {"contrib.admin.server", "contrib.admin.held", "contrib.admin.failed"},
+    {
+        "contrib.admin.server",
+        "contrib.admin.listing",
+        "contrib.admin.failed",
+        "contrib.admin.lastday",
+        "contrib.admin.redrive",
+    },
+    {"contrib.admin.held"},
     {"contrib.admin.page"},
     {"contrib.admin.queues", "contrib.admin.workers", "contrib.admin.failures"},
     {"contrib.admin.registry"},

@@ -36,13 +36,13 @@ class BrokerError(Exception):
     """Raised when the broker cannot be asked; its text says why, and what to do."""
 
 
-def ask(work: Callable[[Any, Keys], T]) -> T:
+def ask(work: Callable[[Any, Keys], T], seconds: float = SECONDS) -> T:
     """
     Return what *work* returns, given a client of the broker that adds no prefix and its keys.
 
     The client and its connections are made for this call, in a thread of its own: nothing is
     shared between requests, and nothing in the process outlives them. A Django of one
-    greenlet or thread a request may call it.
+    greenlet or thread a request may call it. A Redis that hangs is noticed within `TIMEOUT`.
 
     Raises:
         BrokerError: When there is no answer in time, or no Redis, or no Celery app.
@@ -53,7 +53,7 @@ def ask(work: Callable[[Any, Keys], T]) -> T:
     except TaskServerError as error:
         raise BrokerError(str(error)) from error
     try:
-        return run_with_timeout(SECONDS, lambda: _with_client(app, work))
+        return run_with_timeout(seconds, lambda: _with_client(app, work))
     except ValueError as error:
         # For a malformed URL; the message may contain the password.
         raise BrokerError(f"{address(url)} is not a valid Redis URL") from error

@@ -65,7 +65,8 @@ def graph(bars: Sequence[Bar], height: int) -> Graph:
                 size = max(1.0, height * count / most)
                 base = max(0.0, base - size)
                 rects.append(Rect(str(number * STEP), f"{base:.1f}", f"{size:.1f}", kind))
-        columns.append(Column(str(number * STEP), one.title, rects))
+        if rects:
+            columns.append(Column(str(number * STEP), one.title, rects))
     return Graph(
         width=str(max(1, len(bars) * STEP - (STEP - WIDTH))),
         height=str(height),

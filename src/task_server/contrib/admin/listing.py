@@ -8,6 +8,8 @@ from django.core.paginator import Page, Paginator
 from django.http import QueryDict
 from django.utils.text import capfirst
 
+from task_server.contrib.admin.text import short, visible
+
 #: Rows of a page, as of Django's own lists.
 ROWS: Final = 100
 
@@ -79,7 +81,6 @@ class Listing(Generic[T]):
     """The rows that a request asks for, and what the page says around them."""
 
     page: Page[T]
-    matching: Sequence[T]
     total: int
     headings: Sequence[Heading]
     filters: Sequence[tuple[Any, Sequence[Choice]]]
@@ -108,48 +109,71 @@ def listing(
 
         order: The column, with - before it downwards, that rows are sorted by unless asked.
     """
-    given = {name: str(value) for name, value in asked.items()}
-    query = given.get(SEARCH, "")
-    words = query.lower().split()
+    given = given_in(asked)
+    words = given.get(SEARCH, "").lower().split()
     found = [row for row in rows if all(word in text(row).lower() for word in words)]
-    shown = []
     for one in filters:
-        choices = _choices(one, rows)
-        wanted = given.get(one.name, "")
-        # Those that the other filters leave are not counted: it costs what nobody asked for.
-        shown.append((one.title, _shown(one.name, wanted, choices, given)))
-        if wanted:
+        if wanted := given.get(one.name, ""):
             found = [row for row in found if wanted in one.of(row)]
     chosen = given.get(ORDER, order)
-    found = _sorted(found, columns, chosen)
-    page = Paginator(found, rows_of_page).get_page(given.get(PAGE))
-    names = {one.name for one in filters}
-    return Listing(
-        page=page,
-        matching=found,
+    page = Paginator(_sorted(found, columns, chosen), rows_of_page).get_page(given.get(PAGE))
+    return around(
+        page,
+        given,
         total=len(rows),
         headings=[_heading(one, chosen, given) for one in columns],
-        filters=[(title, choices) for title, choices in shown if len(choices) > 1],
-        query=query,
-        kept=[(name, value) for name, value in given.items() if name in {*names, ORDER}],
-        is_filtered=bool(query or names & {name for name, value in given.items() if value}),
+        choices=[(one.name, one.title, _choices(one, rows)) for one in filters],
+    )
+
+
+def around(
+    page: Page[T],
+    given: Mapping[str, str],
+    *,
+    total: int,
+    headings: Sequence[Heading],
+    choices: Sequence[tuple[str, Any, Sequence[tuple[str, Any]]]],
+) -> Listing[T]:
+    """
+    Return *page* with what is around it.
+
+    Args:
+        given: The parameters.
+
+        total: How many rows there are in all.
+
+        choices: Of each filter its name, its title, and values with their titles.
+    """
+    names = [name for name, _, _ in choices]
+    shown = [(title, _shown(name, values, given)) for name, title, values in choices if values]
+    return Listing(
+        page=page,
+        total=total,
+        headings=headings,
+        filters=shown,
+        query=visible(given.get(SEARCH, "")),
+        kept=[(name, visible(given[name])) for name in (*names, ORDER) if name in given],
+        is_filtered=any(given.get(name) for name in (*names, SEARCH)),
         clear=_url(given, **dict.fromkeys([*names, SEARCH, PAGE], "")),
         pages=list(_pages(page, given)),
     )
+
+
+def given_in(asked: QueryDict) -> dict[str, str]:
+    """Return the parameters *asked*."""
+    return {name: str(value) for name, value in asked.items()}
 
 
 def _choices(one: Filter[T], rows: Sequence[T]) -> Sequence[tuple[str, Any]]:
     if one.choices:
         return [(value, capfirst(title)) for value, title in one.choices]
     found = sorted({value for row in rows for value in one.of(row) if value})
-    return [(value, value) for value in found[:CHOICES]]
+    return [(value, short(value)) for value in found[:CHOICES]]
 
 
-def _shown(
-    name: str, wanted: str, choices: Sequence[tuple[str, Any]], given: Mapping[str, str]
-) -> list[Choice]:
+def _shown(name: str, choices: Sequence[tuple[str, Any]], given: Mapping[str, str]) -> list[Choice]:
     return [
-        Choice(title, _url(given, **{name: value, PAGE: ""}), value == wanted)
+        Choice(title, _url(given, **{name: value, PAGE: ""}), value == given.get(name, ""))
         for value, title in [("", None), *choices]
     ]
 

@@ -1,25 +1,31 @@
 """What the pages have in common: who may, what the broker says, and a page where it is silent."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 
+import django
 from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.utils.translation import gettext as _
+from redis.exceptions import ResponseError
 
-from task_server.contrib.admin.broker import BrokerError, ask, project_app, queue_names
+from task_server.contrib.admin.broker import SECONDS, BrokerError, ask, project_app, queue_names
 from task_server.contrib.admin.server import facts
 from task_server.contrib.admin.text import link, link_of_list, short, visible
+from task_server.errors import TaskServerError
 from task_server.monitor import Snapshot, snapshot
 from task_server.monitor.troubles import Limits, Trouble, troubles
 from task_server.transport.store.keys import Keys
 
 #: Messages of a page are cookies for some projects, which have few bytes.
 MESSAGE: Final = 300
+
+#: Templates of lists; the others are about one thing of a list.
+LISTS: Final = ("queues", "workers", "failures")
 
 #: Troubles that are shown at once; the template has the same number.
 FIRST: Final = 5
@@ -39,13 +45,16 @@ class Look:
     Attributes:
         error: Why it has read nothing; empty if it has.
 
-        more: What the page has asked for beside the snapshot.
+        more: What the page has asked for beside the snapshot; None if Redis refused it.
+
+        unread: Why.
     """
 
     found: Snapshot | None
     wrong: list[Trouble]
     error: str
     more: Any = None
+    unread: str = ""
 
 
 if TYPE_CHECKING:
@@ -92,30 +101,43 @@ class Page(ModelAdmin):
         *read* must not translate anything: it has a thread of its own.
         """
 
-        def work(client: Any, keys: Keys) -> tuple[Snapshot, Any]:
+        def work(client: Any, keys: Keys) -> tuple[Snapshot, Any, str]:
             found = snapshot(client, keys, known)
-            return found, None if read is None else read(client, keys, found)
+            try:
+                return found, None if read is None else read(client, keys, found), ""
+            except ResponseError as error:
+                return found, None, str(error)
 
         try:
             known = [*queue_names(project_app()), *names]
-            found, more = ask(work)
+            found, more, unread = ask(work)
         except Exception as error:  # noqa: BLE001 - the project's own import may raise anything
             return Look(None, [], reason(error))
-        return Look(found, troubles(found, Limits()), "", more)
+        return Look(found, troubles(found, Limits()), "", more, unread)
 
-    def change(self, request: HttpRequest, work: Callable[[Any, Keys], T]) -> T | None:
+    def change(
+        self, request: HttpRequest, work: Callable[[Any, Keys], T], seconds: float = SECONDS
+    ) -> T | None:
         """
-        Return what *work* returns; None if it failed, which the next page says.
+        Return what *work* returns within *seconds*; None if it failed, which the next page says.
 
         Raises:
             PermissionDenied: When the user may only see.
         """
         self.must_change(request)
         try:
-            return ask(work)
+            return ask(work, seconds)
         except Exception as error:  # noqa: BLE001 - said to the user
             messages.error(request, short(reason(error), MESSAGE))
             return None
+
+    def who(self, request: HttpRequest) -> str:
+        """Return the name of the user, for the audit."""
+        return short(request.user.get_username(), NAME)
+
+    def history(self, name: str) -> str:
+        """Return the address of Django's log on the thing *name*."""
+        return link(self.admin_site, self.kind, short(name, NAME), "history")
 
     def must_change(self, request: HttpRequest) -> None:
         """
@@ -151,22 +173,25 @@ class Page(ModelAdmin):
             "opts": self.opts,
             "title": title,
             "list_url": self.url(),
+            "is_one": template not in LISTS,
+            "has_listed_breadcrumbs": django.VERSION >= (6, 1),
             "may_change": self.has_change_permission(request),
             **context,
         }
         return TemplateResponse(request, f"task_server_admin/{template}.html", values)
 
-    def looked(self, look: Look, name: str | None = None) -> dict[str, Any]:
-        """Return why there is nothing, or what is wrong: all of it, or what is about *name*."""
+    def looked(self, look: Look, about: Collection[str] | None = None) -> dict[str, Any]:
+        """Return why there is nothing, or what is wrong: all of it, or what is *about* these."""
         if look.found is None:
             return {"unreachable": visible(look.error)}
         queues = {one.name for one in look.found.queues}
         workers = {one.node for one in look.found.workers}
-        wrong = [one for one in look.wrong if name in (None, one.what)]
+        wrong = [one for one in look.wrong if about is None or one.what in about]
         return {
             "troubles": [self._trouble(one, queues, workers) for one in wrong],
             "more_troubles": len(wrong) - FIRST,
             "facts": facts(look.found),
+            "unread": visible(look.unread),
         }
 
     def _trouble(self, one: Trouble, queues: set[str], workers: set[str]) -> dict[str, str]:
@@ -187,6 +212,17 @@ class Page(ModelAdmin):
         """Return the address of the list."""
         return link_of_list(self.admin_site, self.kind)
 
+    def done(self, request: HttpRequest, name: str, remark: str) -> None:
+        """Say that something was done to the thing *name*, there and in its history."""
+        self.note(request, name, remark)
+        messages.success(request, short(f"“{short(name, 100)}”: {remark}", MESSAGE))
+
+    def back(self, request: HttpRequest, name: str) -> HttpResponse:
+        """Return the way back to where a form was: the list, or the page on *name*."""
+        if "_list" in request.POST:
+            return self.to_list(request)
+        return HttpResponseRedirect(link(self.admin_site, self.kind, name) or self.url())
+
     def to_list(self, request: HttpRequest) -> HttpResponse:
         """Return the way back to the list, with the filters that it had."""
         kept = request.POST.get("_list", "")
@@ -206,4 +242,5 @@ def name_of(object_id: str) -> str:
 
 def reason(error: Exception) -> str:
     """Return what to say of *error*, which came from asking the broker."""
-    return str(error) if isinstance(error, BrokerError) else f"{type(error).__name__}: {error}"
+    is_ours = isinstance(error, BrokerError | TaskServerError)
+    return str(error) if is_ours else f"{type(error).__name__}: {error}"

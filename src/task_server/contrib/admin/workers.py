@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, ClassVar
 
+from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from task_server import actions
 from task_server.contrib.admin.held import held
 from task_server.contrib.admin.listing import Column, Filter, listing
 from task_server.contrib.admin.page import Page, name_of
@@ -108,14 +110,17 @@ class WorkerAdmin(Page):
         """Show one worker."""
         self.must_view(request)
         name = name_of(object_id)
+        if request.method == "POST":
+            return self._do(request, name)
         look = self.look()
-        context = self.looked(look, name)
+        context = self.looked(look, [name])
         if look.found is not None:
             # A node that came back may still have what its process before it had.
             mine = [one for one in look.found.workers if one.node == name]
             if not mine:
                 return self.absent(request, name)
             context |= self._one(request, look.found, max(mine, key=lambda one: one.seen or 0.0))
+            context["history_url"] = self.history(name)
         return self.render(request, "worker", short(name), context)
 
     def _one(self, request: HttpRequest, found: Snapshot, worker: Found) -> dict[str, Any]:
@@ -126,8 +131,36 @@ class WorkerAdmin(Page):
             "list": held(self.admin_site, found, request.GET, worker=worker),
         }
 
+    def _do(self, request: HttpRequest, name: str) -> HttpResponse:
+        """Do to the worker *name* what a form asks."""
+        self.must_change(request)
+        who = self.who(request)
+        match request.POST.get("action"):
+            case "drain":
+                if self.change(
+                    request, lambda client, keys: actions.drain(client, keys, name, who)
+                ):
+                    self.done(request, name, _("Drained: it takes nothing until it is resumed."))
+            case "resume":
+                if self.change(
+                    request, lambda client, keys: actions.resume_node(client, keys, name, who)
+                ):
+                    self.done(request, name, _("Resumed."))
+            case "requeue":
+                back = self.change(
+                    request, lambda client, keys: actions.requeue(client, keys, name, who)
+                )
+                if back is not None:
+                    words = {"count": back.count}
+                    self.done(request, name, _("Requeued: %(count)d messages.") % words)
+            case _:
+                messages.warning(request, _("No action selected."))
+        return self.back(request, name)
+
     def _row(self, worker: Found, found: Snapshot) -> Row:
+        is_drained = bool(worker.drained) and worker.state == "ready"
         state = worker.state or ("unregistered" if worker.run else "unknown")
+        state = "draining" if is_drained else state
         seconds = None if worker.since is None else max(0.0, found.at - worker.since)
         oldest = min(worker.started.values(), default=None)
         running = None if oldest is None else max(0.0, found.at - oldest)
