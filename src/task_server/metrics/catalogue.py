@@ -60,7 +60,8 @@ _EVERY = (
         "celery_active_consumer_count",
         "gauge",
         QUEUE,
-        "Workers of task-server that take from the queue; Redis does not tell of others.",
+        "Workers of task-server that take from the queue, without those that drain; Redis does "
+        "not tell of others.",
     ),
     Metric("celery_active_worker_count", "gauge", QUEUE, "The same."),
     Metric(
@@ -86,7 +87,8 @@ _EVERY = (
         "task_server_queue_load",
         "gauge",
         QUEUE,
-        "Waiting, in flight and due within a minute: what an autoscaler goes by.",
+        "Waiting, in flight and due within a minute: what an autoscaler goes by. Of a paused queue "
+        "what is in flight.",
     ),
     Metric(
         "task_server_queue_oldest_seconds",
@@ -100,6 +102,7 @@ _EVERY = (
         QUEUE,
         "0 if it may have waited for longer: the message does not say when it was sent.",
     ),
+    Metric("task_server_queue_paused", "gauge", QUEUE, "1 if the queue is paused by hand."),
     Metric(
         "task_server_queue_unreadable",
         "gauge",
@@ -165,6 +168,7 @@ _EVERY = (
         (*WORKER, "pool", "version"),
         "1; its pool, and its version of task-server.",
     ),
+    Metric("task_server_worker_drained", "gauge", WORKER, "1 if the node is drained by hand."),
     Metric("task_server_worker_concurrency", "gauge", WORKER, "Tasks that it runs at once."),
     Metric(
         "task_server_worker_processed_total",

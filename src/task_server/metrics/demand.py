@@ -75,8 +75,19 @@ def _check(found: Snapshot) -> None:
 
 
 def load(queue: Queue) -> int:
-    """Return what there is to do in *queue*: waiting, in flight, and due within a minute."""
-    return queue.length + queue.in_flight + queue.due_soon
+    """
+    Return what there is to do in *queue*: waiting, in flight, and due within a minute.
+
+    Of a paused one only what is in flight: more workers would find nothing to do.
+    """
+    return queue.in_flight + (0 if queue.paused else queue.length + queue.due_soon)
+
+
+def takers(found: Snapshot, queues: Iterable[Queue]) -> set[str]:
+    """Return the nodes that take from *queues*, without those that drain."""
+    away = {one.node for one in found.workers if one.drained or one.state == "draining"}
+    here = {one.node for one in found.workers if one.state == "ready" and not one.drained}
+    return {node for queue in queues for node in queue.consumers} - (away - here)
 
 
 def _sum(found: Snapshot, queues: list[Queue]) -> dict[str, Any]:
@@ -85,7 +96,6 @@ def _sum(found: Snapshot, queues: list[Queue]) -> dict[str, Any]:
             raise IncompleteError(queue.trouble)
     ages = [queue.oldest for queue in queues if queue.oldest is not None]
     oldest = max(ages, key=lambda age: age.seconds, default=None)
-    nodes = {node for queue in queues for node in queue.consumers}
     return {
         "load": sum(map(load, queues)),
         "waiting": sum(queue.length for queue in queues),
@@ -94,6 +104,7 @@ def _sum(found: Snapshot, queues: list[Queue]) -> dict[str, Any]:
         "delayed": sum(queue.delayed for queue in queues),
         "oldest_seconds": round(oldest.seconds, 3) if oldest else 0.0,
         "oldest_is_exact": oldest.is_exact if oldest else True,
-        "workers": None if "workers" in found.troubles else len(nodes),
+        "workers": None if "workers" in found.troubles else len(takers(found, queues)),
+        "paused": [queue.name for queue in queues if queue.paused],
         "at": round(found.at, 3),
     }

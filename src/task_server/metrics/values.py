@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple, get_args
 
-from task_server.metrics.demand import load
+from task_server.metrics.demand import load, takers
 from task_server.monitor.counts import Histogram, TaskStatistics
 from task_server.monitor.model import Broker, Queue, Snapshot, State, Worker
 
@@ -33,7 +33,7 @@ def values(found: Snapshot) -> Iterator[Value]:
         yield Value("task_server_unread", (what,), 1)
     places = _places(found.workers)
     for queue in found.queues[:MOST]:
-        yield from _queue(queue, places)
+        yield from _queue(queue, [places.get(node, 0) for node in takers(found, [queue])])
     if len(found.queues) > MOST:
         yield Value("task_server_unread", ("more queues",), 1)
     for task in found.tasks:
@@ -47,21 +47,22 @@ def values(found: Snapshot) -> Iterator[Value]:
 
 
 def _places(workers: Iterable[Worker]) -> dict[str, int]:
-    """Return the concurrency of each node that is alive."""
+    """Return the concurrency of each node that is ready."""
     found: Counter[str] = Counter()
     for worker in workers:
-        if worker.state in ("ready", "draining"):
+        if worker.state == "ready":
             found[worker.node] += worker.concurrency or 0
     return dict(found)
 
 
-def _queue(queue: Queue, places: dict[str, int]) -> Iterator[Value]:
+def _queue(queue: Queue, places: list[int]) -> Iterator[Value]:
+    """Return the values of *queue*; *places* are those of each node that takes from it."""
     name = (queue.name,)
     yield Value("task_server_queue_unreadable", name, bool(queue.trouble))
-    nodes = set(queue.consumers)
-    yield Value("celery_active_consumer_count", name, len(nodes))
-    yield Value("celery_active_worker_count", name, len(nodes))
-    yield Value("celery_active_process_count", name, sum(places.get(one, 0) for one in nodes))
+    yield Value("task_server_queue_paused", name, queue.paused is not None)
+    yield Value("celery_active_consumer_count", name, len(places))
+    yield Value("celery_active_worker_count", name, len(places))
+    yield Value("celery_active_process_count", name, sum(places))
     if queue.trouble:
         return
     yield Value("celery_queue_length", name, queue.length)
@@ -133,6 +134,8 @@ def _node(node: str, processes: list[Worker], now: float) -> Iterator[Value]:
     newest = max(processes, key=lambda one: one.seen or 0.0)
     kind = (newest.pool, newest.version)
     yield Value("task_server_worker_info", (*label, *kind), 1)
+    drained = any(one.drained for one in processes)
+    yield Value("task_server_worker_drained", label, drained)
     yield Value("task_server_worker_concurrency", label, sum(one.concurrency or 0 for one in alive))
     if newest.processed is not None:
         yield Value("task_server_worker_processed_total", label, newest.processed)

@@ -2,8 +2,15 @@
 
 import pytest
 
-from task_server.metrics.demand import IncompleteError, UnknownError, of_queue, of_workers
+from task_server.metrics.demand import (
+    IncompleteError,
+    UnknownError,
+    of_queue,
+    of_workers,
+    takers,
+)
 from task_server.monitor.model import Age
+from task_server.transport.store.stops import Stop
 from tests.support.snapshots import message, queue, snapshot, worker
 
 WORKERS = {"prefork": ("celery", "mail"), "gevent": ("io_bound",), "idle": ("nothing",)}
@@ -25,6 +32,7 @@ def test_a_queue() -> None:
         "oldest_seconds": 61.0,
         "oldest_is_exact": True,
         "workers": 1,
+        "paused": [],
         "at": 1_800_000_000.0,
     } == of_queue(snapshot(one), "celery")
 
@@ -44,6 +52,36 @@ def test_a_kind_of_worker_is_the_sum_of_its_queues() -> None:
     assert (5, 4, 1, 2) == (one["load"], one["waiting"], one["in_flight"], one["workers"])
     assert (99.0, False) == (one["oldest_seconds"], one["oldest_is_exact"])
     assert ["celery", "mail"] == one["queues"]
+
+
+def test_a_paused_queue_needs_no_more_workers() -> None:
+    """
+    What is in flight still counts: a worker that runs something must stay.
+    """
+    stop = Stop(at=1.0, who="me")
+    found = snapshot(queue("celery", in_flight=4, due_soon=3, paused=stop), queue("mail"))
+    one = of_workers(found, "prefork", WORKERS)
+
+    assert (6, 4, ["celery"]) == (one["load"], one["waiting"], one["paused"])
+    assert 4 == of_queue(found, "celery")["load"]
+
+
+def test_a_worker_that_drains_takes_nothing() -> None:
+    """
+    Nor does one that is drained by hand; one that came back as the same node does.
+    """
+    nodes = ("drained@a", "draining@a", "back@a", "ready@a")
+    workers = (
+        worker("drained@a", drained=Stop(at=1.0, who="me")),
+        worker("draining@a", state="draining"),
+        worker("back@a", run="old", state="draining"),
+        worker("back@a", run="new"),
+        worker("ready@a"),
+    )
+    found = snapshot(queue(consumers=nodes), workers=workers)
+
+    assert {"back@a", "ready@a"} == takers(found, found.queues)
+    assert 2 == of_queue(found, "celery")["workers"]
 
 
 def test_a_worker_whose_queue_nobody_has_used_has_nothing_to_do() -> None:

@@ -96,6 +96,7 @@ def test_a_queue_in_full() -> None:
         "task_server_queue_oldest_seconds": 61,
         "task_server_queue_oldest_is_exact": 1,
         "task_server_queue_unreadable": 0,
+        "task_server_queue_paused": 0,
         "task_server_queue_in_per_minute": 1.5,
         "task_server_queue_out_per_minute": 1.5,
     } == {name: value for (name, labels), value in found.items() if dict(labels).keys() == {_QUEUE}}
