@@ -10,6 +10,7 @@ import pytest
 
 from task_server.settings import load
 from tests.support.redis import Redis
+from tests.support.wait import PATIENCE
 
 CELERY = """
     import os
@@ -77,7 +78,7 @@ def run(folder: Path, server: Redis, way: str, **environ: str) -> dict[str, obje
         env={**os.environ, **environ},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
         check=False,
     )
     assert 0 == found.returncode, found.stderr

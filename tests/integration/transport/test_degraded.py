@@ -102,7 +102,9 @@ def test_a_command_that_a_worker_needs(worker, publish, server, caplog, command)
 
         assert 5 == client.llen("q")
         assert 0 == client.hlen("unacked")
-        assert command in consumer.channel.fetcher.refusal
+        # Redis 7.0 does not say which.
+        said = consumer.channel.fetcher.refusal
+        assert command in said or "this command or subcommand" in said
 
         client.execute_command("ACL", "SETUSER", "limited", "+@all")
         consumer.run(lambda: len(consumer.bodies) == 5)

@@ -121,8 +121,10 @@ def _module(path: str, source: bytes, tree: Tree) -> Module:
             parsed = ast.parse(source)
         sys.setrecursionlimit(DEPTH)
         return module_of(parsed, module)
-    except SyntaxError as error:
-        where = f" (line {error.lineno}: {error.msg})" if error.lineno else f" ({error.msg})"
+    # The first releases of Python 3.11 raise a plain ValueError for a NUL.
+    except (SyntaxError, ValueError) as error:
+        line, said = getattr(error, "lineno", None), getattr(error, "msg", error)
+        where = f" (line {line}: {said})" if line else f" ({said})"
         version = ".".join(map(str, sys.version_info[:2]))
         raise ValueError(f"is not Python {version}{where}") from None
     except RecursionError:
