@@ -45,7 +45,7 @@ VERSIONS = """\
 {written}
 
 Packages, as pyproject.toml has them. Whatever lies in a range is supported; the tests run with
-the lowest of each at once, and with those of uv.lock:
+the lowest of each at once, with those of uv.lock, and with the newest of each at once:
 
 | package | supported | the lock has |
 | --- | --- | --- |
@@ -57,10 +57,24 @@ Pythons and servers, as `tests/versions.toml` has them:
 | --- | --- |
 {servers}
 
+Each change is tested with the lowest and the newest of each before it lands, in these runs of
+`.ci/run`:
+
+| run | with | packages | tests |
+| --- | --- | --- | --- |
+{runs}
+
 A worker whose packages are outside of these ranges does not start: it says which, and exits with
 78. `task-server check --live` says what the servers are. Django and the packages of an extra are
 asked for only where a project has them.
 """
+
+#: Which packages a run has, by how they are resolved.
+RESOLUTIONS = {
+    "uv.lock": "those of uv.lock",
+    "lowest-direct": "the lowest of each range",
+    "highest": "the newest of each range",
+}
 
 #: Packages whose versions a worker or its project depends on, as people write them.
 TITLES = {
@@ -226,13 +240,20 @@ def versions() -> str:
     wanted = {one.name: _range(one) for one in map(Requirement, texts)}
     locked = {one["name"]: one.get("version", "") for one in _toml("uv.lock")["package"]}
     rows = [f"| {title} | {wanted[one]} | {locked[one]} |" for one, title in TITLES.items()]
-    run = _toml("tests/versions.toml")
-    servers = {"Python": run["python"], **run["servers"]}
+    table = _toml("tests/versions.toml")
+    servers = {"Python": table["python"], **table["servers"]}
+    runs = (table["locked"], *table["runs"])
     return VERSIONS.format(
         written=WRITTEN,
         packages="\n".join(rows),
         servers="\n".join(f"| {name} | {', '.join(has)} |" for name, has in servers.items()),
+        runs="\n".join(map(_run, runs)),
     )
+
+
+def _run(run: dict[str, Any]) -> str:
+    packages = RESOLUTIONS[run["resolution"]]
+    return f"| {run['name']} | {', '.join(run['versions'])} | {packages} | {run['what']} |"
 
 
 def _range(requirement: Requirement) -> str:

@@ -1,9 +1,13 @@
 """The ranges of versions stand once, and everything that names one agrees."""
 
 import re
+import runpy
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
+import pytest
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
@@ -58,3 +62,52 @@ def test_what_is_embedded_is_supported() -> None:
 
     assert major is not None
     assert major[1] in RUN["servers"]["PostgreSQL"]
+
+
+def test_the_lowest_and_the_newest_of_each_run() -> None:
+    """
+    In .ci/run, whose runs stand in the same table; and the packages at both ends of their ranges.
+    """
+    runs = (RUN["locked"], *RUN["runs"])
+    supported = {"Python": RUN["python"], **RUN["servers"]}
+    ends = {f"{name} {end}" for name, has in supported.items() for end in (has[0], has[-1])}
+
+    assert set() == ends - {one for run in runs for one in run["versions"]}
+    assert {"uv.lock", "lowest-direct", "highest"} == {run["resolution"] for run in runs}
+    assert "versions.py test" in (ROOT / ".ci" / "run").read_text()
+
+
+@pytest.mark.parametrize(
+    ("found", "fails"),
+    [
+        ('["Python 3.14.1", "Valkey 9.1.0", "PostgreSQL 18.1", "celery 5.7.0"]', ""),
+        ('["Python 3.13.5", "Valkey 9.1.0", "PostgreSQL 18.1"]', "Python 3.14"),
+        ('["Python 3.14.1", "Redis 9.1.0", "PostgreSQL 18.1"]', "Valkey 9"),
+        ('["Python 3.14.1", "Valkey 9.1.0", "PostgreSQL 180.1"]', "PostgreSQL 18"),
+        ("", "Python 3.14"),
+    ],
+    ids=["all", "Python", "server", "longer", "nothing"],
+)
+def test_a_run_has_the_versions_that_it_says(found: str, fails: str) -> None:
+    """
+    A system that has moved on fails the run, rather than pass for what it was.
+    """
+    row = {"name": "newest", "versions": ["Python 3.14", "Valkey 9", "PostgreSQL 18"]}
+    line, code = runpy.run_path(str(ROOT / ".ci" / "versions.py"))["said"](row, found)
+
+    assert bool(fails) == bool(code)
+    assert not fails or line.endswith(f"FAILED, {fails} is not there")
+
+
+def test_a_run_without_its_system_fails(tmp_path: Path) -> None:
+    """
+    What could not be built is told in the run's line, and in the exit code.
+    """
+    done = subprocess.run(
+        [sys.executable, ROOT / ".ci" / "versions.py", "test", tmp_path, "oldest"],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+
+    assert (1, "oldest: FAILED, it has no tree\n") == (done.returncode, done.stdout)
