@@ -146,6 +146,8 @@ def timed_out(pool: Any) -> None:
     seen = []
 
     def patient() -> None:
+        # Connecting may take longer than the query may.
+        query("SELECT 'before'")
         try:
             with gevent.Timeout(0.2):
                 query("SELECT 'late' FROM pg_sleep(600) /*victim*/")
