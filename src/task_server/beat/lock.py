@@ -34,6 +34,12 @@ from task_server.transport.store.scripts import (
 RUNS_SECONDS = 400 * 86_400
 
 
+#: The keys of a script, by the name of the lock.
+_NameOf = Callable[[Keys, str], str]
+_LOCK: tuple[_NameOf, ...] = (Keys.beat,)
+_RUNS: tuple[_NameOf, ...] = (Keys.beat_runs,)
+
+
 class LockError(Exception):
     """Redis did not answer, or refuses; *cause* is what its client raised."""
 
@@ -59,7 +65,7 @@ class Client(Protocol):
     """A connection to the broker; it is opened when it is first needed."""
 
     def open(self) -> tuple[Any, Keys]:
-        """Return a client that adds no prefix, and the complete keys."""
+        """Return a client of the present primary, that adds no prefix, and the complete keys."""
 
     def close(self) -> None:
         """Close it; the next `open` connects anew."""
@@ -88,9 +94,7 @@ class Lock:
             LockError: When Redis does not answer, or refuses.
         """
         host, pid = socket.gethostname(), str(os.getpid())
-        answer = self._run(
-            BEAT_ACQUIRE, self._keys()[:1], (self._token, self._milliseconds, host, pid)
-        )
+        answer = self._run(BEAT_ACQUIRE, _LOCK, (self._token, self._milliseconds, host, pid))
         if answer[0]:
             return None
         host, pid, since = (_text(part) for part in answer[1:])
@@ -107,7 +111,7 @@ class Lock:
             LockError: When Redis does not answer, or refuses.
         """
         arguments = (self._token, self._milliseconds, RUNS_SECONDS * 1000, *entries)
-        answer = self._run(BEAT_HOLD, self._keys(), arguments)
+        answer = self._run(BEAT_HOLD, _LOCK + _RUNS, arguments)
         return None if answer is None else _number(_text(answer)) / 1e6
 
     def runs(self) -> dict[str, float]:
@@ -117,8 +121,11 @@ class Lock:
         Raises:
             LockError: When Redis does not answer, or refuses.
         """
-        key = self._keys()[1]
-        found = self._do(lambda client: list(client.hscan_iter(key, count=1000)))
+
+        def read(client: Any, keys: Keys) -> list[tuple[Any, Any]]:
+            return list(client.hscan_iter(keys.beat_runs(self._name), count=1000))
+
+        found = self._do(read)
         return {_text(name): _number(_text(value)) / 1e6 for name, value in found}
 
     def add_runs(self, runs: Mapping[str, float]) -> None:
@@ -130,7 +137,7 @@ class Lock:
         """
         if runs:
             pairs = [part for name, at in runs.items() for part in (name, str(int(at * 1e6)))]
-            self._run(BEAT_RUNS, self._keys()[1:], (RUNS_SECONDS * 1000, *pairs))
+            self._run(BEAT_RUNS, _RUNS, (RUNS_SECONDS * 1000, *pairs))
 
     def clock(self) -> float:
         """
@@ -139,7 +146,7 @@ class Lock:
         Raises:
             LockError: When Redis does not answer, or refuses.
         """
-        seconds, micros = self._do(lambda client: client.time())
+        seconds, micros = self._do(lambda client, _: client.time())
         return float(seconds) + float(micros) / 1e6 - time.time()
 
     def release(self) -> None:
@@ -149,23 +156,22 @@ class Lock:
         Raises:
             LockError: When Redis does not answer, or refuses.
         """
-        self._run(BEAT_RELEASE, self._keys()[:1], (self._token,))
+        self._run(BEAT_RELEASE, _LOCK, (self._token,))
 
     def close(self) -> None:
         """Close the connection."""
         self._client.close()
 
-    def _keys(self) -> tuple[str, str]:
-        keys = self._do(lambda _: self._client.open()[1])
-        return keys.beat(self._name), keys.beat_runs(self._name)
+    def _run(self, script: Script, names: Iterable[_NameOf], arguments: Iterable[Any]) -> Any:
+        def run(client: Any, keys: Keys) -> Any:
+            found = tuple(name_of(keys, self._name) for name_of in names)
+            return script.run(client, found, tuple(arguments))
 
-    def _run(self, script: Script, keys: Iterable[str], arguments: Iterable[Any]) -> Any:
-        return self._do(lambda client: script.run(client, tuple(keys), tuple(arguments)))
+        return self._do(run)
 
-    def _do(self, call: Callable[[Any], Any]) -> Any:
+    def _do(self, call: Callable[[Any, Keys], Any]) -> Any:
         try:
-            client, _ = self._client.open()
-            return call(client)
+            return call(*self._client.open())
         except (RedisError, OSError) as error:
             # The next attempt connects anew: to a new primary, too.
             self._client.close()

@@ -34,6 +34,9 @@ class BrokerClient:
         """
         Return a client that adds no prefix, and the complete keys.
 
+        Behind Sentinel it is asked for the primary each time: one that was stopped, and goes
+        on, answers as a primary for seconds, while another beat has the lock of the new one.
+
         Raises:
             redis.exceptions.RedisError, OSError: When it does not answer, or refuses.
         """
@@ -47,6 +50,11 @@ class BrokerClient:
             # Not `connection.connect()`, which retries for seconds.
             channel = transport.create_channel(transport)
             self._opened = Redis(connection_pool=channel.pool), Keys.of(channel)
+        client, _ = self._opened
+        # Of Sentinel's pools alone. It leaves a primary of before.
+        find_primary = getattr(client.connection_pool, "get_master_address", None)
+        if find_primary is not None:
+            find_primary()
         return self._opened
 
     def close(self) -> None:
