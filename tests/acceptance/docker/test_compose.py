@@ -1,4 +1,4 @@
-"""compose.yml: both workers and Flower of a newcomer's image on one host, with a Redis."""
+"""compose.yml: both workers, Flower and beat of a newcomer's image on one host, with a Redis."""
 
 import json
 import os
@@ -7,8 +7,10 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 from tests.acceptance.docker import image
 from tests.acceptance.docker.conftest import wheel
@@ -21,8 +23,8 @@ __all__ = ["folder", "project"]
 
 REDIS = "task-server-test-redis:trixie"
 
-#: What the page's .env has.
-ENVIRON = "CELERY_BROKER_URL=redis://redis:6379/0\nCOMPOSE_PROFILES=redis\n"
+#: What the page's .env has, for a project with a schedule.
+ENVIRON = "CELERY_BROKER_URL=redis://redis:6379/0\nCOMPOSE_PROFILES=redis,beat\n"
 
 #: In a container: the project's own client sends, and waits for the result.
 SEND = "from bakery.celery import app; print(app.send_task('bakery.tasks.{}', {}).get(timeout=120))"
@@ -86,9 +88,9 @@ def redis_image() -> str:
     return REDIS
 
 
-def test_both_workers_and_flower_run_on_one_host(compose: Compose) -> None:
+def test_both_workers_flower_and_beat_run_on_one_host(compose: Compose) -> None:
     """
-    By the page's line and its .env: each task runs on the worker of its queue.
+    By the page's line and its .env: each task runs on the worker of its queue, periodic ones too.
     """
     for name in ("prefork", "gevent"):
         until(lambda name=name: says(compose, name, "--ready"), name)
@@ -98,13 +100,16 @@ def test_both_workers_and_flower_run_on_one_host(compose: Compose) -> None:
     assert "[3, 33]\n" == compose(*asked, SEND.format("bake", "[3]"))
     assert "http://mill/\n" == compose(*asked, SEND.format("order", "['http://mill/']"))
     assert "bakery.tasks.order" in compose("logs", "gevent")
-    for name in ("prefork", "gevent", "flower"):
+    until(lambda: says(compose, "beat", "--ready"), "beat")
+    until(lambda: "bakery.tasks.feed" in compose("logs", "prefork"), "a periodic task")
+    for name in ("prefork", "gevent", "flower", "beat"):
         (container,) = compose("ps", "-q", name).split()
         host = json.loads(docker("inspect", "--format", "{{json .HostConfig}}", container))
         assert host["ReadonlyRootfs"]
         assert ["ALL"] == host["CapDrop"]
     compose("stop", "--timeout", "60")
     assert "draining" in compose("logs", "prefork")
+    assert "its schedule is saved" in compose("logs", "beat")
 
 
 def says(compose: Compose, name: str, *options: str, answer: str = ": ready") -> bool:
@@ -113,3 +118,26 @@ def says(compose: Compose, name: str, *options: str, answer: str = ": ready") ->
         return answer in compose("exec", "-T", name, "task-server", "health", name, *options)
     except AssertionError:
         return False
+
+
+def test_every_profile_is_understood(require: Require, tmp_path: Path) -> None:
+    """
+    Servers and beat are there where profiles name them, PostgreSQL with the password of .env.
+    """
+    (tmp_path / ".env").write_text("POSTGRES_PASSWORD=of-a-developer\n")
+    command = [*program(require), "--file", str(image.ROOT / "deploy/docker/compose.yml")]
+    command += ["--project-directory", str(tmp_path), "config"]
+
+    def services(profiles: str) -> dict[str, Any]:
+        environ = {**os.environ, "COMPOSE_PROFILES": profiles}
+        done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
+        assert 0 == done.returncode, done.stderr
+        found: dict[str, Any] = yaml.safe_load(done.stdout)["services"]
+        return found
+
+    known = services("redis,postgres,beat")
+
+    assert {"prefork", "gevent", "flower"} == set(services(""))
+    assert {"redis", "postgres", "beat"} == set(known) - set(services(""))
+    assert "of-a-developer" == known["postgres"]["environment"]["POSTGRES_PASSWORD"]
+    assert ["beat"] == known["beat"]["command"]

@@ -16,3 +16,8 @@ def bake(loaves, seconds=0.0):
 def order(address):
     """Return where flour would be ordered."""
     return requests.Request("GET", address).prepare().url
+
+
+@shared_task
+def feed():
+    """Feed the sourdough, as the schedule has it."""
