@@ -131,6 +131,23 @@ def test_commands_options_workers_and_queues_are_completed(shell: Shell) -> None
     assert ["bulk"] == shell.offers("worker", "bu")
     assert ["beat"] == shell.offers("health", "be")
     assert {"batch1", "batch2"} <= set(shell.offers("call", "--queue", "batch"))
+    assert {"batch1", "batch2"} <= set(shell.offers("dead", "list", "--queue", "batch"))
+    assert {"batch1", "batch2"} <= set(shell.offers("delayed", "count", "batch"))
+    assert {"batch1", "batch2"} <= set(shell.offers("delayed", "drop", "--queue", "batch"))
+
+
+def test_logs_are_of_what_the_last_up_ran(shell: Shell) -> None:
+    """
+    Its log has the names; `restart` has none, for nothing runs.
+    """
+    log = shell.folder / ".task-server" / "log"
+    log.mkdir(parents=True)
+    (log / "up.log.1").write_text("postgres | ready\n")
+    (log / "up.log").write_text("prefork  | ready\na line of nobody\nprefork  | done\n")
+
+    assert {"prefork", "postgres"} == set(shell.offers("logs", "p"))
+    assert ["prefork"] == shell.offers("logs", "postgres", "pre")
+    assert [] == shell.offers("restart", "p")
 
 
 def test_tasks_are_those_of_the_project_as_it_is_now(shell: Shell) -> None:

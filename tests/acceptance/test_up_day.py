@@ -123,6 +123,17 @@ def start_slow(program: Program) -> tuple[subprocess.Popen[str], Path]:
     return process, go
 
 
+def offered(program: Program, words: str) -> set[str]:
+    """Return what a shell completes after *words*."""
+    asked = {
+        "_TASK_SERVER_COMPLETE": "bash_complete",
+        "COMP_WORDS": f"task-server {words}",
+        "COMP_CWORD": str(1 + words.count(" ")),
+        "TASK_SERVER_COMPLETION_SECONDS": "60",
+    }
+    return {line.partition(",")[2] for line in program(**asked).stdout.splitlines()}
+
+
 def test_a_day_without_a_terminal(program: Program, site: Path) -> None:
     """
     A script starts it and goes on when all is ready; everything else finds it, without a variable.
@@ -142,6 +153,8 @@ def test_a_day_without_a_terminal(program: Program, site: Path) -> None:
     assert os.getsid(0) != supervisor
 
     assert "sum 5" in add(program).stdout
+    assert {"redis", "prefork"} <= offered(program, "logs ") >= offered(program, "restart ")
+    assert {"prefork"} == offered(program, "restart pre")
     shown = program("env", "--format", "json").result
     assert {"CELERY_BROKER_URL", "CELERY_RESULT_BACKEND"} == set(shown)
     again = program(*UP, "--detach")

@@ -1,5 +1,5 @@
 """
-The words that a shell completes: workers, queues and tasks.
+The words that a shell completes: workers, queues, tasks, and what `up` runs.
 
 Workers and their queues are in the configuration. The project's tasks and queues are known
 when it is imported, which a child does in the background: it writes them to a file, which
@@ -10,6 +10,7 @@ longer than a second, prints, or raises.
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -39,6 +40,16 @@ def complete_processes(ctx: click.Context, _: click.Parameter, start: str) -> li
     return _items(_processes(ctx), start)
 
 
+def complete_running(ctx: click.Context, _: click.Parameter, start: str) -> list[CompletionItem]:
+    """Return the processes of the `up` of this folder that begin with *start*."""
+    return _items(_running(ctx), start)
+
+
+def complete_logged(ctx: click.Context, _: click.Parameter, start: str) -> list[CompletionItem]:
+    """Return the processes whose lines the log of `up` has, or will have."""
+    return _items(_logged(ctx), start)
+
+
 def complete_queues(ctx: click.Context, _: click.Parameter, start: str) -> list[CompletionItem]:
     """Return the queues of the workers and of the project that begin with *start*."""
     return _items(_queues(ctx), start)
@@ -55,7 +66,11 @@ def _items(words: Iterable[str], start: str) -> list[CompletionItem]:
     except Exception:  # noqa: BLE001 - a terminal shows no errors while somebody types
         return []
     # A line break would be another word, or a kind, to the shell.
-    return [CompletionItem(word) for word in found if word.startswith(start) and word.isprintable()]
+    return [
+        CompletionItem(word)
+        for word in found
+        if word and word.startswith(start) and word.isprintable()
+    ]
 
 
 def _workers(ctx: click.Context) -> Iterator[str]:
@@ -67,6 +82,31 @@ def _processes(ctx: click.Context) -> Iterator[str]:
 
     yield from _workers(ctx)
     yield from SERVICE_TABLES
+
+
+def _running(ctx: click.Context) -> Iterator[str]:
+    from task_server.local.control.client import RunningUp  # noqa: PLC0415
+
+    running = RunningUp.find(_state(ctx))
+    if running is not None:
+        yield from (one["name"] for one in running.ask("ps")["processes"])
+
+
+def _logged(ctx: click.Context) -> Iterator[str]:
+    from task_server.errors import TaskServerError  # noqa: PLC0415
+    from task_server.local.log_file import Reader, log_path, older, split  # noqa: PLC0415
+
+    with suppress(TaskServerError):
+        yield from _running(ctx)
+    path = log_path(_state(ctx))
+    for file in (older(path), path):
+        yield from (split(line)[0] for line in Reader.whole(file))
+
+
+def _state(ctx: click.Context) -> Path:
+    from task_server.health.of_up import STATE, STATE_VARIABLE  # noqa: PLC0415
+
+    return Path(ctx.params.get("state") or os.environ.get(STATE_VARIABLE) or STATE)
 
 
 def _queues(ctx: click.Context) -> Iterator[str]:

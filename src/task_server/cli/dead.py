@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from task_server.cli.broker import broker
+from task_server.cli.completions import complete_queues
 from task_server.cli.dead_shown import described, lines, shown
 from task_server.cli.options import app_option, config_option, json_option
 from task_server.errors import TaskServerError
@@ -31,6 +32,7 @@ queue_option = click.option(
     "--queue",
     envvar="TASK_SERVER_DEAD_QUEUE",
     show_envvar=True,
+    shell_complete=complete_queues,
     help="Only dead letters of this queue.",
 )
 

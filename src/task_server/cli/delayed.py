@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from task_server.cli.broker import broker
+from task_server.cli.completions import complete_queues, complete_tasks
 from task_server.cli.dead_shown import shown, when
 from task_server.cli.options import Seconds, app_option, config_option, json_option
 from task_server.errors import TaskServerError
@@ -16,7 +17,7 @@ from task_server.producer import sent_at
 from task_server.transport.store import delayed
 from task_server.transport.store.delayed import Delayed
 
-queue_argument = click.argument("queue", required=False)
+queue_argument = click.argument("queue", required=False, shell_complete=complete_queues)
 
 limit_option = click.option(
     "--limit",
@@ -145,12 +146,14 @@ Examples:
     "--queue",
     envvar="TASK_SERVER_DELAYED_QUEUE",
     show_envvar=True,
+    shell_complete=complete_queues,
     help="Only delayed tasks of this queue.",
 )
 @click.option(
     "--task",
     envvar="TASK_SERVER_DELAYED_TASK",
     show_envvar=True,
+    shell_complete=complete_tasks,
     help="Only tasks of this name, such as mail.remind.",
 )
 @click.option(

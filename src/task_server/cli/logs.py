@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from task_server.cli.completions import complete_logged
 from task_server.cli.options import state_option
 from task_server.config.variables import suggestion
 from task_server.errors import TaskServerError
@@ -31,7 +32,7 @@ Examples:
   task-server logs -f                 and those to come
 """
 )
-@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=complete_logged)
 @click.option(
     "-f",
     "--follow",

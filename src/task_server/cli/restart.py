@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from task_server.cli.completions import complete_running
 from task_server.cli.options import state_option
 from task_server.local.control.client import RunningUp
 
@@ -16,7 +17,9 @@ Examples:
   task-server restart prefork gevent flower
 """
 )
-@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@click.argument(
+    "names", nargs=-1, required=True, metavar="NAME...", shell_complete=complete_running
+)
 @state_option
 def command(names: tuple[str, ...], state: Path) -> None:
     """
