@@ -59,6 +59,8 @@ def alone(tmp_path: Path, server: Redis) -> Iterator[Program]:
             "CALLING_BROKER": server.database(2).url,
             "TASK_SERVER_APP": "calling",
             "TASK_SERVER_CODE": str(PROJECT),
+            # Nobody is there to answer.
+            "TASK_SERVER_CALL_ASK": "0.2",
         }
         yield replace(program, environ=environ)
     server.database(2).client.flushdb()
@@ -184,6 +186,7 @@ def test_what_no_worker_has_is_refused_with_the_near_names(alone: Program, serve
         assert f"did you mean {near}" in ended.stderr
     nothing = alone("call", "zzz.unlike")
     assert "it has 8 tasks" in nothing.stderr
+    assert "no worker answered within 0.2 s" in nothing.stderr
     far = alone("call", "calling.far")
     assert (1, True) == (far.returncode, "no worker of the configuration takes from" in far.stderr)
     named = alone("call", "calling.add", "1", "--queue", "nowhere")
@@ -194,6 +197,65 @@ def test_what_no_worker_has_is_refused_with_the_near_names(alone: Program, serve
     assert 0 == alone("call", "calling.far", "--force").returncode
     assert 0 == alone("call", "calling.far", TASK_SERVER_WORKERS_FAR_QUEUES="far").returncode
     assert (1, 2) == (client.llen("celery"), client.llen("far"))
+
+
+STOCK = """
+import os
+
+from celery import Celery
+
+app = Celery("stock", broker=os.environ["BROKER"], backend=os.environ["RESULTS"])
+
+
+@app.task(name="stock.double", rate_limit="100/s")
+def double(n):
+    return 2 * n
+"""
+
+
+@pytest.fixture
+def stock(calling: Program, server: Redis, tmp_path: Path) -> Iterator[None]:
+    """Have a worker of Celery's, with a task and a queue that the project does not know."""
+    (tmp_path / "stock.py").write_text(STOCK)
+    log = tmp_path / "log"
+    with log.open("wb") as file:
+        process = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "celery", "--app=stock", "worker", "--pool=solo"),
+                *("--queues=theirs", "--hostname=stock@here", "--loglevel=INFO"),
+            ],
+            cwd=tmp_path,
+            env={**os.environ, "BROKER": server.url, "RESULTS": server.database(1).url},
+            stdout=file,
+            stderr=file,
+        )
+    try:
+        until(lambda: b" ready." in log.read_bytes() or process.poll() is not None)
+        assert process.poll() is None, log.read_text()
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_what_only_a_stock_worker_has_is_sent(calling: Program, stock: None) -> None:
+    """
+    It is asked for the task, and for the queue; its tasks are near names, too.
+    """
+    # It answers sooner, but for on a busy machine.
+    asking = ("--ask", "100", "--queue", "theirs")
+    ended = calling("call", "stock.double", "21", "--wait", *asking)
+
+    assert 42 == results(ended)
+    assert "the project does not register stock.double; stock@here does" in ended.stderr
+    far = calling("call", "calling.far", *asking)
+    assert (0, True) == (far.returncode, far.stdout.strip().endswith(" -> theirs"))
+    # A worker that is busy may be late with its answer.
+    until(lambda: "did you mean stock.double?" in calling("call", "stock.doubl", "1").stderr)
+    nowhere = calling("call", "calling.add", "1", "--queue", "nowhere")
+    assert (1, True) == (nowhere.returncode, "'nowhere'" in nowhere.stderr)
+    unasked = calling("call", "stock.double", "1", "--ask", "0")
+    assert (1, True) == (unasked.returncode, "does not register it; it has" in unasked.stderr)
 
 
 @pytest.mark.parametrize(
@@ -236,6 +298,12 @@ def test_a_broker_that_is_away_is_one_line(alone: Program) -> None:
     assert "the task was not sent" in ended.stderr
     assert "Traceback" not in ended.stderr
     assert "hunter2" not in ended.stderr
+
+    other = alone("call", "calling.ad", "1", CALLING_BROKER="redis://:hunter2@127.0.0.1:1/0")
+    assert 1 == other.returncode
+    assert "no worker could be asked" in other.stderr
+    assert "did you mean calling.add" in other.stderr
+    assert "hunter2" not in other.stderr
 
 
 def test_pickle_is_the_projects_own_choice(server: Redis, tmp_path: Path) -> None:

@@ -4,29 +4,30 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import click
 
+from task_server.cli import call_refusals
 from task_server.cli.call_result import jsonable, show, wait_for
 from task_server.cli.call_words import arguments_of, expiry_of, moment_of
 from task_server.cli.completions import complete_queues, complete_tasks
 from task_server.cli.joined import use_up
 from task_server.cli.options import Seconds, app_option, config_option, resolved, traceback_option
-from task_server.config.model import Config
-from task_server.config.values import shown
-from task_server.errors import ConfigError, PeerError, Problem, TaskServerError
+from task_server.errors import PeerError, TaskServerError
 from task_server.project.load import calling_app
+
+#: How long workers that run are asked for what the project does not have, in seconds.
+ASK_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A task, what it is called with, and the queue if one was given."""
+    """A task, and what it is called with."""
 
     task: str
     arguments: tuple[Any, ...]
     named: dict[str, Any]
-    queue: str | None
 
 
 @click.command(
@@ -110,11 +111,21 @@ Examples:
     help="One JSON object on standard output.",
 )
 @click.option(
+    "--ask",
+    envvar="TASK_SERVER_CALL_ASK",
+    show_envvar=True,
+    type=Seconds(0, 600),
+    metavar="SECONDS",
+    default=ASK_SECONDS,
+    help="Ask running workers so long for a task or a queue that is not the project's own; 0: "
+    f"do not.  [default: {ASK_SECONDS:g}]",
+)
+@click.option(
     "--force",
     is_flag=True,
     envvar="TASK_SERVER_CALL_FORCE",
     show_envvar=True,
-    help="Send a task that the project lacks, or to a queue of no worker.",
+    help="Send a task that nobody registers, or to a queue of no worker.",
 )
 @traceback_option
 def command(
@@ -132,6 +143,7 @@ def command(
     wait: bool,
     timeout: float | None,
     as_json: bool,
+    ask: float,
     force: bool,
     show_traceback: bool,
 ) -> None:
@@ -139,7 +151,8 @@ def command(
     Send TASK with the project's own app: its routes, its serializer.
 
     An ARG that is JSON is that value (7, true, null, "7", [1, 2]), any other is text;
-    NAME=VALUE is a keyword argument. Arguments that begin with - come after --.
+    NAME=VALUE is a keyword argument. Arguments that begin with - come after --. A task that
+    neither the project nor a running worker registers is refused, with the near names.
 
     With --wait the exit code is 0 if the task succeeded, 1 if it failed or was revoked,
     124 if --timeout passed. Ctrl-C leaves the task as it is.
@@ -154,12 +167,12 @@ def command(
     config = resolved(path, app=app).config
     use_up(os.environ)
     project = calling_app(config)
-    if not force and task not in project.tasks:
-        _refuse_task(project, task)
-    call = Call(task, tuple(arguments), named, queue)
-    goes_to = _queue(project, call)
     if not force:
-        _need_taker(config, goes_to)
+        call_refusals.need_task(project, task, ask)
+    call = Call(task, tuple(arguments), named)
+    goes_to = call_refusals.queue_of(project, task, call.arguments, named, queue)
+    if not force:
+        call_refusals.need_taker(project, config, goes_to, ask)
     options = {
         "countdown": countdown,
         "priority": priority,
@@ -168,7 +181,7 @@ def command(
     }
     wait = wait or timeout is not None
     if wait:
-        _need_results(project)
+        call_refusals.need_results(project)
         # A task that stores no result stores this one.
         options["ignore_result"] = False
     given = {name: value for name, value in options.items() if value is not None}
@@ -212,49 +225,6 @@ def _wait(result: Any, timeout: float | None, sent: dict[str, Any], *, as_json: 
     else:
         show(outcome)
     return outcome.exit_code
-
-
-def _refuse_task(project: Any, task: str) -> NoReturn:
-    from task_server.project.calls import near_names, tasks_of  # noqa: PLC0415 - imports late
-
-    names = tasks_of(project)
-    near = near_names(task, names)
-    hint = f"; did you mean {', '.join(near)}?" if near else f"; it has {len(names)} tasks"
-    raise TaskServerError(
-        f"no worker has the task {shown(task)}: the project does not register it{hint} "
-        "(--force sends it all the same)"
-    )
-
-
-def _queue(project: Any, call: Call) -> str:
-    """Return the queue that *call* goes to."""
-    from task_server.project.calls import queue_of_call  # noqa: PLC0415 - imports late
-
-    try:
-        return queue_of_call(project, call.task, call.arguments, call.named, call.queue)
-    except Exception as error:
-        # With task_create_missing_queues off, or from a router of the project's own.
-        raise TaskServerError(
-            f"the task cannot be routed ({type(error).__name__}: {error}); give --queue"
-        ) from error
-
-
-def _need_taker(config: Config, queue: str) -> None:
-    from task_server.project.calls import takers  # noqa: PLC0415 - imports late
-
-    if not takers(config, queue):
-        raise TaskServerError(
-            f"no worker of the configuration takes from the queue {shown(queue)}; name it in a "
-            "table [workers.NAME], give another --queue, or --force where other workers take it"
-        )
-
-
-def _need_results(project: Any) -> None:
-    from celery.backends.base import DisabledBackend  # noqa: PLC0415 - imports Celery
-
-    if isinstance(project.backend, DisabledBackend):
-        message = "the project stores no results, so there is nothing to wait for; set it, or leave"
-        raise ConfigError([Problem("result_backend", f"{message} --wait and --timeout out")])
 
 
 def _send(project: Any, call: Call, options: dict[str, Any]) -> Any:

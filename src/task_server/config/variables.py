@@ -14,6 +14,7 @@ OTHERS = frozenset(
         "BEAT",
         "METRICS",
         *(
+            "CALL_ASK",
             "CALL_COUNTDOWN",
             "CALL_ETA",
             "CALL_EXPIRES",
