@@ -120,9 +120,13 @@ class Context:
         queues = self.workers[name].queues
         if queue in queues or ALL_QUEUES not in queues:
             return queue in queues
+        return queue in self.known_queues()
+
+    def known_queues(self) -> dict[str, None]:
+        """Return the queues that ALL_QUEUES means."""
         # The same rule as in the worker: `task_server.project.queues.every`.
         facts = self.facts or ProjectFacts()
-        return queue in facts.named or any(one.certain for one in facts.seen if one.queue == queue)
+        return dict.fromkeys((*facts.named, *(one.queue for one in facts.seen if one.certain)))
 
     def origin_of(self, setting: str) -> str:
         """Return which file or variable gave *setting*, a dotted name of ours; empty if none."""

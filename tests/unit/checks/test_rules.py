@@ -181,15 +181,35 @@ TABLE: list[Row] = [
         context(replace(own(), named=MANY), workers=PREFORK),
         "error",
         "queues",
-        'set workers.prefork.queues = ["celery", "q0", "q1", ',
+        'set workers.prefork.queues = "all"',
     ),
     (
-        "and the word for all of them is offered",
+        "and those of another worker are left out",
         routing.queues,
-        context(replace(own(), named=MANY), workers=PREFORK),
+        context(replace(own(), named={**MANY, "io_bound": ["task_queues"]})),
         "error",
         "queues",
-        '"q39"], or workers.prefork.queues = "all" for every queue',
+        '"all" and workers.prefork.extra_args = ["--exclude-queues=io_bound"]',
+    ),
+    (
+        "of a few a list takes none of another worker",
+        routing.queues,
+        context(replace(own(), named={one: ["task_queues"] for one in ("a", "b", "io_bound")})),
+        "error",
+        "queues",
+        'set workers.prefork.queues = ["celery", "a", "b"]',
+    ),
+    (
+        "what the operator named, and only others send to, stays",
+        routing.queues,
+        context(
+            replace(own(), named=MANY),
+            workers={"prefork": {"queues": ("theirs",)}},
+            said=["workers.prefork.queues"],
+        ),
+        "error",
+        "queues",
+        'set workers.prefork.queues = ["all", "theirs"]',
     ),
     (
         "one worker for all",
@@ -426,10 +446,10 @@ def test_queues_that_only_the_source_names_are_candidates() -> None:
         name: one.level for name, one in found.items()
     }
     assert "batch1 (cl/views.py:31), batch2 (cl/tasks.py:7); set" in found["queues of calls"].text
-    assert '["celery", "batch1", "batch2"]' in found["queues of calls"].repair
+    assert 'set workers.prefork.queues = "all"' == found["queues of calls"].repair
     assert "etl (the setting ETL_QUEUE); if tasks are sent there" in found["names of queues"].text
     # Pasting the last of the lines is enough for all.
-    assert '["celery", "batch1", "batch2", "etl"]' in found["names of queues"].repair
+    assert 'set workers.prefork.queues = ["all", "etl"]' in found["names of queues"].repair
 
 
 def test_the_word_for_all_takes_the_queues_of_calls_and_not_what_may_be_one() -> None:

@@ -141,7 +141,7 @@ def test_a_project_with_queues_of_its_own(tmp_path: Path) -> None:
     found = {one["setting"]: one for one in json.loads(ended.stdout)}
     assert "error" == found["queue own"]["level"]
     assert f"batch0 ({tmp_path}/cl.py:8)" in found["queues of calls"]["message"]
-    assert '"batch9"]' in found["queues of calls"]["repair"]
+    assert 'set workers.prefork.queues = "all"' == found["queues of calls"]["repair"]
     assert f"etl ({tmp_path}/cl.py:" in found["names of queues"]["message"]
     assert 0 == every.returncode
     assert {"queues": "ok", "names of queues": "warning"}.items() <= levels(every).items()

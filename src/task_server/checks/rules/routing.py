@@ -8,7 +8,10 @@ from task_server.config.pools import DEFAULT
 from task_server.config.values import ALL_QUEUES
 from task_server.errors import Finding
 
-#: From this many on, suggest ALL_QUEUES too.
+#: From so many on, ALL_QUEUES is the cure where it takes no queue of another worker.
+SEVERAL = 2
+
+#: From so many on, it is the cure even where those of other workers must be left out.
 MANY = 5
 
 
@@ -89,8 +92,28 @@ def repair(context: Context, queues: list[str]) -> str:
     name = next((name for name, pool in pools.items() if pool == DEFAULT), next(iter(pools), ""))
     if not name:
         return f"define a worker with workers.NAME.queues = {json.dumps(queues)}"
-    setting = f"workers.{name}.queues"
-    both = [*context.workers[name].queues, *queues]
-    many = len(queues) >= MANY and ALL_QUEUES not in both
-    every = f', or {setting} = "{ALL_QUEUES}" for every queue' if many else ""
-    return f"set {setting} = {json.dumps(both)}{every}"
+    own = context.workers[name].queues
+    return _with_all(context, name, queues) or (
+        f"set workers.{name}.queues = {json.dumps([*own, *queues])}"
+    )
+
+
+def _with_all(context: Context, name: str, queues: list[str]) -> str:
+    """Return the cure by ALL_QUEUES; empty where a list of the names is the better one."""
+    known = context.known_queues()
+    worker = context.workers[name]
+    covered = [queue for queue in queues if queue in known]
+    if len(covered) < SEVERAL or ALL_QUEUES in worker.queues:
+        return ""
+    setting = f"workers.{name}"
+    kept = worker.queues if context.origin_of(f"{setting}.queues") else ()
+    rest = [queue for queue in (*kept, *queues) if queue not in known]
+    value = json.dumps([ALL_QUEUES, *dict.fromkeys(rest)] if rest else ALL_QUEUES)
+    others = [one for one in context.workers if one != name]
+    theirs = [queue for queue in known if any(context.consumes(one, queue) for one in others)]
+    if not theirs:
+        return f"set {setting}.queues = {value}"
+    if len(covered) < MANY or any("," in queue for queue in theirs):
+        return ""
+    arguments = [*worker.extra_args, f"--exclude-queues={','.join(theirs)}"]
+    return f"set {setting}.queues = {value} and {setting}.extra_args = {json.dumps(arguments)}"

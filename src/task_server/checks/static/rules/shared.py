@@ -43,9 +43,14 @@ def _queues(context: Context, stated: Stated, config: Config) -> Iterator[At]:
     """Find queues that no worker of the configuration consumes, at each first place."""
     if not any(origin.startswith("workers.") for origin in config.origins):
         return
-    for queue, places in stated.queues.items():
-        if not places or any(context.consumes(name, queue) for name in context.workers):
-            continue
+    left = {
+        queue: places
+        for queue, places in stated.queues.items()
+        if places and not any(context.consumes(name, queue) for name in context.workers)
+    }
+    # Pasting it once is enough for all.
+    repair = routing.repair(context, list(left))
+    for queue, places in left.items():
         place, known = next((one for one in places if one[1]), places[0])
         more = f" (and at {len(places) - 1} more places)" if len(places) > 1 else ""
         yield found(
@@ -54,7 +59,7 @@ def _queues(context: Context, stated: Stated, config: Config) -> Iterator[At]:
             place,
             f"no worker of the configuration consumes the queue {queue!r}, which is named "
             f"here{more}: its tasks never run",
-            routing.repair(context, [queue]),
+            repair,
         )
 
 
