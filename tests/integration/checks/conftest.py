@@ -16,9 +16,9 @@ from tests.support.redis import Redis
 
 
 class StartRedis(Protocol):
-    """Starts a Redis with more *options*; returns its port on 127.0.0.1."""
+    """Starts a Redis with *settings* and more *options*; returns its port on 127.0.0.1."""
 
-    def __call__(self, *options: str) -> int: ...
+    def __call__(self, *options: str, settings: Path | None = None) -> int: ...
 
 
 @pytest.fixture
@@ -26,9 +26,9 @@ def start_redis(require) -> Iterator[StartRedis]:
     """Return what starts a Redis of this test alone."""
     with ExitStack() as stack:
 
-        def start(*options: str) -> int:
+        def start(*options: str, settings: Path | None = None) -> int:
             folder = Path(stack.enter_context(TemporaryDirectory(prefix="redis-")))
-            server = Redis(folder, *options)
+            server = Redis(folder, *options, settings=settings)
             stack.callback(server.stop)
             try:
                 server.start()

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,12 +14,8 @@ from tests.support.rules import files_of
 
 PROGRAM = Path(sys.executable).with_name("task-server")
 
-#: Rules of a page with an example; those of servers and of a machine have none.
-NAMES = [
-    name
-    for name in sorted((*catalogue.PROJECT, *catalogue.SHARED))
-    if files_of(catalogue.page(name), "Example")
-]
+#: Those of servers and of a machine have tests with such.
+NAMES = sorted((*catalogue.PROJECT, *catalogue.SHARED))
 
 
 def levels(folder: Path, files: dict[str, str], name: str) -> set[str]:
@@ -26,8 +23,10 @@ def levels(folder: Path, files: dict[str, str], name: str) -> set[str]:
     folder.mkdir()
     for file, text in files.items():
         (folder / file).write_text(text)
+    grace = re.search(r"stop_grace_period: (\d+)s", files.get("compose.yml", ""))
+    stop = ["--stop-grace", grace[1]] if grace else []
     ended = subprocess.run(
-        [PROGRAM, "check", "--app", "shop", "--select", name, "--json"],
+        [PROGRAM, "check", "--app", "shop", "--select", name, "--json", *stop],
         cwd=folder,
         env={"PATH": os.environ["PATH"], "C_FORCE_ROOT": "1"},
         capture_output=True,

@@ -26,7 +26,8 @@ def test_a_rule_has_a_page(name: str) -> None:
     assert page.startswith(f"# {name}\n\n")
     assert catalogue.summary(name).endswith(".")
     assert "\n## Why\n" in page
-    assert "\n## Cure\n" in page
+    assert files_of(page, "Example")
+    assert files_of(page, "Cure")
 
 
 def test_there_is_no_page_without_a_rule() -> None:
