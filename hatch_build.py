@@ -21,7 +21,7 @@ class RevisionHook(BuildHookInterface):
             return
         root = Path(self.root)
         package = root / "src" / "task_server"
-        code = run_path(str(package / "revision.py"))
+        code = run_path(str(package / "cli" / "revision.py"))
         if (package / code["FILE"]).exists():
             # An sdist, which has the file.
             found = code["revision"](package)

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from task_server.cli.revision import revision
 from task_server.local import Server
-from task_server.revision import revision
 from tests.registry.test_install import ROOT, run
 from tests.support.once import made_once
 from tests.support.require import Require

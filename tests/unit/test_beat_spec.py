@@ -57,7 +57,7 @@ def test_the_launcher_hands_over_all_that_it_decided() -> None:
     assert spec == BeatSpec.from_json(command.environ[BEAT_VARIABLE])
     assert (True, "cl") == (spec.uses_broker, spec.lock_name)
     assert "hunter2" not in command.environ[BEAT_VARIABLE]
-    assert ("python3", "-m", "task_server.beatd") == command.argv
+    assert ("python3", "-m", "task_server.beat") == command.argv
 
 
 @pytest.mark.parametrize("value", ["0.5", "-1", "nan", "inf", "5000", "soon"])

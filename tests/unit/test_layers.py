@@ -173,7 +173,7 @@ LAYERS = (
     {"contrib.admin.registry"},
     {"contrib"},
     {"app"},
-    {"cli", "celeryd", "beatd", "flowerd", "metricsd", "manage"},
+    {"cli", "celeryd", "beat.__main__", "flowerd", "metricsd", "manage"},
     {"__main__"},
 )
 

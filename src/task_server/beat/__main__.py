@@ -1,5 +1,5 @@
 """
-Beat, as `task-server beat` becomes it: `python -m task_server.beatd`.
+Beat, as `task-server beat` becomes it: `python -m task_server.beat`.
 
 Celery's own schedulers in a loop of ours, which holds a lock in Redis.
 """

@@ -62,7 +62,7 @@ def _show_version(context: click.Context, _option: click.Parameter, wanted: bool
         return
     from importlib.metadata import version  # noqa: PLC0415
 
-    from task_server.revision import revision  # noqa: PLC0415
+    from task_server.cli.revision import revision  # noqa: PLC0415
 
     click.echo(f"task-server, version {version('task-server')} (revision {revision()})")
     context.exit()

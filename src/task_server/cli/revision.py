@@ -18,7 +18,7 @@ SHORT = 12
 
 def revision(package: Path | None = None) -> str:
     """Return the revision of the task-server in the folder *package*, this one's by default."""
-    package = package or Path(__file__).parent
+    package = package or Path(__file__).parents[1]
     try:
         return (package / FILE).read_text(encoding="ascii").strip()[:SHORT] or UNKNOWN
     except (OSError, ValueError):

@@ -116,7 +116,7 @@ def beat_command(
     added = project_environ(config, environ)
     added[BEAT_VARIABLE] = spec.to_json()
     return Command(
-        (python, "-m", "task_server.beatd"), MappingProxyType(added), config.no_new_privileges
+        (python, "-m", "task_server.beat"), MappingProxyType(added), config.no_new_privileges
     )
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from task_server.revision import of_checkout, revision
+from task_server.cli.revision import of_checkout, revision
 
 SOURCES = "src/task_server"
 
