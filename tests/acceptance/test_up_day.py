@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import pty
-import re
 import select
 import signal
 import subprocess
@@ -123,17 +122,6 @@ def start_slow(program: Program) -> tuple[subprocess.Popen[str], Path]:
     return process, go
 
 
-def offered(program: Program, words: str) -> set[str]:
-    """Return what a shell completes after *words*."""
-    asked = {
-        "_TASK_SERVER_COMPLETE": "bash_complete",
-        "COMP_WORDS": f"task-server {words}",
-        "COMP_CWORD": str(1 + words.count(" ")),
-        "TASK_SERVER_COMPLETION_SECONDS": "60",
-    }
-    return {line.partition(",")[2] for line in program(**asked).stdout.splitlines()}
-
-
 def test_a_day_without_a_terminal(program: Program, site: Path) -> None:
     """
     A script starts it and goes on when all is ready; everything else finds it, without a variable.
@@ -153,8 +141,6 @@ def test_a_day_without_a_terminal(program: Program, site: Path) -> None:
     assert os.getsid(0) != supervisor
 
     assert "sum 5" in add(program).stdout
-    assert {"redis", "prefork"} <= offered(program, "logs ") >= offered(program, "restart ")
-    assert {"prefork"} == offered(program, "restart pre")
     shown = program("env", "--format", "json").result
     assert {"CELERY_BROKER_URL", "CELERY_RESULT_BACKEND"} == set(shown)
     again = program(*UP, "--detach")
@@ -173,6 +159,8 @@ def test_a_day_without_a_terminal(program: Program, site: Path) -> None:
     assert "Stopping task-server (pid" in down.stdout
     assert "prefork has ended" in down.stdout
     assert {} == program.left()
+    gone = program("health", "prefork", TMPDIR=str(program.folder))
+    assert (1, False) == (gone.returncode, "of `task-server up`" in gone.stdout)
     log = program("logs", "up").stdout
     assert "Stopped by `task-server down`." in log
     assert {"up"} == {line.split()[0] for line in log.splitlines()}
@@ -409,78 +397,6 @@ def test_no_reload(program: Program, site: Path) -> None:
 
     assert "Reload: off" in started.stdout
     assert 0 == program("down").returncode
-
-
-def test_names_that_are_not_there(program: Program, site: Path) -> None:
-    """
-    The near ones are named.
-    """
-    assert 0 == program(*UP, "--detach").returncode
-
-    restart, logs = program("restart", "prefrok"), program("logs", "flowr")
-
-    assert (1, 2) == (restart.returncode, logs.returncode)
-    assert "did you mean prefork?" in restart.stderr
-    assert "did you mean flower?" in logs.stderr
-
-
-def test_env_is_for_shells_and_files(program: Program, site: Path) -> None:
-    """
-    A shell takes it, and so does a reader of .env; a URL of the user's is not printed.
-    """
-    assert 0 == program(*UP, "--detach").returncode
-
-    shell, dotenv = program("env"), program("env", "--format", "dotenv")
-    python = "import os; print(os.environ['CELERY_BROKER_URL'])"
-    done = subprocess.run(
-        ["sh", "-c", f'eval "$1"; "{sys.executable}" -c "{python}"', "sh", shell.stdout],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-
-    url = program("env", "--format", "json").result["CELERY_BROKER_URL"]
-    assert url == done.stdout.strip()
-    assert f"CELERY_BROKER_URL='{url}'" in dotenv.stdout.splitlines()
-    assert re.fullmatch(r"redis\+socket://\S+/redis\.sock\?virtual_host=\d+", url)
-
-
-def test_health_and_check_find_what_it_runs(program: Program, site: Path) -> None:
-    """
-    Without a variable: the worker's heartbeat, Flower's port and the servers are those of
-    `up`, and each says so. Once it is down they are not.
-    """
-    assert 0 == program(*UP, "--detach").returncode
-
-    worker, flower = program("health", "prefork", "--ready"), program("health", "flower", "--ready")
-    check = program("check", "--live", "--worker", "prefork", "--json")
-    assert (0, 0) == (worker.returncode, flower.returncode), worker.stdout + flower.stdout
-    assert "prefork: ready: " in worker.stdout
-    assert "(of `task-server up`, pid " in worker.stdout
-    assert "(of `task-server up`, pid " in flower.stdout
-    found = json.loads(check.stdout)
-    (of_up,) = [one for one in found if one["setting"] == "up"]
-    assert "with the servers of task-server (pid " in of_up["message"]
-    assert [] == [one for one in found if one["level"] == "error" and one["peer"]]
-    delayed = program("delayed", "count")
-    assert (0, True) == (delayed.returncode, "with the servers of task-server" in delayed.stderr)
-
-    assert 0 == program("down").returncode
-    gone = program("health", "prefork", TMPDIR=str(program.folder))
-    assert (1, False) == (gone.returncode, "of `task-server up`" in gone.stdout)
-
-
-def test_a_heartbeat_of_another_worker_is_not_mistaken(program: Program, site: Path) -> None:
-    """
-    What the configuration names is asked, and so is a worker that `up` does not run.
-    """
-    assert 0 == program(*UP, "--detach").returncode
-
-    named = program("health", "prefork", TASK_SERVER_RUNTIME_DIR=str(program.folder / "else"))
-    other = program("health", "gevent", TMPDIR=str(program.folder))
-
-    assert (1, 1) == (named.returncode, other.returncode)
-    assert "of `task-server up`" not in named.stdout + other.stdout
 
 
 def test_a_full_disk_ends_nothing(program: Program, site: Path, tmp_path: Path) -> None:
