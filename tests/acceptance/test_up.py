@@ -135,6 +135,7 @@ def test_a_demo_beside_it_uses_its_workers(up: Up) -> None:
     assert up.process.poll() is None
 
 
+@pytest.mark.slow
 def test_kill_9_leaves_no_orphan(program: Program) -> None:
     """
     When the supervisor is killed, the kernel ends all its children.

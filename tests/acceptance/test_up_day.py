@@ -281,7 +281,14 @@ def test_a_detached_one_that_cannot_start_says_why(program: Program, site: Path)
     assert {} == program.left()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize(
+    "number",
+    [
+        signal.SIGINT,
+        pytest.param(signal.SIGTERM, marks=pytest.mark.slow),
+        pytest.param(signal.SIGHUP, marks=pytest.mark.slow),
+    ],
+)
 def test_a_signal_during_a_detached_start_ends_it(
     number: signal.Signals, program: Program, site: Path
 ) -> None:
@@ -300,6 +307,7 @@ def test_a_signal_during_a_detached_start_ends_it(
     assert {} == program.left()
 
 
+@pytest.mark.slow
 def test_a_window_that_is_closed(program: Program, site: Path) -> None:
     """
     It ends what was started in it, and not what was detached from it.
@@ -369,6 +377,7 @@ def test_a_mistake_does_not_end_it(program: Program, site: Path) -> None:
     assert 0 == process.wait(timeout=PATIENCE)
 
 
+@pytest.mark.slow
 def test_ctrl_c_during_a_reload_lets_the_task_end(program: Program, site: Path) -> None:
     """
     The drain of the reload is the drain of the stop: the worker gets no second signal.
@@ -389,6 +398,7 @@ def test_ctrl_c_during_a_reload_lets_the_task_end(program: Program, site: Path) 
     assert {} == program.left()
 
 
+@pytest.mark.slow
 def test_no_reload(program: Program, site: Path) -> None:
     """
     It can be switched off; the banner says so.
@@ -399,6 +409,7 @@ def test_no_reload(program: Program, site: Path) -> None:
     assert 0 == program("down").returncode
 
 
+@pytest.mark.slow
 def test_a_full_disk_ends_nothing(program: Program, site: Path, tmp_path: Path) -> None:
     """
     While it is full the output is not kept; it can still be asked, and ended.
@@ -430,6 +441,7 @@ def test_a_full_disk_at_the_start_is_named(program: Program, site: Path, tmp_pat
     assert {} == program.left()
 
 
+@pytest.mark.slow
 def test_a_broker_of_the_settings(program: Program, site: Path, redis_server: local.Server) -> None:
     """
     No variable is needed then, and none printed; restart and reload are as with ours.
@@ -449,6 +461,7 @@ def test_a_broker_of_the_settings(program: Program, site: Path, redis_server: lo
     assert 0 == program("health", "prefork", "--ready").returncode
 
 
+@pytest.mark.slow
 def test_servers_are_restarted_too(program: Program, site: Path) -> None:
     """
     The Redis keeps what it had, and the workers find it again.
@@ -461,6 +474,7 @@ def test_servers_are_restarted_too(program: Program, site: Path) -> None:
     assert 1 == ps(program)["redis"]["restarts"]
 
 
+@pytest.mark.slow
 def test_a_project_in_a_folder_without_django(program: Program) -> None:
     """
     Its code is found and watched there; `shell` says what is missing.
@@ -487,6 +501,7 @@ def test_a_project_in_a_folder_without_django(program: Program) -> None:
     assert 0 == process.wait(timeout=PATIENCE)
 
 
+@pytest.mark.slow
 def test_a_detached_start_outlives_the_command_that_was_killed(
     program: Program, site: Path
 ) -> None:
@@ -510,6 +525,7 @@ def test_a_detached_start_outlives_the_command_that_was_killed(
     assert "sum 5" in add(program).stdout
 
 
+@pytest.mark.slow
 def test_attached_to_one_that_is_killed(program: Program, site: Path) -> None:
     """
     Whoever is attached is told by the exit code; whoever asks next finds nothing.

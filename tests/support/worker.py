@@ -35,6 +35,9 @@ REPETITIONS = int(os.environ.get("DRAIN_REPETITIONS", "1"))
 
 POOLS = ("prefork", "gevent")
 
+#: For what the pool does not decide: .ci/run has it on both, a plain run on the first.
+EITHER = (POOLS[0], *(pytest.param(one, marks=pytest.mark.slow) for one in POOLS[1:]))
+
 #: Both, the default one first: that of the tests that run with one only.
 TRANSPORTS = tuple(
     sorted(

@@ -105,7 +105,16 @@ def test_an_entry_that_is_wrong_does_not_stop_the_others(tmp_path: Path, server:
         assert words in one.output()
 
 
-@pytest.mark.parametrize("content", [b"no database", b"", b"\x00" * 4096, b"SQLite format 3\0x"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"no database",
+        *(
+            pytest.param(one, marks=pytest.mark.slow)
+            for one in (b"", b"\x00" * 4096, b"SQLite format 3\0x")
+        ),
+    ],
+)
 def test_a_schedule_file_that_cannot_be_read_is_set_aside(
     code: Path, server: Redis, content: bytes
 ) -> None:

@@ -135,7 +135,7 @@ class Rows:
         return entries_sent(self.server.client, queue)
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.slow)])
 def rows(request: pytest.FixtureRequest, tmp_path: Path, server: Redis, require) -> Iterator[Rows]:
     """Return the project, on each kind of database; nothing is migrated yet."""
     code = tmp_path / "code"
@@ -240,6 +240,7 @@ def test_a_database_without_the_tables_is_one_line(rows: Rows) -> None:
         assert "Traceback" not in beat.output()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rows", ["postgres"], indirect=True)
 def test_a_database_that_is_away_ends_nothing(rows: Rows) -> None:
     """

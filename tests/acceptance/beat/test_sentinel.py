@@ -137,7 +137,9 @@ def ask(cluster: Cluster) -> None:
     assert cluster.sentinel("FAILOVER")
 
 
-@pytest.mark.parametrize("happens", [kill, hang, ask])
+@pytest.mark.parametrize(
+    "happens", [hang, *(pytest.param(one, marks=pytest.mark.slow) for one in (kill, ask))]
+)
 def test_a_failover_leaves_one_that_sends(tmp_path: Path, cluster: Cluster, happens: Any) -> None:
     """
     Whoever has the lock afterwards: no two send in turns, none sends twice, and it goes on.

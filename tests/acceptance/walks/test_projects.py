@@ -3,6 +3,7 @@
 from contextlib import closing
 
 import psycopg2
+import pytest
 import redis as redis_client
 
 from task_server import local
@@ -75,6 +76,7 @@ def test_no_database_and_no_broker(walk: Walk) -> None:
     untouched(walk, *(f"shop/{one}.py" for one in ("__init__", "celery", "tasks")))
 
 
+@pytest.mark.slow
 def test_postgresql_that_the_projects_own_variables_name(
     walk: Walk, postgres_server: local.Server, redis_server: local.Server
 ) -> None:
@@ -114,6 +116,7 @@ def test_postgresql_that_the_projects_own_variables_name(
     untouched(walk, *PROJECT)
 
 
+@pytest.mark.slow
 def test_a_broker_that_the_settings_name_and_that_runs(
     walk: Walk, redis_server: local.Server
 ) -> None:
@@ -141,6 +144,7 @@ def test_a_broker_that_the_settings_name_and_that_runs(
     untouched(walk, *PROJECT)
 
 
+@pytest.mark.slow
 def test_a_project_in_a_folder_of_a_repository(walk: Walk) -> None:
     """
     Everything is called at the root of the repository.
@@ -161,6 +165,7 @@ def test_a_project_in_a_folder_of_a_repository(walk: Walk) -> None:
     untouched(walk, *(f"services/shop/{one}" for one in PROJECT), "web/package.json")
 
 
+@pytest.mark.slow
 def test_forty_queues(walk: Walk) -> None:
     """
     They are one word in the file, and all of them have a worker, those from calls too.

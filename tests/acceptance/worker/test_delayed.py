@@ -16,7 +16,7 @@ from celery import Celery
 
 from tests.support.redis import Redis
 from tests.support.wait import until
-from tests.support.worker import POOLS, Worker
+from tests.support.worker import EITHER, POOLS, Worker
 
 #: What is due in more seconds waits in Redis.
 DELAYS = {"app": "delaying", "delay_seconds": 0.5}
@@ -87,7 +87,7 @@ def test_an_idle_worker_runs_a_task_when_it_is_due(
     assert min(late) < 1
 
 
-@pytest.mark.parametrize("pool", POOLS)
+@pytest.mark.parametrize("pool", EITHER)
 def test_a_revoked_task_is_dropped_when_it_is_due(
     pool: str, broker: Redis, start: Callable[..., Worker], app: Celery, results: Any
 ) -> None:
@@ -107,7 +107,7 @@ def test_a_revoked_task_is_dropped_when_it_is_due(
     assert {} == runs(worker)
 
 
-@pytest.mark.parametrize("pool", POOLS)
+@pytest.mark.parametrize("pool", EITHER)
 def test_a_retry_with_a_countdown_waits_in_redis(
     pool: str, broker: Redis, start: Callable[..., Worker], app: Celery, results: Any
 ) -> None:
@@ -128,7 +128,7 @@ def test_a_retry_with_a_countdown_waits_in_redis(
     assert third - second >= 5
 
 
-@pytest.mark.parametrize("pool", POOLS)
+@pytest.mark.parametrize("pool", EITHER)
 def test_a_rate_limit_holds_for_tasks_that_are_due_at_once(
     pool: str, broker: Redis, start: Callable[..., Worker], app: Celery
 ) -> None:
@@ -170,7 +170,7 @@ def test_a_delayed_task_outlives_its_worker(
     assert 1 == len(runs(other)[1])
 
 
-@pytest.mark.parametrize("pool", POOLS)
+@pytest.mark.parametrize("pool", EITHER)
 def test_stock_workers_beside(
     pool: str, broker: Redis, start: Callable[..., Worker], app: Celery
 ) -> None:
@@ -190,7 +190,7 @@ def test_stock_workers_beside(
     assert [] == [number for number, when in due.items() if found[number][0] < when - EARLY]
 
 
-@pytest.mark.parametrize("pool", POOLS)
+@pytest.mark.parametrize("pool", EITHER)
 def test_an_eta_without_an_offset_waits_in_a_worker(
     pool: str, broker: Redis, start: Callable[..., Worker], app: Celery
 ) -> None:

@@ -11,6 +11,7 @@ from tests.support.redis import Redis
 from tests.support.wait import until
 from tests.support.worker import (
     BOTH,
+    EITHER,
     POOLS,
     REPETITIONS,
     Worker,
@@ -111,7 +112,7 @@ def test_sigquit_hurries_from_the_start(
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("pool", POOLS)
+@pytest.mark.parametrize("pool", EITHER)
 def test_a_signal_to_the_whole_group_drains_as_well(
     pool: str,
     number: int,
@@ -158,7 +159,7 @@ def test_tasks_that_outlast_the_drain_are_handed_back(
     assert {} == worker.ends()
 
 
-@pytest.mark.parametrize("pool", POOLS)
+@pytest.mark.parametrize("pool", EITHER)
 def test_a_task_acknowledged_early_is_named_when_it_is_stopped(
     pool: str, broker: Redis, start: Callable[..., Worker], send: Callable[..., None]
 ) -> None:
@@ -305,7 +306,7 @@ def _exists(pid: int) -> bool:
     return is_running(pid, None)
 
 
-@pytest.mark.parametrize("pool", POOLS)
+@pytest.mark.parametrize("pool", EITHER)
 def test_the_remote_shutdown_drains_as_well(
     pool: str,
     broker: Redis,

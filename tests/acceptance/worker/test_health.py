@@ -9,7 +9,7 @@ import pytest
 from tests.acceptance.worker.relay import Relay
 from tests.support.redis import Redis
 from tests.support.wait import until
-from tests.support.worker import BOTH, POOLS, Worker, at_rest
+from tests.support.worker import BOTH, EITHER, POOLS, Worker, at_rest
 
 
 @pytest.mark.parametrize("pool", POOLS)
@@ -254,7 +254,7 @@ def test_a_drain_is_alive_and_not_ready(
     assert worker.heartbeat() is None
 
 
-@pytest.mark.parametrize("pool", POOLS)
+@pytest.mark.parametrize("pool", EITHER)
 def test_a_killed_worker_is_dead(pool: str, start: Callable[..., Worker]) -> None:
     """
     The heartbeat of a process that is gone does not count, fresh as it is.
@@ -270,7 +270,7 @@ def test_a_killed_worker_is_dead(pool: str, start: Callable[..., Worker]) -> Non
     assert "has exited" in verdict.reason
 
 
-@pytest.mark.parametrize("pool", POOLS)
+@pytest.mark.parametrize("pool", EITHER)
 def test_only_a_healthy_worker_notifies_systemd(pool: str, start: Callable[..., Worker]) -> None:
     """
     WATCHDOG=1 comes while the loop turns, and stays away while it does not.

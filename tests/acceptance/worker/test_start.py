@@ -14,12 +14,12 @@ from task_server import local
 from tests.support.ports import own_port
 from tests.support.redis import Redis
 from tests.support.wait import until
-from tests.support.worker import POOLS, Worker
+from tests.support.worker import EITHER, POOLS, Worker
 
 DJANGO_PROJECT = Path(__file__).parents[1] / "foreign"
 
 
-@pytest.mark.parametrize("pool", POOLS)
+@pytest.mark.parametrize("pool", EITHER)
 def test_absent_mounts_are_named_at_once(
     pool: str, folder: Path, start: Callable[..., Worker]
 ) -> None:
@@ -41,7 +41,7 @@ def test_absent_mounts_are_named_at_once(
     assert not worker.verdict().alive
 
 
-@pytest.mark.parametrize("pool", POOLS)
+@pytest.mark.parametrize("pool", EITHER)
 def test_media_that_cannot_be_written_is_named(pool: str, start: Callable[..., Worker]) -> None:
     """
     The line has this user, the owner and the mode; exit 78. (Not even root writes in /proc.)
@@ -53,7 +53,7 @@ def test_media_that_cannot_be_written_is_named(pool: str, start: Callable[..., W
     assert "it belongs to 0:0, mode 0555" in worker.output()
 
 
-@pytest.mark.parametrize("pool", POOLS)
+@pytest.mark.parametrize("pool", EITHER)
 @pytest.mark.parametrize(
     ("password", "words"),
     [("", "wants a password, and the URL has none"), (":wrong@", "refuses the user or the pass")],
@@ -75,7 +75,7 @@ def test_a_wrong_password_of_redis_ends_the_worker(
     assert not worker.verdict().alive
 
 
-@pytest.mark.parametrize("pool", POOLS)
+@pytest.mark.parametrize("pool", EITHER)
 def test_a_wrong_password_of_the_result_backend_ends_the_worker(
     pool: str, broker: Redis, start: Callable[..., Worker]
 ) -> None:
@@ -92,7 +92,7 @@ def test_a_wrong_password_of_the_result_backend_ends_the_worker(
     assert "ready." not in worker.output()
 
 
-@pytest.mark.parametrize("pool", POOLS)
+@pytest.mark.parametrize("pool", EITHER)
 def test_an_absent_result_backend_is_named(
     pool: str, start: Callable[..., Worker], send: Callable[..., None]
 ) -> None:
@@ -129,7 +129,7 @@ def test_a_password_that_changes_later_ends_no_worker(
     assert worker.process.poll() is None
 
 
-@pytest.mark.parametrize("pool", POOLS)
+@pytest.mark.parametrize("pool", EITHER)
 def test_an_unreachable_redis_is_named_once(
     pool: str, broker: Redis, start: Callable[..., Worker]
 ) -> None:
@@ -158,7 +158,7 @@ def django(folder: Path, broker: Redis) -> dict[str, Any]:
     return {"app": "cl", "code": DJANGO_PROJECT, "environ": environ}
 
 
-@pytest.mark.parametrize("pool", POOLS)
+@pytest.mark.parametrize("pool", EITHER)
 def test_an_absent_postgresql_is_named_until_it_is_there(
     pool: str, folder: Path, start: Callable[..., Worker], django: dict[str, Any]
 ) -> None:
@@ -204,7 +204,7 @@ def locked(session_postgres: local.Server) -> Iterator[str]:
                 cursor.execute("DROP ROLE locked")
 
 
-@pytest.mark.parametrize("pool", POOLS)
+@pytest.mark.parametrize("pool", EITHER)
 def test_a_wrong_password_of_postgresql_ends_the_worker(
     pool: str, start: Callable[..., Worker], django: dict[str, Any], locked: str
 ) -> None:

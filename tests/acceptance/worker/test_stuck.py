@@ -11,7 +11,7 @@ import pytest
 
 from task_server.health import command as health
 from tests.support.wait import until
-from tests.support.worker import POOLS, Worker
+from tests.support.worker import EITHER, POOLS, Worker
 
 
 @contextmanager
@@ -92,7 +92,7 @@ def test_a_stopped_child_is_named_with_its_task(
     assert "pool children " in both.reason
 
 
-@pytest.mark.parametrize("pool", POOLS)
+@pytest.mark.parametrize("pool", EITHER)
 def test_a_stopped_worker_is_named(pool: str, start: Callable[..., Worker]) -> None:
     """
     Not ready at once, with what lets it go on.
@@ -106,7 +106,7 @@ def test_a_stopped_worker_is_named(pool: str, start: Callable[..., Worker]) -> N
     assert f"process {worker.pid} is stopped, as by SIGSTOP" in found.reason
 
 
-@pytest.mark.parametrize("pool", POOLS)
+@pytest.mark.parametrize("pool", EITHER)
 def test_a_second_worker_with_the_same_heartbeat_is_refused(
     pool: str, start: Callable[..., Worker], send: Callable[..., None]
 ) -> None:
