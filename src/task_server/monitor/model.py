@@ -49,6 +49,9 @@ class Queue:
 
         delayed: Tasks that are due later; *due_soon* of them within a minute.
 
+        dead, unreadable: Dead letters of it, and messages that cannot be delivered; None if there
+            are too many of all queues to be counted by queue.
+
         oldest: 0 seconds if nothing waits; None if it cannot be read.
 
         consumers: Nodes of our workers that take from it. Redis does not say what
@@ -70,6 +73,8 @@ class Queue:
     in_flight: int = 0
     delayed: int = 0
     due_soon: int = 0
+    dead: int | None = None
+    unreadable: int | None = None
     oldest: Age | None = None
     consumers: tuple[str, ...] = ()
     rate_in: Rate | None = None

@@ -12,6 +12,7 @@ from task_server.monitor.broker import broker
 from task_server.monitor.counts import TaskStatistics
 from task_server.monitor.model import Broker, Queue, Snapshot, Worker
 from task_server.monitor.rates import with_rates
+from task_server.monitor.undelivered import with_undelivered
 from task_server.monitor.usual import usual
 from task_server.transport.store import in_flight, stops
 from task_server.transport.store.in_flight import InFlight
@@ -126,6 +127,7 @@ def _queues(
     read = attempt(
         "queues", lambda: list(queues.read(client, keys, every, by_queue, consumers)), none
     )
+    read = attempt("dead letters", lambda: list(with_undelivered(client, keys, read)), list(read))
     return [replace(queue, paused=paused.get(queue.name)) for queue in read]
 
 

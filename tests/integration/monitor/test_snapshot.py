@@ -98,6 +98,26 @@ def test_an_age_counts_from_when_a_task_was_due(client: redis.Redis) -> None:
 
 _QUEUES = ("sent", "due", "retried", "sentry", "large")
 
+
+def test_dead_letters_and_unreadable_messages_by_queue(client: redis.Redis) -> None:
+    """
+    Of each queue by itself, unless there are too many of all.
+    """
+    for number in range(3):
+        record = json.dumps({"queue": "a" if number else "b", "task": "t", "text": "{}"})
+        client.hset("unacked.dead", f"tag-{number}", record)
+    client.rpush("unacked.unreadable", "x", "y")
+    for number, where in enumerate(("a\x06\x163", "b")):
+        client.hset("unacked.unreadable.reasons", f"sha {number}", json.dumps({"list": where}))
+    client.hset("unacked.unreadable.reasons", "odd", "[1]")
+    few = {queue.name: (queue.dead, queue.unreadable) for queue in look(client, "a", "b").queues}
+    client.hset("unacked.dead", mapping={f"more {number}": "{}" for number in range(100)})
+    (many,) = look(client, "a").queues
+
+    assert {"a": (2, 1), "b": (1, 1)} == few
+    assert (None, 1) == (many.dead, many.unreadable)
+
+
 FORGED = [
     "",
     "{",

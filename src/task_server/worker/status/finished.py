@@ -95,13 +95,13 @@ class Finished:
                 self._children.remove(child)
 
     def _starts(self, task: Any, **_: Any) -> None:
-        request = task.request
+        # What the property `request` returns, with less to do.
+        request = task.request_stack.top
         if not request.is_eager:
             request.__dict__[STARTED] = monotonic()
 
     def _ends(self, task: Any, state: Any, **_: Any) -> None:
-        request = task.request
-        values = request.__dict__
+        values = task.request_stack.top.__dict__
         started = values.pop(STARTED, None)
         end = ENDS.get(state)
         if started is None or end is None or self._own is None:

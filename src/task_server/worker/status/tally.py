@@ -36,6 +36,7 @@ _NUMBERS: Final = struct.Struct(f"={len(NUMBERS)}Q")
 #: The whole block, behind the number of rows that are in use.
 SIZE: Final = 8 * (1 + ROWS * _ROW_WORDS)
 
+_ENDS: Final = {name: COUNTS.index(name) for name in ENDS}
 _RUN, _WAITED, _WAIT = (COUNTS.index(name) for name in ("run", "waited", "wait"))
 _RUN_BUCKETS: Final = len(COUNTS)
 _WAIT_BUCKETS: Final = _RUN_BUCKETS + len(BOUNDS) + 1
@@ -83,7 +84,7 @@ class Tally:
         if at is None:
             at = self._offset_of(row)
         words = self._words
-        words[at + ENDS.index(end)] += 1
+        words[at + _ENDS[end]] += 1
         if run is not None:
             words[at + _RUN] += int(run * 1e6)
             words[at + _RUN_BUCKETS + bucket(run)] += 1
