@@ -22,6 +22,7 @@ from task_server.local.survey.variables import Settings
         ("X = env('A', default='c')", ("A",)),
         ("X = env.str('A')", ("A",)),
         ("X = config('A', cast=int)", ("A",)),
+        ("X = config.get('celery', 'broker', fallback='')", ()),
         ("X = {'default': env.db('A')}", ("A",)),
         ("X = {'default': dj_database_url.config()}", ("DATABASE_URL",)),
         ("X = {'default': dj_database_url.config(env='A')}", ("A",)),

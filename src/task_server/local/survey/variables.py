@@ -143,6 +143,9 @@ def _read_at(node: ast.AST) -> Iterator[str]:
     elif isinstance(node, ast.Call):
         called = _name_of(node.func)
         parts = called.split(".")
+        if parts[-2:-1] == ["config"] and len(node.args) > 1:
+            # `config.get("celery", "broker")`: a section of a file, as configparser has them.
+            return
         if not _READERS.isdisjoint(parts[-2:]):
             given = [*node.args[:1], *(one.value for one in node.keywords if one.arg == "env")]
             texts = [text for one in given for text in _text(one)]
