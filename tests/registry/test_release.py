@@ -78,7 +78,9 @@ def python(version: str, require: Require) -> str:
 
 def test_nothing_is_in_the_wheel_but_the_package(wheel: Path) -> None:
     """
-    Sources, scripts of Redis, tables and the revision; no test, no document, no reference project.
+    Sources, scripts of Redis, pages of the admin, tables and the revision.
+
+    No test, no document, no reference project.
     """
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
@@ -87,13 +89,13 @@ def test_nothing_is_in_the_wheel_but_the_package(wheel: Path) -> None:
     assert {f"task_server-{PROJECT['version']}.dist-info"} == {
         name.partition("/")[0] for name in set(names) - set(package)
     }
-    assert {".py", ".lua", ".md", ".toml", ".txt", ".typed"} >= {
+    assert {".py", ".lua", ".html", ".css", ".md", ".toml", ".txt", ".typed"} >= {
         Path(name).suffix or f".{Path(name).name.partition('.')[2]}" for name in package
     }
     sources = {
         str(path.relative_to(ROOT / "src"))
         for path in (ROOT / "src" / "task_server").rglob("*")
-        if path.suffix in {".py", ".lua"}
+        if path.suffix in {".py", ".lua", ".html", ".css"}
     }
     assert sources <= set(package)
     assert len(names) == len(set(names))
