@@ -123,3 +123,55 @@ def test_a_browser_shows_what_works_and_what_waits(
         assert "nobody takes from it" in browser.text(".task-server-troubles")
 
     assert [] == browser.complaints
+
+
+def test_what_fails_is_retried_and_a_queue_is_paused(
+    project: Path, broker: Redis, browser: Browser, tmp_path: Path
+) -> None:
+    """
+    By somebody who clicks: those that are chosen by one box, and what one button stops.
+    """
+    with served(project, broker) as url, worker(project, broker, tmp_path) as one:
+        send(project, broker, "[fail.delay(f'no docket {n}') for n in range(3)]")
+        one.ready()
+        until(lambda: broker.client.hlen("unacked.failed") == 3, "the tasks to fail")
+        browser.size(1400)
+        browser.open(f"{url}/enter/changer/")
+        browser.open(f"{url}/admin/{PAGES}/failedtask/")
+        assert "ValueError: no docket 1" in browser.text("#result_list")
+        browser.follow("#result_list tbody a")
+        assert "raise ValueError(text)" in browser.text()
+
+        # Nobody takes what is retried.
+        browser.open(f"{url}/admin/{PAGES}/queue/celery/change/")
+        browser.follow("button[value=pause]")
+        assert "paused by changer" in browser.text(".task-server-troubles")
+        browser.open(f"{url}/admin/{PAGES}/failedtask/")
+        browser.click("#action-toggle")
+        browser.wait("document.querySelector('.action-counter').innerText.startsWith('3 of 3')")
+        browser.evaluate("document.querySelector('[name=action]').value = 'retry'")
+        browser.follow("button[name=index]")
+        assert "3 tasks are back in their queues." in browser.text(".messagelist")
+        assert 3 == broker.queued()
+
+        browser.open(f"{url}/admin/{PAGES}/queue/celery/change/")
+        browser.follow("button[value=resume]")
+        until(lambda: broker.client.hlen("unacked.failed") == 3, "them to fail again")
+        browser.open(f"{url}/admin/{PAGES}/failedtask/")
+        browser.click("#action-toggle")
+        browser.evaluate("document.querySelector('[name=action]').value = 'drop'")
+        browser.follow("button[name=index]")
+        browser.screenshot(tmp_path / "drop.png")
+        assert "3 failed tasks will be deleted for good" in browser.text()
+        browser.follow("#content input[type=submit]")
+        assert "3 tasks are dropped." in browser.text(".messagelist")
+
+        def has_graph() -> bool:
+            # A worker writes what it did every few seconds.
+            browser.open(f"{url}/admin/{PAGES}/queue/celery/change/")
+            return "6 tasks ended" in browser.text()
+
+        until(has_graph, "the graph")
+        assert browser.evaluate("!!document.querySelector('svg .failed')")
+
+    assert [] == browser.complaints

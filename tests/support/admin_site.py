@@ -59,10 +59,18 @@ CELERY_TASK_ROUTES = {"site1.tasks.read": {"queue": "io_bound"}}
 
 #: `/enter/USER/` logs a user in, for a browser that types nothing. Nothing inline is allowed.
 URLS = """
+import os
+
 from django.contrib import admin
 from django.contrib.auth import get_user_model, login
 from django.http import HttpResponse
 from django.urls import path
+
+if not os.environ.get("HASTY"):
+    # A machine that runs many tests takes longer than somebody who waits for a page would.
+    from task_server.contrib.admin import broker, failed, lastday
+
+    broker.SECONDS = broker.TIMEOUT = failed.SECONDS = lastday.SECONDS = 100.0
 
 
 def enter(request, name):
@@ -140,6 +148,11 @@ import json
 import os
 import sys
 import time
+
+if os.environ.get("GEVENT"):
+    from gevent import monkey
+
+    monkey.patch_all()
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "site1.settings")
 import django
@@ -223,7 +236,8 @@ class Site:
     A process of the project in *folder*, and the test client in it.
 
     Args:
-        environ: BROKER_URL, and what else its settings read.
+        environ: BROKER_URL, and what else its settings read; with GEVENT the process is
+            gevent's, with HASTY its pages wait for Redis no longer than for users.
     """
 
     def __init__(self, folder: Path, environ: Mapping[str, str]) -> None:

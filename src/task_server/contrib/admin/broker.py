@@ -36,9 +36,11 @@ class BrokerError(Exception):
     """Raised when the broker cannot be asked; its text says why, and what to do."""
 
 
-def ask(work: Callable[[Any, Keys], T], seconds: float = SECONDS) -> T:
+def ask(work: Callable[[Any, Keys], T], seconds: float | None = None) -> T:
     """
     Return what *work* returns, given a client of the broker that adds no prefix and its keys.
+
+    It has `SECONDS`, unless *seconds* says otherwise.
 
     The client and its connections are made for this call, in a thread of its own: nothing is
     shared between requests, and nothing in the process outlives them. A Django of one
@@ -53,7 +55,7 @@ def ask(work: Callable[[Any, Keys], T], seconds: float = SECONDS) -> T:
     except TaskServerError as error:
         raise BrokerError(str(error)) from error
     try:
-        return run_with_timeout(seconds, lambda: _with_client(app, work))
+        return run_with_timeout(seconds or SECONDS, lambda: _with_client(app, work))
     except ValueError as error:
         # For a malformed URL; the message may contain the password.
         raise BrokerError(f"{address(url)} is not a valid Redis URL") from error

@@ -13,7 +13,7 @@ from django.template.response import TemplateResponse
 from django.utils.translation import gettext as _
 from redis.exceptions import ResponseError
 
-from task_server.contrib.admin.broker import SECONDS, BrokerError, ask, project_app, queue_names
+from task_server.contrib.admin.broker import BrokerError, ask, project_app, queue_names
 from task_server.contrib.admin.server import facts
 from task_server.contrib.admin.text import link, link_of_list, short, visible
 from task_server.errors import TaskServerError
@@ -116,10 +116,10 @@ class Page(ModelAdmin):
         return Look(found, troubles(found, Limits()), "", more, unread)
 
     def change(
-        self, request: HttpRequest, work: Callable[[Any, Keys], T], seconds: float = SECONDS
+        self, request: HttpRequest, work: Callable[[Any, Keys], T], seconds: float | None = None
     ) -> T | None:
         """
-        Return what *work* returns within *seconds*; None if it failed, which the next page says.
+        Return what *work* returns, as `ask`; None if it failed, which the next page says.
 
         Raises:
             PermissionDenied: When the user may only see.
