@@ -103,7 +103,7 @@ def test_the_metrics_know_the_queues_of_every_worker(stack: Stack) -> None:
         "import urllib.request as u; "
         "print(u.urlopen('http://127.0.0.1:9808/workers/bulk').read().decode())"
     )
-    answer = json.loads(metrics.execute(PROGRAM.replace("task-server", "python"), "-c", code))
+    answer = json.loads(metrics.execute(str(Path(PROGRAM).with_name("python")), "-c", code))
 
     assert ["batch1", "batch2", "iauploads"] == answer["queues"]
     assert 0 == answer["load"]
