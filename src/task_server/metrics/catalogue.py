@@ -90,6 +90,13 @@ _EVERY = (
         "Waiting, in flight and due within a minute: what an autoscaler goes by. Of a paused queue "
         "what is in flight.",
     ),
+    Metric("task_server_queue_dead_letters", "gauge", QUEUE, "Dead letters of the queue."),
+    Metric(
+        "task_server_queue_unreadable_messages",
+        "gauge",
+        QUEUE,
+        "Messages of the queue that cannot be delivered.",
+    ),
     Metric(
         "task_server_queue_oldest_seconds",
         "gauge",

@@ -70,6 +70,10 @@ def _queue(queue: Queue, places: list[int]) -> Iterator[Value]:
     yield Value("task_server_queue_delayed", name, queue.delayed)
     yield Value("task_server_queue_due_soon", name, queue.due_soon)
     yield Value("task_server_queue_load", name, load(queue))
+    if queue.dead is not None:
+        yield Value("task_server_queue_dead_letters", name, queue.dead)
+    if queue.unreadable is not None:
+        yield Value("task_server_queue_unreadable_messages", name, queue.unreadable)
     if queue.oldest is not None:
         yield Value("task_server_queue_oldest_seconds", name, queue.oldest.seconds)
         yield Value("task_server_queue_oldest_is_exact", name, queue.oldest.is_exact)

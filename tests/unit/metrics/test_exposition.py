@@ -80,7 +80,7 @@ def test_a_queue_in_full() -> None:
     """
     rate = Rate(per_minute=1.5, is_exact=True)
     one = queue(delayed=9, due_soon=3, in_flight=4, consumers=("prefork@a", "prefork@b"))
-    one = replace(one, rate_in=rate, rate_out=rate)
+    one = replace(one, rate_in=rate, rate_out=rate, dead=5, unreadable=0)
     nodes = (worker("prefork@a"), worker("prefork@b", concurrency=2), worker("other@a"))
     found = scraped(snapshot(one, workers=nodes))
 
@@ -96,6 +96,8 @@ def test_a_queue_in_full() -> None:
         "task_server_queue_oldest_seconds": 61,
         "task_server_queue_oldest_is_exact": 1,
         "task_server_queue_unreadable": 0,
+        "task_server_queue_dead_letters": 5,
+        "task_server_queue_unreadable_messages": 0,
         "task_server_queue_paused": 0,
         "task_server_queue_in_per_minute": 1.5,
         "task_server_queue_out_per_minute": 1.5,
