@@ -128,7 +128,7 @@ LAYERS = (
     },
     # A pool needs no line of its own.
     {"worker.pools"},
-    {"worker.steps", "worker.logs"},
+    {"worker.steps", "worker.logs", "worker.tracing"},
     {"worker.install", "worker"},
     {"beat.faults", "beat.lock", "beat.missed", "beat.runs", "beat.schedule", "beat.schedulers"},
     {"beat.clock", "beat.guard", "beat.signals", "beat.status"},

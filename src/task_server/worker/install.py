@@ -18,7 +18,7 @@ from task_server.launch.spec import APP_VARIABLE, WorkerSpec
 from task_server.project import queues
 from task_server.transport import Hooks
 from task_server.transport.store.failed_tasks import Limits
-from task_server.worker import logs, worker_lost
+from task_server.worker import logs, tracing, worker_lost
 from task_server.worker.broker import cancelled, connections, dead_letters
 from task_server.worker.broker.chord_claims import ChordClaims
 from task_server.worker.broker.failed_tasks import FailedTasks
@@ -102,8 +102,7 @@ def install(app: Any, spec: WorkerSpec) -> None:
         "green": spec.pool_row.green,
     }
     app.steps["consumer"].add(type("TaskServerConsumer", (ConsumerStep,), consumer))
-    if spec.log_format == "json":
-        logs.install(f"{spec.name}@{gethostname()}")
+    _tell(spec)
     signals.worker_init.connect(_check_databases(heartbeat), weak=False)
     pool.prepare(spec, heartbeat)
     if ALL_QUEUES in spec.queues:
@@ -132,6 +131,14 @@ def _watch_failures(spec: WorkerSpec, claims: ChordClaims) -> FailedTasks:
     failed = FailedTasks(Limits(spec.failures_kept, spec.failures_max_age, spec.failures_max_bytes))
     failed.install()
     return failed
+
+
+def _tell(spec: WorkerSpec) -> None:
+    """Log as JSON, and send spans, if that is wanted of the worker *spec*."""
+    node = f"{spec.name}@{gethostname()}"
+    if spec.log_format == "json":
+        logs.install(node)
+    tracing.install(node, green=spec.pool_row.green)
 
 
 def _install_transport(spec: WorkerSpec, hooks: Hooks) -> None:
