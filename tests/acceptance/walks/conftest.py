@@ -50,6 +50,12 @@ class Walk(Program):
         self.started.append(process)
         return process
 
+    def __call__(self, *arguments: str | Path, **environ: str) -> Ended:
+        """Run a line to its end: one that installs takes what the network takes."""
+        process = self.start(*arguments, **environ)
+        stdout, stderr = process.communicate()
+        return Ended(process.returncode, stdout, stderr)
+
     def says(self, line: str, **environ: str) -> str:
         """Run a line that has to succeed; return what it prints."""
         done: Ended = self(line, **environ)

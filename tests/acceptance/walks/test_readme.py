@@ -3,9 +3,14 @@
 import re
 from pathlib import Path
 
+import pytest
+
 from tests.acceptance.walks import shop
 from tests.acceptance.walks.conftest import EXTRAS, ROOT, Walk
 from tests.support.wait import until
+
+# Packages are downloaded, by pip without a cache.
+pytestmark = pytest.mark.timeout(1200)
 
 #: What the line of the installation names in place of a wheel.
 SOURCE = "git+https://github.com/freelawproject/task-server"
