@@ -30,9 +30,22 @@ def install(finished: Finished) -> None:
 
     patch(celery_request.Request, "on_timeout", timed_out)
 
-    def failed(sender: Any, exception: Any, **_: Any) -> None:
+    # Only Celery 5.7 says with the signal which request it is of.
+    on_failure = celery_request.Request.on_failure
+    failing: dict[str, Any] = {}
+
+    def fails(self: Any, *args: Any, **kwargs: Any) -> Any:
+        failing[self.id] = self
+        try:
+            return on_failure(self, *args, **kwargs)
+        finally:
+            failing.pop(self.id, None)
+
+    patch(celery_request.Request, "on_failure", fails)
+
+    def failed(sender: Any, task_id: Any, exception: Any, **_: Any) -> None:
         # Of a child that was lost, and of a dead letter.
         if isinstance(exception, WorkerLostError) and os.getpid() == main:
-            finished.add(sender, sender.request, "failed", None)
+            finished.add(sender, failing.get(task_id) or sender.request, "failed", None)
 
     signals.task_failure.connect(failed, weak=False)
