@@ -31,7 +31,8 @@ PROJECT = (
 
 #: What `check --live` asks servers and this machine.
 LIVE = (
-    *("redis-server", "redis-rights", "queues-in-redis", "delayed-messages", "postgres-server"),
+    *("redis-server", "redis-rights", "queues-in-redis", "delayed-messages", "stopped-by-hand"),
+    "postgres-server",
     *("media-folder", "user-and-group", "code-folder", "writable-folders"),
 )
 

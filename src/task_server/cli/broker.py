@@ -39,7 +39,17 @@ def broker(
 @contextmanager
 def broker_of(project: Any, timeout: float | None = None) -> Iterator[tuple[Any, Keys]]:
     """Connect to the broker of *project*, an app that connects as its workers do; as `broker`."""
-    from redis import Redis, exceptions  # noqa: PLC0415 - heavy, like the rest
+    with channel_of(project, timeout) as channel:
+        from redis import Redis  # noqa: PLC0415 - heavy, like the rest
+
+        # With complete keys: the channel's own client prefixes only some commands.
+        yield Redis(connection_pool=channel.pool), Keys.of(channel)
+
+
+@contextmanager
+def channel_of(project: Any, timeout: float | None = None) -> Iterator[Any]:
+    """Open a channel to the broker of *project*; as `broker_of`."""
+    from redis import exceptions  # noqa: PLC0415 - heavy, like the rest
 
     given = project.conf.broker_write_url or ""
     url = ";".join(map(str, given)) if isinstance(given, list | tuple) else str(given)
@@ -59,8 +69,7 @@ def broker_of(project: Any, timeout: float | None = None) -> Iterator[tuple[Any,
         if not hasattr(channel, "unacked_key"):
             raise TaskServerError(f"The broker {connection.as_uri()} is not a Redis.")
         try:
-            # With complete keys: the channel's own client prefixes only some commands.
-            yield Redis(connection_pool=channel.pool), Keys.of(channel)
+            yield channel
         except (exceptions.RedisError, OSError) as error:
             raise _redis_error(url, error) from error
 

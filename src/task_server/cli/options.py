@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import click
 
@@ -87,6 +87,29 @@ class Seconds(_FloatType):
             return float(self._kind(value))
         except ValueError as error:
             self.fail(f"{error}.", param, ctx)
+
+
+class Span(_FloatType):
+    """A span of time, in seconds: 90, 90s, 15m, 1h or 2d."""
+
+    name = "span"
+
+    _UNITS: ClassVar = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Return *value* in seconds, or fail with the reason."""
+        text = str(value).strip()
+        number, unit = (text[:-1], text[-1]) if text[-1:].isalpha() else (text, "")
+        try:
+            return float(values.seconds(0)(float(number) * self._UNITS[unit]))
+        except (ValueError, KeyError):
+            self.fail(
+                f"{values.shown(text)} is no span of time: 90, 90s, 15m, 1h, 2d, a year at most.",
+                param,
+                ctx,
+            )
 
 
 def alternatives(names: Iterable[str]) -> str:

@@ -22,6 +22,7 @@ OTHERS = frozenset(
             "CALL_KWARGS",
             "CALL_PRIORITY",
         ),
+        *("AUDIT_LIMIT", "BY", "FORCE", "PURGE_OLDER_THAN", "PURGE_TASK", "REQUEUE_NODE", "YES"),
         *("CHECK_EXPLAIN", "CHECK_RULES", "CHECK_SELECT", "CHECK_STATIC"),
         *("CHECK_FORMAT", "CHECK_LIVE", "CHECK_PROJECT", "CHECK_TIMEOUT", "CHECK_WORKERS"),
         *("CONFIG", "DEAD_ALL"),

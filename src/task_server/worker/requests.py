@@ -50,7 +50,9 @@ def withheld(consumer: Any) -> list[Any]:
     """Return the requests that wait for their ETA, or their rate limit, in *consumer*."""
     buckets = [bucket for bucket in consumer.task_buckets.values() if bucket]
     limited = [request for bucket in buckets for request, _ in tuple(bucket.contents)]
-    return [*(request for _, request in scheduled(consumer.timer)), *limited]
+    found = [*(request for _, request in scheduled(consumer.timer)), *limited]
+    # The timer keeps those that it was told to forget.
+    return [request for request in found if not request.acknowledged]
 
 
 def withdraw(consumer: Any, requests: Iterable[Any]) -> list[Any]:

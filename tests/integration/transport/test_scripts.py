@@ -270,12 +270,15 @@ CALLS: dict[str, Call] = {
     "release beat's lock": Call(BEAT_RELEASE, ("lock", "me"), {"lock": "hash"}, 1),
     "copy what a purge keeps": Call(
         KEEP,
-        ("q", "copy", 1, 600, "01", sha(message(5, FUTURE)), sha(message(1))),
+        ("q", "copy", 1, 600, "01", sha(message(5, FUTURE)), sha(message(1)), 9),
         {"q": "list", "copy": "list"},
     ),
     "purge": Call(
         SWAP,
-        ("q", "kept", "trash", 2, 0, sha(message(5, FUTURE)), sha(message(2)), 9, 2),
+        (
+            *("q", "kept", "trash", 2, sha(message(5, FUTURE)), 0, 2, 9),
+            *(sha(message(2)), 1, sha(message(5, FUTURE)), 1),
+        ),
         {"q": "list", "kept": "list", "trash": "list"},
         3,
     ),

@@ -8,7 +8,7 @@ from typing import Any
 from celery import Celery
 
 from task_server.checks.facts import Context
-from task_server.checks.live import delayed, files, postgres, queues, redis, rights
+from task_server.checks.live import delayed, files, postgres, queues, redis, rights, stopped
 from task_server.errors import Finding
 from task_server.launch import folders
 
@@ -32,6 +32,7 @@ def live(
             lambda: named("redis-rights", rights.rights(context, app, timeout)),
             lambda: named("queues-in-redis", queues.queues(context, app, timeout)),
             lambda: named("delayed-messages", delayed.delayed(context, app, timeout)),
+            lambda: named("stopped-by-hand", stopped.stopped(context, app, timeout)),
             lambda: named("postgres-server", postgres.postgres(context, timeout)),
             lambda: named("media-folder", files.media(context)),
         ]

@@ -26,8 +26,9 @@ COPY_SECONDS: Final = 600
 #: Messages that may have arrived when the copy takes the place of the list; more are looked at.
 ARRIVED: Final = 200
 
-#: How far the list may move between two calls.
-NEAR: Final = 1000
+#: How many others may take between two calls; and how far it is searched for the rest.
+NEAR: Final = 100
+FAR: Final = 2000
 
 #: How often it is tried, while others change the list.
 ATTEMPTS: Final = 50
@@ -133,30 +134,45 @@ class _Sieve:
         """Look at what was not looked at, and copy what is kept."""
         count = SCANNED_FIRST
         while True:
-            found, following = _page(self._client, self._name, self._left, count)
-            if not found:
+            started = monotonic()
+            found = self._client.lrange(
+                self._name, -(self._left + count), -max(1, self._left - NEAR)
+            )
+            is_quick = monotonic() - started < SCAN_SECONDS
+            found.reverse()
+            page = self._after(found)
+            if not page:
+                if page is None and found:
+                    self._find()
+                    continue
                 return
-            shas = [hashlib.sha1(text, usedforsecurity=False).digest() for text in found]
-            room = self._most - len(self._kept)
-            kept = bytes(n >= room or not self._matches(one) for n, one in enumerate(found))
-            marks = "".join("1" if one else "0" for one in reversed(kept))
-            arguments = (self._left, COPY_SECONDS, marks, shas[0].hex(), shas[-1].hex())
-            if self._is_there() and self._keep(arguments):
-                self._shas += b"".join(shas)
-                self._kept += kept
-                count = following
+            if self._keep(page):
+                count = min(SCANNED_MOST, count * 2) if is_quick else max(SCANNED_FIRST, count // 2)
             else:
                 self._find()
 
-    def _keep(self, arguments: tuple[int | str, ...]) -> bool:
-        return int(KEEP.run(self._client, [self._name, self.copy], arguments)) >= 0
-
-    def _is_there(self) -> bool:
-        """Return whether the newest that was looked at is where it should be."""
+    def _after(self, found: list[bytes]) -> list[bytes] | None:
+        """Return those of *found* that are newer than what was looked at; None without that."""
         if not self._left:
-            return True
-        text = self._client.lindex(self._name, -self._left)
-        return text is not None and self._sha(-1) == _sha(text)
+            return found
+        newest = self._sha(-1)
+        place = next((n for n, text in enumerate(found) if _sha(text) == newest), None)
+        return None if place is None else found[place + 1 :]
+
+    def _keep(self, page: list[bytes]) -> bool:
+        """Copy what is kept of *page*, the oldest first; return whether it lies there still."""
+        shas = [_sha(text) for text in page]
+        room = self._most - len(self._kept)
+        kept = bytes(n >= room or not self._matches(one) for n, one in enumerate(page))
+        marks = "".join("1" if one else "0" for one in reversed(kept))
+        arguments = (self._left, COPY_SECONDS, marks, shas[0].hex(), shas[-1].hex(), NEAR)
+        taken = int(KEEP.run(self._client, [self._name, self.copy], arguments))
+        if taken < 0:
+            return False
+        self._gone += taken
+        self._shas += b"".join(shas)
+        self._kept += kept
+        return True
 
     def _find(self) -> None:
         """
@@ -169,7 +185,7 @@ class _Sieve:
         if not left:
             return
         with self._client.pipeline(transaction=True) as pipe:
-            pipe.llen(self._name).lrange(self._name, -left, -max(1, left - NEAR))
+            pipe.llen(self._name).lrange(self._name, -left, -max(1, left - FAR))
             length, found, oldest = pipe.lindex(self._name, -1).execute()
         place = next((n for n, text in enumerate(found) if _sha(text) == newest), None)
         if length and place is None:
@@ -181,10 +197,15 @@ class _Sieve:
 
     def _swap(self) -> bool:
         names = [self._name, self.copy, f"{self.copy}.trash"]
-        kept, gone = self._kept.count(1), self._kept[: self._gone].count(1)
-        ends = (self._sha(-1).hex(), self._sha(self._gone).hex())
-        arguments = (self._left, gone, *ends, ARRIVED, kept)
-        return int(SWAP.run(self._client, names, arguments)) == 1
+        gone = self._kept[: self._gone].count(1)
+        oldest = range(self._gone, min(len(self._kept), self._gone + NEAR))
+        arguments = [
+            *(self._left, self._sha(-1).hex(), gone, self._kept.count(1), ARRIVED),
+            *(part for n in oldest for part in (self._sha(n).hex(), self._kept[n])),
+        ]
+        taken = int(SWAP.run(self._client, names, arguments))
+        self._gone += max(0, taken)
+        return taken >= 0
 
     def _sha(self, number: int) -> bytes:
         first = (number if number >= 0 else len(self._kept) + number) * WIDTH

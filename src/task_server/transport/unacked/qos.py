@@ -192,6 +192,7 @@ class QoS(redis.QoS):  # type: ignore[misc]
             tags: The oldest first; it is the next to be fetched afterwards.
         """
         unacked, now = self.unacked, monotonic()
+        tags = list(dict.fromkeys(tags))
         own = [tag for tag in reversed(tags) if not unacked.ownership.is_lost(tag)]
         # No renewal, and no second requeue, from here on.
         for tag in tags:

@@ -84,7 +84,7 @@ local function try(command, key, ...)
   return answer
 end
 
--- The queues that give nothing, by their number, see `find_closed`.
+-- The queues that give nothing, by their number.
 local closed, reply_of_closed, open = {}, nil, queues
 
 -- Ends the reply of this call.
@@ -142,12 +142,9 @@ if ARGV[16] == '1' then
   delays().return_due({unpack(KEYS, 3)})
 end
 
--- Finds what is paused. If nothing is anywhere, that is one command.
-local function find_closed()
-  local there = redis.pcall('EXISTS', paused, drained)
-  if there == 0 then
-    return
-  end
+-- What is paused. If nothing is anywhere, that is one command.
+local there = redis.pcall('EXISTS', paused, drained)
+if there ~= 0 then
   -- Of a key that may not be used, or is no hash, nothing is paused.
   local whole = (try('HMGET', drained, node) or {})[1]
   local found = whole and {} or try('HMGET', paused, unpack(KEYS, 3, 2 + queues)) or {}
@@ -177,7 +174,6 @@ local function pass_the_watch(always)
   end
 end
 
-find_closed()
 if open == 0 then
   pass_the_watch(false)
   return refusal or reply('closed', '')
@@ -243,8 +239,10 @@ local function choose()
   end
   for first = 0, lists - queues, queues do
     local empty, filled = {}, open
-    for queue in pairs(closed) do
-      empty[queue] = true
+    if open < queues then
+      for queue in pairs(closed) do
+        empty[queue] = true
+      end
     end
     while left > 0 and filled > 0 and size < MOST_BYTES do
       for place, queue in ipairs(cycle) do

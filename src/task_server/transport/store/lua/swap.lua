@@ -1,25 +1,35 @@
 -- Put the copy of a list, without what is purged, in the place of the list.
 --
 -- KEYS  1 list   2 the copy   3 a name for what is dropped
--- ARGV  1 how many messages from the end of the list were looked at, and are there still
---       2 how many of the copy, from its end, are not: somebody took them meanwhile
---       3 SHA-1 of the newest that was looked at   4 of the oldest that is there still
---       5 how many may have arrived meanwhile   6 how many the copy has
+-- ARGV  1 how many messages from the end of the list were looked at
+--       2 SHA-1 of the newest of them
+--       3 how many of the copy, from its end, were taken by others; 4 how many it has
+--       5 how many may have arrived
+--       6… two by two, for the oldest of those that were looked at: SHA-1, '1' if it is kept
 --
--- What has arrived meanwhile stays, in front of the copy. Nothing is written if a step
--- cannot be done; a step that fails is undone.
+-- What has arrived stays, in front of the copy; what was taken meanwhile is not there again.
+-- Nothing is written if a step cannot be done; a step that fails is undone.
 --
--- Returns 1; -1 if other messages lie there, or more than may have arrived.
+-- Returns how many were taken meanwhile; -1 if other messages lie there, or too many arrived.
 local list, copy, trash = KEYS[1], KEYS[2], KEYS[3]
-local known, gone = tonumber(ARGV[1]), tonumber(ARGV[2])
-local arrived = redis.call('LLEN', list) - known
-if known < 1 or arrived < 0 or arrived > tonumber(ARGV[5]) or redis.call('LLEN', copy) ~= tonumber(ARGV[6]) then
+local known, gone, taken = tonumber(ARGV[1]), tonumber(ARGV[3]), nil
+local length, near = redis.call('LLEN', list), (#ARGV - 5) / 2
+local first = math.min(known, length)
+for place, text in ipairs(redis.call('LRANGE', list, -first, math.min(-1, near - known - 1))) do
+  if redis.sha1hex(text) == ARGV[2] then
+    taken = known - first + place - 1
+    break
+  end
+end
+local oldest = taken and taken < near and redis.call('LINDEX', list, -1)
+if not oldest or redis.sha1hex(oldest) ~= ARGV[6 + 2 * taken] then
   return -1
 end
-local function is(place, sha)
-  return redis.sha1hex(redis.call('LINDEX', list, place)) == sha
+for number = 1, taken do
+  gone = gone + tonumber(ARGV[5 + 2 * number])
 end
-if not is(-known, ARGV[3]) or not is(-1, ARGV[4]) then
+local arrived = length - (known - taken)
+if arrived > tonumber(ARGV[5]) or redis.call('LLEN', copy) ~= tonumber(ARGV[4]) then
   return -1
 end
 -- Else it would be gone with what it keeps.
@@ -61,4 +71,4 @@ answer = redis.pcall('UNLINK', trash)
 if type(answer) == 'table' then
   redis.call('DEL', trash)
 end
-return 1
+return taken
