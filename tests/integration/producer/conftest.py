@@ -1,5 +1,6 @@
 """A Redis for the messages, and pairs of apps: Celery's own, and one with our producer."""
 
+import gc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -29,6 +30,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if Path(__file__).parent in item.path.parents:
             for warning in SOCKETS:
                 item.add_marker(pytest.mark.filterwarnings(warning))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def collected() -> Iterator[None]:
+    """Collect those sockets here, and not in whichever test this process runs next."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture
