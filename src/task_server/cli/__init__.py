@@ -41,6 +41,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "config": "task_server.cli.config",
         "check": "task_server.cli.check",
         "settings": "task_server.cli.settings",
+        "failed": "task_server.cli.failed",
         "dead": "task_server.cli.dead",
         "delayed": "task_server.cli.delayed",
         "completion": "task_server.cli.completion",

@@ -200,4 +200,7 @@ def _server(found: Snapshot) -> RenderableType:
     counts = f"{found.in_flight} in flight, {found.delayed} delayed, {found.dead} dead, "
     counts += f"{found.unreadable} unreadable"
     facts = ", ".join(filter(None, (broker.product, memory + limit, clients, kept, scan)))
-    return Text(f"{counts}, at {clock(found.at)}\n{facts}")
+    failed = (
+        f"\n{found.failed} failed tasks are kept: task-server failed list" if found.failed else ""
+    )
+    return Text(f"{counts}, at {clock(found.at)}\n{facts}{failed}")

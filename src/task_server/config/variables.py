@@ -26,10 +26,17 @@ OTHERS = frozenset(
         *("CHECK_EXPLAIN", "CHECK_RULES", "CHECK_SELECT", "CHECK_STATIC"),
         *("CHECK_FORMAT", "CHECK_LIVE", "CHECK_PROJECT", "CHECK_TIMEOUT", "CHECK_WORKERS"),
         *("CONFIG", "DEAD_ALL"),
+        # Of each filter: `cli.failed_options`.
+        *(
+            f"{command}_{name}"
+            for command in ("DEAD", "FAILED")
+            for name in ("ARGUMENT", "ERROR", "OLDER_THAN", "QUEUE", "SINCE", "TASK", "UNTIL")
+        ),
+        *("FAILED_ALL", "FAILED_CRASHED", "FAILED_EXPIRED", "FAILED_LIMIT", "FAILED_YES"),
         *("CALL_QUEUE", "CALL_TIMEOUT", "CALL_WAIT", "COMPLETION_SECONDS"),
         *("DELAYED_LIMIT", "DELAYED_OLDER_THAN", "DELAYED_QUEUE", "DELAYED_TASK", "DELAYED_YES"),
         "DEMO_GIVEN",
-        *("DEAD_QUEUE", "DOCUMENTS", "ENV_FILE", "FLOWER_IMAGE", "GEVENT_IMAGE", "IMPORT_SECONDS"),
+        *("DOCUMENTS", "ENV_FILE", "FLOWER_IMAGE", "GEVENT_IMAGE", "IMPORT_SECONDS"),
         "METRICS_IMAGE",
         *("IMAGE", "INIT_PRINT"),
         *("JSON", "KEEP", "LOG_DRIVER", "MIGRATE", "PREFORK_IMAGE", "PRINT_ARGV", "READY"),

@@ -187,6 +187,8 @@ class Snapshot:
 
         dead: Dead letters.
 
+        failed: Failed tasks that are kept.
+
         unreadable: Messages that cannot be delivered.
 
         tasks: What workers have finished, by task and queue; see `monitor.statistics`.
@@ -205,6 +207,7 @@ class Snapshot:
     in_flight: int = 0
     unowned: tuple[InFlight, ...] = ()
     dead: int = 0
+    failed: int = 0
     unreadable: int = 0
     tasks: tuple[TaskStatistics, ...] = ()
     usual: Mapping[str, float] = field(default_factory=dict)

@@ -14,7 +14,7 @@ from task_server.monitor.model import Broker, Queue, Snapshot, Worker
 from task_server.monitor.rates import with_rates
 from task_server.monitor.undelivered import with_undelivered
 from task_server.monitor.usual import usual
-from task_server.transport.store import in_flight, stops
+from task_server.transport.store import failed_tasks, in_flight, stops
 from task_server.transport.store.in_flight import InFlight
 from task_server.transport.store.keys import Keys
 
@@ -95,6 +95,7 @@ def snapshot(client: Any, keys: Keys, names: Iterable[str] = ()) -> Snapshot:
         in_flight=count - stuck,
         unowned=tuple(one for one in messages if not one.node),
         dead=attempt("dead letters", lambda: int(client.hlen(keys.dead_letters)), 0),
+        failed=attempt("failed tasks", lambda: failed_tasks.count(client, keys), 0),
         unreadable=stuck
         + attempt("unreadable messages", lambda: int(client.llen(keys.unreadable)), 0),
         tasks=tasks,
