@@ -50,6 +50,9 @@ def test_what_has_failed_is_kept(
     for name in ("ignoring", "rejecting", "expecting"):
         send(name)
     send("working", 1)
+    send("failing", "value", task_id="expired", expires=-10)
+    if pool == "prefork":
+        send("dying")
     send("failing", "broken", task_id="broken")
     send("failing", "deep", task_id="deep")
     send("failing", "escapes", task_id="escapes")
@@ -57,6 +60,9 @@ def test_what_has_failed_is_kept(
     send("warned")
     names = {"failing", "early", "unacknowledged", "retrying", "insisting"}
     names |= {"broken", "deep", "escapes", "limited", "warned"}
+    if pool == "prefork":
+        # It is acknowledged early, and its child was lost; under gevent that is the worker.
+        names.add("dying")
     until(lambda: names <= set(kept(broker)) and is_done(broker))
     found = kept(broker)
     one = found["failing"]
@@ -80,6 +86,8 @@ def test_what_has_failed_is_kept(
         found[name].error.replace("billiard", "celery") for name in ("broken", "warned")
     )
     assert found["limited"].error.endswith("TimeLimitExceeded")
+    if pool == "prefork":
+        assert found["dying"].error.endswith("WorkerLostError")
     assert "in deeply\n" in found["deep"].traceback
     assert all(one.has_message for one in found.values())
     assert all(len(one.kept.record) <= LARGEST for one in found.values())
@@ -138,3 +146,59 @@ def test_with_0_nothing_is_kept(
     until(lambda: is_done(broker))
 
     assert not list(broker.client.scan_iter("unacked.failed*"))
+
+
+def test_a_full_redis_costs_a_line_and_takes_it_later(
+    pool: str, broker: Redis, app: Celery, start: Callable[..., Worker]
+) -> None:
+    """
+    The task ends all the same; its failure is kept as soon as there is room.
+    """
+    worker = start(pool, app="failing").ready()
+    app.send_task("failing.failing", ("later",), task_id="late")
+    until(lambda: broker.unacked() == 1)
+    broker.client.config_set("maxmemory", 1)
+    until(lambda: "failed tasks are kept later (unacked.failed)" in worker.output())
+    until(lambda: broker.unacked() == 0)
+    broker.client.config_set("maxmemory", 0)
+    until(lambda: "late" in kept(broker))
+    app.send_task("failing.working", (1,))
+    until(lambda: is_done(broker))
+
+    assert 1 == worker.output().count("failed tasks are kept later")
+    assert worker.alive()
+
+
+def test_another_key_of_that_name_costs_a_line(
+    pool: str, broker: Redis, app: Celery, start: Callable[..., Worker]
+) -> None:
+    """
+    Nothing is kept, and nothing else is different; the line names the key and the cure.
+    """
+    broker.client.set("unacked.failed", "x")
+    worker = start(pool, app="failing").ready()
+    for number in range(5):
+        app.send_task("failing.failing", ("value",), task_id=f"{number}")
+    app.send_task("failing.working", (1,))
+    until(lambda: "are not kept (unacked.failed)" in worker.output())
+    until(lambda: is_done(broker))
+
+    assert "RENAME unacked.failed" in worker.output()
+    assert b"x" == broker.client.get("unacked.failed")
+    assert worker.alive()
+
+
+def test_a_flood_stays_within_the_bounds(
+    pool: str, broker: Redis, app: Celery, start: Callable[..., Worker]
+) -> None:
+    """
+    The last ones are kept, to the number; and they come in few calls, not one each.
+    """
+    start(pool, app="failing", environ={"TASK_SERVER_FAILURES_KEEP": "100"}).ready()
+    count = 1_000
+    with app.pool.acquire(block=True) as connection:
+        for number in range(count):
+            app.send_task("failing.failing", ("value",), task_id=f"{number}", connection=connection)
+    until(lambda: is_done(broker))
+    until(lambda: failures.number(broker.client, KEYS) == 100)
+    until(lambda: sum(int(one) > count - 300 for one in kept(broker)) == 100)

@@ -56,8 +56,9 @@ def fail(how: str) -> None:
         raise ValueError("\x1b[2J\x00\ud800 done")
     if how == "exit":
         raise SystemExit(3)
-    if how == "sleep":
-        time.sleep(60)
+    if how == "later":
+        time.sleep(3)
+        raise ValueError("at last")
 
 
 @app.task
