@@ -33,9 +33,9 @@ def test_it_waits_and_runs_once(
         assert {"not registered"} == {record["reason"] for record in records}
         assert {one.id for one in results} == {record["id"] for record in records}
         assert 1 == old.output().count("this worker does not register the task proj.more")
-        assert (0, 0) == (broker.queued(), broker.unacked())
+        until(lambda: (broker.queued(), broker.unacked()) == (0, 0))
 
-        new = start(pool, environ={**backend, "PROJ_MORE": "1"})
+        new = start(pool, name="new", environ={**backend, "PROJ_MORE": "1"})
         # The old one may take them once more.
         until(lambda: new.ends() == {0: 1, 1: 1, 2: 1, 9: 1})
         assert [0, 1, 2] == [one.get(timeout=100) for one in results]
