@@ -47,7 +47,7 @@ def deeply(depth: int) -> None:
 def fail(how: str) -> None:
     """Fail in the way *how*."""
     if how == "value":
-        raise ValueError("no such customer redis://:hunter2@db/0")
+        raise ValueError("no such customer redis://:mellon@db/0")
     if how == "broken":
         raise BrokenError(1, 2)
     if how == "deep":
