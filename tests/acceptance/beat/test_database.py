@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from task_server.errors import LocalServerError
-from tests.support.beat import Beat, entries_sent
+from tests.support.beat import Beat
 from tests.support.postgres import Postgres
 from tests.support.redis import Redis
 from tests.support.wait import until
@@ -128,11 +128,15 @@ class Rows:
             settings={"max_interval": 1},
         )
 
+    def count(self, queue: str) -> int:
+        """Return how many messages wait in *queue*."""
+        return int(self.server.client.llen(queue))  # type: ignore[arg-type]
+
     def sent(self, queue: str, more: int = 1) -> int:
         """Wait until *more* messages of *queue* are sent than now; return how many there are."""
-        goal = entries_sent(self.server.client, queue) + more
-        until(lambda: entries_sent(self.server.client, queue) >= goal, f"{more} in {queue}")
-        return entries_sent(self.server.client, queue)
+        goal = self.count(queue) + more
+        until(lambda: self.count(queue) >= goal, f"{more} in {queue}")
+        return self.count(queue)
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.slow)])
@@ -161,7 +165,6 @@ def test_rows_that_change_while_it_runs_are_sent(rows: Rows) -> None:
     """
     Added, moved to another queue, disabled, and not to be read: each counts without a restart.
     """
-    client = rows.server.client
     rows.migrate()
     with rows.beat() as beat:
         beat.says("beat: sends now: .* scheduler DatabaseScheduler")
@@ -185,17 +188,17 @@ def test_rows_that_change_while_it_runs_are_sent(rows: Rows) -> None:
         )
         # All of them are in force when the last of them is sent.
         rows.sent("after")
-        before = entries_sent(client, "moved")
+        before = rows.count("moved")
         rows.sent("after", 3)
-        assert before == entries_sent(client, "moved")
-        assert [0, 0] == [entries_sent(client, one) for one in ("wrong", "broken")]
+        assert before == rows.count("moved")
+        assert [0, 0] == [rows.count(one) for one in ("wrong", "broken")]
         assert 1 == len(beat.says("the entry 'wrong' is left out"))
         assert "ready" in beat.health("--ready")[1]
 
         assert 0 == beat.stop()
     stored = "print(*PeriodicTask.objects.values_list('name', 'total_run_count'), sep='\\n')"
     counts = rows.change(stored)
-    assert f"('after', {entries_sent(client, 'after')})" in counts.splitlines()
+    assert f"('after', {rows.count('after')})" in counts.splitlines()
 
 
 @pytest.mark.parametrize("rows", ["sqlite"], indirect=True)
@@ -203,7 +206,6 @@ def test_two_of_them_take_turns(rows: Rows) -> None:
     """
     The second knows what the first sent, by Redis and by the database, and sends it not again.
     """
-    client = rows.server.client
     rows.migrate()
     rows.change(
         """
@@ -211,18 +213,18 @@ def test_two_of_them_take_turns(rows: Rows) -> None:
         add('hourly', interval=hour)
         """
     )
-    client.hset("unacked.beat:rows:runs", "hourly", 1)
+    rows.server.client.hset("unacked.beat:rows:runs", "hourly", 1)
     with rows.beat() as one, rows.beat("two") as two:
         holder = one if until(lambda: _holder(rows.server)) == one.process.pid else two
         (other,) = {one, two} - {holder}
         other.says("beat: waits: ")
-        until(lambda: entries_sent(client, "hourly"))
+        until(lambda: rows.count("hourly"))
         holder.kill()
         other.sends()
         rows.sent("settings", 2)
         assert 0 == other.stop()
 
-    assert 1 == entries_sent(client, "hourly")
+    assert 1 == rows.count("hourly")
 
 
 def _holder(server: Redis) -> int:
