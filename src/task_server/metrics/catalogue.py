@@ -221,6 +221,7 @@ _EVERY = (
         (),
         "Tasks that crashed their workers, or that no code registers.",
     ),
+    Metric("task_server_failed_tasks", "gauge", (), "Failed tasks that are kept, to be retried."),
     Metric("task_server_unreadable_messages", "gauge", (), "Messages that cannot be delivered."),
     Metric(
         "task_server_last_scan_age_seconds",

@@ -42,6 +42,7 @@ def values(found: Snapshot) -> Iterator[Value]:
     yield Value("task_server_in_flight", (), found.in_flight)
     yield Value("task_server_unowned_in_flight", (), len(found.unowned))
     yield Value("task_server_dead_letters", (), found.dead)
+    yield Value("task_server_failed_tasks", (), found.failed)
     yield Value("task_server_unreadable_messages", (), found.unreadable)
     yield from _broker(found.broker, found.at)
 

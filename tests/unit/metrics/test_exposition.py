@@ -165,7 +165,7 @@ def test_what_workers_have_finished() -> None:
     ran = Histogram(counts=(1, 2, *[0] * (BUCKETS - 3), 4), sum=70_000.5)
     total = Finished(succeeded=5, failed=2, retried=1, rejected=3, ran=ran)
     one = TaskStatistics(task='pro"j', queue="celery", total=total, recent=Counts(), seconds=300.0)
-    found = scraped(snapshot(tasks=(one,)))
+    found = scraped(snapshot(tasks=(one,), failed=9))
     label = {"name": 'pro"j', "hostname": "generic", "queue_name": "celery"}
 
     def times(**more: str) -> list[float | None]:
@@ -176,6 +176,7 @@ def test_what_workers_have_finished() -> None:
     assert 2 == of(found, "celery_task_failed_total", **label, exception="")
     assert 1 == of(found, "celery_task_retried_total", **label)
     assert 3 == of(found, "celery_task_rejected_total", **label)
+    assert 9 == of(found, "task_server_failed_tasks")
     assert [1, 3, 3, 7] == times(a="0.002", b="0.005", c="21600.0", d="+Inf")
     assert (7, 70_000.5) == (
         of(found, "celery_task_runtime_count", **label),
