@@ -318,11 +318,19 @@ class Fleet:
         """Wait until all is run, and every result is read."""
         for sender in self.senders:
             sender.end()
-        until(self.broker.is_empty, f"all to be run; {self.left()}", seconds)
+        until(self._is_over, f"all to be run; {self.left()}", seconds)
         for sender in self.senders:
             sender.begin("results")
         for sender in self.senders:
             sender.end()
+
+    def _is_over(self) -> bool:
+        """Whether all is run; a stock worker that has ended is started, for what it had."""
+        if self.stock is not None and not self.stock.alive():
+            # Kombu 5.5 ends with a KeyError when its connection was lost.
+            self.stock.close()
+            self.start_stock()
+        return self.broker.is_empty()
 
     def resumes(self, *kinds: str) -> None:
         """Wait until each worker of *kinds* has run more than now."""
