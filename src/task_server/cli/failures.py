@@ -1,17 +1,15 @@
 """What `task-server failed` and `task-server dead` do."""
 
 import json
-import os
 from collections import defaultdict
 from dataclasses import dataclass
-from getpass import getuser
 from itertools import islice
 from pathlib import Path
-from socket import gethostname
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from task_server.cli.acting import who
 from task_server.cli.broker import broker
 from task_server.cli.dead_shown import shown
 from task_server.errors import TaskServerError
@@ -103,7 +101,7 @@ def retry(app: str | None, path: Path | None, meant: Meant, *, expired: bool) ->
     with broker(app, path) as (client, keys):
         found = _of(client, keys, meant)
         _ask(f"Retry {_count(found)}?", found, meant)
-        outcome = failed.retry(client, keys, found, operator(), expired=expired)
+        outcome = failed.retry(client, keys, found, who(None), expired=expired)
     click.echo(f"{outcome.done} {'task' if outcome.done == 1 else 'tasks'} back in the queue")
     parts = sum(map(failed.is_chord_part, found))
     if parts and outcome.done:
@@ -123,18 +121,8 @@ def drop(app: str | None, path: Path | None, meant: Meant) -> None:
     with broker(app, path) as (client, keys):
         found = _of(client, keys, meant)
         _ask(f"Drop {_count(found)} for good?", found, meant)
-        outcome = failed.drop(client, keys, found, operator())
+        outcome = failed.drop(client, keys, found, who(None))
     click.echo(f"{outcome.done} {'task' if outcome.done == 1 else 'tasks'} dropped")
-
-
-def operator() -> str:
-    """Return who runs this command, for the audit."""
-    try:
-        name = getuser()
-    except (OSError, KeyError):
-        # A user of a container has no name.
-        name = str(os.getuid())
-    return f"{name}@{gethostname()}"
 
 
 def _of(client: Any, keys: Any, meant: Meant) -> "list[Failure]":
