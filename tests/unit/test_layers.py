@@ -172,7 +172,6 @@ LAYERS = (
         "contrib.admin.listing",
         "contrib.admin.failed",
         "contrib.admin.lastday",
-        "contrib.admin.redrive",
     },
     {"contrib.admin.held"},
     {"contrib.admin.page"},

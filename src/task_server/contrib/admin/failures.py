@@ -11,7 +11,8 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from task_server.contrib.admin import failed, redrive
+from task_server.actions import failed as actions
+from task_server.contrib.admin import failed
 from task_server.contrib.admin.failed import Asked, Row, row_of
 from task_server.contrib.admin.listing import Heading, Listing, around, given_in
 from task_server.contrib.admin.page import Look, Page, name_of
@@ -159,7 +160,7 @@ class FailedTaskAdmin(Page):
     def _retry(self, request: HttpRequest, found: Sequence[Failure]) -> HttpResponse:
         who = self.who(request)
         outcome = self.change(
-            request, lambda client, keys: redrive.retry(client, keys, found, who), LONG
+            request, lambda client, keys: actions.retry(client, keys, found, who), LONG
         )
         if outcome is not None:
             stay = {one.key for one, _ in outcome.refused}
@@ -175,7 +176,7 @@ class FailedTaskAdmin(Page):
     def _drop(self, request: HttpRequest, found: Sequence[Failure]) -> HttpResponse:
         who = self.who(request)
         outcome = self.change(
-            request, lambda client, keys: redrive.drop(client, keys, found, who), LONG
+            request, lambda client, keys: actions.drop(client, keys, found, who), LONG
         )
         if outcome is not None:
             self._note(request, found, _("Dropped."))
@@ -185,7 +186,7 @@ class FailedTaskAdmin(Page):
             self._say(request, outcome, said % {"count": outcome.done})
         return self.to_list(request)
 
-    def _say(self, request: HttpRequest, outcome: redrive.Outcome, said: str) -> None:
+    def _say(self, request: HttpRequest, outcome: actions.Outcome, said: str) -> None:
         """Say what was done, and what was not, with the reasons."""
         if outcome.done:
             messages.success(request, said)
