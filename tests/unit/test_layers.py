@@ -102,7 +102,7 @@ LAYERS = (
         *("worker.status.databases", "worker.status.registration", "worker.status.slots"),
         *("worker.status.running", "worker.status.stall", "worker.status.systemd"),
     },
-    {"worker.status.queues"},
+    {"worker.status.activity", "worker.status.queues"},
     {"worker.status.stops"},
     {"worker.status.heartbeat", "worker.status"},
     {

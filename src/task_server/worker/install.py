@@ -91,8 +91,8 @@ def install(app: Any, spec: WorkerSpec) -> None:
     }
     foreign = PoolJobs(drain.received)
     own = {"foreign": foreign, "memory_limit": spec.memory_limit}
-    heartbeat.foreign = foreign
-    heartbeat.requests = drain.received
+    heartbeat.activity.foreign = foreign
+    heartbeat.activity.requests = drain.received
     app.steps["worker"].add(type("TaskServer", (WorkerStep,), {**shared, **own}))
     consumer = {
         **shared,

@@ -12,26 +12,23 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from celery.worker import state
 
 from task_server.health import heartbeat, single, verdict
 from task_server.health.process import boot_id, process_status
 from task_server.launch.spec import WorkerSpec
+from task_server.worker.status.activity import Activity
 from task_server.worker.status.databases import Databases
 from task_server.worker.status.finished import Finished
 from task_server.worker.status.queues import ConsumedQueues
 from task_server.worker.status.registration import Registration
-from task_server.worker.status.running import StoppedChildren, oldest
 from task_server.worker.status.slots import LeakedSlots
 from task_server.worker.status.stall import StallDetector
 from task_server.worker.status.statistics import Statistics
 from task_server.worker.status.stops import StopWatch
 from task_server.worker.status.systemd import Notifier
-
-if TYPE_CHECKING:
-    from task_server.worker.foreign_requests import PoolJobs
 
 logger = logging.getLogger(__name__)
 
@@ -64,11 +61,7 @@ class HeartbeatWriter:
             unready_seconds=spec.task_unready_seconds,
             dead_seconds=spec.task_dead_seconds,
         )
-        self._controller: Any = None
-        self.requests: Iterable[Any] = ()
-        self.foreign: PoolJobs | None = None
-        self._slots: LeakedSlots | None = None
-        self._stopped = StoppedChildren()
+        self.activity = Activity()
         self._consumer: Any = None
         self._queues: ConsumedQueues | None = None
         self.finished = Finished()
@@ -102,8 +95,8 @@ class HeartbeatWriter:
 
     def started(self, controller: Any, running: Callable[[Iterable[Any]], list[Any]]) -> None:
         """Watch Celery's *controller*, whose pool has started; *running* filters what it runs."""
-        self._controller = controller
-        self._slots = LeakedSlots(running, self._timing.leaked_slot)
+        slots = LeakedSlots(running, self._timing.leaked_slot)
+        self.activity.started(controller.pool, slots)
         self._heartbeat = replace(self._heartbeat, node=controller.hostname)
         # They were checked before logging was set up.
         for line in self._database_errors:
@@ -231,33 +224,15 @@ class HeartbeatWriter:
                 heartbeat.remove(self._path)
 
     def _count(self) -> None:
-        jobs = self.foreign.running if self.foreign is not None else []
-        taken = {request for job in jobs for request in job.requests}
-        active = len(state.active_requests) + len(jobs)
-        # Whatever a task waits for: its ETA, its rate limit, a slot, a batch.
-        waiting = sum(
-            request not in state.active_requests and request not in taken
-            for request in self.requests
-        )
-        pool = self._controller and self._controller.pool
-        concurrency = pool.num_processes if pool else self._heartbeat.concurrency
         last = self._last
         stall = self._database_pool and self._database_pool.stall
         self._heartbeat = replace(
-            self._heartbeat,
+            self.activity.counted(self._heartbeat, self._written),
             refusal=self._refusal(),
-            active=active,
-            reserved=waiting,
-            concurrency=concurrency,
-            free=max(0, concurrency - active),
-            lost=self._slots.count(state.active_requests, self._written) if self._slots else 0,
-            processed=max(0, state.all_total_count[0] - active),
             database=stall and stall.text,
             database_since=stall and stall.since,
             database_stuck=bool(stall and stall.is_stuck),
             last_task=last and {"name": last[0], "id": last[1], "time": last[2]},
-            **oldest(state.active_requests),
-            **self._stopped.look(pool, state.active_requests, self._written),
         )
 
     def _refusal(self) -> str | None:
