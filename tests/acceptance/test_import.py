@@ -29,7 +29,8 @@ def project(program: Program) -> Path:
     (package / "celery.py").write_text(CELERY)
     (package / "settings.py").write_text(SETTINGS)
     (package / "tasks.py").touch()
-    program.environ = {**program.environ, "TASK_SERVER_APP": "site1"}
+    own = {"TASK_SERVER_APP": "site1", "TASK_SERVER_RUNTIME_DIR": str(program.folder / "run")}
+    program.environ = {**program.environ, **own}
     return package
 
 

@@ -145,7 +145,8 @@ def test_a_release_installs_and_works(  # noqa: PLR0917 - fixtures
         "url = os.environ['REDIS_URL']\napp = Celery('one', broker=url, backend=url)\n\n\n"
         "@app.task\ndef double(number):\n    return 2 * number\n"
     )
-    environ = {**os.environ, "REDIS_URL": redis_server.url, "PYTHONPATH": str(tmp_path)}
+    own = {"PYTHONPATH": str(tmp_path), "TASK_SERVER_RUNTIME_DIR": str(tmp_path / "run")}
+    environ = {**os.environ, "REDIS_URL": redis_server.url, **own}
     with subprocess.Popen(
         [programs / "task-server", "worker", "prefork", "--app", "one"],
         cwd=tmp_path,

@@ -44,11 +44,17 @@ def transport(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def start(folder: Path, broker: Redis, transport: str) -> Iterator[Callable[..., Worker]]:
-    """Start workers with a pool and settings; they are ended after the test."""
+    """
+    Start workers with a pool and settings; they are ended after the test.
+
+    A worker beside one that lives has another name than that, unless the test names it.
+    """
     workers: list[Worker] = []
 
     def start_worker(pool: str, **settings: Any) -> Worker:
-        settings = {"transport": transport} | settings
+        living = {worker.name for worker in workers if worker.alive()}
+        name = next(name for name in ("w", "w2", "w3", "w4") if name not in living)
+        settings = {"transport": transport, "name": name} | settings
         worker = Worker(folder, broker, pool, **settings)
         workers.append(worker)
         return worker

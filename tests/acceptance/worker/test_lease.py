@@ -197,7 +197,7 @@ def test_two_workers_of_one_folder_take_nothing_from_each_other(
     pool: str, broker: Redis, start: Callable[..., Worker], send: Callable[..., None]
 ) -> None:
     """
-    The lock of the one that lives is not free, even if both have one name.
+    The lock of the one that lives is not free.
     """
     worker = start(pool, lease_seconds=LONG, concurrency=1)
     worker.hear("READY=1")

@@ -115,7 +115,7 @@ def test_a_second_worker_with_the_same_heartbeat_is_refused(
     """
     first = start(pool).ready()
 
-    second = start(pool)
+    second = start(pool, name="w")
     code = second.wait()
     send("work", 1)
     until(lambda: first.ends() == {1: 1})

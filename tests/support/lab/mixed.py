@@ -175,6 +175,10 @@ class Fleet:
         switches: Settings of ours that differ from the default; `producer` among them.
 
         visibility: Of the stock worker, in seconds.
+
+    Attributes:
+        stock_ends: How often the stock worker was ended, or had ended. Each time it may lose
+            one message, which Kombu's transport had taken and not registered.
     """
 
     broker: Redis
@@ -185,6 +189,7 @@ class Fleet:
     members: list[Member] = field(init=False)
     senders: list[Sender] = field(default_factory=list)
     stock: Worker | None = None
+    stock_ends: int = 0
 
     def __post_init__(self) -> None:
         self.marks = Marks(self.broker.folder, "mixed.log")
@@ -251,8 +256,7 @@ class Fleet:
         """
         if not self._stock_does("cancel_consumer"):
             # It may hang since the last fault: what it had is its own to lose.
-            assert self.stock is not None
-            self.stock.close()
+            self._end_stock()
             self.start_stock().ready()
             assert self._stock_does("cancel_consumer")
         until(lambda: not self._stock_waits(), "the stock worker to fetch nothing")
@@ -327,10 +331,15 @@ class Fleet:
     def _is_over(self) -> bool:
         """Whether all is run; a stock worker that has ended is started, for what it had."""
         if self.stock is not None and not self.stock.alive():
-            # Kombu 5.5 ends with a KeyError when its connection was lost.
-            self.stock.close()
+            # Kombu 5.6.2 ends with a KeyError when its connection was lost.
+            self._end_stock()
             self.start_stock()
         return self.broker.is_empty()
+
+    def _end_stock(self) -> None:
+        assert self.stock is not None
+        self.stock.close()
+        self.stock_ends += 1
 
     def resumes(self, *kinds: str) -> None:
         """Wait until each worker of *kinds* has run more than now."""
