@@ -31,6 +31,9 @@ class Named(models.Model):
 
     class Meta:
         abstract = True
+        managed = False
+        base_manager_name = "objects"
+        default_permissions = PERMISSIONS
 
     def __str__(self) -> str:
         return self.name
@@ -39,10 +42,7 @@ class Named(models.Model):
 class Queue(Named):
     """A queue, by its name."""
 
-    class Meta:
-        managed = False
-        base_manager_name = "objects"
-        default_permissions = PERMISSIONS
+    class Meta(Named.Meta):
         verbose_name = _("queue")
         verbose_name_plural = _("queues")
 
@@ -50,10 +50,7 @@ class Queue(Named):
 class Worker(Named):
     """A worker, by its node name."""
 
-    class Meta:
-        managed = False
-        base_manager_name = "objects"
-        default_permissions = PERMISSIONS
+    class Meta(Named.Meta):
         verbose_name = _("worker")
         verbose_name_plural = _("workers")
 
@@ -61,9 +58,6 @@ class Worker(Named):
 class FailedTask(Named):
     """A task that failed for good, by the name of its record."""
 
-    class Meta:
-        managed = False
-        base_manager_name = "objects"
-        default_permissions = PERMISSIONS
+    class Meta(Named.Meta):
         verbose_name = _("failed task")
         verbose_name_plural = _("failed tasks")
