@@ -147,7 +147,7 @@ def test_flower_never_shows_its_password() -> None:
     chosen = flower_command(config, python="python3", environ={})
 
     assert (
-        *("python3", "-m", "task_server.flowerd"),
+        *("python3", "-m", "task_server.contrib.flower"),
         "--address=127.0.0.1",
         "--port=0",
         "--url-prefix=flower",

@@ -179,7 +179,7 @@ LAYERS = (
     {"contrib.admin.registry"},
     {"contrib"},
     {"app"},
-    {"cli", "celeryd", "beat.__main__", "flowerd", "metricsd", "manage"},
+    {"cli", "celeryd", "beat.__main__", "metrics.__main__", "contrib.flower", "manage"},
     {"__main__"},
 )
 

@@ -1,1 +1,1 @@
-"""What a project may add to itself: each is a Django application of its own."""
+"""What we add to programs of others: to Django's admin, and to Flower."""

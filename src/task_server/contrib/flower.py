@@ -1,5 +1,5 @@
 """
-Flower, as `task-server flower` becomes it: `python -m task_server.flowerd`.
+Flower, as `task-server flower` becomes it: `python -m task_server.contrib.flower`.
 
 It is Celery's command `flower` with two things that an operator misses: whether the
 broker answers, asked with the project's own settings (`BROKER_PATH`; Flower's

@@ -18,7 +18,7 @@ TIMEOUT = 5.0
 #: Seconds that Flower waits for a connection to the broker, and again for its answer.
 BROKER_TIMEOUT = 2.0
 
-#: Flower's own page, and ours, see `task_server.flowerd`.
+#: Flower's own page, and ours, see `task_server.contrib.flower`.
 PAGE = "/healthcheck"
 BROKER_PATH = "/healthcheck/broker"
 

@@ -92,7 +92,7 @@ def flower_command(config: Config, *, python: str, environ: Mapping[str, str]) -
     """Return the command of Flower; its password is in the environment, which `ps` hides."""
     flower = config.flower
     argv = [
-        *(python, "-m", "task_server.flowerd"),
+        *(python, "-m", "task_server.contrib.flower"),
         f"--address={flower.address}",
         f"--port={flower.port}",
     ]
@@ -127,7 +127,7 @@ def metrics_command(
     added = project_environ(config, environ)
     added[METRICS_VARIABLE] = spec.to_json()
     return Command(
-        (python, "-m", "task_server.metricsd"), MappingProxyType(added), config.no_new_privileges
+        (python, "-m", "task_server.metrics"), MappingProxyType(added), config.no_new_privileges
     )
 
 

@@ -1,4 +1,4 @@
-"""The metrics, as `task-server metrics` becomes them: `python -m task_server.metricsd`."""
+"""The metrics, as `task-server metrics` becomes them: `python -m task_server.metrics`."""
 
 import logging
 import os

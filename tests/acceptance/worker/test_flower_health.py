@@ -15,7 +15,7 @@ from urllib.request import Request, urlopen
 
 import pytest
 
-from task_server import flowerd
+from task_server.contrib import flower as flower_of_ours
 from tests.support.ports import own_port
 from tests.support.redis import Redis
 from tests.support.wait import until
@@ -150,7 +150,7 @@ def test_the_overview_keeps_silent_workers_longer_than_the_metrics() -> None:
     """
     For a day; any other option of Flower's is as it was given.
     """
-    options = flowerd.Shown(SimpleNamespace(purge_offline_workers=60, port=5555))
+    options = flower_of_ours.Shown(SimpleNamespace(purge_offline_workers=60, port=5555))
 
     assert 86400 == options.purge_offline_workers
     assert 5555 == options.port
