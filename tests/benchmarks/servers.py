@@ -60,7 +60,9 @@ def servers(setup: Setup, folder: Path) -> Iterator[Servers]:
             port = ends.enter_context(_program(prefix, HTTP_SERVER, HTTP_LATENCY))
             environ["BENCH_HTTP_PORT"] = port
         if "postgres" in setup.needs:
-            postgres = Postgres(folder)
+            # It takes 100 by itself.
+            most = (setup.connections or 0) + 100
+            postgres = Postgres(folder, "-c", f"max_connections={most}")
             ends.callback(postgres.stop)
             postgres.start()
             _fill(postgres.url)

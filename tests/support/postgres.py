@@ -17,11 +17,12 @@ from tests.support.wait import until
 
 
 class Postgres:
-    """A server of one test, below *folder*."""
+    """A server of one test, below *folder*, started with *options* beside its own."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *options: str) -> None:
         self._state = local.State.open(folder / "state")
         self._supervisor: local.Supervisor | None = None
+        self._options = options
         self.url = ""
 
     def start(self) -> Self:
@@ -29,7 +30,8 @@ class Postgres:
         server = local.postgres.find(self._state, os.environ, database="faults")
         assert server.child is not None
         self._supervisor = local.Supervisor(io.StringIO(), signals=False)
-        self._supervisor.start(replace(server.child, quiet=True))
+        argv = [*server.child.argv, *self._options]
+        self._supervisor.start(replace(server.child, argv=argv, quiet=True))
         self.url = server.client_url
         return self
 
