@@ -1,4 +1,4 @@
-"""The hook of the build: a wheel and an sdist know the revision that they are made of."""
+"""The hook of the build: a wheel and an sdist know their revision, and have the alert rules."""
 
 import os
 import tempfile
@@ -11,9 +11,13 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 #: In an archive that git makes, as GitHub's are, it has written the revision there.
 ARCHIVE = ".git_archival.txt"
 
+#: The alert rules, which lie with what else is for Prometheus.
+ALERTS = Path("deploy", "prometheus", "task-server.rules.yml")
+ALERTS_COPY = Path("manifests", "alerts.yml")
+
 
 class RevisionHook(BuildHookInterface):
-    """Adds the file of the revision to what is built."""
+    """Adds to what is built the file of the revision, and the alert rules."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         # An editable installation asks git.
@@ -35,6 +39,9 @@ class RevisionHook(BuildHookInterface):
         self._written.flush()
         folder = "task_server" if self.target_name == "wheel" else "src/task_server"
         build_data["force_include"][self._written.name] = f"{folder}/{code['FILE']}"
+        # `task-server manifests` makes a PrometheusRule of it; an sdist has it in its place.
+        if not (package / ALERTS_COPY).exists():
+            build_data["force_include"][str(root / ALERTS)] = f"{folder}/{ALERTS_COPY}"
 
 
 def _archived(root: Path) -> str | None:

@@ -17,7 +17,8 @@ from packaging.requirements import Requirement
 
 from task_server.checks import catalogue
 from task_server.cli import cli
-from task_server.config.model import SECTIONS, Config, WorkerConfig
+from task_server.config.kubernetes import PodsConfig
+from task_server.config.model import PODS_TABLE, SECTIONS, Config, WorkerConfig
 from task_server.config.variables import variable
 from task_server.metrics.catalogue import METRICS
 
@@ -152,6 +153,8 @@ def settings() -> str:
     tables = {"": (Config, ""), "workers.NAME": (WorkerConfig, "workers.NAME.")}
     for name, model in SECTIONS.items():
         tables[name] = (model, f"{name}.")
+    pods = PODS_TABLE.format("NAME")
+    tables[pods] = (PodsConfig, f"{pods}.")
     sections = [SETTINGS.format(written=WRITTEN)]
     for table, (model, prefix) in tables.items():
         title = f"`[{table}]`" if table else "At the top of the file"

@@ -174,7 +174,9 @@ in
   metrics-image = contents project.images.metricsImage;
   foreign-image = foreign.images.workerImage;
   # What `nix build .#stack` gives; the tests compare it with the images.
-  inherit (project) stack;
+  inherit (project) stack kubernetes;
+  # Of a project whose lock knows neither task-server nor what the manifests need.
+  foreign-kubernetes = foreign.kubernetes;
 
 }
 // lib.optionalAttrs project.isLinux machines

@@ -66,7 +66,8 @@ rec {
     default of `services.task-server.code`; null where the code is mounted at
     /opt/celery.
 
-    `settings`: defaults of `services.task-server.settings` in the module.
+    `settings`: defaults of `services.task-server.settings` in the module, and of the
+    Kubernetes manifests, where `task-server.toml` in `workspaceRoot` says nothing else.
 
     `variables`: more environment variables of the images.
 
@@ -76,7 +77,7 @@ rec {
 
     `packages`, `apps`, `devShells`, `nixosModule`, and the parts they are made
     of: `environment`, `flowerEnvironment`, `metricsEnvironment`, `images`,
-    `pythonSet`, `workspace`.
+    `stack`, `kubernetes`, `pythonSet`, `workspace`.
   */
   mkTaskServer =
     {
@@ -207,6 +208,21 @@ rec {
           ;
       };
 
+      kubernetes = import ./kubernetes.nix {
+        inherit
+          lib
+          pkgs
+          name
+          impliedApp
+          workspaceRoot
+          settings
+          images
+          ;
+        environment = withMeta "The locked Python packages of ${name}, with the manifests" (
+          pythonSet.mkVirtualEnv "${name}-manifests-env" (dependencies [ ] // { pyyaml = [ ]; })
+        );
+      };
+
       shell = import ./shell.nix {
         inherit
           lib
@@ -236,6 +252,7 @@ rec {
           environment
           images
           stack
+          kubernetes
           shell
           isLinux
           ;
@@ -249,7 +266,7 @@ rec {
         default = environment;
         inherit environment;
       }
-      // lib.optionalAttrs isLinux (serviceEnvironments // { inherit stack; } // images);
+      // lib.optionalAttrs isLinux (serviceEnvironments // { inherit stack kubernetes; } // images);
       devShells.default = shell;
       apps = import ./apps.nix parts;
       nixosModule = lib.modules.importApply ./modules/project.nix {

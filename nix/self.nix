@@ -35,6 +35,7 @@ in
           ../README.md
           ../LICENSE
           ../hatch_build.py
+          ../deploy/prometheus/task-server.rules.yml
           ../src/task_server
         ];
       };

@@ -78,7 +78,7 @@ def python(version: str, require: Require) -> str:
 
 def test_nothing_is_in_the_wheel_but_the_package(wheel: Path) -> None:
     """
-    Sources, scripts of Redis, pages of the admin, tables and the revision.
+    Sources, scripts of Redis, pages of the admin, tables, alert rules and the revision.
 
     No test, no document, no reference project.
     """
@@ -89,7 +89,7 @@ def test_nothing_is_in_the_wheel_but_the_package(wheel: Path) -> None:
     assert {f"task_server-{PROJECT['version']}.dist-info"} == {
         name.partition("/")[0] for name in set(names) - set(package)
     }
-    assert {".py", ".lua", ".html", ".css", ".md", ".toml", ".txt", ".typed"} >= {
+    assert {".py", ".lua", ".html", ".css", ".md", ".toml", ".txt", ".typed", ".yml"} >= {
         Path(name).suffix or f".{Path(name).name.partition('.')[2]}" for name in package
     }
     sources = {
@@ -98,6 +98,7 @@ def test_nothing_is_in_the_wheel_but_the_package(wheel: Path) -> None:
         if path.suffix in {".py", ".lua", ".html", ".css"}
     }
     assert sources <= set(package)
+    assert "task_server/manifests/alerts.yml" in package
     assert len(names) == len(set(names))
 
 

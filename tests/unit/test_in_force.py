@@ -130,6 +130,8 @@ OURS = {
     "metrics": "a table",
     "check": "a table",
     "failures": "a table",
+    "kubernetes": "a table, which no process reads",
+    "pods": "tables, which no process reads",
     "origins": "no setting",
 }
 

@@ -39,6 +39,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "metrics": "task_server.cli.metrics",
         "call": "task_server.cli.call",
         "config": "task_server.cli.config",
+        "manifests": "task_server.cli.manifests",
         "check": "task_server.cli.check",
         "settings": "task_server.cli.settings",
         "failed": "task_server.cli.failed",

@@ -128,8 +128,9 @@ def _walk(part: Any, prefix: str) -> Iterator[tuple[str, Any]]:
         if field.name == "origins":
             continue
         if isinstance(value, Mapping):
+            table = field.metadata.get("table", f"{name}.{{}}")
             for key, row in value.items():
-                yield from _walk(row, f"{name}.{key}.")
+                yield from _walk(row, f"{table.format(key)}.")
         elif is_dataclass(value):
             yield from _walk(value, f"{name}.")
         elif "parser" in field.metadata:

@@ -16,8 +16,10 @@ from typing import Any
 
 from task_server.config.contradictions import contradictions
 from task_server.config.files import read_text
+from task_server.config.kubernetes import PodsConfig
 from task_server.config.model import (
     BUILT_IN_WORKERS,
+    PODS_TABLE,
     SECTIONS,
     SERVICE_TABLES,
     TABLES,
@@ -29,6 +31,9 @@ from task_server.config.urls import MASK
 from task_server.config.values import Parser, shown, worker_name
 from task_server.config.variables import OTHERS, given, misspelt, suggestion, variable
 from task_server.errors import ConfigError, Problem
+
+#: The table of a worker that is no setting of its process.
+PODS = PODS_TABLE.rpartition(".")[2]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,16 +111,20 @@ class _Reader:
 
     def config(self) -> Config:
         table = self._toml()
-        workers = self._workers(self._table(table, "workers"))
+        written = self._table(table, "workers")
+        workers = self._workers(written)
+        pods = {name: self._pods(written, name) for name in workers}
+        described = {name: one for name, one in pods.items() if one != PodsConfig()}
         sections = {
             name: kind(**self._section(kind, self._table(table, name), name))
             for name, kind in SECTIONS.items()
         }
-        top = self._section(Config, table, "", skip=(*TABLES, "origins"))
+        top = self._section(Config, table, "", skip=(*TABLES, "pods", "origins"))
         self._unknown_variables(workers)
         return Config(
             **top,
             workers=MappingProxyType(workers),
+            pods=MappingProxyType(described),
             **sections,
             origins=MappingProxyType(self.origins),
         )
@@ -165,15 +174,24 @@ class _Reader:
             if taken != name:
                 self.problem(setting, f"has the same variables as workers.{taken}; rename one")
                 continue
-            values = self._section(
-                WorkerConfig, self._table_of(table, name, setting), setting, skip=("name",)
-            )
+            own = {
+                one: value
+                for one, value in self._table_of(table, name, setting).items()
+                if one != PODS
+            }
+            values = self._section(WorkerConfig, own, setting, skip=("name",))
             built_in = BUILT_IN_WORKERS.get(name)
             if built_in is not None:
                 values = {"pool": built_in.pool, "queues": built_in.queues, **values}
             workers[name] = WorkerConfig(name=name, **values)
             self.problems.extend(contradictions(workers[name], setting))
         return workers
+
+    def _pods(self, table: Mapping[str, Any], name: str) -> PodsConfig:
+        own = table.get(name, {})
+        setting = PODS_TABLE.format(name)
+        written = self._table_of(own if isinstance(own, dict) else {}, PODS, setting)
+        return PodsConfig(**self._section(PodsConfig, written, setting))
 
     def _worker_names(self, table: Mapping[str, Any]) -> list[str]:
         """
@@ -265,6 +283,8 @@ class _Reader:
         }
         for name in workers:
             tables |= {variable(f"workers.{name}.{field.name}") for field in fields(WorkerConfig)}
+            pods = PODS_TABLE.format(name)
+            tables |= {variable(f"{pods}.{field.name}") for field in fields(PodsConfig)}
         top = {variable(field.name) for field in fields(Config) if "parser" in field.metadata}
         prefixes = tuple(f"{variable(table)}_" for table in TABLES)
         rest = []

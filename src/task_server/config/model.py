@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Literal, cast, get_args
 
 from task_server.config import pools, values
+from task_server.config.kubernetes import KubernetesConfig, PodsConfig
 from task_server.config.services import SERVICES
 from task_server.config.setting import LogFormat, LogLevel, setting
 from task_server.config.tables import (
@@ -30,6 +31,9 @@ Media = Literal["writable", "read-only"]
 #: "as many as the CPU quota of the cgroup allows"; written `auto` in TOML.
 AUTO: Literal["auto"] = "auto"
 
+
+#: The table of the pods of a worker.
+PODS_TABLE = "workers.{}.kubernetes"
 
 #: What a stop may take beyond `drain_seconds`, to requeue and to disconnect. Docker's stop
 #: grace and systemd's TimeoutStopSec must leave a worker this much.
@@ -184,6 +188,11 @@ class WorkerConfig:
         "More arguments for `celery worker`, as they are.", values.arguments, ()
     )
 
+    @property
+    def stop_seconds(self) -> float:
+        """How long it has to stop after SIGTERM, in all; whoever stops it must wait so long."""
+        return self.drain_seconds + STOP_MARGIN_SECONDS
+
 
 #: The workers that exist without a line of configuration.
 BUILT_IN_WORKERS: Mapping[str, WorkerConfig] = MappingProxyType(
@@ -283,6 +292,18 @@ class Config:
     )
     check: CheckConfig = field(
         default_factory=CheckConfig, metadata={"doc": "What `check` leaves out."}
+    )
+    kubernetes: KubernetesConfig = field(
+        default_factory=KubernetesConfig,
+        metadata={"doc": "What `manifests kubernetes` writes."},
+    )
+    #: Apart from the workers, whose own settings ride in their environment.
+    pods: Mapping[str, PodsConfig] = field(
+        default_factory=lambda: MappingProxyType({}),
+        metadata={
+            "doc": "The pods of a worker, where anything is said of them.",
+            "table": PODS_TABLE,
+        },
     )
     #: Where each value that is no default comes from (a file, a variable), by the dotted
     #: name of its setting: what the operator sets takes precedence over the project.

@@ -96,7 +96,7 @@ def origins(config: Config, worker: WorkerConfig) -> dict[str, str]:
         **{
             name.removeprefix(own): origin
             for name, origin in config.origins.items()
-            if name.startswith(own) or "." not in name
+            if (name.startswith(own) or "." not in name) and "." not in name.removeprefix(own)
         },
     }
 

@@ -29,6 +29,9 @@ AUTHORITIES = Path("/etc/ssl/certs/ca-certificates.crt")
 #: Beside the sources, what `uv sync` reads.
 FILES = ("pyproject.toml", "uv.lock", "hatch_build.py", "README.md", "LICENSE")
 
+#: What the build puts into the package.
+OTHER_FILES = ("deploy/prometheus/task-server.rules.yml",)
+
 #: Writes the instructions that configure an image; the Dockerfile of users has the same.
 WRITER = run_path(str(ROOT / "deploy" / "docker" / "dockerfile.py"))
 
@@ -185,6 +188,9 @@ def copy_sources(folder: Path) -> None:
     folder.mkdir()
     for name in FILES:
         shutil.copy(ROOT / name, folder)
+    for name in OTHER_FILES:
+        (folder / name).parent.mkdir(parents=True)
+        shutil.copy(ROOT / name, folder / name)
     shutil.copytree(
         ROOT / "src", folder / "src", ignore=shutil.ignore_patterns("__pycache__", "*.pyc")
     )

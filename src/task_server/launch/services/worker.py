@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from task_server.config.model import STOP_MARGIN_SECONDS, Config
+from task_server.config.model import Config
 from task_server.launch.command import worker_command
 from task_server.launch.machine import this_machine
 from task_server.launch.precedence import worker_spec
@@ -22,7 +22,7 @@ def _process(
     )
     return Process(
         command=worker_command(config, spec, python=python, environ=environ),
-        stop_seconds=spec.drain_seconds + STOP_MARGIN_SECONDS,
+        stop_seconds=spec.stop_seconds,
     )
 
 
