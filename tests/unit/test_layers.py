@@ -95,7 +95,7 @@ LAYERS = (
     {"worker.database.pool"},
     {"worker.database.install", "worker.database.prefork", "worker.database"},
     {"worker.foreign_requests"},
-    {"worker.status.tally", "worker.status.queue_names"},
+    {"worker.status.tally", "worker.status.queue_names", "worker.status.stuck"},
     {"worker.status.finished"},
     {"worker.status.statistics", "worker.status.ended_outside"},
     {

@@ -208,6 +208,25 @@ _EVERY = (
         ("worker",),
         "Starts of workers since this service started, as far as it has looked.",
     ),
+    Metric(
+        "task_server_worker_stopped_children",
+        "gauge",
+        WORKER,
+        "Processes of its prefork pool that a signal or a debugger has stopped.",
+    ),
+    Metric(
+        "task_server_worker_unready",
+        "gauge",
+        WORKER,
+        "1 if its own health check says that it is not ready though it has been: `status` says "
+        "why.",
+    ),
+    Metric(
+        "task_server_worker_tasks_over_limit",
+        "gauge",
+        WORKER,
+        "Tasks that have run beyond their time limit, which does not end them: they hang in C.",
+    ),
     Metric("task_server_in_flight", "gauge", (), "Messages that any worker has."),
     Metric(
         "task_server_unowned_in_flight",

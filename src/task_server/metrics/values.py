@@ -7,6 +7,7 @@ from typing import Final, NamedTuple, get_args
 from task_server.metrics.demand import load, takers
 from task_server.monitor.counts import Histogram, TaskStatistics
 from task_server.monitor.model import Broker, Queue, Snapshot, State, Worker
+from task_server.monitor.stuck import over_limit
 
 #: Seconds for which a silent worker that has no messages is shown, as in celery-exporter.
 SHOW_SILENT: Final = 600.0
@@ -148,6 +149,12 @@ def _node(node: str, processes: list[Worker], now: float) -> Iterator[Value]:
     yield Value("task_server_worker_in_flight", label, sum(count for count, _ in counts))
     silent = sum(count for count, is_alive in counts if not is_alive)
     yield Value("task_server_worker_silent_in_flight", label, silent)
+    yield Value(
+        "task_server_worker_stopped_children", label, sum(len(one.stopped) for one in alive)
+    )
+    yield Value("task_server_worker_unready", label, any(one.unready for one in alive))
+    over = sum(len(over_limit(one, now)) for one in alive)
+    yield Value("task_server_worker_tasks_over_limit", label, over)
     started = [at for one in processes for at in one.started.values()]
     oldest = max(0.0, now - min(started)) if started else 0.0
     yield Value("task_server_worker_oldest_task_seconds", label, oldest)

@@ -7,7 +7,7 @@ what was finished before, see `monitor.statistics`.
 """
 
 from task_server.monitor.counts import Counts, Finished, Histogram, TaskStatistics
-from task_server.monitor.model import Age, Broker, Queue, Rate, Snapshot, Worker
+from task_server.monitor.model import Age, Broker, Queue, Rate, Snapshot, StoppedChild, Worker
 from task_server.monitor.snapshot import snapshot
 from task_server.monitor.statistics import History, day, hour
 from task_server.transport.store.statistics import BOUNDS
@@ -23,6 +23,7 @@ __all__ = [
     "Queue",
     "Rate",
     "Snapshot",
+    "StoppedChild",
     "TaskStatistics",
     "Worker",
     "day",

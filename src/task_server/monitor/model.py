@@ -90,6 +90,20 @@ class Queue:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StoppedChild:
+    """
+    A process of a prefork pool that a signal or a debugger has stopped.
+
+    Attributes:
+        tag: The delivery tag of what it runs; empty if it runs nothing.
+    """
+
+    pid: int
+    since: float
+    tag: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Worker:
     """
     One worker.
@@ -109,6 +123,16 @@ class Worker:
         started: When its tasks started, by delivery tag; of the oldest ones.
 
         limits: How many seconds they may run, by delivery tag; of those that have a limit.
+
+        pids: The processes of its pool in which they run, by delivery tag; of prefork alone.
+
+        stopped: Its pool's processes that cannot go on; some of them, if they are many.
+
+        unready: Why its health check says that it takes nothing, or gets on with nothing; empty
+            if that is well.
+
+        renews: Whether it is silent and renews the leases of its messages all the same: its
+            process lives, and its loop is blocked.
 
         ended: How many tasks ended in each way, as `Counts` have it, since it started.
 
@@ -134,6 +158,10 @@ class Worker:
     in_flight: tuple[InFlight, ...] = ()
     started: Mapping[str, float]
     limits: Mapping[str, float] = field(default_factory=dict)
+    pids: Mapping[str, int] = field(default_factory=dict)
+    stopped: tuple[StoppedChild, ...] = ()
+    unready: str = ""
+    renews: bool = False
     ended: Mapping[str, int] = field(default_factory=dict)
     drained: Stop | None = None
     obeys: bool = False

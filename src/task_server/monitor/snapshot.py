@@ -151,12 +151,12 @@ def _rated(
 
 
 def _long(found: Iterable[Worker], now: float) -> set[str]:
-    """Return the tasks of which one runs for long."""
+    """Return the tasks of which one runs for long, and those that a silent worker has."""
     return {
         one.task
         for worker in found
         for one in worker.in_flight
-        if now - worker.started.get(one.tag, now) > LONG
+        if worker.state == "silent" or now - worker.started.get(one.tag, now) > LONG
     }
 
 

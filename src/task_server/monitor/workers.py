@@ -8,7 +8,7 @@ from typing import Any, Final, get_args
 
 from redis.exceptions import ResponseError
 
-from task_server.monitor.model import State, Worker
+from task_server.monitor.model import State, StoppedChild, Worker
 from task_server.transport.store import workers
 from task_server.transport.store.in_flight import InFlight
 from task_server.transport.store.keys import Keys
@@ -17,6 +17,9 @@ from task_server.transport.store.workers import Registered
 
 #: A worker is silent when it has missed so many of its registrations.
 MISSED: Final = 3
+
+#: A worker that renews a lease after it has missed so many lives, and its loop does not turn.
+BLOCKED: Final = 2
 
 #: Seconds between two of them, if a worker does not say.
 INTERVAL: Final = 5.0
@@ -69,6 +72,7 @@ def _registered(one: Registered, messages: list[InFlight], now: float) -> Worker
     since = one.at - (_number(values, "state_for") or 0.0)
     if now - one.at > MISSED * interval:
         state, since = "silent", one.at
+    renewed = max((each.renewed_at or 0.0 for each in messages), default=0.0)
     names = values.get("queues")
     return Worker(
         node=_text(values, "node"),
@@ -87,6 +91,10 @@ def _registered(one: Registered, messages: list[InFlight], now: float) -> Worker
         in_flight=_sorted(messages),
         started=_started(values.get("running"), one.at),
         limits=_numbers(values.get("limits")),
+        pids={tag: int(pid) for tag, pid in _numbers(values.get("pids")).items()},
+        stopped=_stopped(values.get("stopped"), one.at),
+        unready=_text(values, "unready"),
+        renews=state == "silent" and renewed > one.at + BLOCKED * interval,
         ended={name: int(one) for name, one in _numbers(values.get("ended")).items()},
         obeys=values.get("stops") is True,
     )
@@ -131,6 +139,16 @@ def _started(running: Any, at: float) -> dict[str, float]:
             case [str(tag), int() | float() as seconds]:
                 found[tag] = at - seconds
     return found
+
+
+def _stopped(children: Any, at: float) -> tuple[StoppedChild, ...]:
+    """Return stopped children, of [pid, seconds that it was so at that moment, tag] each."""
+    found = []
+    for one in children if isinstance(children, list) else ():
+        match one:
+            case [int(pid), int() | float() as seconds, str(tag)] if abs(seconds) < LARGE:
+                found.append(StoppedChild(pid=pid, since=at - seconds, tag=tag))
+    return tuple(found)
 
 
 def _numbers(values: Any) -> dict[str, float]:

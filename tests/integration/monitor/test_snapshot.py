@@ -144,10 +144,16 @@ def test_forged_entries_and_workers_do_no_harm(client: redis.Redis) -> None:
         client.rpush(f"celery{number}", text)
     client.hset("unacked", "good", entry("good"))
     client.hset("unacked.workers", "odd", '{"at": 1e9, "queues": 7, "running": [[1, 2, 3], 4]}')
+    stopped = '[[1, 1e99, ""], [1, 2], 3, [8, 3, "good"]]'
+    forged = '{"at": 1e9, "node": "w@h", "pids": {"t": []}, "unready": 4, "stopped": %s}'
+    client.hset("unacked.workers", "stopped", forged % stopped)
     names = [f"celery{number}" for number in range(len(FORGED))]
     found = look(client, *names, "celery")
 
     assert len(FORGED) + 1 == found.in_flight
+    assert [(8, 1e9 - 3)] == [
+        (each.pid, each.since) for worker in found.workers for each in worker.stopped
+    ]
     assert ["good"] == [
         one.id for worker in found.workers for one in worker.in_flight if one.id == "good"
     ]

@@ -69,7 +69,8 @@ class FailedTaskAdmin(Page):
         if request.method == "POST":
             return self._chosen(request, asked)
         look = self.look(read=lambda client, keys, _: failed.find(client, keys, asked))
-        context = self.looked(look, ABOUT)
+        tasks = () if look.found is None else (one.task for one in look.found.tasks)
+        context = self.looked(look, {*ABOUT, *tasks})
         if look.more is not None:
             context |= {
                 "list": self._listing(look, given),

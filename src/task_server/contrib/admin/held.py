@@ -51,7 +51,11 @@ FILTERS: tuple[Filter[Row], ...] = (
         "state",
         gettext_lazy("state"),
         lambda row: (row.state,),
-        (("running", gettext_lazy("running")), ("fetched", gettext_lazy("fetched"))),
+        (
+            ("running", gettext_lazy("running")),
+            ("fetched", gettext_lazy("fetched")),
+            ("stopped", gettext_lazy("stopped")),
+        ),
     ),
     Filter("task", gettext_lazy("task"), lambda row: (row.message.task,)),
 )
@@ -90,6 +94,12 @@ def _messages(found: Snapshot, worker: Worker | None) -> Iterator[tuple[Worker |
             yield None, message
 
 
+def _state(message: InFlight, owner: Worker | None) -> str:
+    if owner is not None and message.tag in {one.tag for one in owner.stopped}:
+        return "stopped"
+    return "fetched" if owner is None or message.tag not in owner.started else "running"
+
+
 def _row(site: Any, found: Snapshot, message: InFlight, owner: Worker | None) -> Row:
     started = None if owner is None else owner.started.get(message.tag)
     since = message.fetched_at if started is None else started
@@ -102,7 +112,7 @@ def _row(site: Any, found: Snapshot, message: InFlight, owner: Worker | None) ->
         queue_url=link(site, "queue", message.queue),
         node=short(message.node),
         node_url=link(site, "worker", message.node) if message.node else "",
-        state="fetched" if started is None else "running",
+        state=_state(message, owner),
         seconds=seconds,
         span="" if seconds is None else span(seconds),
         since=clock(since, found.at),

@@ -189,3 +189,8 @@ def _pairs(worker: Found, found: Snapshot) -> Iterator[tuple[str, str]]:
     yield _("Version"), short(worker.version)
     yield _("Last registered"), clock(worker.seen, found.at)
     yield _("In this state since"), clock(worker.since, found.at)
+    yield (
+        _("Stopped processes"),
+        ", ".join(f"{one.pid} ({clock(one.since, found.at)})" for one in worker.stopped),
+    )
+    yield _("Not ready"), short(worker.unready, 500)

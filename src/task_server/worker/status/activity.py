@@ -23,6 +23,8 @@ class Activity:
         requests: Those that the worker has received and that have not ended.
 
         foreign: Jobs of the pool that belong to no single request.
+
+        stopped: The children of the pool that are stopped.
     """
 
     def __init__(self) -> None:
@@ -30,7 +32,7 @@ class Activity:
         self.foreign: PoolJobs | None = None
         self._pool: Any = None
         self._slots: LeakedSlots | None = None
-        self._stopped = StoppedChildren()
+        self.stopped = StoppedChildren()
 
     def started(self, pool: Any, slots: LeakedSlots) -> None:
         """Count what Celery's *pool* runs from now on, *slots* what it has lost."""
@@ -57,5 +59,5 @@ class Activity:
             lost=self._slots.count(state.active_requests, now) if self._slots else 0,
             processed=max(0, state.all_total_count[0] - active),
             **oldest(state.active_requests),
-            **self._stopped.look(self._pool, state.active_requests, now),
+            **self.stopped.look(self._pool, state.active_requests, now),
         )

@@ -28,6 +28,7 @@ from task_server.worker.status.slots import LeakedSlots
 from task_server.worker.status.stall import StallDetector
 from task_server.worker.status.statistics import Statistics
 from task_server.worker.status.stops import StopWatch
+from task_server.worker.status.stuck import Stuck
 from task_server.worker.status.systemd import Notifier
 
 logger = logging.getLogger(__name__)
@@ -211,7 +212,8 @@ class HeartbeatWriter:
 
     def _register(self, queues: ConsumedQueues | None, registration: Registration) -> None:
         if queues is not None:
-            queues.register(registration, self._heartbeat, state.active_requests)
+            stuck = Stuck.of(self._heartbeat, self.activity.stopped.since, self._timing)
+            queues.register(registration, self._heartbeat, state.active_requests, stuck)
 
     def _look_at_stops(self, queues: ConsumedQueues | None) -> None:
         if queues is not None and self._heartbeat.connected:

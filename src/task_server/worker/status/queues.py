@@ -15,6 +15,7 @@ from task_server.transport.store import stops
 from task_server.transport.store.keys import Keys
 from task_server.transport.store.stops import Stops
 from task_server.worker.status.registration import Registration
+from task_server.worker.status.stuck import Stuck
 
 logger = logging.getLogger(__name__)
 
@@ -63,13 +64,13 @@ class ConsumedQueues:
         return self._lengths.read(self._names())
 
     def register(
-        self, registration: Registration, heartbeat: Heartbeat, running: Iterable[Any]
+        self, registration: Registration, heartbeat: Heartbeat, running: Iterable[Any], stuck: Stuck
     ) -> None:
         """Register the worker that consumes them, with its *heartbeat* and *running* requests."""
         names = self._names()
         # With Kombu's transport it takes a message by a command that looks at nothing else.
         registration.obeys = hasattr(self._channel, "fetcher")
-        registration.write(self._client, self._keys, heartbeat, names, running)
+        registration.write(self._client, self._keys, heartbeat, names, running, stuck=stuck)
 
     def stops(self, node: str) -> Stops | None:
         """Return what is stopped of the worker *node*; None if Redis does not answer."""

@@ -20,11 +20,16 @@ from task_server.transport.store import workers
 from task_server.transport.store.keys import Keys
 from task_server.transport.store.owner import RUN_ID
 from task_server.worker.status.statistics import Statistics
+from task_server.worker.status.stuck import Stuck
 
 logger: Final = logging.getLogger(__name__)
 
 #: Running tasks whose start it says, the oldest ones.
 MOST_RUNNING: Final = 50
+
+#: Stopped children that it names, and characters of why it is not ready.
+MOST_STOPPED: Final = 20
+MOST_TEXT: Final = 500
 
 
 class Registration:
@@ -64,6 +69,8 @@ class Registration:
         heartbeat: Heartbeat,
         queues: Iterable[str],
         running: Iterable[Any],
+        *,
+        stuck: Stuck,
     ) -> bool:
         """
         Register, and write what was finished; return whether Redis has it now.
@@ -78,7 +85,7 @@ class Registration:
         self._at = time.monotonic()
         self._consumed.update(queues)
         self._statistics.collect(self._consumed)
-        values = self._values(heartbeat, queues, running)
+        values = self._values(heartbeat, queues, running, stuck)
         lengths = self._lengths(heartbeat)
         try:
             while True:
@@ -120,9 +127,10 @@ class Registration:
         return dict(heartbeat.queues)
 
     def _values(
-        self, heartbeat: Heartbeat, queues: Iterable[str], running: Iterable[Any]
+        self, heartbeat: Heartbeat, queues: Iterable[str], running: Iterable[Any], stuck: Stuck
     ) -> dict[str, Any]:
         now = time.monotonic()
+        running = list(running)
         longest = _longest(running)
         state = "draining" if heartbeat.drained else heartbeat.state
         if state != self._state[0]:
@@ -143,6 +151,9 @@ class Registration:
             "queues": sorted(queues),
             "running": _seconds(longest),
             "limits": _limits(longest),
+            "pids": _pids(longest, heartbeat.pid),
+            "stopped": _stopped(stuck.children, running, now),
+            "unready": stuck.unready[:MOST_TEXT],
             "stops": self.obeys,
         }
 
@@ -164,6 +175,23 @@ def _limits(requests: Mapping[str, Any]) -> dict[str, float]:
     """Return for how many seconds they may run; those without a limit are left out."""
     limits = {tag: limit_of(request) for tag, request in requests.items()}
     return {tag: limit for tag, limit in limits.items() if limit is not None}
+
+
+def _pids(requests: Mapping[str, Any], main: int) -> dict[str, int]:
+    """Return the children that run *requests*; none where the process *main* does."""
+    pids = {tag: request.worker_pid for tag, request in requests.items()}
+    return {tag: pid for tag, pid in pids.items() if pid and pid != main}
+
+
+def _stopped(
+    children: Mapping[int, float], running: Iterable[Any], now: float
+) -> list[tuple[int, float, str]]:
+    """Return the first stopped *children*: pid, for how many seconds, the tag of what it runs."""
+    if not children:
+        return []
+    tags = {request.worker_pid: str(request.message.delivery_tag) for request in running}
+    first = sorted(children.items(), key=lambda one: one[1])[:MOST_STOPPED]
+    return [(pid, round(max(0.0, now - since), 3), tags.get(pid, "")) for pid, since in first]
 
 
 def limit_of(request: Any) -> float | None:

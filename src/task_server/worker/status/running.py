@@ -19,10 +19,15 @@ def oldest(active: Iterable[Any]) -> dict[str, Any]:
 
 
 class StoppedChildren:
-    """Looks, at each heartbeat, for children of the pool that are stopped."""
+    """
+    Looks, at each heartbeat, for children of the pool that are stopped.
+
+    Attributes:
+        since: Since when each is, by its pid, on the monotonic clock.
+    """
 
     def __init__(self) -> None:
-        self._since: dict[int, float] = {}
+        self.since: dict[int, float] = {}
 
     def look(self, pool: Any, active: Iterable[Any], now: float) -> dict[str, Any]:
         """
@@ -36,12 +41,12 @@ class StoppedChildren:
         children = getattr(getattr(pool, "_pool", None), "_pool", ())
         pids = [pid for child in list(children) if (pid := getattr(child, "pid", None))]
         stopped = [pid for pid in pids if is_stopped(pid)]
-        self._since = {pid: self._since.get(pid, now) for pid in stopped}
+        self.since = {pid: self.since.get(pid, now) for pid in stopped}
         if not stopped:
             return {"stopped": None, "stopped_since": None, "stopped_children": 0}
         return {
             "stopped": _text(stopped, active),
-            "stopped_since": min(self._since.values()),
+            "stopped_since": min(self.since.values()),
             "stopped_children": len(stopped),
         }
 
