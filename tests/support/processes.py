@@ -13,8 +13,12 @@ from typing import Any
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
-#: One engine of containers, and one pair of workers of docket, serve all their tests.
-TOGETHER = ("tests/acceptance/docker/", "tests/integration/docket/")
+#: One engine of containers, one theatre, and one pair of workers of docket serve all their tests.
+TOGETHER = (
+    "tests/acceptance/docker/",
+    "tests/acceptance/scenes/",
+    "tests/integration/docket/",
+)
 
 
 class GroupScheduling(LoadScopeScheduling):

@@ -2,11 +2,14 @@
 
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.support.require import Require
+
+Promtool = Callable[..., str]
 
 
 def program(require: Require, name: str) -> str:
@@ -18,8 +21,13 @@ def program(require: Require, name: str) -> str:
 
 
 @pytest.fixture
-def promtool(require: Require):
+def promtool(require: Require) -> Promtool:
     """Run promtool in a folder; return its output, the test fails if it does."""
+    return promtool_of(require)
+
+
+def promtool_of(require: Require) -> Promtool:
+    """Return what runs promtool."""
     path = program(require, "promtool")
 
     def run(folder: Path, *arguments: str) -> str:
