@@ -145,6 +145,13 @@ _PATCHES = (
         "nothing writes heartbeats or explains the error while Celery reconnects",
     ),
     Patch(
+        "celery.worker.consumer.consumer:Consumer.call_soon",
+        "worker.broker.prompt_acks",
+        "what has ended is acknowledged in the loop's next turn, or runs again if there is none",
+        pool="gevent",
+        needed=BEFORE_5_7,
+    ),
+    Patch(
         "kombu.transport.redis:MultiChannelPoller.poller",
         "worker.pools.gevent_loop",
         "the end of a drain waits for the poll to time out",

@@ -9,7 +9,7 @@ from celery.worker.control import Panel
 
 from task_server.launch.timing import Timing
 from task_server.transport.store.owner import set_node_name
-from task_server.worker.broker import unreadable, unregistered
+from task_server.worker.broker import prompt_acks, unreadable, unregistered
 from task_server.worker.broker.failed_tasks import FailedTasks
 from task_server.worker.broker.hand_back import HandBack
 from task_server.worker.broker.leases import Leases
@@ -140,6 +140,8 @@ class ConsumerStep(bootsteps.StartStopStep):
         _write_while_connecting(parent, self.heartbeat, self._outage)
         unreadable.install_in_consumer(parent, green=self.green)
         unregistered.install_in_consumer(parent)
+        if self.green:
+            prompt_acks.install(parent)
 
     def start(self, parent: Any) -> None:
         """Use the new connection; the consumer is about to consume."""
