@@ -49,7 +49,9 @@ def worker(plan: Plan, pods: Pods) -> Object:
             pods.name,
             service=WORKER.name,
             containers=[running | probes(program(plan), pods.name)],
-            waits=migrations.waits(plan, image, service=WORKER.name),
+            waits=migrations.waits(
+                plan, image, service=WORKER.name, cpu=pods.cpu, memory=pods.memory
+            ),
             grace=pods.grace,
             annotations=UNDISTURBED if pods.config.do_not_disrupt else None,
             scheduling=_scheduling(plan, pods),

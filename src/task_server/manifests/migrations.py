@@ -68,8 +68,20 @@ def job(plan: Plan) -> Object:
     }
 
 
-def waits(plan: Plan, image: str, *, service: str) -> list[Object]:
-    """Return what keeps a pod of *image* from starting before the migrations are applied."""
+def waits(
+    plan: Plan,
+    image: str,
+    *,
+    service: str,
+    cpu: float = SERVICE_CPU,
+    memory: int = SERVICE_MEMORY,
+) -> list[Object]:
+    """
+    Return what keeps a pod of *image* from starting before the migrations are applied.
+
+    Args:
+        cpu, memory: What the pod asks for; it would need more if this asked for more.
+    """
     if not plan.kubernetes.migrations:
         return []
     return [
@@ -77,8 +89,8 @@ def waits(plan: Plan, image: str, *, service: str) -> list[Object]:
             plan,
             COMPONENT,
             image,
-            ("migrations", "wait"),
+            ("migrations", "wait", f"--timeout={LIMIT_SECONDS}"),
             service=service,
-            resources=resources(SERVICE_CPU, SERVICE_MEMORY),
+            resources=resources(min(cpu, SERVICE_CPU), min(memory, SERVICE_MEMORY)),
         )
     ]

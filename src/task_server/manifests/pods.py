@@ -17,11 +17,9 @@ SECRET_MODE = 0o440
 
 NODE = {"fieldRef": {"fieldPath": "spec.nodeName"}}
 
-OURS = "/run/secrets/task-server"
+#: Where our secrets are, and below which those of the project are, by the names of their objects.
+OURS = "/run/task-server"
 THEIRS = "/run/secrets"
-
-#: Of a container that asks once whether the migrations are applied, and of the one that does it.
-AT_MOST = 512 * 2**20
 
 
 def container(
@@ -173,8 +171,8 @@ def _mounts(plan: Plan, service: str) -> list[Object]:
     if _secrets(plan, service):
         found.append({"name": "secrets", "mountPath": OURS, "readOnly": True})
     found += [
-        {"name": f"secret-{one}", "mountPath": f"{THEIRS}/{one}", "readOnly": True}
-        for one in own.secret_files
+        {"name": f"files-{number}", "mountPath": f"{THEIRS}/{one}", "readOnly": True}
+        for number, one in enumerate(own.secret_files)
     ]
     if own.code_claim:
         found.append({"name": "code", "mountPath": own.code_path, "readOnly": True})
@@ -201,8 +199,9 @@ def _volumes(plan: Plan, service: str) -> list[Object]:
             {"name": "secrets", "projected": {"defaultMode": SECRET_MODE, "sources": sources}}
         )
     found += [
-        {"name": f"secret-{one}", "secret": {"secretName": one, "defaultMode": SECRET_MODE}}
-        for one in own.secret_files
+        # The name of a volume is shorter than a Secret's, and has no dot.
+        {"name": f"files-{number}", "secret": {"secretName": one, "defaultMode": SECRET_MODE}}
+        for number, one in enumerate(own.secret_files)
     ]
     claims = [("code", own.code_claim, True)]
     claims.append(("media", own.media_claim, _reads_media(plan, service)))

@@ -4,15 +4,16 @@ from collections.abc import Callable, Iterator
 from math import ceil
 
 from task_server.checks.connections import postgres_connections, redis_connections
-from task_server.config.cluster_values import printable
 from task_server.config.services import SERVICES, WORKER
 from task_server.config.values import shown
 from task_server.config.variables import suggestion, variable
 from task_server.errors import Problem
 from task_server.launch.profiles.prefork import SMALLEST_CHILD_BYTES
-from task_server.manifests.description import given_secrets, secret_settings
+from task_server.manifests import migrations
+from task_server.manifests.description import FOLDER, given_secrets, secret_settings
 from task_server.manifests.names import LONGEST, memory, name_of, processors
 from task_server.manifests.plan import Plan, Pods, needed_memory
+from task_server.manifests.pods import OURS, THEIRS
 
 #: Of the tasks that it sends or reads, each of the services beside the workers needs so many.
 SERVICE_CONNECTIONS = 10
@@ -24,6 +25,9 @@ SURGE = 1.25
 def problems(plan: Plan) -> list[Problem]:
     """Return everything that is wrong with *plan*."""
     found = [*_images(plan), *_services(plan), *_secrets(plan), *_variables(plan)]
+    found += _folders(plan)
+    for name in plan.services:
+        found += _names(plan, name, "kubernetes.name")
     for pods in plan.workers:
         found += _replicas(plan, pods)
         found += _sizes(plan, pods)
@@ -101,12 +105,26 @@ def _variables(plan: Plan) -> Iterator[Problem]:
     own = plan.kubernetes
     ours = {f"{variable(setting)}_FILE": "kubernetes.secrets" for setting, _ in own.secrets}
     ours["TASK_SERVER_CONFIG"] = "the ConfigMap"
+    ours[variable("machine")] = "the node of the pod"
     if own.media_claim:
         ours["DJANGO_MEDIA_ROOT"] = "kubernetes.media_path"
-    for name, value in own.env:
-        printable(value)
+    for name, _ in own.env:
         if name in ours:
             yield Problem("kubernetes.env", f"{name} is given by {ours[name]}; remove it here")
+
+
+def _folders(plan: Plan) -> Iterator[Problem]:
+    own = plan.kubernetes
+    taken = {FOLDER: "the ConfigMap", OURS: "our secrets", THEIRS: "secret_files", "/tmp": "/tmp"}  # noqa: S108
+    for setting, claim, path in (
+        ("code_path", own.code_claim, own.code_path),
+        ("media_path", own.media_claim, own.media_path),
+    ):
+        if not claim:
+            continue
+        if path in taken:
+            yield Problem(f"kubernetes.{setting}", f"{path} is that of {taken[path]}; name another")
+        taken[path] = setting
 
 
 def _replicas(plan: Plan, pods: Pods) -> Iterator[Problem]:
@@ -177,6 +195,8 @@ def _ends(plan: Plan, pods: Pods) -> Iterator[Problem]:
 
 def _names(plan: Plan, component: str, setting: str) -> Iterator[Problem]:
     name = name_of(plan.kubernetes, component)
+    if component == migrations.COMPONENT:
+        yield Problem(setting, "is the name of the Job of migrations; rename it")
     if len(name) > LONGEST:
         yield Problem(
             setting,

@@ -107,6 +107,15 @@
     ];
   };
 
+  testTheManifestsRunTheProjectsImages = {
+    expr = map (one: one.imageName) (lib.attrValues foreign.kubernetes.pinned);
+    expected = [
+      "parish-flower"
+      "parish-metrics"
+      "parish-worker"
+    ];
+  };
+
   testABuildSystemOfAPackageThatTheLockLacksIsAnError = {
     expr = fails (mkForeign { buildSystems.docpot = [ "setuptools" ]; }).environment.drvPath;
     expected = true;

@@ -175,8 +175,8 @@ def test_our_secrets_are_files_that_only_their_service_gets(
             if one["name"].endswith("_FILE")
         }
 
-    broker = "TASK_SERVER_BROKER_URL_FILE=/run/secrets/task-server/broker_url"
-    flower = "TASK_SERVER_FLOWER_BASIC_AUTH_FILE=/run/secrets/task-server/flower.basic_auth"
+    broker = "TASK_SERVER_BROKER_URL_FILE=/run/task-server/broker_url"
+    flower = "TASK_SERVER_FLOWER_BASIC_AUTH_FILE=/run/task-server/flower.basic_auth"
     assert {broker} == given("parish-bulk-2") == given("parish-beat")
     assert {broker, flower} == given("parish-flower")
     assert "localhost" not in json.dumps(list(full.values()))
@@ -201,7 +201,7 @@ def test_what_the_project_has_becomes_variables_where_it_is_listed(
             ] == container["envFrom"]
             mounts = {one["name"]: one for one in container["volumeMounts"]}
             assert mounts["code"]["readOnly"] is True
-            assert "/run/secrets/parish-private" == mounts["secret-parish-private"]["mountPath"]
+            assert "/run/secrets/parish-private" == mounts["files-0"]["mountPath"]
             reads = name.rpartition("-")[2] in ("metrics", "beat", "flower")
             assert reads == mounts["media"].get("readOnly", False)
 
@@ -252,7 +252,7 @@ def test_pods_of_a_new_version_wait_for_its_migrations(full: dict[tuple[str, str
     waiting = {
         pod
         for pod, spec in pods_of(full).items()
-        if any(one["args"] == ["migrations", "wait"] for one in spec.get("initContainers", []))
+        if any(one["args"][:2] == ["migrations", "wait"] for one in spec.get("initContainers", []))
     }
 
     assert {"parish-bulk-2", "parish-gevent", "parish-beat"} == waiting

@@ -116,6 +116,21 @@ WRONG = {
         "kubernetes.images",
         "'flour' is no worker, pool or service; did you mean flower?",
     ),
+    "a folder twice": (
+        OWN + 'code_claim = "a"\nmedia_claim = "b"\nmedia_path = "/opt/celery/"\n',
+        "kubernetes.media_path",
+        "/opt/celery is that of code_path",
+    ),
+    "the Job's name": (
+        OWN + "[workers.migrations]\nconcurrency = 1\n",
+        "workers.migrations",
+        "is the name of the Job of migrations",
+    ),
+    "long prefix": (
+        OWN + f'name = "{"x" * 39}"\n[workers.one]\nconcurrency = 1\n',
+        "kubernetes.name",
+        "longer than 46 characters",
+    ),
     "long name": (
         OWN + f"[workers.{'x' * 40}]\n",
         f"workers.{'x' * 40}",
