@@ -20,7 +20,7 @@ from task_server.cli import cli
 from task_server.config.kubernetes import PodsConfig
 from task_server.config.model import PODS_TABLE, SECTIONS, Config, WorkerConfig
 from task_server.config.variables import variable
-from task_server.metrics.catalogue import METRICS
+from task_server.metrics.catalogue import METRICS, NOT_SERVED
 
 ROOT = Path(__file__).parents[1]
 REFERENCE = Path(__file__).parent / "reference"
@@ -113,6 +113,12 @@ with `celery_` has celery-exporter's name and meaning.
 {rows}
 
 Of a histogram there are `_bucket` (with the label `le`), `_sum` and `_count`.
+
+celery-exporter's dashboards and rules find all that they ask for, but for:
+
+| not there | why |
+| --- | --- |
+{absent}
 """
 
 
@@ -226,7 +232,8 @@ def metrics() -> str:
         f"| `{one.name}` | {one.kind} | {_labels(one.labels)} | {one.doc} |"
         for one in METRICS.values()
     ]
-    return METRICS_PAGE.format(written=WRITTEN, rows="\n".join(rows))
+    absent = [f"| `{name}` | {reason} |" for name, reason in NOT_SERVED.items()]
+    return METRICS_PAGE.format(written=WRITTEN, rows="\n".join(rows), absent="\n".join(absent))
 
 
 def _labels(labels: tuple[str, ...]) -> str:

@@ -4,7 +4,8 @@ Every metric: its name, its kind, its labels and what it is.
 Those that begin with `celery_` have the names and meanings of celery-exporter
 (danihodovic/celery-exporter 1.x), whose dashboards and alerts so go on working; `node`,
 which tells two workers of one host apart, is the only label more. What means something
-else, or what it does not have, begins with `task_server_`.
+else, or what it does not have, begins with `task_server_`. Two of its names are missing, see
+`NOT_SERVED`.
 """
 
 from collections.abc import Mapping
@@ -128,6 +129,13 @@ _EVERY = (
         QUEUE,
         "Messages of the queue that were finished a minute, over five minutes.",
     ),
+    Metric(
+        "celery_task_received_total",
+        "counter",
+        TASK,
+        "Tries of a task that workers have received; each counts when it has ended.",
+    ),
+    Metric("celery_task_started_total", "counter", TASK, "The same."),
     Metric(
         "celery_task_succeeded_total",
         "counter",
@@ -259,6 +267,15 @@ _EVERY = (
         (),
         "1 if a restart of Redis keeps what waits.",
     ),
+)
+
+#: Names of celery-exporter's that mean what Redis does not say: each with the reason.
+NOT_SERVED: Mapping[str, str] = MappingProxyType(
+    {
+        "celery_task_sent_total": "who sends a task tells nobody but its queue; "
+        "`task_server_queue_in_per_minute` is what came to a queue",
+        "celery_task_revoked_total": "a revoked task, or one that has expired, is not counted",
+    }
 )
 
 #: By name.

@@ -87,6 +87,9 @@ def _queue(queue: Queue, places: list[int]) -> Iterator[Value]:
 
 def _task(one: TaskStatistics) -> Iterator[Value]:
     label = (one.task, GENERIC, one.queue)
+    # celery-exporter's dashboards choose queues and tasks by the first of them.
+    yield Value("celery_task_received_total", label, one.total.ended)
+    yield Value("celery_task_started_total", label, one.total.ended)
     yield Value("celery_task_succeeded_total", label, one.total.succeeded)
     yield Value("celery_task_failed_total", (*label, ""), one.total.failed)
     yield Value("celery_task_retried_total", label, one.total.retried)

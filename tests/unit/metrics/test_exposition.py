@@ -5,7 +5,7 @@ from dataclasses import replace
 from prometheus_client.parser import text_string_to_metric_families as parsed
 
 from task_server.metrics import exposition
-from task_server.metrics.catalogue import METRICS
+from task_server.metrics.catalogue import METRICS, NOT_SERVED
 from task_server.metrics.values import MOST, SHOW_SILENT, Value, values
 from task_server.monitor.counts import BUCKETS, Counts, Finished, Histogram, TaskStatistics
 from task_server.monitor.model import Broker, Rate, Snapshot
@@ -172,6 +172,8 @@ def test_what_workers_have_finished() -> None:
         name = "celery_task_runtime"
         return [of(found, f"{name}_bucket", **label, le=le) for le in more.values()]
 
+    assert 11 == of(found, "celery_task_received_total", **label)
+    assert 11 == of(found, "celery_task_started_total", **label)
     assert 5 == of(found, "celery_task_succeeded_total", **label)
     assert 2 == of(found, "celery_task_failed_total", **label, exception="")
     assert 1 == of(found, "celery_task_retried_total", **label)
@@ -216,3 +218,32 @@ def test_every_metric_is_in_the_catalogue_with_its_labels() -> None:
     text = exposition.text([counter]).decode()
     assert "# TYPE task_server_worker_starts_total counter" in text
     assert 'task_server_worker_starts_total{worker="prefork"} 3.0' in text
+
+
+_TASK = {"name", "hostname", "queue_name"}
+
+#: What celery-exporter's README lists, with the labels of each.
+EXPORTER = {
+    **{
+        f"celery_task_{end}_total": _TASK
+        for end in ("sent", "received", "started", "succeeded", "rejected", "revoked", "retried")
+    },
+    "celery_task_failed_total": {*_TASK, "exception"},
+    "celery_task_runtime": _TASK,
+    "celery_worker_up": {"hostname"},
+    "celery_worker_tasks_active": {"hostname"},
+    "celery_queue_length": {_QUEUE},
+    "celery_active_consumer_count": {_QUEUE},
+    "celery_active_worker_count": {_QUEUE},
+    "celery_active_process_count": {_QUEUE},
+}
+
+
+def test_celery_exporters_names_have_its_labels() -> None:
+    """
+    Each is there with them, or the page of the metrics says why not.
+    """
+    served = {name: set(METRICS[name].labels) - {"node"} for name in EXPORTER if name in METRICS}
+
+    assert EXPORTER.items() >= served.items()
+    assert set(EXPORTER) - set(served) == set(NOT_SERVED)
