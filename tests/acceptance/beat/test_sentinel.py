@@ -6,91 +6,23 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
 import redis
 
-from task_server.errors import LocalServerError
 from tests.support.beat import Beat, project
 from tests.support.redis import Redis
+from tests.support.sentinel import NAME, Cluster, cluster
 from tests.support.wait import until
 
-NAME = "main"
+__all__ = ["cluster"]
 
 SCHEDULE = f"""
 app.conf.broker_transport_options = {{"master_name": "{NAME}"}}
 app.conf.beat_schedule = {{"tick": {{"task": "periodic.tick", "schedule": 1.0}}}}
 """
-
-
-@dataclass
-class Cluster:
-    """A primary, its replica, and the Sentinel that watches them."""
-
-    primary: Redis
-    replica: Redis
-    watch: Redis
-
-    @property
-    def url(self) -> str:
-        """The URL of the broker."""
-        return f"sentinel://127.0.0.1:{self.watch.port}/0"
-
-    def sentinel(self, *words: str) -> Any:
-        """Ask the Sentinel, or give it an order."""
-        with redis.Redis(port=self.watch.port, socket_timeout=30) as client:
-            return client.execute_command("SENTINEL", *words, NAME)
-
-    def names(self) -> int:
-        """Return the port of the primary that the Sentinel names."""
-        return int(self.sentinel("GET-MASTER-ADDR-BY-NAME")[1])
-
-
-@pytest.fixture
-def cluster(require) -> Iterator[Cluster]:
-    """Have a Sentinel that knows a primary and its replica."""
-    # A path that is short enough for a socket.
-    with TemporaryDirectory(prefix="ts") as name:
-        yield from _cluster(Path(name), require)
-
-
-def _cluster(above: Path, require) -> Iterator[Cluster]:
-    folders = [above / name for name in ("primary", "replica", "sentinel")]
-    for folder in folders:
-        folder.mkdir()
-    primary = Redis(folders[0])
-    replica = Redis(folders[1], "--replicaof", "127.0.0.1", str(primary.port))
-    settings = folders[2] / "sentinel.conf"
-    settings.write_text(
-        f"sentinel monitor {NAME} 127.0.0.1 {primary.port} 1\n"
-        f"sentinel down-after-milliseconds {NAME} 1000\n"
-        f"sentinel failover-timeout {NAME} 10000\n"
-    )
-    watch = Redis(folders[2], "--sentinel", settings=settings)
-    try:
-        primary.start()
-        replica.start()
-        until(lambda: _link(replica) == "up", "the replica")
-        watch.start()
-        one = Cluster(primary, replica, watch)
-        until(lambda: str(replica.port) in str(one.sentinel("REPLICAS")), "Sentinel to know it")
-        yield one
-    except LocalServerError as error:
-        require("redis", str(error))
-    finally:
-        for server in (watch, replica, primary):
-            if server.is_running():
-                server.signal(signal.SIGCONT)
-            server.kill()
-
-
-def _link(replica: Redis) -> Any:
-    found: Any = replica.client.info("replication")
-    return found["master_link_status"]
 
 
 @contextmanager
