@@ -144,6 +144,7 @@ execute_from_command_line(sys.argv)
 
 #: Each line that it reads is a request, or an expression; each that it writes is the answer.
 DRIVER = '''
+import asyncio
 import json
 import os
 import sys
@@ -161,7 +162,7 @@ django.setup()
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission, User
 from django.core.management import call_command
-from django.test import Client
+from django.test import AsyncClient, Client
 from django.test.utils import setup_test_environment
 
 setup_test_environment()
@@ -181,12 +182,15 @@ def respond(asked):
     if "run" in asked:
         exec(asked.get("first", ""), globals())
         return {"value": eval(asked["run"], globals())}
-    client = Client(raise_request_exception=False, enforce_csrf_checks=asked.get("csrf", False))
+    is_async = "ASGI" in os.environ
+    kind = AsyncClient if is_async else Client
+    client = kind(raise_request_exception=False, enforce_csrf_checks=asked.get("csrf", False))
     if asked.get("user"):
         client.force_login(User.objects.get(username=asked["user"]))
     started = time.monotonic()
     send = getattr(client, asked["method"])
     response = send(asked["path"], asked.get("data"), follow=asked.get("follow", False))
+    response = asyncio.run(response) if is_async else response
     return {
         "status": response.status_code,
         "text": response.content.decode(),
@@ -237,7 +241,8 @@ class Site:
 
     Args:
         environ: BROKER_URL, and what else its settings read; with GEVENT the process is
-            gevent's, with HASTY its pages wait for Redis no longer than for users.
+            gevent's, with ASGI it handles requests as under an ASGI server, with HASTY its pages
+            wait for Redis no longer than for users.
     """
 
     def __init__(self, folder: Path, environ: Mapping[str, str]) -> None:

@@ -10,7 +10,7 @@ from redis import exceptions
 from task_server.actions import audit
 from task_server.actions.bindings import Bindings
 from task_server.actions.names import RefusedError, near, nodes
-from task_server.monitor.stopped import clock
+from task_server.monitor.stopped import Clock, clock
 from task_server.transport.hooks import Hooks
 from task_server.transport.store import in_flight
 from task_server.transport.store.client import Store
@@ -51,6 +51,7 @@ def requeue(
     visibility_timeout: float = 3600.0,
     hooks: Hooks = NO_HOOKS,
     on_dead_letter: Callable[[DeadLetter], None] = lambda _: None,
+    say: Clock = clock,
 ) -> Requeued:
     """
     Redeliver what dead processes of *node* hold, as the workers' own scan does.
@@ -66,6 +67,8 @@ def requeue(
         hooks: Whose `before_redelivery` is called.
 
         on_dead_letter: Gets each new dead letter.
+
+        say: Says a time.
 
     Raises:
         RefusedError: While its lease lives; or when nothing says what it holds.
@@ -89,7 +92,7 @@ def requeue(
     if not dead:
         raise RefusedError(
             f"{node!r} owns {sum(map(len, by_run.values()))} messages until "
-            f"{clock(max(untils.values()))}: it may be alive, and then they would run twice. "
+            f"{say(max(untils.values()))}: it may be alive, and then they would run twice. "
             "Stop it, or wait: after that they come back by themselves while any worker runs."
         )
     letters: list[DeadLetter] = []

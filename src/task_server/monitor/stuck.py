@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator
 from typing import Final
 
 from task_server.monitor.model import Snapshot, StoppedChild, Worker
-from task_server.monitor.stopped import clock
+from task_server.monitor.stopped import Clock
 from task_server.monitor.trouble import LEAST, TIMES, UNKNOWN_RUN, Limits, Trouble, span
 from task_server.transport.store.in_flight import InFlight
 
@@ -15,13 +15,13 @@ OVER: Final = 10.0
 FEW: Final = 3
 
 
-def stuck(worker: Worker, found: Snapshot, limits: Limits) -> Iterator[Trouble]:
-    """Return what is wrong with *worker*."""
+def stuck(worker: Worker, found: Snapshot, limits: Limits, say: Clock) -> Iterator[Trouble]:
+    """Return what is wrong with *worker*; *say* says a time."""
     if worker.state == "silent" and worker.since is not None:
-        yield _silent(worker, worker.since, found)
+        yield _silent(worker, worker.since, found, say)
         return
     for child in worker.stopped:
-        yield _stopped(worker, child)
+        yield _stopped(worker, child, say)
     if worker.unready:
         yield Trouble(
             level="error",
@@ -43,7 +43,7 @@ def over_limit(worker: Worker, now: float) -> list[str]:
     ]
 
 
-def _silent(worker: Worker, since: float, found: Snapshot) -> Trouble:
+def _silent(worker: Worker, since: float, found: Snapshot, say: Clock) -> Trouble:
     until = max((one.lease_until or 0.0 for one in worker.in_flight), default=0.0)
     count = len(worker.in_flight)
     look = f"{_health(worker)} on {worker.host} says whether it is stopped, hangs or has ended"
@@ -56,11 +56,11 @@ def _silent(worker: Worker, since: float, found: Snapshot) -> Trouble:
     else:
         repair = f"{look}; it is forgotten after a day"
     lives = ", and its process lives: something blocks its loop" if worker.renews else ""
-    held = f"; {count} messages are its own until {clock(until)}: " if count else ""
+    held = f"; {count} messages are its own until {say(until)}: " if count else ""
     return Trouble(
         level="error" if count else "warning",
         what=worker.node,
-        message=f"silent since {clock(since)}{lives}{held}"
+        message=f"silent since {say(since)}{lives}{held}"
         + (_held(worker, found) if count else ""),
         repair=repair,
     )
@@ -89,12 +89,12 @@ def _exact(seconds: float) -> str:
     return f"{seconds:.2g} s" if seconds < 2 else span(seconds)  # noqa: PLR2004
 
 
-def _stopped(worker: Worker, child: StoppedChild) -> Trouble:
+def _stopped(worker: Worker, child: StoppedChild, say: Clock) -> Trouble:
     task = next((f"{one.task}[{one.id}]" for one in worker.in_flight if one.tag == child.tag), "")
     return Trouble(
         level="error",
         what=worker.node,
-        message=f"pool child {child.pid} is stopped since {clock(child.since)}, as by SIGSTOP"
+        message=f"pool child {child.pid} is stopped since {say(child.since)}, as by SIGSTOP"
         + (f", with {task}" if task else ""),
         repair=f"on {worker.host}: kill -CONT {child.pid} lets it go on; kill -9 {child.pid} "
         "ends it, and what it has runs again",

@@ -2,11 +2,12 @@
 
 from collections import defaultdict
 from collections.abc import Iterator
+from functools import partial
 from typing import Final
 
 from task_server.monitor.counts import Counts, TaskStatistics
 from task_server.monitor.model import Queue, Snapshot
-from task_server.monitor.stopped import stopped
+from task_server.monitor.stopped import Clock, clock, stopped
 from task_server.monitor.stuck import stuck
 from task_server.monitor.trouble import (
     LEAST,
@@ -25,14 +26,20 @@ __all__ = ["LEVELS", "Level", "Limits", "Trouble", "span", "troubles"]
 FEW_FAILURES: Final = 3
 
 
-def troubles(found: Snapshot, limits: Limits) -> list[Trouble]:
-    """Return what is wrong in *found*, the worst first."""
+def troubles(found: Snapshot, limits: Limits, say: Clock | None = None) -> list[Trouble]:
+    """
+    Return what is wrong in *found*, the worst first.
+
+    Args:
+        say: Says a time; unset, in UTC.
+    """
+    say = say or partial(clock, now=found.at)
     every = [
         *_server(found, limits),
         *(one for queue in found.queues for one in _queue(queue, found, limits)),
-        *(one for worker in found.workers for one in stuck(worker, found, limits)),
+        *(one for worker in found.workers for one in stuck(worker, found, limits, say)),
         *_failures(found, limits),
-        *(Trouble(level="warning", **one) for one in stopped(found)),
+        *(Trouble(level="warning", **one) for one in stopped(found, say)),
         *_messages(found),
     ]
     return sorted(every, key=lambda one: LEVELS.index(one.level))

@@ -2,7 +2,9 @@
 
 import json
 import re
+from datetime import datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import redis
 
@@ -14,6 +16,8 @@ from tests.support.admin_site import Site
 QUEUES = "/admin/task_server_admin/queue/"
 WORKERS = "/admin/task_server_admin/worker/"
 FAILED = "/admin/task_server_admin/failedtask/"
+
+KEYS = Keys()
 
 
 def rows(text: str) -> list[list[str]]:
@@ -124,6 +128,26 @@ def test_a_worker_has_a_page_with_what_it_has(site: Site, client: redis.Redis) -
     assert "has been running for 6" in answer.text
 
 
+def test_each_time_is_in_the_time_zone_of_the_project(site: Site, client: redis.Redis) -> None:
+    """
+    What is wrong says so too: the commands say UTC, with a Z.
+    """
+    now = client.time()[0]
+    client.rpush("celery", "x")
+    client.hset(KEYS.paused, "celery", json.dumps({"at": now, "by": "alice"}))
+    client.hset("unacked", "t", entry("t"))
+    client.zadd("unacked_index", {"t": now})
+    register(client, "w@h", interval=0.001)
+    text = site.get(QUEUES).text
+    refused = site.post(f"{WORKERS}w_40h/change/", {"action": "requeue"}).text
+    here = f"{datetime.fromtimestamp(now, ZoneInfo('Asia/Kolkata')):%H:%M:%S}"
+
+    assert f"paused by alice since {here}" in text
+    assert "messages are its own until" in text
+    assert "it may be alive" in refused
+    assert not re.search(r"\d\d:\d\dZ", text + refused)
+
+
 def test_what_is_gone_is_said_on_the_list(site: Site) -> None:
     """
     A worker or a task whose page was open is not there any more.
@@ -158,6 +182,29 @@ def test_a_graph_of_the_last_day(site: Site, client: redis.Redis) -> None:
     assert "99" not in re.sub(r"<[^>]*>", "", text[text.index("The last day") :])
 
 
+def test_where_nobody_counted_is_a_gap(site: Site, client: redis.Redis) -> None:
+    """
+    A worker that has nothing to do has counted 0; where there was none, nobody knows.
+    """
+    now = client.time()[0] // 600 * 600
+    task = json.dumps(["site1.tasks.add", "celery"], separators=(",", ":"))
+    # Eight hours with a worker, and three of them with tasks.
+    for ago in range(0, 8 * 3600, 600):
+        client.hset(KEYS.statistics_of(600, now - ago), '["celery"]', 0)
+        if ago < 3 * 3600:
+            client.hset(KEYS.statistics_of(600, now - ago), task, "succeeded:1")
+    listed = site.get(QUEUES).text
+    text = site.get(f"{QUEUES}celery/change/").text
+    graphs = re.findall(r'<svg class="task-server-graph.*?</svg>', listed + text, re.DOTALL)
+    gaps = [len(re.findall(r'class="gap"', one)) for one in graphs]
+    done = [len(re.findall(r'class="done"', one)) for one in graphs]
+
+    # Of 25 hours, or 49 half ones; the first and the last may be begun.
+    assert [True] * 3 == [hours in (3, 4) for hours in (done[0], done[2], (done[1] + 1) // 2)]
+    assert [True] * 3 == [hours in (16, 17) for hours in (gaps[0], gaps[2], gaps[1] // 2)]
+    assert "nobody counted" in text
+    assert ": ?</title>" in text
+
+
 #: A bar of a graph: what it is, and how high.
 BAR = r'<rect class="(done|failed)"[^>]*height="([\d.]+)"'
-KEYS = Keys()

@@ -323,6 +323,38 @@ def test_a_process_of_gevent(tmp_path: Path, url: str) -> None:
     assert patched
 
 
+def test_a_process_of_asgi(tmp_path: Path, url: str, shared_server: Started) -> None:
+    """
+    The pages and the forms are the same under Django's ASGI handler, whose views have a thread.
+    """
+    client = shared_server.client()
+    client.lpush("celery", "x")
+    with site_of(tmp_path, url, ASGI="1") as site:
+        pages = [site.get(one) for one in (*LISTS, f"{QUEUES}celery/change/")]
+        refused = site.post(f"{QUEUES}celery/change/", {"action": "pause"}, "viewer", follow=False)
+        paused = site.post(f"{QUEUES}celery/change/", {"action": "pause"}, "changer")
+        at_once = site.run("asyncio.run(together(viewer))", first=TOGETHER)
+
+    assert [200] * 4 == [one.status for one in pages]
+    assert [["celery", "1"]] == [row[:2] for row in rows(pages[0].text) if row[0] == "celery"]
+    assert 403 == refused.status
+    assert "“celery”: Paused." in paused.text
+    assert client.hexists("unacked.paused", "celery")
+    assert [200] * 8 == at_once
+
+
+#: Several requests of one event loop.
+TOGETHER = f"""
+async def together(client):
+    answers = await asyncio.gather(*(client.get("{QUEUES}") for _ in range(8)))
+    return [one.status_code for one in answers]
+
+
+viewer = AsyncClient()
+viewer.force_login(User.objects.get(username="viewer"))
+"""
+
+
 def test_a_project_with_postgresql(tmp_path: Path, url: str, postgres_server: Server) -> None:
     """
     Whose columns hold no NUL: a name that has one is in Django's log all the same.

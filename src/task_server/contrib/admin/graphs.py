@@ -11,11 +11,17 @@ WIDTH: Final = 3
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One stretch of time: how many tasks ended in it, and how many of them failed."""
+    """
+    One stretch of time: how many tasks ended in it, and how many of them failed.
+
+    Attributes:
+        is_gap: Nobody counted; the others are 0.
+    """
 
     title: str
     count: int
     failed: int = 0
+    is_gap: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +55,7 @@ class Graph:
     most: int
     total: int
     failed: int
+    has_gaps: bool
 
 
 def graph(bars: Sequence[Bar], height: int) -> Graph:
@@ -58,6 +65,8 @@ def graph(bars: Sequence[Bar], height: int) -> Graph:
     for number, one in enumerate(bars):
         failed = min(max(one.failed, 0), one.count)
         rects = []
+        if one.is_gap:
+            rects.append(Rect(str(number * STEP), "0", str(height), "gap"))
         base = float(height)
         for count, kind in ((failed, "failed"), (one.count - failed, "done")):
             if count > 0:
@@ -76,4 +85,5 @@ def graph(bars: Sequence[Bar], height: int) -> Graph:
         most=most,
         total=sum(one.count for one in bars),
         failed=sum(one.failed for one in bars),
+        has_gaps=any(one.is_gap for one in bars),
     )

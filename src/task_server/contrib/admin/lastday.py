@@ -1,4 +1,9 @@
-"""What ended in the last day, ten minutes by ten minutes, for graphs."""
+"""
+What ended in the last day, ten minutes by ten minutes, for graphs.
+
+A worker says every few seconds how long its queues are. Where that is missing there was none of
+ours, or Redis was: a gap, and not 0.
+"""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -45,38 +50,47 @@ class Day:
     The last day.
 
     Attributes:
-        starts: When each ten minutes began, the oldest first.
+        starts: When each ten minutes began, the oldest first; the last is not over.
+
+        seen: Of each queue when somebody counted.
     """
 
     starts: range
     queues: dict[str, Ended]
     tasks: dict[tuple[str, str], Ended]
+    seen: dict[str, set[int]]
 
     def of_queue(self, name: str) -> Graph:
         """Return the graph of the queue *name*, for a page of its own."""
-        return self._graph(self.queues.get(name), HIGH, HALF)
+        return self._graph(name, self.queues.get(name), HIGH, HALF)
 
     def small(self, name: str) -> Graph:
         """Return the same, for a table."""
-        return self._graph(self.queues.get(name), LOW, HOUR)
+        return self._graph(name, self.queues.get(name), LOW, HOUR)
 
     def of_tasks(self, queue: str) -> list[tuple[str, Graph]]:
         """Return the graphs of the tasks of *queue*, those that failed most often first."""
         mine = {task: ended for (task, of), ended in self.tasks.items() if of == queue}
-        found = [(task, self._graph(ended, LOW, HOUR)) for task, ended in mine.items()]
+        found = [(task, self._graph(queue, ended, LOW, HOUR)) for task, ended in mine.items()]
         return sorted(found, key=lambda pair: (-pair[1].failed, -pair[1].total, pair[0]))
 
-    def _graph(self, ended: Ended | None, height: int, steps: int) -> Graph:
-        return graph(list(self._bars(ended or Ended(), steps * self.starts.step)), height)
+    def _graph(self, queue: str, ended: Ended | None, height: int, steps: int) -> Graph:
+        width = steps * self.starts.step
+        return graph(list(self._bars(queue, ended or Ended(), width)), height)
 
-    def _bars(self, ended: Ended, width: int) -> Iterator[Bar]:
+    def _bars(self, queue: str, ended: Ended, width: int) -> Iterator[Bar]:
         first = self.starts.start // width * width
+        seen = self.seen.get(queue, set())
         for start in range(first, self.starts.stop, width):
             steps = range(start, start + width, self.starts.step)
+            over = [one for one in steps if one in self.starts[:-1]]
             count = sum(ended.count[one] for one in steps)
             failed = sum(ended.failed[one] for one in steps)
             at, until = moment(start), moment(start + width)
             when = f"{at:%H:%M} - {until:%H:%M}" if at and until else ""
+            if over and seen.isdisjoint(steps):
+                yield Bar(f"{when}: ?", 0, is_gap=True)
+                continue
             yield Bar(f"{when}: {count}" + (f" ({failed} ✗)" if failed else ""), count, failed)
 
 
@@ -89,7 +103,7 @@ def last_day(client: Any, keys: Keys, now: float) -> Day:
     """
     starts = TEN_MINUTES.starts(now)
     end = monotonic() + SECONDS
-    day = Day(starts, {}, {})
+    day = Day(starts, {}, {}, {})
     newest = list(reversed(starts))
     for first in range(0, len(newest), AT_ONCE):
         if monotonic() > end:
@@ -98,6 +112,7 @@ def last_day(client: Any, keys: Keys, now: float) -> Day:
         names = [keys.statistics_of(TEN_MINUTES.seconds, start) for start in some]
         for start, rows in zip(some, statistics.read(client, names), strict=True):
             for row, value in rows.items():
+                day.seen.setdefault(row[-1], set()).add(start)
                 if len(row) == len(("task", "queue")):
                     numbers = statistics.numbers_in(value)
                     day.tasks.setdefault((row[0], row[1]), Ended()).add(start, numbers)

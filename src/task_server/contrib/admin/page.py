@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 
 import django
@@ -15,7 +16,7 @@ from redis.exceptions import ResponseError
 
 from task_server.contrib.admin.broker import BrokerError, ask, project_app, queue_names
 from task_server.contrib.admin.server import facts
-from task_server.contrib.admin.text import link, link_of_list, short, visible
+from task_server.contrib.admin.text import clock, link, link_of_list, short, visible
 from task_server.errors import TaskServerError
 from task_server.monitor import Snapshot, snapshot
 from task_server.monitor.troubles import Limits, Trouble, troubles
@@ -113,7 +114,8 @@ class Page(ModelAdmin):
             found, more, unread = ask(work)
         except Exception as error:  # noqa: BLE001 - the project's own import may raise anything
             return Look(None, [], reason(error))
-        return Look(found, troubles(found, Limits()), "", more, unread)
+        say = partial(clock, now=found.at)
+        return Look(found, troubles(found, Limits(), say), "", more, unread)
 
     def change(
         self, request: HttpRequest, work: Callable[[Any, Keys], T], seconds: float | None = None

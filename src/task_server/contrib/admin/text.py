@@ -2,7 +2,9 @@
 
 import math
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime
+from time import time
 from typing import Any, Final
 
 from django.conf import settings
@@ -61,6 +63,17 @@ def clock(seconds: Any, now: float) -> str:
     if today is not None and at.date() == today.date():
         return at.strftime("%H:%M:%S")
     return formats.date_format(at, "SHORT_DATETIME_FORMAT")
+
+
+def clock_elsewhere() -> Callable[[float], str]:
+    """Return a `clock` for another thread, which has not the time zone of this request."""
+    zone = timezone.get_current_timezone()
+
+    def say(seconds: float) -> str:
+        with timezone.override(zone):
+            return clock(seconds, time())
+
+    return say
 
 
 def link(site: Any, model: str, name: str, view: str = "change") -> str:

@@ -14,7 +14,7 @@ from task_server import actions
 from task_server.contrib.admin.held import held
 from task_server.contrib.admin.listing import Column, Filter, listing
 from task_server.contrib.admin.page import Page, name_of
-from task_server.contrib.admin.text import clock, link, moment, short
+from task_server.contrib.admin.text import clock, clock_elsewhere, link, moment, short
 from task_server.monitor import Snapshot
 from task_server.monitor import Worker as Found
 from task_server.monitor.troubles import span
@@ -147,8 +147,9 @@ class WorkerAdmin(Page):
                 ):
                     self.done(request, name, _("Resumed."))
             case "requeue":
+                say = clock_elsewhere()
                 back = self.change(
-                    request, lambda client, keys: actions.requeue(client, keys, name, who)
+                    request, lambda client, keys: actions.requeue(client, keys, name, who, say=say)
                 )
                 if back is not None:
                     words = {"count": back.count}
