@@ -6,6 +6,10 @@ give many of them to the pool as one job, whose end acknowledges all. To Celery 
 requests are neither reserved nor active. Here each gets what Celery's own have: the
 pool's result and its start time, so that a stop waits for it, and requeues what has
 not started.
+
+What is collected cannot be taken from who collects it. If its queue is paused it goes back all
+the same, and the job in which it comes later is refused: the others of that job go back too, and
+are fetched again.
 """
 
 import logging
@@ -13,10 +17,11 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
-from weakref import WeakKeyDictionary, ref
+from weakref import WeakKeyDictionary, WeakSet, ref
 
 from billiard import einfo as billiard_einfo
 from celery.app.task import Task
+from celery.worker import state as worker_state
 
 from task_server.worker.requests import ReceivedRequests
 from task_server.worker.worker_lost import LOST
@@ -24,6 +29,7 @@ from task_server.worker.worker_lost import LOST
 logger = logging.getLogger(__name__)
 
 einfo: Any = billiard_einfo
+state: Any = worker_state
 
 #: How deep in the arguments of a job its messages are searched for.
 DEPTH = 4
@@ -38,11 +44,14 @@ class Job:
         started: Whether it runs.
 
         finished: Whether its requests have their result.
+
+        is_refused: Whether messages are in it that were handed back, beside its requests.
     """
 
     requests: list[Any]
     started: bool = False
     finished: bool = False
+    is_refused: bool = False
     accept: Callable[..., None] | None = None
     callback: Callable[..., None] | None = None
 
@@ -68,6 +77,7 @@ class PoolJobs:
     def __init__(self, received: ReceivedRequests) -> None:
         self._received = received
         self._jobs: WeakKeyDictionary[Any, Job] = WeakKeyDictionary()
+        self._withdrawn: WeakSet[Any] = WeakSet()
         self._closed = False
 
     @property
@@ -83,12 +93,25 @@ class PoolJobs:
         """Return the job of *request*; None if Celery runs it as usual."""
         return self._jobs.get(request)
 
+    def collected(self, requests: Iterable[Any]) -> list[Any]:
+        """Return those of *requests* that wait for a job."""
+        return [one for one in requests if self.of(one) is None and _is_foreign(one)]
+
+    def withdraw(self, requests: Iterable[Any]) -> list[Any]:
+        """Let *requests* not start, which wait for a job; return those that did until now."""
+        found = self.collected(requests)
+        self._withdrawn.update(found)
+        return found
+
     def start(
         self, apply_async: Callable[..., Any], job: Job, args: Any, options: dict[str, Any]
     ) -> Any:
         """Give *job*, which *args* and *options* describe, to the pool by *apply_async*."""
         if self._closed:
             # A buffer is flushed during the stop.
+            return None
+        if job.is_refused:
+            _hand_back(job.requests)
             return None
         job.accept, job.callback = options.get("accept_callback"), options.get("callback")
 
@@ -107,9 +130,15 @@ class PoolJobs:
 
     def job_for(self, arguments: Any) -> Job:
         """Return a new job, for the requests that *arguments* name, else all that wait for one."""
-        waiting = [one for one in self._received if self.of(one) is None and _is_foreign(one)]
+        waiting = self.collected(self._received)
         ids = set(_ids(arguments, DEPTH))
-        job = Job([one for one in waiting if one.id in ids] or waiting)
+        mine = [one for one in waiting if one.id in ids]
+        gone = [one for one in self._withdrawn if one.id in ids]
+        if not mine and not gone:
+            # It does not say which.
+            mine, gone = waiting, list(self._withdrawn)
+        self._withdrawn.difference_update(gone)
+        job = Job(mine, is_refused=bool(gone))
         for request in job.requests:
             self._jobs[request] = job
         return job
@@ -142,6 +171,17 @@ def request_of(options: dict[str, Any]) -> Any | None:
     """Return Celery's request that a call of the pool with *options* is for; None if it is not."""
     request = getattr(options.get("callback"), "__self__", None)
     return request if hasattr(request, "execute_using_pool") else None
+
+
+def _hand_back(requests: list[Any]) -> None:
+    """Hand *requests* back, of a job that cannot run as it is."""
+    by_channel: dict[Any, list[Any]] = {}
+    for request in requests:
+        request.acknowledged = True
+        state.task_ready(request)
+        by_channel.setdefault(request.message.channel, []).append(request)
+    for channel, some in by_channel.items():
+        channel.qos.hand_back([str(one.message.delivery_tag) for one in some])
 
 
 def _is_foreign(request: Any) -> bool:

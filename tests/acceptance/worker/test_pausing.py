@@ -6,9 +6,11 @@ import subprocess
 import sys
 from collections import defaultdict
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from celery import Celery
 
 from task_server.actions import RefusedError, drain, pause, requeue, resume, resume_node
 from task_server.monitor import snapshot
@@ -25,6 +27,9 @@ KEYS = Keys()
 
 #: So that a worker registers, and reads what is stopped, soon.
 TIMING = {"registration": 0.2, "heartbeat": 0.1}
+
+#: celery-batches is where its range allows the Celery that is installed; ours is the same idea.
+KINDS = ("own", "published") if find_spec("celery_batches") else ("own",)
 
 #: The key that lets a waiting task go on.
 GO = "go"
@@ -136,6 +141,94 @@ def test_what_waits_for_its_eta_in_the_worker_goes_back(
 
     assert {3: 1, 4: 1, 5: 1} == process.starts()
     until(lambda: broker.unacked() == 3)
+
+
+def suspect(broker: Redis) -> None:
+    """Let each message that waits be one that may have crashed eight workers, beside another."""
+    for _ in range(broker.queued()):
+        one = json.loads(broker.client.rpop("celery"))  # type: ignore[arg-type]
+        one["deaths"] = [{"at": 1.0, "node": "w@h", "pid": 1, "suspects": 2}] * 8
+        broker.client.lpush("celery", json.dumps(one))
+
+
+@pytest.mark.parametrize("pool", POOLS)
+def test_what_waits_for_a_suspect_to_end_goes_back(
+    pool: str, broker: Redis, start: Start, send: Send
+) -> None:
+    """
+    Suspects run one at a time: the others, and what waits behind them, stay in the queue; then
+    each runs once, and the places that they had are free.
+    """
+    for number in range(3):
+        send("wait_for", number, broker.url, f"go-{number}")
+    suspect(broker)
+    process = start(pool, concurrency=3, timing=TIMING)
+    process.hear("READY=1")
+    until(lambda: len(process.starts()) == 1 and broker.unacked() == 3)
+    for number in (3, 4):
+        send("work", number)
+    until(lambda: broker.unacked() == 5)
+    (first,) = process.starts()
+    pause(broker.client, KEYS, "celery", "me", force=True)
+    until(lambda: (broker.queued(), broker.unacked()) == (4, 1))
+    broker.client.lpush(f"go-{first}", "1")
+    until(lambda: broker.unacked() == 0)
+    look_again(broker)
+    waiting = broker.client.lrange("celery", 0, -1)
+    assert {first: 1} == process.starts()
+    assert 2 == sum(len(json.loads(one).get("deaths", ())) == 8 for one in waiting)  # type: ignore[union-attr]
+
+    for number in {0, 1, 2} - {first}:
+        broker.client.lpush(f"go-{number}", "1")
+    resume(broker.client, KEYS, "celery", "me")
+    until(lambda: len(process.ends()) == 5)
+    assert {1} == set(process.starts().values())
+    for number in (10, 11, 12):
+        send("wait_for", number, broker.url, GO)
+    until(lambda: len(process.starts()) == 8)
+    broker.client.lpush(GO, "1", "2", "3")
+    until(broker.is_empty)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("pool", POOLS)
+def test_what_is_collected_for_a_batch_goes_back(
+    pool: str, kind: str, broker: Redis, start: Start
+) -> None:
+    """
+    It stays in the queue; the batch in which it would have come is put together anew, and none
+    runs twice.
+    """
+    environ = {"BATCH_EVERY": "4", "BATCH_INTERVAL": "3600"}
+    process = start(pool, app="batching", timing=TIMING, environ=environ)
+    process.hear("READY=1")
+    with Celery("batching", broker=broker.url) as sender:
+        for number in range(3):
+            sender.send_task(f"batching.{kind}", (number,))
+        until(lambda: broker.unacked() == 3)
+        pause(broker.client, KEYS, "celery", "me", force=True)
+        until(lambda: (broker.queued(), broker.unacked()) == (3, 0))
+        look_again(broker)
+        assert ({}, 3) == (process.starts(), broker.queued())
+        resume(broker.client, KEYS, "celery", "me")
+
+        def run_in_batches() -> bool:
+            # Of four; what is left over is collected.
+            sender.send_task(f"batching.{kind}", (3 + len(sent),))
+            sent.append(0)
+            return len(process.ends()) >= 8
+
+        sent: list[int] = []
+        until(run_in_batches, pause=0.3)
+        assert {1} == set(process.starts().values())
+        assert {0, 1, 2} <= set(process.ends())
+    # And by a stop, while the queue is paused.
+    pause(broker.client, KEYS, "celery", "me", force=True)
+    until(lambda: broker.unacked() == 0)
+    left = broker.queued()
+    assert 0 == process.stop()
+    assert 3 + len(sent) == left + len(process.ends())
+    assert left == broker.queued()
 
 
 @pytest.mark.parametrize("pool", POOLS)

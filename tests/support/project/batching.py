@@ -18,12 +18,17 @@ def run_batch(task: Task, ids: list[str], numbers: list[int]) -> None:
     task.run(numbers)
 
 
+#: Messages of a batch, and seconds after which fewer are one.
+EVERY = int(os.environ.get("BATCH_EVERY", "4"))
+INTERVAL = float(os.environ.get("BATCH_INTERVAL", "1"))
+
+
 class Batches(Task):
     """Collects as celery-batches does, which knows no Celery 5.7: its own strategy, one job."""
 
     abstract = True
-    flush_every = 4
-    flush_interval = 1
+    flush_every = EVERY
+    flush_interval = INTERVAL
 
     def __init__(self) -> None:
         self.buffer: list[Request] = []
@@ -102,7 +107,7 @@ def own(numbers: list[int]) -> None:
     Numbers().batch(numbers)
 
 
-@app.task(base=Published, flush_every=4, flush_interval=1)
+@app.task(base=Published, flush_every=EVERY, flush_interval=INTERVAL)
 def published(requests: list) -> None:
     """A batch of celery-batches."""
     Numbers().batch([one if isinstance(one, int) else one.args[0] for one in requests])

@@ -3,12 +3,13 @@ Messages that may have crashed their workers: half of them run at a time, and no
 
 The transport's `crashes` decides which messages are suspects and how many may run.
 A deferred request is not given to the pool: it waits here as a rate-limited one
-waits in Celery, is requeued by a stop, and dropped with a lost connection.
+waits in Celery, is requeued by a stop, handed back when its queue is paused, and dropped with a
+lost connection.
 """
 
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from time import monotonic
 from typing import Any
 
@@ -78,6 +79,18 @@ class Quarantine:
                 self._remove(request)
                 self._admitted.add(request)
                 self._start(request)
+
+    def of(self, requests: Iterable[Any]) -> list[Any]:
+        """Return those of *requests* that wait here."""
+        waiting = set(map(id, self.waiting))
+        return [request for request in requests if id(request) in waiting]
+
+    def withdraw(self, requests: Iterable[Any]) -> list[Any]:
+        """Let *requests* not start, which wait here; return those that did until now."""
+        waiting = self.of(requests)
+        for request in waiting:
+            self._remove(request)
+        return waiting
 
     def _remove(self, request: Any) -> None:
         self.waiting.remove(request)

@@ -45,8 +45,8 @@ def attach(parts: WorkerParts) -> tuple["GeventTasks", Quarantine]:
     """Patch the pool, and start the greenlets that stand in for Celery's event loop."""
     signal.signal(signal.SIGUSR1, gevent_loop.show_stacks)
     pool = parts.controller.pool
-    tasks = GeventTasks(parts.controller, parts.foreign, parts.timing.stop_grace)
     quarantine = gevent_loop.quarantine_in_greenlet(parts.start)
+    tasks = GeventTasks(parts.controller, parts.foreign, quarantine, parts.timing.stop_grace)
     started.report_in_greenlets(pool, quarantine)
     gevent_loop.start(parts.drain, parts.write, parts.write_interval, parts.timing.green_drain_tick)
     return tasks, quarantine
@@ -105,18 +105,22 @@ class GeventTasks:
     whatever the task raises.
 
     Args:
+        quarantine: Some of them wait there.
+
         grace: Seconds that a stopped task has for its `finally` blocks.
 
     Attributes:
         waiting: Those that can be handed back.
     """
 
-    def __init__(self, controller: Any, foreign: PoolJobs, grace: float) -> None:
+    def __init__(
+        self, controller: Any, foreign: PoolJobs, quarantine: Quarantine, grace: float
+    ) -> None:
         self._pool = controller.pool
         self._grace = grace
         self._foreign = foreign
         self._refused: set[str] = set()
-        self.waiting = Waiting(foreign)
+        self.waiting = Waiting(foreign, quarantine)
         self._stopping: dict[str, Any] = {}
         self._cancelled: dict[str, tuple[Any, Callable[[Any], None]]] = {}
         _survive_exits()

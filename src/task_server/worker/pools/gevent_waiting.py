@@ -4,18 +4,20 @@ from collections.abc import Callable, Iterable
 from typing import Any
 from weakref import WeakSet
 
+from task_server.worker.broker.quarantine import Quarantine
 from task_server.worker.foreign_requests import PoolJobs
 
 
 class Waiting:
     """
-    The requests that wait for a slot, or whose greenlet has not run yet.
+    The requests that wait for a slot, or in *quarantine*, or whose greenlet has not run yet.
 
-    The *foreign* jobs of the pool are left alone: what they take back is theirs to say.
+    And those that are collected for a *foreign* job of the pool; what such a job has is left alone.
     """
 
-    def __init__(self, foreign: PoolJobs) -> None:
+    def __init__(self, foreign: PoolJobs, quarantine: Quarantine) -> None:
         self._foreign = foreign
+        self._quarantine = quarantine
         self._spawning: set[Any] = set()
         self._withdrawn: WeakSet[Any] = WeakSet()
 
@@ -29,11 +31,16 @@ class Waiting:
 
     def of(self, requests: Iterable[Any]) -> list[Any]:
         """Return those of *requests* that have not started."""
-        return [one for one in requests if self._is_waiting(one) and not self._foreign.of(one)]
+        every = list(requests)
+        own = [one for one in every if self._is_waiting(one) and not self._foreign.of(one)]
+        waiting = [*own, *self._quarantine.of(every), *self._foreign.collected(every)]
+        return list(dict.fromkeys(waiting))
 
     def withdraw(self, requests: Iterable[Any]) -> list[Any]:
         """Let *requests* not start, which wait; return those that did until now."""
         waiting = self.of(requests)
+        self._quarantine.withdraw(waiting)
+        self._foreign.withdraw(waiting)
         self._withdrawn.update(waiting)
         return waiting
 

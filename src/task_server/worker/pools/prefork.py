@@ -35,8 +35,8 @@ def attach(parts: WorkerParts) -> tuple["PreforkTasks", Quarantine]:
     """Patch the pool, whose children are forked, and the controller."""
     pool = parts.controller.pool
     children.wrap_pool(pool)
-    tasks = PreforkTasks(parts.controller, parts.foreign, parts.timing.stop_grace)
     quarantine = Quarantine(parts.start)
+    tasks = PreforkTasks(parts.controller, parts.foreign, quarantine, parts.timing.stop_grace)
     started.report_before_children(pool, quarantine)
     unreadable.install_in_controller(parts.controller)
     return tasks, quarantine
@@ -48,24 +48,41 @@ def connect(_consumer: Any, _drain: Drain) -> Callable[[], None]:
 
 
 class Waiting:
-    """The requests that wait for a child, and can be handed back, in *semaphore*."""
+    """
+    The requests that have not started, and can be handed back.
 
-    def __init__(self, semaphore: Any) -> None:
+    They wait in *semaphore* for a child, or, with a child's place, in *quarantine*; or they are
+    collected for a *foreign* job.
+    """
+
+    def __init__(self, semaphore: Any, foreign: PoolJobs, quarantine: Quarantine) -> None:
         self._semaphore = semaphore
+        self._foreign = foreign
+        self._quarantine = quarantine
 
     def of(self, requests: Iterable[Any]) -> list[Any]:
         """Return those of *requests* that have not started."""
-        waiting = {id(argument) for _, arguments, *_ in self._queue for argument in arguments}
-        return [request for request in requests if id(request) in waiting]
+        every = list(requests)
+        waiting = [*self._for_a_child(every), *self._quarantine.of(every)]
+        return list(dict.fromkeys([*waiting, *self._foreign.collected(every)]))
 
     def withdraw(self, requests: Iterable[Any]) -> list[Any]:
         """Let *requests* not start, which wait; return those that did until now."""
-        waiting = self.of(requests)
+        every = list(requests)
+        waiting = self._for_a_child(every)
         gone = set(map(id, waiting))
         kept = [one for one in self._queue if not gone.intersection(map(id, one[1]))]
         self._queue.clear()
         self._queue.extend(kept)
-        return waiting
+        deferred = self._quarantine.withdraw(every)
+        for _ in deferred:
+            # For the next that waits here.
+            self._semaphore.release()
+        return list(dict.fromkeys([*waiting, *deferred, *self._foreign.withdraw(every)]))
+
+    def _for_a_child(self, requests: Iterable[Any]) -> list[Any]:
+        waiting = {id(argument) for _, arguments, *_ in self._queue for argument in arguments}
+        return [request for request in requests if id(request) in waiting]
 
     @property
     def _queue(self) -> Any:
@@ -78,16 +95,20 @@ class PreforkTasks:
     *foreign* jobs in its pool.
 
     Args:
+        quarantine: Some of them wait there.
+
         grace: Seconds between SIGQUIT, on which a task's `finally` blocks run, and SIGKILL.
 
     Attributes:
         waiting: Those that can be handed back.
     """
 
-    def __init__(self, controller: Any, foreign: PoolJobs, grace: float) -> None:
+    def __init__(
+        self, controller: Any, foreign: PoolJobs, quarantine: Quarantine, grace: float
+    ) -> None:
         self._grace = grace
         self._controller = controller
-        self.waiting = Waiting(controller.semaphore)
+        self.waiting = Waiting(controller.semaphore, foreign, quarantine)
         self._foreign = foreign
         _remember_running_jobs(controller.pool)
         apply_async = controller.pool.apply_async
