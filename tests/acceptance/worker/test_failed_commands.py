@@ -129,6 +129,29 @@ def test_a_chain_goes_on_after_a_retry(folder: Path, broker: Redis, app: Celery)
     assert (0, 0) == (broker.queued(), broker.unacked())
 
 
+def test_a_retry_waits_while_its_queue_is_paused(
+    folder: Path, broker: Redis, app: Celery, failing: Worker
+) -> None:
+    """
+    In the queue, where nobody takes it; after `resume` it runs, and its chain goes on.
+    """
+    once, add = (app.signature(f"failing.{name}") for name in ("once", "add"))
+    last = chain(once.clone(("repaired", 5)), add.clone((3,))).apply_async()
+    until(lambda: kept(broker) == {last.parent.id})
+    command(folder, "celery", name="pause")
+    broker.client.set("repaired", "1")
+    again = command(folder, "retry", last.parent.id)
+    waiting = broker.queued()
+    until(lambda: "paused" in failing.verdict().reason, "the worker's word")
+    still = broker.queued()
+    command(folder, "celery", name="resume")
+    until(lambda: states(app, last) == ["SUCCESS"])
+
+    assert "1 task back in the queue" in again
+    assert (1, 1) == (waiting, still)
+    assert 8 == app.AsyncResult(last.id).result
+
+
 @pytest.mark.usefixtures("failing")
 def test_a_part_of_a_chord_runs_again_and_its_body_does_not(
     folder: Path, broker: Redis, app: Celery
