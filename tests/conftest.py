@@ -9,11 +9,12 @@ import os
 import signal
 
 pytest_plugins = [
+    # Others import it, and pytest rewrites the asserts of what it imports first.
+    "tests.support.passwords",
     "tests.support.processes",
     "tests.support.require",
     "tests.support.servers",
     "tests.support.program",
-    "tests.support.passwords",
     "tests.faults.report",
 ]
 

@@ -13,6 +13,7 @@ from typing import Any, Self
 
 import pytest
 
+from tests.support.passwords import hear
 from tests.support.wait import PATIENCE, until
 
 #: Of a project, before its schedule; its task is never run here.
@@ -156,6 +157,7 @@ class Beat:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGCONT)
             self.kill()
+        hear(self.output())
 
 
 def entries_sent(client: Any, queue: str = "celery") -> int:

@@ -15,6 +15,7 @@ from typing import Any, Self
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.support.passwords import hear
 from tests.support.wait import PATIENCE, until
 from tests.support.worker import PROJECT
 
@@ -96,6 +97,7 @@ class Metrics:
         """Return the value of each metric, by name and values of its labels in their order."""
         status, body = self.get("/metrics")
         assert 200 == status
+        hear(body)
         return {
             (one.name, tuple(value for _, value in sorted(one.labels.items()))): one.value
             for family in text_string_to_metric_families(body.decode())
@@ -122,3 +124,4 @@ class Metrics:
         if self.process.poll() is None:
             self.process.kill()
             self.process.wait()
+        hear(self.output())

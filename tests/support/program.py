@@ -23,6 +23,7 @@ from typing import IO, Any, Self
 
 import pytest
 
+from tests.support.passwords import hear
 from tests.support.wait import PATIENCE
 
 MARK = "TASK_SERVER_TESTS_MARK"
@@ -143,6 +144,7 @@ class Output:
         # Program closes the pipe of a child that has ended, read to its end or not.
         with contextlib.suppress(ValueError):
             for line in pipe:
+                hear(line)
                 self._lines.put(line.rstrip("\n"))
         self._lines.put(None)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from tests.support.passwords import hear
 from tests.support.wait import until
 
 NETWORK = "cl_net_overlay"
@@ -84,7 +85,9 @@ def running(*arguments: str | Path, name: str = "") -> Iterator[Container]:
     try:
         yield container
     finally:
+        said = docker("logs", container.name, check=False)
         docker("rm", "--force", "--volumes", container.name, check=False)
+        hear(said)
 
 
 def options(**values: str | Path) -> Sequence[str]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from tests.acceptance.docker.engine import Container, docker
 from tests.acceptance.docker.image import ROOT
+from tests.support.passwords import hear
 from tests.support.wait import until
 
 FILE = ROOT / "deploy" / "swarm" / "stack.yml"
@@ -78,6 +79,10 @@ def deployed(name: str, environ: Mapping[str, str]) -> Iterator[Stack]:
     try:
         yield Stack(name)
     finally:
-        docker("stack", "rm", name)
         label = f"label=com.docker.stack.namespace={name}"
+        there = docker("ps", "--all", "--quiet", "--filter", label).split()
+        # Docker has a copy of what goes to the journal.
+        said = [docker("logs", one, check=False) for one in there]
+        docker("stack", "rm", name)
         until(lambda: not docker("ps", "--quiet", "--filter", label), "the stack to end", 120)
+        hear("\n".join(said))

@@ -1,10 +1,12 @@
-"""compose.yml: both workers, Flower and beat of a newcomer's image on one host, with a Redis."""
+"""compose.yml: both workers, Flower, beat and the metrics of a newcomer's image, with a Redis."""
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import tempfile
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,15 +18,16 @@ from tests.acceptance.docker import image
 from tests.acceptance.docker.conftest import wheel
 from tests.acceptance.docker.engine import docker
 from tests.acceptance.docker.test_own_image import PAGE, folder, lines, project
+from tests.support.passwords import hear
 from tests.support.require import Require
-from tests.support.wait import until
+from tests.support.wait import PATIENCE, until
 
 __all__ = ["folder", "project"]
 
 REDIS = "task-server-test-redis:trixie"
 
-#: What the page's .env has, for a project with a schedule.
-ENVIRON = "CELERY_BROKER_URL=redis://redis:6379/0\nCOMPOSE_PROFILES=redis,beat\n"
+#: What the page's .env has, for a project with a schedule, and a Prometheus.
+ENVIRON = "CELERY_BROKER_URL=redis://redis:6379/0\nCOMPOSE_PROFILES=redis,beat,metrics\n"
 
 #: In a container: the project's own client sends, and waits for the result.
 SEND = "from bakery.celery import app; print(app.send_task('bakery.tasks.{}', {}).get(timeout=120))"
@@ -55,7 +58,11 @@ def compose(require: Require, folder: Path, project: str) -> Iterator[Compose]:
         done = subprocess.run(
             [*called, *options, *words],
             cwd=folder,
-            env={**environ, "CELERY_FLOWER_PUBLISH": "127.0.0.1:0"},
+            env={
+                **environ,
+                "CELERY_FLOWER_PUBLISH": "127.0.0.1:0",
+                "CELERY_METRICS_PUBLISH": "127.0.0.1:0",
+            },
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -68,7 +75,9 @@ def compose(require: Require, folder: Path, project: str) -> Iterator[Compose]:
         call(*line[line.index("up") :])
         yield call
     finally:
+        said = call("logs")
         call("down", "--volumes", "--timeout", "60")
+        hear(said)
 
 
 def redis_image() -> str:
@@ -102,7 +111,11 @@ def test_both_workers_flower_and_beat_run_on_one_host(compose: Compose) -> None:
     assert "bakery.tasks.order" in compose("logs", "gevent")
     until(lambda: says(compose, "beat", "--ready"), "beat")
     until(lambda: "bakery.tasks.feed" in compose("logs", "prefork"), "a periodic task")
-    for name in ("prefork", "gevent", "flower", "beat"):
+    until(lambda: says(compose, "metrics", "--ready", answer="answers at"), "the metrics")
+    address = compose("port", "metrics", "9808").strip()
+    until(lambda: {"prefork", "gevent"} == workers_up(address), "both workers in the metrics")
+    assert "nothing is wrong" in compose("exec", "-T", "prefork", "task-server", "status")
+    for name in ("prefork", "gevent", "flower", "beat", "metrics"):
         (container,) = compose("ps", "-q", name).split()
         host = json.loads(docker("inspect", "--format", "{{json .HostConfig}}", container))
         assert host["ReadonlyRootfs"]
@@ -110,6 +123,14 @@ def test_both_workers_flower_and_beat_run_on_one_host(compose: Compose) -> None:
     compose("stop", "--timeout", "60")
     assert "draining" in compose("logs", "prefork")
     assert "its schedule is saved" in compose("logs", "beat")
+
+
+def workers_up(address: str) -> set[str]:
+    """Return the workers that the metrics at *address* show to be up."""
+    with urllib.request.urlopen(f"http://{address}/metrics", timeout=PATIENCE) as answer:
+        text = answer.read().decode()
+    hear(text)
+    return set(re.findall(r'^celery_worker_up\{.*node="(\w+)@.*\} 1', text, re.MULTILINE))
 
 
 def says(compose: Compose, name: str, *options: str, answer: str = ": ready") -> bool:
