@@ -60,8 +60,7 @@ def _silent(worker: Worker, since: float, found: Snapshot, say: Clock) -> Troubl
     return Trouble(
         level="error" if count else "warning",
         what=worker.node,
-        message=f"silent since {say(since)}{lives}{held}"
-        + (_held(worker, found) if count else ""),
+        message=f"silent since {say(since)}{lives}{held}" + (_held(worker, found) if count else ""),
         repair=repair,
     )
 
