@@ -107,7 +107,9 @@ def scripts(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     return of
 
 
-@pytest.fixture(params=list(SHELLS))
+@pytest.fixture(
+    params=["bash", *(pytest.param(one, marks=pytest.mark.slow) for one in SHELLS if one != "bash")]
+)
 def shell(
     request: pytest.FixtureRequest, tmp_path: Path, require, scripts: Callable[[str], Path]
 ) -> Shell:

@@ -8,8 +8,7 @@ import pytest
 
 from tests.support.program import Program
 from tests.support.site import CELERY
-
-POOLS = ("prefork", "gevent")
+from tests.support.worker import EITHER, POOLS
 
 SETTINGS = """
 import os
@@ -127,8 +126,14 @@ WAITS = {
 }
 
 
-@pytest.mark.parametrize("pool", POOLS)
-@pytest.mark.parametrize(("kind", "file"), [("redis", "settings.py"), ("postgres", "tasks.py")])
+@pytest.mark.parametrize("pool", EITHER)
+@pytest.mark.parametrize(
+    ("kind", "file"),
+    [
+        ("redis", "settings.py"),
+        pytest.param("postgres", "tasks.py", marks=pytest.mark.slow),
+    ],
+)
 def test_an_import_that_hangs_is_ended_and_named(  # noqa: PLR0917 - fixtures
     kind: str, file: str, pool: str, program: Program, project: Path, silent: int
 ) -> None:

@@ -77,6 +77,8 @@ def test_a_second_up_of_another_project_says_that_the_first_is_up(up: Up) -> Non
     assert "project docket) is already running" in second.stderr
 
 
+# Two more of everything; how a port is chosen is shown below, too.
+@pytest.mark.slow
 def test_flower_takes_the_next_port_where_its_own_is_in_use(up: Up) -> None:
     """
     Two projects on one machine: the second has another state folder, and another port, and

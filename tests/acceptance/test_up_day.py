@@ -253,6 +253,7 @@ def test_two_terminals(program: Program, site: Path) -> None:
     assert {} == program.left()
 
 
+@pytest.mark.slow
 def test_two_at_once_are_one(program: Program, site: Path) -> None:
     """
     Whoever locks the folder first starts everything; the other attaches to the start.

@@ -256,7 +256,9 @@ def test_a_password_that_is_wrong_ends_it(code: Path, server: Redis) -> None:
     server.client.config_set("requirepass", "")
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
+)
 def test_a_redis_that_hangs_does_not_keep_it_from_ending(
     code: Path, server: Redis, number: signal.Signals
 ) -> None:

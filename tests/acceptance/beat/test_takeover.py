@@ -18,9 +18,6 @@ from tests.support.wait import until
 #: After which the lock expires, in seconds.
 EXPIRY = 2.0
 
-#: Beats that are killed while they send.
-KILLS = 4
-
 
 @contextmanager
 def recorded(server: Redis) -> Iterator[list[float]]:
@@ -89,9 +86,16 @@ def _holder(server: Redis) -> int:
     return int(found or 0)
 
 
-@pytest.mark.parametrize("shared", [False, True], ids=["hosts", "one folder"])
+@pytest.mark.parametrize(
+    ("shared", "kills"),
+    [
+        pytest.param(False, 2, id="hosts"),
+        pytest.param(False, 4, id="hosts, four times", marks=pytest.mark.slow),
+        pytest.param(True, 4, id="one folder, four times", marks=pytest.mark.slow),
+    ],
+)
 def test_beats_that_are_killed_in_turns_send_each_time_once(
-    code: Path, server: Redis, tmp_path: Path, *, shared: bool
+    code: Path, server: Redis, tmp_path: Path, *, shared: bool, kills: int
 ) -> None:
     """
     No two runs are recorded within a period, and no more messages are sent than runs recorded.
@@ -108,7 +112,7 @@ def test_beats_that_are_killed_in_turns_send_each_time_once(
             until(lambda: len(runs) >= goal)
 
         holder = start("0").sends()
-        for number in range(1, KILLS + 1):
+        for number in range(1, kills + 1):
             waiting = start(str(number))
             waiting.says("beat: waits: ")
             more(2)
@@ -123,7 +127,7 @@ def test_beats_that_are_killed_in_turns_send_each_time_once(
     # Celery looks ten milliseconds early.
     assert min(gaps) >= 1 - 0.02
     # Each kill may fall between the record and the send.
-    assert len(runs) - KILLS <= sent <= len(runs)
+    assert len(runs) - kills <= sent <= len(runs)
     # A busy machine has half a minute on top.
     assert max(gaps) <= EXPIRY + 1 + 30
 
@@ -230,7 +234,7 @@ def test_an_unlimited_schedule_is_not_kept_by_a_limited_user(code: Path, server:
     assert count == entries_sent(client)
 
 
-@pytest.mark.parametrize("kind", ["set", "string"])
+@pytest.mark.parametrize("kind", ["set", pytest.param("string", marks=pytest.mark.slow)])
 def test_a_key_of_another_type_is_said(code: Path, server: Redis, kind: str) -> None:
     """
     Nothing is sent, and nothing is lost, until somebody removes it.

@@ -16,14 +16,14 @@ from tests.support.metrics import Metrics
 from tests.support.ports import own_port
 from tests.support.redis import Redis
 from tests.support.wait import PATIENCE, until
-from tests.support.worker import POOLS, Worker
+from tests.support.worker import EITHER, Worker
 
 Start = Callable[..., Worker]
 Serve = Callable[..., Metrics]
 Send = Callable[..., None]
 
 
-@pytest.mark.parametrize("pool", POOLS)
+@pytest.mark.parametrize("pool", EITHER)
 def test_a_worker_and_what_it_has(
     pool: str, start: Start, serve: Serve, send: Send, broker: Redis
 ) -> None:

@@ -30,6 +30,8 @@ def untouched(walk: Walk, *own: str) -> None:
 PROJECT = ("manage.py", *(f"shop/{one}.py" for one in ("__init__", "celery", "settings", "tasks")))
 
 
+# The README's lines are such a project, too.
+@pytest.mark.slow
 def test_sqlite(walk: Walk) -> None:
     """
     Redis is started here, since the settings read a variable; the database is left alone.

@@ -54,6 +54,8 @@ def walked(walk: Walk, tool: str, wheel: Path, activate: str = "") -> list[str]:
     return said
 
 
+# With uv it is the same walk in a third of the time.
+@pytest.mark.slow
 def test_with_pip(bare_walk: Walk, wheel: Path) -> None:
     """
     A project with a requirements.txt, and Python: at most six lines to both workers.

@@ -58,7 +58,13 @@ def test_a_drain_under_load_loses_nothing(
     assert 2 <= broker.queued()
 
 
-@pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGQUIT, signal.SIGINT])
+@pytest.mark.parametrize(
+    "second",
+    [
+        signal.SIGTERM,
+        *(pytest.param(one, marks=pytest.mark.slow) for one in (signal.SIGQUIT, signal.SIGINT)),
+    ],
+)
 @pytest.mark.parametrize("pool", POOLS)
 @BOTH
 def test_a_second_signal_hurries(
@@ -111,7 +117,9 @@ def test_sigquit_hurries_from_the_start(
     assert (4, 0) == (broker.queued(), broker.unacked()), worker.output()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize("pool", EITHER)
 def test_a_signal_to_the_whole_group_drains_as_well(
     pool: str,

@@ -13,9 +13,7 @@ from task_server.transport.store.failed_tasks import LARGEST
 from task_server.transport.store.keys import Keys
 from tests.support.redis import Redis
 from tests.support.wait import until
-from tests.support.worker import POOLS, Worker
-
-pytestmark = pytest.mark.parametrize("pool", POOLS)
+from tests.support.worker import EITHER, POOLS, Worker
 
 KEYS = Keys()
 
@@ -31,6 +29,7 @@ def is_done(broker: Redis) -> bool:
     return (broker.queued(), broker.unacked()) == (0, 0)
 
 
+@pytest.mark.parametrize("pool", POOLS)
 def test_what_has_failed_is_kept(
     pool: str, broker: Redis, app: Celery, start: Callable[..., Worker]
 ) -> None:
@@ -93,6 +92,7 @@ def test_what_has_failed_is_kept(
     assert all(len(one.kept.record) <= LARGEST for one in found.values())
 
 
+@pytest.mark.parametrize("pool", EITHER)
 def test_hostile_arguments_fail_nothing(
     pool: str, broker: Redis, app: Celery, start: Callable[..., Worker]
 ) -> None:
@@ -117,6 +117,7 @@ def test_hostile_arguments_fail_nothing(
     assert strange.has_message
 
 
+@pytest.mark.parametrize("pool", EITHER)
 def test_the_message_is_as_it_was(
     pool: str, broker: Redis, app: Celery, start: Callable[..., Worker]
 ) -> None:
@@ -134,6 +135,7 @@ def test_the_message_is_as_it_was(
     assert "celery" == one.queue
 
 
+@pytest.mark.parametrize("pool", EITHER)
 def test_with_0_nothing_is_kept(
     pool: str, broker: Redis, app: Celery, start: Callable[..., Worker]
 ) -> None:
@@ -148,6 +150,7 @@ def test_with_0_nothing_is_kept(
     assert not list(broker.client.scan_iter("unacked.failed*"))
 
 
+@pytest.mark.parametrize("pool", EITHER)
 def test_a_full_redis_costs_a_line_and_takes_it_later(
     pool: str, broker: Redis, app: Celery, start: Callable[..., Worker]
 ) -> None:
@@ -169,6 +172,7 @@ def test_a_full_redis_costs_a_line_and_takes_it_later(
     assert worker.alive()
 
 
+@pytest.mark.parametrize("pool", EITHER)
 def test_another_key_of_that_name_costs_a_line(
     pool: str, broker: Redis, app: Celery, start: Callable[..., Worker]
 ) -> None:
@@ -188,6 +192,7 @@ def test_another_key_of_that_name_costs_a_line(
     assert worker.alive()
 
 
+@pytest.mark.parametrize("pool", EITHER)
 def test_a_flood_stays_within_the_bounds(
     pool: str, broker: Redis, app: Celery, start: Callable[..., Worker]
 ) -> None:

@@ -15,7 +15,7 @@ from task_server.monitor import failures
 from task_server.transport.store.keys import Keys
 from tests.support.redis import Redis
 from tests.support.wait import until
-from tests.support.worker import POOLS, Worker
+from tests.support.worker import EITHER, Worker
 
 KEYS = Keys()
 
@@ -104,7 +104,7 @@ def test_the_commands(folder: Path, broker: Redis, app: Celery) -> None:
     assert not list(broker.client.zrange("unacked.failed.times", 0, -1))
 
 
-@pytest.mark.parametrize("failing", POOLS, indirect=True)
+@pytest.mark.parametrize("failing", EITHER, indirect=True)
 @pytest.mark.usefixtures("failing")
 def test_a_chain_goes_on_after_a_retry(folder: Path, broker: Redis, app: Celery) -> None:
     """

@@ -232,7 +232,7 @@ def test_a_task_that_hogs_the_gevent_hub_is_seen(
     until(lambda: worker.verdict(stale=4).ready)
 
 
-@pytest.mark.parametrize("pool", POOLS)
+@pytest.mark.parametrize("pool", EITHER)
 def test_a_drain_is_alive_and_not_ready(
     pool: str, start: Callable[..., Worker], send: Callable[..., None]
 ) -> None:

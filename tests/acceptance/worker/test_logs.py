@@ -11,7 +11,7 @@ from celery import Celery
 
 from tests.support.redis import Redis
 from tests.support.wait import until
-from tests.support.worker import POOLS, Worker
+from tests.support.worker import EITHER, POOLS, Worker
 
 #: Tests of the retries take longer than its default.
 LONG = 300
@@ -54,7 +54,7 @@ def test_each_line_of_a_task_has_its_name_id_queue_and_tries(
     assert (passing.id, 1) == (succeeded[0]["task_id"], succeeded[0]["tries"])
 
 
-@pytest.mark.parametrize("pool", POOLS)
+@pytest.mark.parametrize("pool", EITHER)
 def test_a_redelivered_task_says_who_had_it(
     pool: str, broker: Redis, start: Callable[..., Worker], send: Callable[..., None]
 ) -> None:

@@ -68,7 +68,10 @@ def differing(ours: dict[str, Any], plain: dict[str, Any]) -> set[str]:
     return {name for name in found if not any(fnmatchcase(name, state) for state in STATE)}
 
 
-@pytest.mark.parametrize("django", ["", "django"], ids=["alone", "django"])
+@pytest.mark.parametrize(
+    "django",
+    [pytest.param("", id="alone", marks=pytest.mark.slow), pytest.param("django", id="django")],
+)
 @pytest.mark.parametrize("pool", POOLS)
 def test_a_worker_replaces_what_the_table_says(
     *,

@@ -14,7 +14,7 @@ from task_server import local
 from tests.support.ports import own_port
 from tests.support.redis import Redis
 from tests.support.wait import until
-from tests.support.worker import EITHER, POOLS, Worker
+from tests.support.worker import EITHER, Worker
 
 DJANGO_PROJECT = Path(__file__).parents[1] / "foreign"
 
@@ -108,7 +108,7 @@ def test_an_absent_result_backend_is_named(
     assert 1 == worker.output().count(f"result_backend: nothing listens at 127.0.0.1:{port}")
 
 
-@pytest.mark.parametrize("pool", POOLS)
+@pytest.mark.parametrize("pool", EITHER)
 def test_a_password_that_changes_later_ends_no_worker(
     pool: str, broker: Redis, start: Callable[..., Worker]
 ) -> None:

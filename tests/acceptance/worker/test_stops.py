@@ -27,7 +27,7 @@ CONTAINER = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc")
 STARTING = ("click", "exec", "celery", "celery.bin.worker", "proj")
 
 
-@pytest.fixture(params=["process", "pid 1"])
+@pytest.fixture(params=["process", pytest.param("pid 1", marks=pytest.mark.slow)])
 def under(request: pytest.FixtureRequest, require: Any) -> tuple[str, ...]:
     """How the worker runs: as any process, or as the first of a container."""
     if request.param == "process":
@@ -165,6 +165,7 @@ def test_a_worker_that_forks_ends_and_leaves_no_child(
     until(lambda: not any(is_running(pid, None) for pid in children))
 
 
+@pytest.mark.parametrize("under", ["process", "pid 1"], indirect=True)
 @pytest.mark.parametrize("pool", POOLS)
 def test_a_ready_worker_drains(
     pool: str,
@@ -190,7 +191,7 @@ def test_a_ready_worker_drains(
     assert (5 - len(worker.ends()), 0) == (broker.queued(), broker.unacked()), worker.output()
 
 
-@pytest.mark.parametrize("pool", POOLS)
+@pytest.mark.parametrize("pool", EITHER)
 def test_the_end_is_not_put_off_by_what_hangs(
     pool: str, broker: Redis, start: Callable[..., Worker], send: Callable[..., None]
 ) -> None:

@@ -50,7 +50,7 @@ def test_the_task_that_runs_for_longest_is_named(
     assert f"1 running ({beat.oldest_task}, for " in worker.verdict().reason
 
 
-@pytest.mark.parametrize("pool", POOLS)
+@pytest.mark.parametrize("pool", EITHER)
 def test_a_task_that_runs_for_too_long_makes_the_worker_unready_and_dead(
     pool: str, start: Callable[..., Worker], send: Callable[..., None]
 ) -> None:

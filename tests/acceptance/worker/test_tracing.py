@@ -13,7 +13,7 @@ from tests.support.otlp import Receiver, receiver
 from tests.support.ports import own_port
 from tests.support.redis import Redis
 from tests.support.wait import until
-from tests.support.worker import POOLS, PROJECT, Worker
+from tests.support.worker import EITHER, POOLS, PROJECT, Worker
 
 
 @pytest.fixture
@@ -107,7 +107,7 @@ def test_a_failure_is_an_error_span(
     assert "courts" == span.resource["service.name"]
 
 
-@pytest.mark.parametrize("pool", POOLS)
+@pytest.mark.parametrize("pool", EITHER)
 def test_a_collector_that_is_away_stops_no_task_and_no_stop(
     pool: str, start: Callable[..., Worker], send: Callable[..., None]
 ) -> None:

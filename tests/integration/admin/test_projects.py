@@ -130,7 +130,17 @@ SETTINGS = {
 }
 
 
-@pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
+#: Those of a plain run; .ci/run has all.
+FEW = ("German", "no debugging")
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        pytest.param(text, id=name, marks=() if name in FEW else pytest.mark.slow)
+        for name, text in SETTINGS.items()
+    ],
+)
 def test_settings_of_a_project(
     tmp_path: Path, url: str, shared_server: Started, settings: str
 ) -> None:
