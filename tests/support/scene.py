@@ -3,7 +3,7 @@
 import html
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +13,9 @@ import yaml
 from celery import Celery
 from prometheus_client.parser import text_string_to_metric_families
 
+from task_server.monitor import Snapshot, snapshot
+from task_server.monitor.troubles import Limits, Trouble, troubles
+from task_server.transport.store.keys import Keys
 from tests.support.admin_site import USERS, Site, write_admin
 from tests.support.metrics import Metrics
 from tests.support.program import Ended, program_in
@@ -34,7 +37,7 @@ def hold(number, seconds):
     time.sleep(seconds)
 
 
-@shared_task(soft_time_limit=1)
+@shared_task(soft_time_limit=5)
 def hang(how):
     """Wait for a lock in C, where no exception comes and no signal; with Python's, or without."""
     library = {"with": ctypes.PyDLL, "without": ctypes.CDLL}.get(how)
@@ -49,8 +52,11 @@ def die():
     os.kill(os.getpid(), signal.SIGKILL)
 '''
 
-#: So that a worker registers, and becomes silent, soon; what is said then is the same.
-TIMING = {"registration": 0.3, "heartbeat": 0.1, "queue_scan": 0.5, "restore_interval": 0.5}
+#: Somewhat sooner than for users, and with room: a worker that is late is not silent.
+TIMING = {"registration": 3.0, "heartbeat": 0.2, "queue_scan": 0.5, "restore_interval": 0.5}
+
+#: Of a worker that shall be silent soon.
+SOON = {**TIMING, "registration": 1.0}
 
 ADMIN = "/admin/task_server_admin"
 
@@ -73,11 +79,8 @@ class Said:
 
     @property
     def wrong(self) -> dict[str, str]:
-        found: dict[str, str] = {}
-        for one in self.values["troubles"]:
-            line = f"{one['level']}: {one['message']} -> {one['repair']}"
-            found[one["what"]] = "\n".join(filter(None, (found.get(one["what"]), line)))
-        return found
+        every = [Trouble(**one) for one in self.values["troubles"]]
+        return {one.what: _text(every, one.what) for one in every}
 
     def worker(self, node: str) -> dict[str, Any]:
         """Return what is said of the worker *node*."""
@@ -180,15 +183,23 @@ class Scene:
         return Said(shown.returncode, shown.stdout, machine.result)
 
     def wrong(self, what: str, text: str) -> Said:
-        """Wait until `status` says *text* of *what*; return all that it says then."""
-
-        def said() -> Said | None:
-            machine = self.run("status", "--json")
-            found = Said(machine.returncode, "", machine.result)
-            return found if text in found.wrong.get(what, "") else None
-
-        until(said, f"{text} of {what}", pause=0.5)
+        """Wait until *text* is to be said of *what*; return all that `status` says then."""
+        until(lambda: text in _text(self.troubles(), what), f"{text} of {what}")
         return self.status()
+
+    def is_well(self) -> bool:
+        """Wait until nothing is wrong, and `status` says so too."""
+        # A worker may be late, for once, when the status is asked.
+        until(lambda: not self.troubles() and self.run("status").returncode == 0)
+        return True
+
+    def troubles(self) -> list[Trouble]:
+        """Return what is wrong, without the cost of a process."""
+        return troubles(self.look(), Limits())
+
+    def look(self) -> Snapshot:
+        """Return what is in the broker."""
+        return snapshot(self.broker.client, Keys())
 
     def page(self, path: str) -> str:
         """Return a page of the admin, as its reader has it: words alone."""
@@ -253,6 +264,13 @@ class Scene:
 def quoted(name: str) -> str:
     """Return a *name* as Django's admin has it in addresses."""
     return "".join(f"_{ord(one):02X}" if one in '":/_#?;@&=+$,"[]<>%\n\\' else one for one in name)
+
+
+def _text(wrong: Iterable[Trouble], what: str) -> str:
+    """Return what is *wrong* with *what*, in one text."""
+    return "\n".join(
+        f"{one.level}: {one.message} -> {one.repair}" for one in wrong if one.what == what
+    )
 
 
 def _series(name: str, labels: Mapping[str, str]) -> str:

@@ -72,7 +72,7 @@ def _registered(one: Registered, messages: list[InFlight], now: float) -> Worker
     since = one.at - (_number(values, "state_for") or 0.0)
     if now - one.at > MISSED * interval:
         state, since = "silent", one.at
-    renewed = max((each.renewed_at or 0.0 for each in messages), default=0.0)
+    missed = one.at + BLOCKED * interval
     names = values.get("queues")
     return Worker(
         node=_text(values, "node"),
@@ -94,10 +94,15 @@ def _registered(one: Registered, messages: list[InFlight], now: float) -> Worker
         pids={tag: int(pid) for tag, pid in _numbers(values.get("pids")).items()},
         stopped=_stopped(values.get("stopped"), one.at),
         unready=_text(values, "unready"),
-        renews=state == "silent" and renewed > one.at + BLOCKED * interval,
+        renews=state == "silent" and any(_renewed(each, missed, now) for each in messages),
         ended={name: int(one) for name, one in _numbers(values.get("ended")).items()},
         obeys=values.get("stops") is True,
     )
+
+
+def _renewed(message: InFlight, missed: float, now: float) -> bool:
+    """Whether the lease of *message* was renewed after the time *missed*, and has not ended."""
+    return (message.renewed_at or 0.0) > missed and (message.lease_until or 0.0) > now
 
 
 def _unregistered(messages: list[InFlight]) -> Worker:

@@ -54,4 +54,4 @@ def test_absent(scene: Scene) -> None:
     assert "The broker cannot be read:" in page
     assert f"127.0.0.1:{scene.broker.port}" in page
     until(lambda: scene.scraped("task_server_up") == 1)
-    assert 0 == scene.run("status").returncode
+    assert scene.is_well()

@@ -5,6 +5,8 @@ import pytest
 from tests.support.scene import Scene
 from tests.support.worker import EITHER
 
+pytestmark = pytest.mark.slow
+
 FAILURES = 12
 
 

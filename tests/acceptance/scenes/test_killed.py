@@ -2,14 +2,17 @@
 
 import pytest
 
-from tests.support.scene import Said, Scene
+from task_server.monitor import Snapshot
+from tests.support.scene import SOON, Scene
 from tests.support.wait import until
 from tests.support.worker import POOLS
 
+pytestmark = pytest.mark.slow
 
-def held(said: Said, node: str) -> set[str]:
+
+def held(found: Snapshot, node: str) -> set[str]:
     """Return the ids of the tasks that a worker has."""
-    return {one["id"] for one in said.worker(node)["in_flight"]}
+    return {one.id for worker in found.workers if worker.node == node for one in worker.in_flight}
 
 
 @pytest.mark.parametrize("pool", POOLS)
@@ -17,7 +20,7 @@ def test_a_killed_worker(pool: str, scene: Scene) -> None:
     """
     Who is silent since when, what is its own until when; then who has it, and that it has nothing.
     """
-    worker = scene.worker(pool, lease_seconds=8)
+    worker = scene.worker(pool, lease_seconds=8, timing=SOON)
     node = worker.heartbeat().node
     tasks = {scene.send("hold", number, 600) for number in range(2)}
     until(lambda: scene.scraped("celery_worker_tasks_active", node=node) == 2)
@@ -35,7 +38,7 @@ def test_a_killed_worker(pool: str, scene: Scene) -> None:
     scene.alert("TaskServerSilentWorkerHoldsTasks", "TaskServerWorkerSilent")
 
     other = scene.worker(pool, name="other", lease_seconds=8).heartbeat().node
-    until(lambda: held(scene.status(), other) == tasks, pause=0.5)
+    until(lambda: held(scene.look(), other) == tasks)
     later = scene.status()
 
     assert later.wrong[node].startswith("warning: silent since ")

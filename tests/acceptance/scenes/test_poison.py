@@ -7,6 +7,8 @@ import pytest
 from tests.support.scene import Scene
 from tests.support.worker import EITHER
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_task_that_kills_its_process(scene: Scene) -> None:
     """

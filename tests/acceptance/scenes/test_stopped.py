@@ -5,9 +5,11 @@ import signal
 
 import pytest
 
-from tests.support.scene import Scene
+from tests.support.scene import SOON, Scene
 from tests.support.wait import until
 from tests.support.worker import EITHER
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.mark.parametrize("pool", EITHER)
@@ -15,7 +17,7 @@ def test_a_worker(pool: str, scene: Scene) -> None:
     """
     Who is silent since when, each task that it has, until when; and it goes on.
     """
-    worker = scene.worker(pool, lease_seconds=3600)
+    worker = scene.worker(pool, lease_seconds=3600, timing=SOON)
     node = worker.heartbeat().node
     tasks = [scene.send("hold", number, 600) for number in range(2)]
     until(lambda: scene.scraped("celery_worker_tasks_active", node=node) == 2)
@@ -35,7 +37,7 @@ def test_a_worker(pool: str, scene: Scene) -> None:
     assert 2 == scene.scraped("task_server_worker_silent_in_flight", node=node)
     scene.alert("TaskServerSilentWorkerHoldsTasks", "TaskServerWorkerSilent")
     worker.send(signal.SIGCONT)
-    until(lambda: scene.run("status").returncode == 0)
+    assert scene.is_well()
 
 
 def test_a_process_of_its_pool(scene: Scene) -> None:
@@ -46,7 +48,7 @@ def test_a_process_of_its_pool(scene: Scene) -> None:
     node = worker.heartbeat().node
     task = scene.send("hold", 1, 600)
     until(lambda: scene.scraped("celery_worker_tasks_active", node=node) == 1)
-    (busy,) = scene.status().worker(node)["pids"].values()
+    (busy,) = (pid for one in scene.look().workers for pid in one.pids.values())
     os.kill(busy, signal.SIGSTOP)
 
     said = scene.wrong(node, "is stopped since ")
@@ -62,4 +64,4 @@ def test_a_process_of_its_pool(scene: Scene) -> None:
     assert 1 == scene.scraped("task_server_worker_stopped_children", node=node)
     scene.alert("TaskServerPoolChildStopped")
     os.kill(busy, signal.SIGCONT)
-    until(lambda: scene.run("status").returncode == 0)
+    assert scene.is_well()
