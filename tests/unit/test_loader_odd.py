@@ -14,6 +14,7 @@ import pytest
 
 import task_server
 from task_server.config.files import MOST_BYTES
+from task_server.config.kubernetes import KubernetesConfig, PodsConfig
 from task_server.config.loader import find, load
 from task_server.config.model import SECTIONS, Config, WorkerConfig
 from task_server.config.tables import FlowerConfig
@@ -309,13 +310,29 @@ def test_no_variable_of_ours_is_taken_for_a_misspelt_one() -> None:
 
 NUMBERS = ["0", "-1", "1e400", "nan", "inf", "-0.0", DIGITS, f"0x{'f' * 4000}", "1_0", "007"]
 TEXTS = ["", "*", "all", "a,,b", "\\u0000", "\\uffff", "x" * 5000, "${HOME}", "../..", "-c4", "'"]
-OTHER = ["[]", "{}", "[[]]", "[{}]", "true", "1979-05-27T07:32:00Z", "07:32:00", '["a", "a"]']
+TABLES = [
+    *("workers.x", "workers.gevent", "flower", "workers", '""'),
+    *("kubernetes", "workers.x.kubernetes", "workers.gevent.kubernetes"),
+]
+OTHER = [
+    *('{ a = "b" }', "{ a = 1, b.c = [] }", '["a=b:NoSchedule"]', '["x y"]'),
+    "[]",
+    "{}",
+    "[[]]",
+    "[{}]",
+    "true",
+    "1979-05-27T07:32:00Z",
+    "07:32:00",
+    '["a", "a"]',
+]
 
 
 def names() -> list[str]:
     own = [field.name for field in fields(Config)]
     rows = [field.name for field in fields(WorkerConfig)]
-    return [*own, *rows, *(field.name for field in fields(FlowerConfig)), "", "é", "a.b"]
+    others = (FlowerConfig, KubernetesConfig, PodsConfig)
+    more = [field.name for kind in others for field in fields(kind)]
+    return [*own, *rows, *more, "", "é", "a.b"]
 
 
 def documents(random_: random.Random, count: int) -> Iterator[str]:
@@ -325,7 +342,7 @@ def documents(random_: random.Random, count: int) -> Iterator[str]:
         for _ in range(random_.randint(0, 6)):
             kind = random_.random()
             if kind < 0.25:
-                table = random_.choice(["workers.x", "workers.gevent", "flower", "workers", '""'])
+                table = random_.choice(TABLES)
                 lines.append(f"[{table}]")
                 continue
             value = random_.choice(
