@@ -55,10 +55,15 @@ def sent_at(message: Mapping[str, Any]) -> float | None:
             Whatever is wrong with it, nothing is raised.
     """
     headers = message.get("headers") if isinstance(message, Mapping) else None
-    if not isinstance(headers, Mapping):
+    return sent_in(headers) if isinstance(headers, Mapping) else None
+
+
+def sent_in(headers: Mapping[str, Any]) -> float | None:
+    """Return the same of the *headers* of a message."""
+    own, given = headers.get(HEADER), headers.get(SENTRY_HEADER)
+    if own is None and given is None:
         return None
-    own, theirs = headers.get(HEADER), _seconds(headers.get(SENTRY_HEADER))
-    ours = None
+    ours, theirs = None, _seconds(given)
     # A message of protocol 1 has its retries in the body.
     if (
         isinstance(own, list | tuple)

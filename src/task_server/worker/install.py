@@ -52,7 +52,7 @@ def install(app: Any, spec: WorkerSpec) -> None:
         return
     heartbeat = HeartbeatWriter(spec, Notifier(os.environ))
     if spec.monitor:
-        heartbeat.finished.install()
+        heartbeat.finished.install(app)
         ended_outside.install(heartbeat.finished)
     claims = ChordClaims(app, spec.timing.probe_timeout)
     drain = Drain(spec, heartbeat, claims.release_requests)

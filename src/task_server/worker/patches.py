@@ -240,6 +240,11 @@ _PATCHES = (
         "the message of a task cancelled on connection loss is acknowledged or stuck in unacked",
         upstream=f"{CELERY}7185",
     ),
+    Patch(
+        "celery.app.task:Task.__trace__",
+        "worker.status.finished",
+        "nothing adds up how tasks end; signals would take several times as long",
+    ),
     # Pools
     Patch(
         "celery.concurrency.base:BasePool.apply_async",

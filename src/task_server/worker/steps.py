@@ -146,6 +146,9 @@ class ConsumerStep(bootsteps.StartStopStep):
     def start(self, parent: Any) -> None:
         """Use the new connection; the consumer is about to consume."""
         self._outage.check_result_backend(parent.app)
+        if self.green:
+            # Celery sets up its tasks at each connection; a child of prefork, at its start.
+            self.heartbeat.finished.watch()
         channel = parent.task_consumer.channel
         self.pending_acks.attach(channel)
         self.leases.attach(channel)
