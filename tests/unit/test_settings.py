@@ -15,6 +15,7 @@ from task_server.settings import (
     masked,
     settings_files,
 )
+from task_server.settings.mask import masked_repr, may_have_passwords, without_passwords
 
 
 @pytest.fixture
@@ -285,3 +286,32 @@ def test_locate_finds_the_folder_of_a_settings_module():
 
     with pytest.raises(ConfigError, match=r"no module 'absent\.settings'"):
         locate("absent.settings")
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("a = b(c=1)", "a = b(c=1)"),
+        ("host=db password = mellon", "host=db password = ********"),
+        ("API_TOKEN=mellon&x", "API_TOKEN=********&x"),
+        ("pa\u017f\u017fword=mellon", "pa\u017f\u017fword=********"),
+        ("\u212aey=mellon", "\u212aey=********"),
+        ("redis://u:mellon@h", "redis://u:********@h"),
+        ("a key, and no more", "a key, and no more"),
+    ],
+)
+def test_secrets_are_masked_in_text(text, shown):
+    """
+    Most text has none, and is not searched for long; whatever letters the names are written in.
+    """
+    assert shown == without_passwords(text) == masked_repr(text)
+    assert may_have_passwords(text) or text == shown
+
+
+def test_secrets_are_masked_in_arguments():
+    """
+    By the names of keys, in any letters.
+    """
+    assert "{'DSN': '********', 'a': 1}" == masked_repr("{'DSN': 'x', 'a': 1}")
+    assert "{'\u017fecret': '********'}" == masked_repr("{'\u017fecret': ('x', 2)}")
+    assert "{'a': {'b': 'c'}}" == masked_repr("{'a': {'b': 'c'}}")

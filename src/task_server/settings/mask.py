@@ -7,6 +7,10 @@ MASK = "********"
 
 _SECRET_NAME = re.compile(r"SECRET|PASSWORD|PASSWD|TOKEN|KEY|CREDENTIAL|DSN", re.IGNORECASE)
 
+# The same, and those below, in lower case: most text has none, and the patterns are slow.
+_SECRET_WORDS = ("secret", "password", "passwd", "token", "key", "credential", "dsn")
+_PAIR_WORDS = ("secret", "password", "passwd", "token", "key")
+
 # The user may be empty (redis://:secret@host). A password may contain any character
 # but white space when somebody forgot to quote it, so that all up to the last
 # @ goes: rather too much than too little.
@@ -71,10 +75,22 @@ def snapshot(value: Any, name: str = "", *, hide: bool = False, depth: int = 0) 
 
 def without_passwords(text: str) -> str:
     """Return *text* without the passwords of URLs, and of pairs such as `password=...`."""
-    # Most text has neither, and the patterns are slow.
-    if "=" not in text and "://" not in text:
-        return text
-    return _IN_PAIRS.sub(rf"\g<1>{MASK}", _IN_URL.sub(rf"\g<1>{MASK}\g<2>", text))
+    if "://" in text:
+        text = _IN_URL.sub(rf"\g<1>{MASK}\g<2>", text)
+    if "=" in text and _has(text, _PAIR_WORDS):
+        text = _IN_PAIRS.sub(rf"\g<1>{MASK}", text)
+    return text
+
+
+def may_have_passwords(text: str) -> bool:
+    """Whether `without_passwords` may change *text*, or a part of it."""
+    return "://" in text or ("=" in text and _has(text, _PAIR_WORDS))
+
+
+def _has(text: str, words: tuple[str, ...]) -> bool:
+    # As the patterns ignore case: a long s is one of their letters too.
+    folded = text.casefold()
+    return any(word in folded for word in words)
 
 
 def masked_repr(text: str) -> str:
@@ -84,6 +100,8 @@ def masked_repr(text: str) -> str:
     As `masked`, whose data nobody has to have; time and memory are those of *text*, which
     should be short.
     """
+    if not _has(text, _SECRET_WORDS):
+        return without_passwords(text)
     parts, start = [], 0
     for found in _KEY.finditer(text):
         if found.start() < start or not is_secret(found[2]):

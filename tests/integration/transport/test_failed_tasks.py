@@ -140,6 +140,17 @@ def test_one_that_fails_again_replaces_itself(client: redis.Redis) -> None:
     assert true_size(client) == counted(client)
 
 
+def test_one_that_fails_twice_in_one_call_is_counted_once(client: redis.Redis) -> None:
+    """
+    The last record counts, whatever lay there before.
+    """
+    keep(client, WIDE, record(1, size=500))
+    keep(client, WIDE, record(1, tries=1), record(2), record(1, size=90, tries=2))
+
+    assert {"id-1": 2, "id-2": None} == {one.id: one.tries for one in kept(client)}
+    assert true_size(client) == counted(client)
+
+
 def test_what_somebody_deleted_is_counted_anew(client: redis.Redis) -> None:
     """
     Whichever of the keys is missing, the next failure is kept and the count is right.
@@ -238,7 +249,9 @@ def test_without_memory_nothing_is_kept_and_what_is_there_can_go(client: redis.R
     assert true_size(client) == counted(client)
 
 
-@pytest.mark.parametrize("command", ["zadd", "hset", "hdel", "zrem", "hget", "zrange", "time"])
+@pytest.mark.parametrize(
+    "command", ["zadd", "hset", "hdel", "zrem", "hget", "hmget", "zrange", "time"]
+)
 def test_without_a_right_nothing_is_half_kept(
     server: Started, client: redis.Redis, command: str
 ) -> None:

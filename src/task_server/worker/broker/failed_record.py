@@ -11,7 +11,13 @@ from itertools import islice
 from typing import Any, Final, NamedTuple
 
 from task_server.producer.stamp import sent_at
-from task_server.settings.mask import MASK, is_secret, masked_repr, without_passwords
+from task_server.settings.mask import (
+    MASK,
+    is_secret,
+    masked_repr,
+    may_have_passwords,
+    without_passwords,
+)
 from task_server.transport.store.failed_tasks import LARGEST, name_of
 from task_server.transport.store.keys import Keys
 from task_server.transport.store.owner import node_name
@@ -122,11 +128,13 @@ def _cut_lines(text: str, most: int) -> str:
         first = most // 4
         left_out = f"\n… {len(text) - most} characters are left out …\n"
         text = f"{text[:first]}{left_out}{text[first - most :]}"
-    # Line by line: the patterns are slow in long ones.
-    return "\n".join(
-        without_passwords(line if len(line) <= MOST_LINE else f"{line[:MOST_LINE]}…")
-        for line in text.split("\n")
-    )
+    lines = [
+        line if len(line) <= MOST_LINE else f"{line[:MOST_LINE]}…" for line in text.split("\n")
+    ]
+    if may_have_passwords(text):
+        # Line by line: the patterns are slow in long ones.
+        lines = list(map(without_passwords, lines))
+    return "\n".join(lines)
 
 
 def _arguments(written: Any, values: Any) -> str:

@@ -7,7 +7,7 @@
 -- Bytes are those of names and records, and counted in the field `bytes` of the third key.
 local failed, times, about = KEYS[1], KEYS[2], KEYS[3]
 local most, seconds, room = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
-local STEP, MOST_AGED = 100, 1000
+local STEP, FEW, MOST_AGED = 100, 10, 1000
 local clock = redis.call('TIME')
 local now = tonumber(clock[1]) + tonumber(clock[2]) / 1000000
 
@@ -48,40 +48,68 @@ if not has_times then
   bytes = 0
 end
 
-local function remove(name)
-  local record = redis.call('HGET', failed, name)
-  if record then
-    bytes = bytes - #name - #record
-    redis.call('HDEL', failed, name)
-  end
-  redis.call('ZREM', times, name)
+-- Returns the records of *names*, in their order; false for one that is not there.
+local function records_of(names)
+  return #names > 0 and redis.call('HMGET', failed, unpack(names)) or {}
 end
 
-for _, name in ipairs(aged) do
-  remove(name)
-end
-for i = 4, #ARGV, 2 do
-  local name, record = ARGV[i], string.format('{"at": %.6f, ', now) .. ARGV[i + 1]
-  remove(name)
-  redis.call('HSET', failed, name, record)
-  redis.call('ZADD', times, now, name)
-  bytes = bytes + #name + #record
-end
-while true do
-  local excess = redis.call('HLEN', failed) - most
-  if excess <= 0 and bytes <= room then
-    break
+-- Removes *names*, `STEP` at most, of which *records* are those that are there.
+local function remove(names, records)
+  for i, name in ipairs(names) do
+    bytes = bytes - (records[i] and #name + #records[i] or 0)
   end
-  local oldest = redis.call('ZRANGE', times, 0, math.min(math.max(excess, 1), STEP) - 1)
+  if #names > 0 then
+    redis.call('HDEL', failed, unpack(names))
+    redis.call('ZREM', times, unpack(names))
+  end
+end
+
+for first = 1, #aged, STEP do
+  local names = {unpack(aged, first, math.min(first + STEP - 1, #aged))}
+  remove(names, records_of(names))
+end
+
+-- Of a task that has failed twice the last record counts.
+local start = string.format('{"at": %.6f, ', now)
+local names, records = {}, {}
+for i = 4, #ARGV, 2 do
+  if not records[ARGV[i]] then
+    names[#names + 1] = ARGV[i]
+  end
+  records[ARGV[i]] = start .. ARGV[i + 1]
+end
+local fields, scores = {}, {}
+for i, name in ipairs(names) do
+  fields[2 * i - 1], fields[2 * i] = name, records[name]
+  scores[2 * i - 1], scores[2 * i] = now, name
+  bytes = bytes + #name + #records[name]
+end
+remove(names, records_of(names))
+if #names > 0 then
+  redis.call('HSET', failed, unpack(fields))
+  redis.call('ZADD', times, unpack(scores))
+end
+
+local excess = redis.call('HLEN', failed) - most
+while excess > 0 or bytes > room do
+  local oldest = redis.call('ZRANGE', times, 0, math.min(math.max(excess, FEW), STEP) - 1)
   if #oldest == 0 then
     -- No task-server wrote what is left.
     redis.pcall('DEL', failed)
     bytes = 0
     break
   end
-  for _, name in ipairs(oldest) do
-    remove(name)
+  local there, going, size = records_of(oldest), {}, bytes
+  for i, name in ipairs(oldest) do
+    if excess <= 0 and size <= room then
+      break
+    end
+    going[i] = name
+    if there[i] then
+      excess, size = excess - 1, size - #name - #there[i]
+    end
   end
+  remove(going, there)
 end
 redis.call('HSET', about, 'bytes', bytes)
 for _, key in ipairs(KEYS) do
