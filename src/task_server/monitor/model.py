@@ -54,8 +54,8 @@ class Queue:
 
         oldest: 0 seconds if nothing waits; None if it cannot be read.
 
-        consumers: Nodes of our workers that take from it. Redis does not say what
-            stock workers take from.
+        consumers: Nodes of our workers that take from it: none that stops or is drained. Redis
+            does not say what stock workers take from.
 
         rate_in, rate_out: How many come, and how many are finished; None where no worker of ours
             takes from it. What is delayed comes when it is due.
@@ -165,6 +165,11 @@ class Worker:
     ended: Mapping[str, int] = field(default_factory=dict)
     drained: Stop | None = None
     obeys: bool = False
+
+    @property
+    def takes(self) -> bool:
+        """Whether it takes messages: not one that starts, stops, is silent, or drained by hand."""
+        return self.state == "ready" and not (self.drained is not None and self.obeys)
 
     def may_ignore_pause(self, queue: str) -> bool:
         """Whether it may take from *queue* though that is paused; a silent one takes nothing."""

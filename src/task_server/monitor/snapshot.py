@@ -123,7 +123,8 @@ def _queues(
     by_queue = Counter(one.queue for one in messages)
     consumers = _consumers(found)
     paused: dict[str, Stop] = attempt("paused queues", lambda: stops.paused(client, keys), {})
-    every = dict.fromkeys([*names, *consumers, *paused, *filter(None, by_queue), *sorted(bound)])
+    theirs = [name for one in found if one.state != "silent" for name in one.queues]
+    every = dict.fromkeys([*names, *theirs, *paused, *filter(None, by_queue), *sorted(bound)])
     none: list[Queue] = []
     read = attempt(
         "queues", lambda: list(queues.read(client, keys, every, by_queue, consumers)), none
@@ -180,9 +181,9 @@ def _in_flight(client: Any, keys: Keys) -> tuple[list[InFlight], int]:
 
 
 def _consumers(found: Iterable[Worker]) -> dict[str, list[str]]:
-    """Return the nodes that take from each queue: of workers that are alive."""
+    """Return the nodes that take from each queue."""
     by_queue: defaultdict[str, list[str]] = defaultdict(list)
     for worker in found:
-        for name in worker.queues if worker.state in ("ready", "draining") else ():
+        for name in worker.queues if worker.takes else ():
             by_queue[name].append(worker.node)
     return dict(by_queue)

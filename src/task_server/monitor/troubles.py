@@ -19,6 +19,7 @@ from task_server.monitor.trouble import (
     Trouble,
     span,
 )
+from task_server.monitor.unserved import unserved
 
 __all__ = ["LEVELS", "Level", "Limits", "Trouble", "span", "troubles"]
 
@@ -103,20 +104,8 @@ def _queue(queue: Queue, found: Snapshot, limits: Limits) -> Iterator[Trouble]:
         )
     due = queue.length + queue.due_soon
     if due and not queue.consumers:
-        strangers = [one.node for one in found.workers if one.state is None and not one.run]
-        if strangers:
-            message = (
-                f"{due} wait, and no worker of task-server takes from it; whether Celery's own "
-                f"do ({', '.join(strangers[:3])}), Redis does not say"
-            )
-        else:
-            message = f"{due} wait, and nobody takes from it"
-        yield Trouble(
-            level="warning" if strangers else "error",
-            what=queue.name,
-            message=message,
-            repair="start a worker with this queue, or add it to `queues` of one",
-        )
+        level, message, repair = unserved(queue, due, found)
+        yield Trouble(level=level, what=queue.name, message=message, repair=repair)
     elif queue.paused:
         return
     elif queue.length and queue.oldest and queue.oldest.seconds > _longest_wait(queue, limits):

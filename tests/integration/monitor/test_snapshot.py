@@ -8,7 +8,7 @@ import redis
 
 from task_server.monitor import Snapshot, snapshot
 from task_server.monitor.troubles import Limits, troubles
-from task_server.transport.store import workers
+from task_server.transport.store import stops, workers
 from task_server.transport.store.keys import Keys
 from tests.integration.transport.peers import Started, user
 
@@ -263,3 +263,18 @@ def test_ten_thousand_in_flight_are_read_in_small_steps(client: redis.Redis) -> 
     (worker,) = found.workers
     assert 10_001 == found.in_flight == len({one.tag for one in worker.in_flight})
     assert calls > 10_000 / 1_100
+
+
+def test_a_drained_worker_takes_from_no_queue(client: redis.Redis) -> None:
+    """
+    From when it is drained, whatever it has said of itself last; one that does not obey does.
+    """
+    for node, obeys in (("a@h", True), ("b@h", True), ("old@h", False)):
+        values = {"node": node, "state": "ready", "queues": ["celery"], "stops": obeys}
+        workers.register(client, KEYS, node, values)
+    before = look(client).queues[0].consumers
+    stops.put(client, KEYS.drained, ["a@h", "old@h"], "me")
+    (queue,) = look(client).queues
+
+    assert ("a@h", "b@h", "old@h") == before
+    assert ("b@h", "old@h") == queue.consumers

@@ -6,8 +6,10 @@ import pytest
 
 from task_server.monitor import Age, Broker, Counts, Finished, Queue, Rate, Snapshot, Worker
 from task_server.monitor.counts import TaskStatistics
+from task_server.monitor.model import State
 from task_server.monitor.troubles import Limits, Trouble, troubles
 from task_server.transport.store.in_flight import InFlight
+from task_server.transport.store.stops import Stop
 
 NOW = 1e9
 
@@ -147,3 +149,44 @@ def test_a_task_that_fails(failed: int, succeeded: int, *, is_wrong: bool) -> No
     )
 
     assert is_wrong == (one(found(tasks=rows)) is not None)
+
+
+def idle_queue(*workers: Worker) -> Trouble:
+    """Return what is said first of a queue from which none of *workers* takes."""
+    queue = Queue(name="q", waiting={0: 5}, consumers=())
+    drained = {one.node: one.drained for one in workers if one.drained is not None}
+    snapshot = found(queues=(queue,), workers=workers, drained=drained)
+    wrong = [each for each in troubles(snapshot, Limits()) if each.what == "q"]
+    assert len(wrong) == 1
+    return wrong[0]
+
+
+def ours(state: State, stop: Stop | None = None) -> Worker:
+    """Return a worker of the queue."""
+    return Worker(
+        node="w@h", run="r", state=state, queues=("q",), started={}, drained=stop, obeys=True
+    )
+
+
+def test_a_queue_whose_workers_are_drained_is_consumed_by_nobody() -> None:
+    """
+    It says which they are, and what lets them go on.
+    """
+    wrong = idle_queue(ours("ready", Stop(NOW, "alice")))
+
+    assert "5 wait, and nobody takes from it: drained by hand: w@h" == wrong.message
+    assert "task-server resume w@h" == wrong.repair
+    assert not ours("ready", Stop(NOW, "alice")).takes
+    assert not ours("draining").takes
+    assert ours("ready").takes
+
+
+def test_a_queue_whose_workers_stop_or_start_is_consumed_by_nobody() -> None:
+    """
+    A deployment is no error yet; one that is silent does not count.
+    """
+    stops, silent = idle_queue(ours("draining")), idle_queue(ours("silent"))
+
+    assert "5 wait, and nobody takes from it: w@h is draining" == stops.message
+    assert ("warning", "error") == (stops.level, silent.level)
+    assert "start a worker" in stops.repair
