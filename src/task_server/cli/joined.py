@@ -3,13 +3,16 @@
 from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from task_server.errors import Finding, TaskServerError
 from task_server.health.of_up import STATE, STATE_VARIABLE
-from task_server.local.control.client import RunningUp
-from task_server.local.variables import Variable, resolved
+
+if TYPE_CHECKING:
+    from task_server.local.control.client import RunningUp
+    from task_server.local.variables import Variable
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +30,15 @@ class Joined:
     environ: Mapping[str, str]
 
 
-def variables_of(running: RunningUp) -> list[Variable]:
+def variables_of(running: "RunningUp") -> "list[Variable]":
     """
     Return the variables that lead other processes to the servers of *running*.
 
     Raises:
         TaskServerError: It does not answer, or does not know them yet.
     """
+    from task_server.local.variables import Variable  # noqa: PLC0415 - where one runs
+
     return [Variable.from_dict(one) for one in running.ask("environ")["variables"]]
 
 
@@ -44,6 +49,12 @@ def join(state: Path, environ: Mapping[str, str]) -> Joined | None:
     Raises:
         TaskServerError: It does not answer, or does not know them yet.
     """
+    if not state.expanduser().is_dir():
+        return None
+    # What runs servers is imported where there are some: most commands are called without.
+    from task_server.local.control.client import RunningUp  # noqa: PLC0415
+    from task_server.local.variables import resolved  # noqa: PLC0415
+
     running = RunningUp.find(state)
     if running is None or running.info.get("command") != "up":
         return None
