@@ -117,11 +117,11 @@ class Crew:
         ended = [worker.returncode for worker in self._workers if worker.poll() is not None]
         assert not ended, f"a worker of {self.side.name} ended with {ended}; see {self.log}"
 
-    def run(self, *command: str) -> float:
-        """Run *command* to its end, as a client would; return the seconds."""
+    def run(self, *command: str, ends_with: int = 0) -> float:
+        """Run *command* to its end, with that exit code, as a client would; return the seconds."""
         start = time.monotonic()
         code = self._run(command, self.folder).wait(600)
-        assert code == 0, f"{command} of {self.side.name} ended with {code}; see {self.log}"
+        assert code == ends_with, f"{command} of {self.side.name} ended with {code}; see {self.log}"
         return time.monotonic() - start
 
     def order(self, *order: Any) -> dict[str, float]:

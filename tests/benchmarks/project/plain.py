@@ -27,6 +27,13 @@ def kept(number: int) -> int:
 
 
 @app.task(ignore_result=True)
+def failing(number: int) -> None:
+    """Fail, as a task whose server is away."""
+    record(number)
+    raise ValueError(f"the order {number} cannot be sent")
+
+
+@app.task(ignore_result=True)
 def payload(number: int, text: str) -> None:
     """Take *text*, and do nothing with it."""
     record(number)

@@ -113,6 +113,17 @@ GOALS = [
         )
         for pool in ("prefork", "gevent")
     ),
+    *(
+        Goal(
+            f"a task that always fails, {pool}",
+            (f"failing-{pool}",),
+            lambda rows, row=f"failing-{pool}": ratio(rows[row], "ours", "unkept"),
+            0.95,
+            "x none kept",
+        )
+        for pool in ("prefork", "gevent")
+    ),
+    _own("status-1m", "seconds", "status, 1,000,000 waiting, 10,000 in flight", 1, "s"),
     *_delayed("prefork"),
     *_delayed("gevent"),
 ]

@@ -5,6 +5,7 @@ from dataclasses import replace
 from tests.benchmarks.rows.alone import idle, latency, start
 from tests.benchmarks.rows.documents import documents
 from tests.benchmarks.rows.drain import Drain
+from tests.benchmarks.rows.looking import Status
 from tests.benchmarks.rows.row import Row
 from tests.benchmarks.rows.setups import (
     DOCKET,
@@ -13,6 +14,7 @@ from tests.benchmarks.rows.setups import (
     NO_PREFORK,
     ORM_GEVENT,
     PREFORK,
+    SEVERAL,
     idling,
 )
 from tests.benchmarks.sides import Setup
@@ -191,4 +193,36 @@ MONITORED = [
     for setup in (PREFORK, GEVENT)
 ]
 
-ROWS = [*NOTHING, *MONITORED, *POSTGRES, *LONG, *QUEUES, *ALONE, *DOCUMENTS]
+#: More than are kept, so that the oldest go.
+FAILING = [
+    Row(
+        name=f"failing-{setup.pool}",
+        title=f"a task that always fails, {setup.pool}",
+        setup=setup,
+        measure=Drain(task="plain.failing"),
+        kind="failing",
+        count=12_000,
+        sides=("ours", "unkept"),
+        groups=("reach",),
+    )
+    for setup in (PREFORK, GEVENT)
+]
+
+LOOKING = [
+    Row(
+        name="status-1m",
+        title="task-server status, 1,000,000 waiting, 10,000 in flight",
+        setup=SEVERAL,
+        measure=Status(in_flight=10_000),
+        main="seconds",
+        count=1_000_000,
+        quick=40,
+        # Their append-only file takes a gigabyte a round.
+        rounds=3,
+        warm=False,
+        sides=("ours", "against"),
+        groups=("reach",),
+    )
+]
+
+ROWS = [*NOTHING, *MONITORED, *FAILING, *LOOKING, *POSTGRES, *LONG, *QUEUES, *ALONE, *DOCUMENTS]

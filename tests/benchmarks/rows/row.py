@@ -26,6 +26,8 @@ METRICS = {
     "redis": Metric("µs CPU a task, Redis", digits=0),
     "sender": Metric("µs CPU a task, sender", digits=0),
     "memory": Metric("MiB PSS"),
+    "command": Metric("s CPU, command", digits=2),
+    "call": Metric("ms, longest call of Redis"),
     "ping": Metric("ms, longest PING"),
     "latency": Metric("ms", digits=2),
     "share": Metric("% of the ideal", more_is_better=True),

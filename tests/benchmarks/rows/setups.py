@@ -8,6 +8,8 @@ GEVENT = Setup(pool="gevent", concurrency=512)
 SENDER = Setup(workers=0)
 NO_PREFORK = Setup(workers=0)
 NO_GEVENT = Setup(pool="gevent", concurrency=512, workers=0)
+#: The same, with several queues.
+SEVERAL = Setup(queues=tuple(f"bench{number}" for number in range(5)), workers=0)
 
 _POSTGRES = frozenset({"postgres"})
 

@@ -4,7 +4,15 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, distribution
 
-from tests.benchmarks.sides.celery import OLD, OURS, REDIS_PLUS, STOCK, UNMONITORED, against
+from tests.benchmarks.sides.celery import (
+    OLD,
+    OURS,
+    REDIS_PLUS,
+    STOCK,
+    UNKEPT,
+    UNMONITORED,
+    against,
+)
 from tests.benchmarks.sides.peers import PEERS
 from tests.benchmarks.sides.side import Place, Setup, Side
 
@@ -12,7 +20,7 @@ __all__ = ["SIDES", "Place", "Setup", "Side", "absent", "against", "missing", "s
 
 #: By name, in the order of the report.
 SIDES: dict[str, Side] = {
-    side.name: side for side in (OLD, STOCK, OURS, UNMONITORED, REDIS_PLUS, *PEERS)
+    side.name: side for side in (OLD, STOCK, OURS, UNMONITORED, UNKEPT, REDIS_PLUS, *PEERS)
 }
 
 

@@ -68,6 +68,14 @@ UNMONITORED = Side(
     kinds=frozenset({"monitored"}),
     producer=True,
 )
+UNKEPT = Side(
+    name="unkept",
+    words="task-server worker that keeps no failed tasks",
+    command=ours,
+    kinds=frozenset({"failing"}),
+    producer=True,
+    environ={"TASK_SERVER_FAILURES_KEEP": "0"},
+)
 REDIS_PLUS = Side(
     name="celery-redis-plus",
     words="celery worker with the transport celery-redis-plus",
