@@ -24,6 +24,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "restart": "task_server.cli.restart",
         "env": "task_server.cli.env",
         "manage": "task_server.cli.manage",
+        "migrations": "task_server.cli.migrations",
         "shell": "task_server.cli.shell",
         "worker": "task_server.cli.worker",
         "status": "task_server.cli.status",
