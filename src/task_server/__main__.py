@@ -2,16 +2,26 @@
 
 import os
 import sys
-from typing import NoReturn
 
-from task_server.launch import early_stop
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
 
 
-def main() -> NoReturn:
+def main() -> "NoReturn":
     """Run the command line; an error is one message and an exit code, never a traceback."""
     # Before anything else is imported: a container may be stopped as soon as it is started.
     if sys.argv[1:2] in (["worker"], ["beat"], ["metrics"]):
+        from task_server.launch import early_stop  # noqa: PLC0415
+
         early_stop.install()
+    elif sys.argv[1:2] == ["health"] and "_TASK_SERVER_COMPLETE" not in os.environ:
+        # What is imported is what such a check costs.
+        from task_server.health import quick  # noqa: PLC0415
+
+        code = quick.main(sys.argv[2:], os.environ)
+        if code is not None:
+            sys.exit(code)
     from task_server.errors import TaskServerError  # noqa: PLC0415
 
     try:

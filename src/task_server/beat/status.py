@@ -4,14 +4,13 @@ import logging
 import os
 import time
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from task_server.health import heartbeat, single, verdict
-from task_server.health.beat import evaluate
 from task_server.health.beat_heartbeat import BeatHeartbeat
-from task_server.health.process import boot_id, process_status
+from task_server.health.beat_verdict import evaluate
+from task_server.health.process import boot_id, process_status, waited
 from task_server.launch.timing import Timing
 from task_server.worker.status.systemd import Notifier
 
@@ -48,7 +47,7 @@ class Status:
     def update(self, **changes: Any) -> None:
         """Change fields of the heartbeat, and write it if its state is another one."""
         before = self._heartbeat
-        self._heartbeat = replace(before, **changes)
+        self._heartbeat = before._replace(**changes)
         told = (before.state, before.trouble, before.holder)
         if told != (self._heartbeat.state, self._heartbeat.trouble, self._heartbeat.holder):
             self.write()
@@ -70,7 +69,7 @@ class Status:
 
     def sent(self, name: str) -> None:
         """Record that the entry *name* was sent."""
-        self._heartbeat = replace(self._heartbeat, sent=self._heartbeat.sent + 1, last_sent=name)
+        self._heartbeat = self._heartbeat._replace(sent=self._heartbeat.sent + 1, last_sent=name)
 
     def write_if_due(self) -> None:
         """Write the heartbeat if the last one is old enough."""
@@ -80,7 +79,9 @@ class Status:
     def write(self) -> None:
         """Write the heartbeat, and notify systemd."""
         self._written = time.monotonic()
-        self._heartbeat = replace(self._heartbeat, time=time.time(), monotonic=self._written)
+        self._heartbeat = self._heartbeat._replace(
+            time=time.time(), monotonic=self._written, waited=waited(os.getpid())
+        )
         try:
             heartbeat.write(self._path, self._heartbeat)
         except OSError as error:

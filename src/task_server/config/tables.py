@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import get_args
 
-from task_server.config import values
+from task_server.config import listening, values
 from task_server.config.setting import LogFormat, LogLevel, setting
 
 
@@ -11,13 +11,15 @@ from task_server.config.setting import LogFormat, LogLevel, setting
 class FlowerConfig:
     """Where Flower listens, and its password."""
 
-    address: str = setting("Address that Flower listens on.", values.text, "127.0.0.1")
-    port: int = setting("TCP port of Flower; 0 is any free one.", values.integer(0, 65535), 5555)
+    address: str = setting("Address that Flower listens on.", values.text, listening.ADDRESS)
+    port: int = setting(
+        "TCP port of Flower; 0 is any free one.", values.integer(0, 65535), listening.FLOWER_PORT
+    )
     basic_auth: str | None = setting(
         "user:password that Flower asks for.", values.user_and_password, None, secret=True
     )
     url_prefix: str = setting(
-        "Path under which a reverse proxy shows Flower.", values.optional_path, ""
+        "Path under which a reverse proxy shows Flower.", values.optional_path, listening.URL_PREFIX
     )
     read_only: bool = setting(
         "Flower only shows; it cannot stop workers or tasks.", values.boolean, True
@@ -69,9 +71,13 @@ class BeatConfig:
 class MetricsConfig:
     """Where the metrics are served."""
 
-    address: str = setting("Address that the metrics are served on.", values.text, "127.0.0.1")
+    address: str = setting(
+        "Address that the metrics are served on.", values.text, listening.ADDRESS
+    )
     port: int = setting(
-        "TCP port of the metrics; 0 is any free one.", values.integer(0, 65535), 9808
+        "TCP port of the metrics; 0 is any free one.",
+        values.integer(0, 65535),
+        listening.METRICS_PORT,
     )
 
 

@@ -1,13 +1,11 @@
-"""The heartbeat file of beat: its fields, and how it is read; the standard library alone."""
+"""The heartbeat file of beat: its fields, and how it is read."""
 
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 BeatState = Literal["starting", "sending", "standby", "stopping"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BeatHeartbeat:
+class BeatHeartbeat(NamedTuple):
     """
     What beat reports about itself, in the file `beat.json`.
 
@@ -18,6 +16,8 @@ class BeatHeartbeat:
             *trouble_since*.
 
         pid_start: When the process started, in clock ticks since boot.
+
+        waited: As of a worker's `Heartbeat`.
 
         holder: On standby, who has the lock, for people; else None.
 
@@ -47,3 +47,4 @@ class BeatHeartbeat:
     entries: int = 0
     sent: int = 0
     last_sent: str | None = None
+    waited: float | None = None

@@ -1,13 +1,12 @@
 """
 `task-server health NAME`: is this worker, or another service, alive, and is it ready?
 
-Health checks run every few seconds beside hundreds of workers, so arguments are
-parsed with the standard library: importing click alone takes longer than
-everything else here.
+`task_server.health.quick` answers what orchestrators ask several times a minute; this answers
+the rest. Arguments are parsed with the standard library: importing click alone takes longer
+than everything else here.
 """
 
 import argparse
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib import import_module
@@ -18,6 +17,7 @@ from task_server.config import values
 from task_server.config.loader import find, load
 from task_server.config.model import Config
 from task_server.config.services import Service, service_of
+from task_server.health.answer import answer
 from task_server.health.of_up import of_up
 from task_server.health.verdict import Verdict
 from task_server.launch.timing import Timing
@@ -71,13 +71,7 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
         ready=options.ready,
         timing=replace(timing, stale=options.stale),
     )
-    if options.json:
-        told = {"name": options.name, "alive": found.alive, "ready": found.ready}
-        print(json.dumps({**told, "reason": f"{found.reason}{where}", **found.details}))
-    else:
-        word = "ready" if found.ready else "alive, not ready" if found.alive else "dead"
-        print(f"{options.name}: {word}: {found.reason}{where}")
-    return 0 if (found.ready if options.ready else found.alive) else 1
+    return answer(options.name, found, ready=options.ready, as_json=options.json, where=where)
 
 
 def _seconds(word: str) -> float:

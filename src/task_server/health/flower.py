@@ -6,11 +6,14 @@ has another one, on which it asks the broker.
 """
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING, Protocol
 
-from task_server.config.model import Config
-from task_server.config.tables import FlowerConfig
+from task_server.health import http
 from task_server.health.verdict import Verdict
-from task_server.launch.timing import Timing
+
+if TYPE_CHECKING:
+    from task_server.config.model import Config
+    from task_server.launch.timing import Timing
 
 #: Seconds to wait for Flower's answer.
 TIMEOUT = 5.0
@@ -24,17 +27,30 @@ BROKER_PATH = "/healthcheck/broker"
 
 OK, UNAVAILABLE = 200, 503
 
-#: Read of an answer.
-MAX_BYTES = 4096
+#: Bytes of an answer that are told.
+MAX_TEXT = 4096
+
+
+class Table(Protocol):
+    """Where it listens, as `task_server.config.tables.FlowerConfig` has it."""
+
+    @property
+    def address(self) -> str: ...
+
+    @property
+    def port(self) -> int: ...
+
+    @property
+    def url_prefix(self) -> str: ...
 
 
 def check(
-    config: Config,
+    config: "Config",
     name: str,
     environ: Mapping[str, str],
     *,
     ready: bool,
-    timing: Timing,
+    timing: "Timing",
 ) -> Verdict:
     """
     Return the verdict on the Flower that *config* describes.
@@ -43,31 +59,36 @@ def check(
         ready: Ask for the broker too; otherwise a Flower that answers is ready.
     """
     del name, environ, timing  # It writes no heartbeat.
-    reason = _page_error(config.flower)
+    return ask(config.flower, ready=ready)
+
+
+def ask(flower: Table, *, ready: bool) -> Verdict:
+    """Return the verdict on the Flower that listens where *flower* says."""
+    reason = _page_error(flower)
     if reason:
         return Verdict(alive=False, ready=False, reason=reason)
-    reason = _broker_error(config.flower) if ready else ""
+    reason = _broker_error(flower) if ready else ""
     if reason:
         return Verdict(alive=True, ready=False, reason=reason)
-    return Verdict(alive=True, ready=True, reason=f"answers at {_where(config.flower)}")
+    return Verdict(alive=True, ready=True, reason=f"answers at {_where(flower)}")
 
 
-def _where(flower: FlowerConfig) -> str:
+def _where(flower: Table) -> str:
     host = f"[{_host(flower)}]" if ":" in _host(flower) else _host(flower)
     return f"{host}:{flower.port}{_prefix(flower)}{PAGE}"
 
 
-def _host(flower: FlowerConfig) -> str:
+def _host(flower: Table) -> str:
     """Return the address to connect to: loopback if Flower listens on every address."""
     return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(flower.address, flower.address)  # noqa: S104 - compared
 
 
-def _prefix(flower: FlowerConfig) -> str:
+def _prefix(flower: Table) -> str:
     prefix = flower.url_prefix.strip("/")
     return f"/{prefix}" if prefix else ""
 
 
-def _page_error(flower: FlowerConfig) -> str:
+def _page_error(flower: Table) -> str:
     """Return why Flower does not answer; empty if it does."""
     if not flower.port:
         return "flower.port is 0, so its port is unknown; set flower.port to a number"
@@ -77,7 +98,7 @@ def _page_error(flower: FlowerConfig) -> str:
     return "" if status == OK else f"{_where(flower)} answers with {status}"
 
 
-def _broker_error(flower: FlowerConfig) -> str:
+def _broker_error(flower: Table) -> str:
     """Return why the broker that Flower watches does not answer; empty if it does."""
     # It knows the project's settings, and how to reach a broker behind Sentinels.
     status, text = _asked(flower, BROKER_PATH, TIMEOUT + BROKER_TIMEOUT)
@@ -91,19 +112,12 @@ def _broker_error(flower: FlowerConfig) -> str:
     )
 
 
-def _asked(flower: FlowerConfig, path: str, seconds: float) -> tuple[int | None, str]:
+def _asked(flower: Table, path: str, seconds: float) -> tuple[int | None, str]:
     """Return the status and the text of the page *path*; None, and why there is no answer."""
-    # Checks of workers are far more frequent and do not need it.
-    from http.client import HTTPConnection, HTTPException  # noqa: PLC0415
-
-    connection = HTTPConnection(_host(flower), flower.port, timeout=seconds)
     try:
-        connection.request("GET", f"{_prefix(flower)}{path}")
-        answer = connection.getresponse()
-        return answer.status, answer.read(MAX_BYTES).decode(errors="replace")
+        status, body = http.get(_host(flower), flower.port, f"{_prefix(flower)}{path}", seconds)
     except TimeoutError:
         return None, f"no answer from {_where(flower)} within {seconds:g} s"
-    except (OSError, HTTPException) as error:
+    except (OSError, ValueError) as error:
         return None, f"no answer from {_where(flower)} ({error})"
-    finally:
-        connection.close()
+    return status, body[:MAX_TEXT].decode(errors="replace")

@@ -7,33 +7,17 @@ from pathlib import Path
 from task_server.config.model import Config
 from task_server.errors import ConfigError, Problem
 from task_server.health import private_folder
+from task_server.health.place import folder_of, owner_of
 
 
 def heartbeat_folder(config: Config, environ: Mapping[str, str], uid: int) -> Path:
-    """
-    Return the folder for heartbeats: the setting, systemd's, or a private one in /tmp.
-
-    A worker and its health check get the same one if they run as the same user
-    with the same settings, as in one container or one unit.
-    """
-    if config.runtime_dir is not None:
-        return Path(config.runtime_dir)
-    # systemd separates several with colons; ours is the first. For a dynamic user
-    # it is a symbolic link that systemd made.
-    given = environ.get("RUNTIME_DIRECTORY", "").split(":")[0]
-    if given:
-        return Path(os.path.realpath(given))
-    return Path(environ.get("TMPDIR", "/tmp"), f"task-server-{uid}")  # noqa: S108 - private, see `prepare_folder`
+    """Return the folder for heartbeats of *config*, see `folder_of`."""
+    return Path(folder_of(config.runtime_dir, environ, uid))
 
 
 def folder_owner(config: Config, environ: Mapping[str, str], uid: int) -> int | None:
-    """
-    Return who must own the folder for a reader to trust it; None allows any user.
-
-    The operator may choose another user's folder; in /tmp, any user can create one.
-    """
-    named = config.runtime_dir is not None or environ.get("RUNTIME_DIRECTORY")
-    return None if named else uid
+    """Return who must own that folder, see `owner_of`."""
+    return owner_of(config.runtime_dir, environ, uid)
 
 
 def prepare_folder(path: Path, uid: int, setting: str = "runtime_dir") -> None:

@@ -1,29 +1,29 @@
 """
 The heartbeat file of a worker: its fields, and how it is written and read.
 
-Only the standard library is imported here, so that a health check starts within
-milliseconds and needs no connection to Redis.
+Little is imported here, so that a health check costs little more than the start of Python:
+neither `dataclasses` nor `pathlib`.
 """
 
 import json
 import math
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, fields
-from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar, get_args
 
 from task_server.health import private_folder
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 State = Literal["starting", "ready", "draining"]
 
-#: A dataclass that a heartbeat is read into.
+#: A named tuple that a heartbeat is read into.
 Kind = TypeVar("Kind")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Heartbeat:
+class Heartbeat(NamedTuple):
     """
     What a worker reports about itself, in the file `NAME.json`.
 
@@ -33,6 +33,9 @@ class Heartbeat:
         monotonic: The same on CLOCK_MONOTONIC of the boot *boot_id*, which
             setting the wall clock does not move. All other times but that of
             *last_task* are on this clock.
+
+        waited: For how many seconds its main thread has waited for a processor since it
+            started, as of *monotonic*; None if unknown.
 
         pid_start: When the process started, in clock ticks since boot; a later
             process with the same pid has another.
@@ -110,7 +113,7 @@ class Heartbeat:
     free: int = 0
     processed: int = 0
     last_task: dict[str, Any] | None = None
-    queues: dict[str, int] = field(default_factory=dict)
+    queues: dict[str, int] = {}
     queues_seen: float | None = None
     unreadable: int | None = None
     backlog_since: float | None = None
@@ -126,31 +129,32 @@ class Heartbeat:
     reason: str | None = None
     paused: str | None = None
     drained: str | None = None
+    waited: float | None = None
 
 
-def path_of(runtime_dir: Path, name: str) -> Path:
+def path_of(runtime_dir: "Path", name: str) -> "Path":
     """Return the heartbeat file of the worker *name*."""
     return runtime_dir / f"{name}.json"
 
 
-def write(path: Path, heartbeat: Any) -> None:
+def write(path: "Path", heartbeat: Any) -> None:
     """
     Replace the heartbeat at *path*; a reader sees the old or the new one, never a part.
 
     Args:
-        heartbeat: A dataclass, such as a worker's `Heartbeat`.
+        heartbeat: A named tuple, such as a worker's `Heartbeat`.
 
     Raises:
         OSError: When the folder is missing, full, or no longer private.
     """
     folder = private_folder.open_folder(path.parent, os.geteuid())
     try:
-        private_folder.replace(folder, path.name, json.dumps(asdict(heartbeat)))
+        private_folder.replace(folder, path.name, json.dumps(heartbeat._asdict()))
     finally:
         os.close(folder)
 
 
-def remove(path: Path) -> None:
+def remove(path: "Path") -> None:
     """
     Remove the heartbeat at *path*.
 
@@ -164,7 +168,7 @@ def remove(path: Path) -> None:
         os.close(folder)
 
 
-def read(runtime_dir: Path, name: str, owner: int | None = None) -> Heartbeat | str:
+def read(runtime_dir: "str | Path", name: str, owner: int | None = None) -> Heartbeat | str:
     """
     Return the heartbeat of the worker *name*, or the reason why there is none.
 
@@ -175,21 +179,21 @@ def read(runtime_dir: Path, name: str, owner: int | None = None) -> Heartbeat | 
 
 
 def read_as(
-    kind: type[Kind], runtime_dir: Path, name: str, owner: int | None = None, *, title: str
+    kind: type[Kind], runtime_dir: "str | Path", name: str, owner: int | None = None, *, title: str
 ) -> Kind | str:
     """
-    Return the heartbeat *name* as a dataclass of the type *kind*, or why there is none.
+    Return the heartbeat *name* as one of the type *kind*, or why there is none.
 
     Args:
         owner: The user who must own *runtime_dir*; None allows any.
 
         title: Whose heartbeat it is, for the reason.
     """
-    path = path_of(runtime_dir, name)
+    path = os.path.join(runtime_dir, f"{name}.json")  # noqa: PTH118 - without pathlib
     try:
         folder = private_folder.open_folder(runtime_dir, owner)
         try:
-            text = private_folder.read(folder, path.name)
+            text = private_folder.read(folder, f"{name}.json")
         finally:
             os.close(folder)
     except FileNotFoundError:
@@ -198,7 +202,7 @@ def read_as(
         return f"the heartbeat at {path} cannot be read: {error}"
     try:
         values = json.loads(text)
-        known = {one.name for one in fields(kind)}  # type: ignore[arg-type]
+        known = kind.__annotations__
         # A newer worker may write fields that this version does not know.
         heartbeat = kind(**{key: value for key, value in values.items() if key in known})
         _validate(heartbeat)
@@ -259,8 +263,8 @@ def _validate(heartbeat: Any) -> None:
     Raises:
         ValueError: When a value is not one that a worker writes.
     """
-    for one in fields(heartbeat):
-        value = getattr(heartbeat, one.name)
-        fits = _pid if one.name == "pid" else _KINDS.get(one.type)
+    for name, kind in type(heartbeat).__annotations__.items():
+        value = getattr(heartbeat, name)
+        fits = _pid if name == "pid" else _KINDS.get(kind)
         if fits is not None and not fits(value):
-            raise ValueError(f"{one.name} is {value!r:.40}")
+            raise ValueError(f"{name} is {value!r:.40}")

@@ -2,11 +2,14 @@
 
 import json
 from collections.abc import Mapping
+from typing import TYPE_CHECKING, Protocol
 
-from task_server.config.model import Config
-from task_server.config.tables import MetricsConfig
+from task_server.health import http
 from task_server.health.verdict import Verdict
-from task_server.launch.timing import Timing
+
+if TYPE_CHECKING:
+    from task_server.config.model import Config
+    from task_server.launch.timing import Timing
 
 #: Seconds to wait for an answer.
 TIMEOUT = 5.0
@@ -14,13 +17,23 @@ TIMEOUT = 5.0
 PATH = "/healthz"
 
 
+class Table(Protocol):
+    """Where they listen, as `task_server.config.tables.MetricsConfig` has it."""
+
+    @property
+    def address(self) -> str: ...
+
+    @property
+    def port(self) -> int: ...
+
+
 def check(
-    config: Config,
+    config: "Config",
     name: str,
     environ: Mapping[str, str],
     *,
     ready: bool,
-    timing: Timing,
+    timing: "Timing",
 ) -> Verdict:
     """
     Return the verdict on the metrics that *config* describes.
@@ -29,7 +42,11 @@ def check(
         ready: Ask for Redis too; otherwise metrics that answer are ready.
     """
     del name, environ, timing  # They write no heartbeat.
-    table = config.metrics
+    return ask(config.metrics, ready=ready)
+
+
+def ask(table: Table, *, ready: bool) -> Verdict:
+    """Return the verdict on the metrics that listen where *table* says."""
     if not table.port:
         reason = "metrics.port is 0, so its port is unknown; set metrics.port to a number"
         return Verdict(alive=False, ready=False, reason=reason)
@@ -45,29 +62,23 @@ def check(
     return Verdict(alive=True, ready=True, reason=f"answers at {where}")
 
 
-def _host(table: MetricsConfig) -> str:
+def _host(table: Table) -> str:
     """Return the address to connect to: loopback if they listen on every address."""
     return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(table.address, table.address)  # noqa: S104 - compared
 
 
-def _page(table: MetricsConfig, where: str) -> dict[str, object] | str:
+def _page(table: Table, where: str) -> dict[str, object] | str:
     """Return what they say of themselves, or why they do not answer."""
-    # Checks of workers are far more frequent and do not need it.
-    from http.client import HTTPConnection, HTTPException  # noqa: PLC0415
-
-    connection = HTTPConnection(_host(table), table.port, timeout=TIMEOUT)
     try:
-        connection.request("GET", PATH)
-        answer = connection.getresponse()
-        if answer.status != 200:  # noqa: PLR2004 - HTTP's OK
-            return f"{where} answers with {answer.status}"
-        said = json.loads(answer.read(1_000_000))
+        status, body = http.get(_host(table), table.port, PATH, TIMEOUT)
     except TimeoutError:
         return f"no answer from {where} within {TIMEOUT:g} s"
+    except (OSError, ValueError) as error:
+        return f"no answer from {where} ({error})"
+    if status != 200:  # noqa: PLR2004 - HTTP's OK
+        return f"{where} answers with {status}"
+    try:
+        said = json.loads(body)
     except (ValueError, RecursionError):
         return f"{where} answers with something else"
-    except (OSError, HTTPException) as error:
-        return f"no answer from {where} ({error})"
-    finally:
-        connection.close()
     return said if isinstance(said, dict) else f"{where} answers with something else"

@@ -12,7 +12,10 @@ import errno
 import os
 import stat
 from contextlib import suppress
-from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 #: Bytes to read of a file; a heartbeat has a few hundred.
 MAX_BYTES = 1 << 20
@@ -27,7 +30,7 @@ class NotPrivateError(OSError):
     """Raised for a folder or a file that another user may control; says how to fix it."""
 
 
-def make(path: Path) -> None:
+def make(path: "Path") -> None:
     """
     Create the folder *path*, mode 0700, and its parents.
 
@@ -39,7 +42,7 @@ def make(path: Path) -> None:
         path.mkdir(mode=0o700, parents=True)
 
 
-def open_folder(path: Path, uid: int | None) -> int:
+def open_folder(path: "str | Path", uid: int | None) -> int:
     """
     Return a descriptor of the folder *path*; the caller closes it.
 
@@ -54,7 +57,7 @@ def open_folder(path: Path, uid: int | None) -> int:
     try:
         folder = os.open(path, _FOLDER)
     except OSError as error:
-        if error.errno in (errno.ELOOP, errno.ENOTDIR) and path.is_symlink():
+        if error.errno in (errno.ELOOP, errno.ENOTDIR) and os.path.islink(path):  # noqa: PTH114 - without pathlib
             message = f"{path} is a link to {os.readlink(path)}; name the folder itself"  # noqa: PTH115
             raise NotPrivateError(message) from error
         raise
@@ -66,7 +69,7 @@ def open_folder(path: Path, uid: int | None) -> int:
     return folder
 
 
-def _check_private(path: Path, status: os.stat_result, uid: int | None) -> None:
+def _check_private(path: "str | Path", status: os.stat_result, uid: int | None) -> None:
     mode = stat.S_IMODE(status.st_mode)
     owned = f"it belongs to {status.st_uid}:{status.st_gid}, mode {mode:04o}"
     if uid is not None and status.st_uid != uid:
@@ -77,7 +80,7 @@ def _check_private(path: Path, status: os.stat_result, uid: int | None) -> None:
     if mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise NotPrivateError(
             f"{path} is writable by others ({owned}): chmod go-w {path}, or choose a folder in it "
-            f"that only this user can access, such as {path / 'task-server'}"
+            f"that only this user can access, such as {path}/task-server"
         )
 
 

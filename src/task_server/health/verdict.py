@@ -7,27 +7,36 @@ apply the same ones.
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from task_server.config.pools import POOLS
 from task_server.health.heartbeat import Heartbeat, read
-from task_server.health.process import boot_id, is_running, is_stopped
-from task_server.launch.timing import DEFAULT_TIMING, Timing
+from task_server.health.limits import Limits
+from task_server.health.process import boot_id, is_running, is_stopped, waited
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+#: Outside of tests.
+DEFAULT_LIMITS = Limits()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Now:
-    """The time of the verdict, on the clocks of a heartbeat."""
+class Now(NamedTuple):
+    """
+    The time of the verdict, on the clocks of a heartbeat.
+
+    Attributes:
+        waited: For how long the process has waited for a processor, as its heartbeat has it;
+            None if unknown.
+    """
 
     time: float
     monotonic: float
     boot_id: str
+    waited: float | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class Verdict(NamedTuple):
     """
     Whether a worker is alive (else it needs a restart), ready for tasks, and why.
 
@@ -38,16 +47,24 @@ class Verdict:
     alive: bool
     ready: bool
     reason: str
-    details: Mapping[str, Any] = field(default_factory=dict)
+    details: Mapping[str, Any] = MappingProxyType({})
 
 
-def now() -> Now:
-    """Return the current time."""
-    return Now(time=time.time(), monotonic=time.monotonic(), boot_id=boot_id())
+def now(pid: int = 0) -> Now:
+    """Return the current time, of the process *pid* if that is not 0."""
+    return Now(
+        time=time.time(),
+        monotonic=time.monotonic(),
+        boot_id=boot_id(),
+        waited=waited(pid) if pid else None,
+    )
 
 
 def check(
-    runtime_dir: Path, name: str, timing: Timing = DEFAULT_TIMING, owner: int | None = None
+    runtime_dir: "str | Path",
+    name: str,
+    timing: Limits = DEFAULT_LIMITS,
+    owner: int | None = None,
 ) -> Verdict:
     """
     Return the verdict on the worker *name*, from its heartbeat and its process.
@@ -58,16 +75,22 @@ def check(
     heartbeat = read(runtime_dir, name, owner)
     if isinstance(heartbeat, str):
         return Verdict(alive=False, ready=False, reason=heartbeat)
+    return check_heartbeat(heartbeat, timing)
+
+
+def check_heartbeat(heartbeat: Heartbeat, timing: Limits = DEFAULT_LIMITS) -> Verdict:
+    """Return the verdict on the worker that wrote *heartbeat*, from its process."""
     running = is_running(heartbeat.pid, heartbeat.pid_start)
     stopped = running and is_stopped(heartbeat.pid)
-    found = evaluate(heartbeat, now(), timing, running=running, stopped=stopped)
-    return replace(found, details=_details(heartbeat, time.monotonic()))
+    at = now(heartbeat.pid)
+    found = evaluate(heartbeat, at, timing, running=running, stopped=stopped)
+    return found._replace(details=_details(heartbeat, at.monotonic))
 
 
 def evaluate(
     heartbeat: Heartbeat,
     now: Now,
-    timing: Timing = DEFAULT_TIMING,
+    timing: Limits = DEFAULT_LIMITS,
     *,
     running: bool = True,
     stopped: bool = False,
@@ -130,7 +153,7 @@ def _stopped(heartbeat: Heartbeat) -> str:
     return f"process {pid} is stopped, as by SIGSTOP (kill -CONT {pid} lets it go on)"
 
 
-def _dead_reason(heartbeat: Heartbeat, now: Now, timing: Timing, *, running: bool) -> str:
+def _dead_reason(heartbeat: Heartbeat, now: Now, timing: Limits, *, running: bool) -> str:
     """Return why the worker needs a restart; empty if it does not."""
     if heartbeat.boot_id != now.boot_id:
         return "the heartbeat is from before the last reboot"
@@ -139,22 +162,44 @@ def _dead_reason(heartbeat: Heartbeat, now: Now, timing: Timing, *, running: boo
     if heartbeat.state == "draining":
         # Celery's own last steps write no heartbeat.
         overdue = now.monotonic - (heartbeat.until or heartbeat.monotonic)
+        overdue -= without_processor(heartbeat.waited, now)
         return f"should have stopped {overdue:.0f} s ago" if overdue > timing.max_overdue else ""
-    age = now.monotonic - heartbeat.monotonic
+    age = now.monotonic - heartbeat.monotonic - without_processor(heartbeat.waited, now)
     if age > _max_age(heartbeat, timing):
         reason = f"event loop blocked for {age:.0f} s"
-        if heartbeat.pool in POOLS and POOLS[heartbeat.pool].green:
+        if _is_green(heartbeat.pool):
             reason += "; a task that computes, or blocks outside gevent, stops all others"
             if heartbeat.active:
                 reason += f"; {_running(heartbeat, now)}"
         return reason
     if heartbeat.state == "starting" and heartbeat.connecting_since is None:
-        since = now.monotonic - heartbeat.started
+        since = now.monotonic - heartbeat.started - without_processor(0.0, now)
         return f"has been starting for {since:.0f} s" if since > timing.max_start else ""
     return _stalled_reason(heartbeat, now, timing)
 
 
-def _stalled_reason(heartbeat: Heartbeat, now: Now, timing: Timing) -> str:
+def without_processor(before: float | None, now: Now) -> float:
+    """
+    Return for how many seconds the process could have run, and had no processor.
+
+    That is no sign of a hang: its cgroup has used up its quota, or the machine is busy.
+
+    Args:
+        before: What the kernel had counted at the beginning of the time that is judged.
+    """
+    if before is None or now.waited is None:
+        return 0.0
+    return max(0.0, now.waited - before)
+
+
+def _is_green(pool: str) -> bool:
+    # Only of a worker that is dead.
+    from task_server.config.pools import POOLS  # noqa: PLC0415
+
+    return pool in POOLS and POOLS[pool].green
+
+
+def _stalled_reason(heartbeat: Heartbeat, now: Now, timing: Limits) -> str:
     """Return what has made no progress for too long; empty if nothing has stalled."""
     if reason := _too_long(heartbeat, now, heartbeat.dead_seconds, "task_dead_seconds"):
         return reason
@@ -175,7 +220,7 @@ def _stalled_reason(heartbeat: Heartbeat, now: Now, timing: Timing) -> str:
     return ""
 
 
-def _max_age(heartbeat: Heartbeat, timing: Timing) -> float:
+def _max_age(heartbeat: Heartbeat, timing: Limits) -> float:
     """Return how old the heartbeat may be while the worker does what it is doing."""
     if heartbeat.connecting_since is not None:
         return max(timing.stale, timing.max_connect)

@@ -13,13 +13,14 @@ from dataclasses import dataclass, fields
 from typing import Any, Self
 
 from task_server.errors import ConfigError, Problem
+from task_server.health.limits import Limits
 
 #: The private variable of tests.
 TIMING_VARIABLE = "TASK_SERVER_TIMING"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Timing:
+class Timing(Limits):
     """
     Intervals and time-outs of a worker, in seconds.
 
@@ -93,12 +94,12 @@ class Timing:
     health_check: float = 25
     probe_timeout: float = 2.0
     leaked_slot: float = 30.0
-    stale: float = 30.0
-    max_start: float = 120.0
-    max_connect: float = 180.0
-    max_idle: float = 60.0
-    max_overdue: float = 20.0
-    max_database_wait: float = 600.0
+    stale: float = Limits.stale
+    max_start: float = Limits.max_start
+    max_connect: float = Limits.max_connect
+    max_idle: float = Limits.max_idle
+    max_overdue: float = Limits.max_overdue
+    max_database_wait: float = Limits.max_database_wait
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Self:

@@ -86,6 +86,7 @@ GOALS = [
     _to_old("courtlistener-2", "the same as in CourtListener, 2 processes", 2.5),
     _to_old("courtlistener-8", "the same as in CourtListener, 8 processes", 2.5),
     _beside("names", "addresses", "seconds", "500 names: time of 500 addresses", 1.3, more=False),
+    _own("health", "times", "a health check: CPU of a bare Python", 3, "x", more=False),
     _own("http", "share", "1,500 HTTP requests: share of the ideal", 30, "%", more=True),
     _to_old("enqueue", "delay(), result ignored", 4),
     _to_old("enqueue-kept", "delay(), result kept", 4),

@@ -9,7 +9,7 @@ from tests.benchmarks.rows import METRICS
 #: Metrics beside the main one, as columns.
 BESIDE = (
     *("seconds", "share", "worker", "redis", "sender", "spent", "ping", "idle", "idle_redis"),
-    *("drain", "again"),
+    *("drain", "again", "check"),
     *("memory", "rate"),
 )
 

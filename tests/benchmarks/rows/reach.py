@@ -2,6 +2,7 @@
 
 from tests.benchmarks.rows.delayed import Delayed
 from tests.benchmarks.rows.drain import Drain
+from tests.benchmarks.rows.probes import health
 from tests.benchmarks.rows.row import Row
 from tests.benchmarks.rows.sending import Alone, Canvas, Send
 from tests.benchmarks.rows.setups import (
@@ -45,6 +46,20 @@ DATABASE = [
         groups=REACH,
     )
     for count in (2, 8)
+]
+
+PROBES = [
+    Row(
+        name="health",
+        title="a health check, as an orchestrator asks",
+        setup=PREFORK,
+        measure=health,
+        main="times",
+        count=20,
+        quick=2,
+        sides=("ours",),
+        groups=REACH,
+    )
 ]
 
 WEB = [
@@ -161,4 +176,4 @@ DELAYED = [
     for name, title, waiting in (("0", "no", 0), ("100k", "100,000", 100_000))
 ]
 
-ROWS = [*DATABASE, *WEB, *SENDING, *CANVAS, *PAYLOADS, *DELAYED]
+ROWS = [*DATABASE, *WEB, *PROBES, *SENDING, *CANVAS, *PAYLOADS, *DELAYED]

@@ -36,6 +36,8 @@ METRICS = {
     "spent": Metric("s CPU, workers", digits=2),
     "idle": Metric("ms CPU a second, each worker", digits=2),
     "idle_redis": Metric("ms CPU a second, Redis", digits=2),
+    "times": Metric("x the CPU of a bare Python"),
+    "check": Metric("ms CPU a check"),
 }
 
 

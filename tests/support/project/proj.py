@@ -90,6 +90,16 @@ def compute(number: int, seconds: float) -> None:
 
 
 @app.task
+def burn(number: int, seconds: float) -> None:
+    """As `compute`, for so many seconds of the processor, however many the clock counts."""
+    started(number)
+    end = time.thread_time() + seconds
+    while time.thread_time() < end:
+        pass
+    ended(number)
+
+
+@app.task
 def die(number: int) -> None:
     """Take its process with it, as the out-of-memory killer does."""
     started(number)

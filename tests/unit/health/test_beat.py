@@ -1,14 +1,13 @@
 """What the health check says of beat's heartbeat."""
 
 import json
-from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from task_server.config.model import Config
-from task_server.health import beat
+from task_server.health import beat, beat_verdict
 from task_server.health.beat_heartbeat import BeatHeartbeat
 from task_server.health.verdict import Now
 from task_server.launch.timing import DEFAULT_TIMING
@@ -43,7 +42,7 @@ def test_a_heartbeat_is_judged(
     """
     Alive while it looks at the schedule or waits for the lock or a server; ready if it could send.
     """
-    found = beat.evaluate(replace(SENDING, **changes), NOW, DEFAULT_TIMING)
+    found = beat_verdict.evaluate(SENDING._replace(**changes), NOW, DEFAULT_TIMING)
 
     assert (alive, ready) == (found.alive, found.ready)
     assert words in found.reason
@@ -53,7 +52,7 @@ def test_a_process_that_ended_is_dead() -> None:
     """
     Its heartbeat may be fresh.
     """
-    found = beat.evaluate(SENDING, NOW, DEFAULT_TIMING, running=False)
+    found = beat_verdict.evaluate(SENDING, NOW, DEFAULT_TIMING, running=False)
 
     assert (False, "process 7 has exited") == (found.alive, found.reason)
 
@@ -79,7 +78,7 @@ def test_fields_of_a_newer_version_are_ignored(tmp_path: Path) -> None:
     tmp_path.chmod(0o700)
     config = Config(runtime_dir=str(tmp_path))
     absent = beat.check(config, "beat", {}, ready=False, timing=DEFAULT_TIMING)
-    (tmp_path / "beat.json").write_text(json.dumps({**asdict(SENDING), "more": 1}))
+    (tmp_path / "beat.json").write_text(json.dumps({**SENDING._asdict(), "more": 1}))
     found = beat.check(config, "beat", {}, ready=False, timing=DEFAULT_TIMING)
 
     assert "the beat is not running" in absent.reason

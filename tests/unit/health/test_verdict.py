@@ -4,14 +4,14 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import asdict, replace
+import time
 from pathlib import Path
 
 import pytest
 
 from task_server.health import heartbeat
 from task_server.health.heartbeat import Heartbeat
-from task_server.health.process import is_running, process_status
+from task_server.health.process import is_running, process_status, waited
 from task_server.health.verdict import Now, check, evaluate
 from task_server.launch.timing import Timing
 
@@ -120,7 +120,7 @@ def test_a_worker_that_is_not_ready_says_why(
     """
     It counts as dead only where a restart helps, and the reason is given.
     """
-    verdict = evaluate(replace(READY, **changes), NOW)  # type: ignore[arg-type]
+    verdict = evaluate(READY._replace(**changes), NOW)  # type: ignore[arg-type]
 
     assert (alive, False) == (verdict.alive, verdict.ready)
     assert reason in verdict.reason
@@ -130,14 +130,14 @@ def test_a_backlog_below_the_threshold_is_no_reason() -> None:
     """
     Messages may wait for a moment although slots are free.
     """
-    assert evaluate(replace(READY, backlog_since=4950.0), NOW).ready
+    assert evaluate(READY._replace(backlog_since=4950.0), NOW).ready
 
 
 def test_a_backlog_behind_a_lost_connection_is_no_reason() -> None:
     """
     A worker without Redis cannot take anything, and a restart does not change that.
     """
-    lost = replace(READY, backlog_since=4000.0, connected=False, connecting_since=4990.0)
+    lost = READY._replace(backlog_since=4000.0, connected=False, connecting_since=4990.0)
 
     assert evaluate(lost, NOW).alive
 
@@ -146,7 +146,7 @@ def test_a_clock_that_was_set_does_not_matter() -> None:
     """
     The age of a heartbeat is measured on the monotonic clock.
     """
-    assert evaluate(replace(READY, time=5.0), NOW).ready
+    assert evaluate(READY._replace(time=5.0), NOW).ready
 
 
 def test_the_thresholds_can_be_set() -> None:
@@ -237,7 +237,7 @@ def test_a_heartbeat_that_no_worker_writes_is_dead_with_its_reason(
     """
     The reason names the value, which is not used.
     """
-    heartbeat.path_of(tmp_path, "w").write_text(json.dumps(asdict(READY) | {name: value}))
+    heartbeat.path_of(tmp_path, "w").write_text(json.dumps(READY._asdict() | {name: value}))
 
     verdict = check(tmp_path, "w")
 
@@ -249,8 +249,8 @@ def test_what_runs_for_longest_is_named() -> None:
     """
     Also where nothing is wrong; a stopped child is named beside it while others work.
     """
-    busy = replace(READY, active=2, free=2, oldest_task="a.b[7]", oldest_since=4000.0)
-    stopped = replace(busy, stopped="child 9 is stopped", stopped_since=4960.0, stopped_children=1)
+    busy = READY._replace(active=2, free=2, oldest_task="a.b[7]", oldest_since=4000.0)
+    stopped = busy._replace(stopped="child 9 is stopped", stopped_since=4960.0, stopped_children=1)
 
     assert "2 running (the longest, a.b[7], for 1000 s), 2 of 4 slots free" == (
         evaluate(busy, NOW).reason
@@ -264,7 +264,7 @@ def test_a_stopped_process_is_told_from_a_blocked_loop() -> None:
     At once it is not ready, and dead when its heartbeat is as old as a blocked loop's.
     """
     fresh = evaluate(READY, NOW, stopped=True)
-    old = evaluate(replace(READY, monotonic=4960.0), NOW, stopped=True)
+    old = evaluate(READY._replace(monotonic=4960.0), NOW, stopped=True)
 
     assert (True, False) == (fresh.alive, fresh.ready)
     assert "process 42 is stopped, as by SIGSTOP (kill -CONT 42 lets it go on)" == fresh.reason
@@ -307,3 +307,49 @@ def test_the_verdict_imports_only_the_standard_library() -> None:
 
     tops = {name.split(".")[0] for name in loaded}
     assert set() == tops & {"celery", "kombu", "redis", "django", "gevent", "click", "rich"}
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        ({}, "event loop blocked for 40 s"),
+        ({"state": "starting", "started": 4860.0}, "event loop blocked for 140 s"),
+        ({"state": "draining", "until": 4960.0}, "should have stopped 40 s ago"),
+    ],
+)
+def test_the_time_without_a_processor_does_not_count(state: dict[str, object], words: str) -> None:
+    """
+    It could have run all the while, and had no processor: it is throttled, and does not hang.
+    """
+    age = 140.0 if state.get("state") == "starting" else 40.0
+    old = READY._replace(monotonic=5000.0 - age, waited=1000.0, **state)  # type: ignore[arg-type]
+
+    hung = evaluate(old, NOW._replace(waited=1000.5))
+    throttled = evaluate(old, NOW._replace(waited=1035.0))
+    unknown = evaluate(old, NOW), evaluate(old._replace(waited=None), NOW._replace(waited=1035.0))
+
+    assert [False, True, False, False] == [one.alive for one in (hung, throttled, *unknown)]
+    assert {words} == {one.reason for one in unknown}
+
+
+def test_a_start_takes_the_time_that_it_has_a_processor() -> None:
+    """
+    The import of a large project takes ten times as long with a tenth of a processor.
+    """
+    starting = READY._replace(state="starting", started=4800.0, waited=150.0)
+
+    slow, throttled = (evaluate(starting, NOW._replace(waited=one)) for one in (0.0, 160.0))
+
+    assert (False, True) == (slow.alive, throttled.alive)
+    assert "has been starting for 200 s" == slow.reason
+
+
+def test_the_kernel_counts_the_wait_for_a_processor() -> None:
+    """
+    Of the main thread, which the event loop is in; of no process there is no count.
+    """
+    gone = subprocess.Popen([sys.executable, "-c", "pass"])
+    gone.wait()
+
+    assert 0.0 <= (waited(os.getpid()) or 0.0) < time.monotonic()
+    assert waited(gone.pid) is None

@@ -1,6 +1,5 @@
 """What the worker does now: how many tasks run and wait, how many slots are free."""
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from celery.worker import state
@@ -50,8 +49,7 @@ class Activity:
             for request in self.requests
         )
         concurrency = self._pool.num_processes if self._pool else heartbeat.concurrency
-        return replace(
-            heartbeat,
+        return heartbeat._replace(
             active=active,
             reserved=waiting,
             concurrency=concurrency,

@@ -10,14 +10,13 @@ import os
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from celery.worker import state
 
 from task_server.health import heartbeat, single, verdict
-from task_server.health.process import boot_id, process_status
+from task_server.health.process import boot_id, process_status, waited
 from task_server.launch.spec import WorkerSpec
 from task_server.worker.status.activity import Activity
 from task_server.worker.status.databases import Databases
@@ -68,7 +67,9 @@ class HeartbeatWriter:
         self.finished = Finished()
         self._registration: Registration | None = None
         if spec.monitor:
-            self._registration = Registration(spec.timing.registration, Statistics(self.finished))
+            self._registration = Registration(
+                spec.timing.registration, Statistics(self.finished), machine=spec.machine
+            )
         self.stops = StopWatch(spec.timing.registration)
         self._stall = StallDetector()
         self._count_received = 0
@@ -98,7 +99,7 @@ class HeartbeatWriter:
         """Watch Celery's *controller*, whose pool has started; *running* filters what it runs."""
         slots = LeakedSlots(running, self._timing.leaked_slot)
         self.activity.started(controller.pool, slots)
-        self._heartbeat = replace(self._heartbeat, node=controller.hostname)
+        self._heartbeat = self._heartbeat._replace(node=controller.hostname)
         # They were checked before logging was set up.
         for line in self._database_errors:
             logger.error("%s", line)
@@ -109,8 +110,7 @@ class HeartbeatWriter:
             # Another connection, such as that of the remote control.
             return
         if self._heartbeat.connecting_since is None:
-            self._heartbeat = replace(
-                self._heartbeat,
+            self._heartbeat = self._heartbeat._replace(
                 connected=False,
                 connecting_since=time.monotonic(),
                 backlog_since=None,
@@ -125,20 +125,20 @@ class HeartbeatWriter:
         self._queues = ConsumedQueues.of(consumer, self._timing.probe_timeout)
         self._stall = StallDetector()
         self._queues_at = 0.0
-        self._heartbeat = replace(
-            self._heartbeat, connected=True, connecting_since=None, trouble=None
+        self._heartbeat = self._heartbeat._replace(
+            connected=True, connecting_since=None, trouble=None
         )
 
     def broker_error(self, text: str) -> None:
         """Record why there is no connection to Redis."""
-        self._heartbeat = replace(self._heartbeat, trouble=text)
+        self._heartbeat = self._heartbeat._replace(trouble=text)
         self.write()
 
     def database_error(self, databases: Databases) -> None:
         """Record the errors of *databases*; retry them until all answer."""
         self._databases = databases
         self._database_errors = tuple(databases.errors)
-        self._heartbeat = replace(self._heartbeat, missing=databases.unreachable)
+        self._heartbeat = self._heartbeat._replace(missing=databases.unreachable)
         self.write()
 
     def watch_database(self, pool: Any) -> None:
@@ -155,15 +155,15 @@ class HeartbeatWriter:
         self._consumer = self._queues = None
         if not self._heartbeat.connected:
             return
-        self._heartbeat = replace(
-            self._heartbeat, connected=False, connecting_since=time.monotonic(), backlog_since=None
+        self._heartbeat = self._heartbeat._replace(
+            connected=False, connecting_since=time.monotonic(), backlog_since=None
         )
         self.write()
 
     def ready(self) -> None:
         """Record that the worker consumes, for the first time."""
         if self._heartbeat.state == "starting":
-            self._heartbeat = replace(self._heartbeat, state="ready")
+            self._heartbeat = self._heartbeat._replace(state="ready")
         self.write()
         self.notifier.ready()
 
@@ -179,7 +179,7 @@ class HeartbeatWriter:
         With *restart* systemd is not notified: it would end the process that starts again.
         """
         self._restarts = restart
-        self._heartbeat = replace(self._heartbeat, state="draining", reason=reason, until=until)
+        self._heartbeat = self._heartbeat._replace(state="draining", reason=reason, until=until)
 
     def write_if_due(self) -> None:
         """Write a heartbeat if the last one is old enough."""
@@ -201,7 +201,9 @@ class HeartbeatWriter:
         if registration is not None and registration.is_due and self._heartbeat.connected:
             self._register(self._queues, registration)
         self._look_at_stops(self._queues)
-        self._heartbeat = replace(self._heartbeat, time=time.time(), monotonic=time.monotonic())
+        self._heartbeat = self._heartbeat._replace(
+            time=time.time(), monotonic=time.monotonic(), waited=waited(self._pid)
+        )
         try:
             heartbeat.write(self._path, self._heartbeat)
         except OSError as error:
@@ -228,8 +230,7 @@ class HeartbeatWriter:
     def _count(self) -> None:
         last = self._last
         stall = self._database_pool and self._database_pool.stall
-        self._heartbeat = replace(
-            self.activity.counted(self._heartbeat, self._written),
+        self._heartbeat = self.activity.counted(self._heartbeat, self._written)._replace(
             refusal=self._refusal(),
             database=stall and stall.text,
             database_since=stall and stall.since,
@@ -253,8 +254,7 @@ class HeartbeatWriter:
             return
         lengths = self._queues.read()
         if lengths is None:
-            self._heartbeat = replace(
-                self._heartbeat,
+            self._heartbeat = self._heartbeat._replace(
                 connected=False,
                 connecting_since=self._heartbeat.connecting_since or time.monotonic(),
                 backlog_since=None,
@@ -265,8 +265,7 @@ class HeartbeatWriter:
         idle = self._heartbeat.free > 0 and self._heartbeat.reserved == 0 and not is_full
         waiting = sum(self.stops.open(lengths).values())
         since = self._stall.update(waiting, self._count_received, now, idle=idle)
-        self._heartbeat = replace(
-            self._heartbeat,
+        self._heartbeat = self._heartbeat._replace(
             connected=True,
             connecting_since=None,
             trouble=None,
@@ -279,7 +278,7 @@ class HeartbeatWriter:
     def _retry_databases(self) -> None:
         if self._databases is None:
             return
-        self._heartbeat = replace(self._heartbeat, missing=self._databases.retry())
+        self._heartbeat = self._heartbeat._replace(missing=self._databases.retry())
         if self._heartbeat.missing is None:
             self._databases = None
 

@@ -7,7 +7,6 @@ has taken before, for its health, and for its log.
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from time import monotonic
 from typing import Any, Final
 
@@ -55,8 +54,7 @@ class StopWatch:
         if found:
             self.hand_back(found)
         paused = [f"{name} {described(stop)}" for name, stop in sorted(found.queues.items())]
-        return replace(
-            heartbeat,
+        return heartbeat._replace(
             paused=", ".join(map(excerpt, paused)) or None,
             drained=excerpt(described(found.drain)) if found.drain else None,
         )
