@@ -34,6 +34,7 @@ app.conf.update(
     worker_concurrency=7,
     worker_prefetch_multiplier=9,
     worker_max_memory_per_child=700_000,
+    worker_max_tasks_per_child=800,
     worker_send_task_events=True,
     task_time_limit=700,
     task_soft_time_limit=600,
@@ -120,6 +121,7 @@ OURS = {
     "setup": "Celery calls nothing before an app's import",
     "runtime_dir": "heartbeats are ours",
     "import_seconds": "Celery waits for ever",
+    "machine": "Celery knows nothing of machines",
     "no_new_privileges": "of the process",
     "secrets_in_environment": "of the process",
     "producer": "of processes that send tasks; Celery has no such thing",
@@ -141,6 +143,7 @@ SAME = {
     "concurrency": Same("3", "worker.concurrency", 3, 7),
     "prefetch_multiplier": Same("5", "worker.prefetch_multiplier", 5, 9),
     "max_memory_per_child": Same("512MiB", "worker.max_memory_per_child", 512 * 1024, 700_000),
+    "max_tasks_per_child": Same("50", "worker.max_tasks_per_child", 50, 800),
     "time_limit": Same(
         "90", "[worker.time_limit, task.time_limit or worker.time_limit]", [90, 90], [700, 700]
     ),
@@ -183,7 +186,7 @@ SAME = {
 }
 
 #: What the gevent pool cannot enforce, so that the loader refuses it.
-PREFORK_ALONE = {"max_memory_per_child", "soft_time_limit"}
+PREFORK_ALONE = {"max_memory_per_child", "max_tasks_per_child", "soft_time_limit"}
 
 TOP = {field.name for field in fields(Config)}
 

@@ -66,7 +66,7 @@ def show(worker: str | None, app: str | None, path: Path | None, *, as_json: boo
     which ones the project's own settings override; then those that Celery does not
     have, with what each does. A service, such as beat, has its own settings.
     """
-    found = resolved(path, need_app=False, app=app)
+    found = resolved(path, need_app=False, app=app, launched=worker or "")
     if not found.config.app:
         try:
             found = with_app(found)
@@ -171,7 +171,13 @@ def _celery_rows(found: Resolved, name: str) -> list[dict[str, Any]]:
     if app is not None:
         theirs = celery_app.own_settings(app, [default.name for default in defaults])
     rows = [_celery_row(default, theirs) for default in defaults]
-    return [*rows, *own_rows(config, spec)]
+    setting = f"workers.{name}.queues"
+    queues = {
+        "setting": setting,
+        "value": config.workers[name].queues,
+        "from": found.origins.get(setting, "default"),
+    }
+    return [queues, *rows, *own_rows(config, spec)]
 
 
 def _celery_row(default: Default, theirs: Mapping[str, Any]) -> dict[str, Any]:

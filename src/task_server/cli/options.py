@@ -144,17 +144,22 @@ state_option = click.option(
 )
 
 
-def resolved(path: Path | None, *, need_app: bool = True, **given: Any) -> Resolved:
+def resolved(
+    path: Path | None, *, need_app: bool = True, launched: str = "", **given: Any
+) -> Resolved:
     """
     Return the configuration in *path* (or in this folder), with the options *given*.
 
     Options become the variables of the same settings. An app that is not set is
     discovered, and reported; without *need_app* it may stay empty.
 
+    Args:
+        launched: The worker that becomes this process, or that is asked about as if it did.
+
     Raises:
         ConfigError: With every problem found.
     """
-    found = resolve(path or find(Path.cwd()), environ_with(os.environ, **given))
+    found = resolve(path or find(Path.cwd()), environ_with(os.environ, **given), launched)
     return found if found.config.app or not need_app else with_app(found)
 
 

@@ -153,7 +153,11 @@ def _seconds(value: float | None) -> str:
 
 
 def _workers(found: Snapshot) -> RenderableType:
-    table = _table("worker", "state", "for", "running", "done", "queues")
+    machines = any(worker.machine for worker in found.workers)
+    table = _table(
+        *("worker", "state", "for", "running", "done", "queues"),
+        *(("machine",) if machines else ()),
+    )
     for worker in sorted(found.workers, key=lambda one: one.state == "ready"):
         since = found.at - worker.since if worker.since is not None else None
         running = "?" if worker.active is None else f"{worker.active}/{worker.concurrency}"
@@ -164,6 +168,7 @@ def _workers(found: Snapshot) -> RenderableType:
             running,
             "-" if worker.processed is None else str(worker.processed),
             shown(", ".join(worker.queues) or "?"),
+            *((shown(worker.machine or "?"),) if machines else ()),
         )
     if not found.workers:
         return Text("no worker has registered\n")

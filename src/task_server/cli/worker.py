@@ -55,7 +55,7 @@ def command(
     NAME is a table in `workers`; prefork, gevent and all are built in. The process
     becomes Celery: its PID is the worker's, and signals reach it.
     """
-    config = resolved(path, app=app).config
+    config = resolved(path, app=app, launched=name).config
     if name not in config.workers:
         raise click.BadParameter(unknown_worker(config, name), param_hint="NAME")
     spec, folder = spec_here(config, name)

@@ -20,6 +20,7 @@ OWN_ARGUMENTS: Mapping[str, str] = MappingProxyType(
         "-c": "concurrency",
         "--prefetch-multiplier": "prefetch_multiplier",
         "--max-memory-per-child": "max_memory_per_child",
+        "--max-tasks-per-child": "max_tasks_per_child",
         "--time-limit": "time_limit",
         "--soft-time-limit": "soft_time_limit",
         "--loglevel": "log_level",
@@ -35,6 +36,9 @@ OWN_ARGUMENTS: Mapping[str, str] = MappingProxyType(
         "--result-backend": "result_backend",
     }
 )
+
+#: It had no setting, so files have it among `extra_args`.
+OLD_ARGUMENT = "--max-tasks-per-child"
 
 #: Those of them that belong to no worker alone.
 SECRET_SETTINGS = frozenset({"broker_url", "result_backend"})
@@ -54,6 +58,8 @@ def contradictions(worker: WorkerConfig, setting: str) -> Iterator[Problem]:
         )
     for argument in worker.extra_args:
         own = _setting_of(argument)
+        if argument.startswith(OLD_ARGUMENT) and worker.max_tasks_per_child is None:
+            continue
         if own is not None:
             secret = own in SECRET_SETTINGS
             # The value of a secret is not printed.
@@ -70,11 +76,12 @@ def _of_pool(worker: WorkerConfig, setting: str) -> Iterator[Problem]:
             f"{setting}.concurrency",
             f"'auto' counts processors, which {worker.pool} does not use; give a number",
         )
-    if worker.max_memory_per_child is not None:
-        yield Problem(
-            f"{setting}.max_memory_per_child",
-            f"the {worker.pool} pool cannot enforce it; leave it out or use pool '{DEFAULT}'",
-        )
+    for name in ("max_memory_per_child", "max_tasks_per_child"):
+        if getattr(worker, name) is not None:
+            yield Problem(
+                f"{setting}.{name}",
+                f"the {worker.pool} pool cannot enforce it; leave it out or use pool '{DEFAULT}'",
+            )
 
 
 def _option(argument: str) -> str:

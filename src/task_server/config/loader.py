@@ -1,9 +1,10 @@
 """
 TOML, environment and secret files -> Config.
 
-A value comes from the last of these that gives it: the default, the TOML
-file, a systemd credential, a file named by TASK_SERVER_…_FILE, the variable
-TASK_SERVER_… itself. Every problem is gathered before anything is raised.
+A value comes from the last of these that gives it: the default, the TOML file, a variable of
+`config.deployment` (for the worker that is launched), a systemd credential, a file named by
+TASK_SERVER_…_FILE, the variable TASK_SERVER_… itself. Every problem is gathered before
+anything is raised.
 """
 
 import os
@@ -14,6 +15,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from task_server.config import deployment
 from task_server.config.contradictions import contradictions
 from task_server.config.files import read_text
 from task_server.config.kubernetes import PodsConfig
@@ -26,6 +28,7 @@ from task_server.config.model import (
     Config,
     WorkerConfig,
 )
+from task_server.config.pools import DEFAULT
 from task_server.config.services import SERVICES
 from task_server.config.urls import MASK
 from task_server.config.values import Parser, shown, worker_name
@@ -69,9 +72,12 @@ def find(folder: Path) -> Path | None:
         return project
 
 
-def load(path: Path | None, environ: Mapping[str, str]) -> Config:
+def load(path: Path | None, environ: Mapping[str, str], launched: str = "") -> Config:
     """
     Load the configuration from *path* (TOML, or None) and from *environ*.
+
+    Args:
+        launched: The worker that is launched with it, if one is; see `config.deployment`.
 
     Returns:
         A frozen configuration; nothing is read again later.
@@ -79,17 +85,17 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Config:
     Raises:
         ConfigError: With every problem found, not only the first.
     """
-    return resolve(path, environ).config
+    return resolve(path, environ, launched).config
 
 
-def resolve(path: Path | None, environ: Mapping[str, str]) -> Resolved:
+def resolve(path: Path | None, environ: Mapping[str, str], launched: str = "") -> Resolved:
     """
     Load the configuration as `load` does, and keep where each value came from.
 
     Raises:
         ConfigError: With every problem found, not only the first.
     """
-    reader = _Reader(path, environ)
+    reader = _Reader(path, environ, launched)
     config = reader.config()
     if reader.problems:
         raise ConfigError(reader.problems, str(path) if path else "the configuration")
@@ -99,9 +105,12 @@ def resolve(path: Path | None, environ: Mapping[str, str]) -> Resolved:
 class _Reader:
     """Reads one configuration; collects problems and origins on the way."""
 
-    def __init__(self, path: Path | None, environ: Mapping[str, str]) -> None:
+    def __init__(self, path: Path | None, environ: Mapping[str, str], launched: str) -> None:
         self.path = path
         self.environ = given(environ)
+        self.launched = launched
+        #: What the deployment gives the launched worker, and by which variable.
+        self.deployed: dict[str, tuple[Any, str]] = {}
         self.problems: list[Problem] = []
         self.origins: dict[str, str] = {}
         self.credentials = environ.get("CREDENTIALS_DIRECTORY")
@@ -179,8 +188,10 @@ class _Reader:
                 for one, value in self._table_of(table, name, setting).items()
                 if one != PODS
             }
-            values = self._section(WorkerConfig, own, setting, skip=("name",))
             built_in = BUILT_IN_WORKERS.get(name)
+            if name == self.launched:
+                self._deploy(setting, own, built_in)
+            values = self._section(WorkerConfig, own, setting, skip=("name",))
             if built_in is not None:
                 values = {"pool": built_in.pool, "queues": built_in.queues, **values}
             workers[name] = WorkerConfig(name=name, **values)
@@ -206,7 +217,18 @@ class _Reader:
         for one in sorted(set(self.environ) - known):
             if one.startswith(prefix) and one.endswith(suffix):
                 names[one[len(prefix) : -len(suffix)].lower()] = None
+        if self.launched not in ("", *SERVICE_TABLES) and deployment.names_queues(self.environ):
+            names[self.launched] = None
         return list(names)
+
+    def _deploy(
+        self, setting: str, table: Mapping[str, Any], built_in: WorkerConfig | None
+    ) -> None:
+        """Take what the deployment says of the launched worker, whose dotted name is *setting*."""
+        pool = self.environ.get(variable(f"{setting}.pool")) or table.get("pool")
+        pool = pool or (built_in.pool if built_in is not None else DEFAULT)
+        for name, found in deployment.given(self.environ, str(pool)).items():
+            self.deployed[f"{setting}.{name}"] = found
 
     def _table_of(self, table: Mapping[str, Any], name: str, setting: str) -> dict[str, Any]:
         value = table.get(name, {})
@@ -258,6 +280,8 @@ class _Reader:
             path = Path(self.credentials, setting.replace(".", "_"))
             if os.path.lexists(path):
                 return self._secret_file(setting, path, f"credential {path.name}")
+        if setting in self.deployed:
+            return self.deployed[setting]
         if in_file is not None and self.path is not None:
             return in_file, self.path.name
         return None

@@ -84,6 +84,12 @@ class WorkerConfig:
         values.size(16 * 2**20),
         None,
     )
+    max_tasks_per_child: int | None = setting(
+        "Tasks after which a prefork child is replaced, against leaks of the project; unset, the "
+        "project's setting, or none.",
+        values.integer(1),
+        None,
+    )
     database_connections: int = setting(
         "Most connections to PostgreSQL under gevent; a quarter is reserved for tasks with a lock "
         "that others wait for.",
@@ -244,6 +250,12 @@ class Config:
     )
     runtime_dir: str | None = setting(
         "Folder for heartbeats; unset, RUNTIME_DIRECTORY or a private one in /tmp.",
+        values.text,
+        None,
+    )
+    machine: str | None = setting(
+        "Name of the machine that workers run on, which `status` shows beside hosts: the node of "
+        "a pod (spec.nodeName), or of a task in Swarm.",
         values.text,
         None,
     )

@@ -73,6 +73,8 @@ def worker_command(
         argv.append("--task-events")
     if "max_memory_per_child" in spec.origins:
         argv.append(f"--max-memory-per-child={spec.max_memory_per_child // 1024}")
+    if spec.max_tasks_per_child:
+        argv.append(f"--max-tasks-per-child={spec.max_tasks_per_child}")
     if spec.time_limit:
         argv.append(f"--time-limit={spec.time_limit:g}")
     if spec.soft_time_limit:

@@ -59,6 +59,7 @@ def worker_spec(
         "memory_limit": profile.drain_memory(memory),
         "max_memory_per_child": worker.max_memory_per_child
         or profile.child_memory(memory, concurrency),
+        "max_tasks_per_child": worker.max_tasks_per_child or 0,
         "time_limit": worker.time_limit or 0.0,
         "soft_time_limit": worker.soft_time_limit or 0.0,
     }
@@ -79,6 +80,7 @@ def worker_spec(
         failures_kept=config.failures.keep,
         failures_max_age=config.failures.max_age,
         failures_max_bytes=config.failures.max_bytes,
+        machine=config.machine or "",
         timing=timing,
     )
 

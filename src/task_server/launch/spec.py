@@ -39,6 +39,8 @@ class WorkerSpec(WorkerConfig):
 
         max_memory_per_child: At which a child is replaced; 0 is never.
 
+        max_tasks_per_child: After which a child is replaced; 0 leaves it to the project.
+
         memory: What the whole worker may use; 0 if nothing limits it.
 
         visibility_timeout: After which an unacknowledged message returns to its queue.
@@ -53,6 +55,8 @@ class WorkerSpec(WorkerConfig):
         secrets_in_environment: Whether programs that tasks start inherit the
             URLs of broker and result backend.
 
+        machine: Name of the machine that it runs on; "" if nobody said.
+
         failures_kept, failures_max_age, failures_max_bytes: What is kept of failed tasks.
 
         timing: Its intervals and time-outs.
@@ -63,6 +67,7 @@ class WorkerSpec(WorkerConfig):
     prefetch_multiplier: int
     memory_limit: int
     max_memory_per_child: int
+    max_tasks_per_child: int
     time_limit: float
     soft_time_limit: float
 
@@ -76,6 +81,7 @@ class WorkerSpec(WorkerConfig):
     failures_kept: int
     failures_max_age: float
     failures_max_bytes: int
+    machine: str = ""
     timing: Timing = field(default_factory=Timing)
 
     @property

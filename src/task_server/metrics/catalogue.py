@@ -180,8 +180,8 @@ _EVERY = (
     Metric(
         "task_server_worker_info",
         "gauge",
-        (*WORKER, "pool", "version"),
-        "1; its pool, and its version of task-server.",
+        (*WORKER, "pool", "version", "machine"),
+        "1; its pool, its version of task-server, and the machine that its host is on.",
     ),
     Metric("task_server_worker_drained", "gauge", WORKER, "1 if the node is drained by hand."),
     Metric("task_server_worker_concurrency", "gauge", WORKER, "Tasks that it runs at once."),

@@ -141,7 +141,7 @@ def _node(node: str, processes: list[Worker], now: float) -> Iterator[Value]:
     for state in get_args(State):
         yield Value("task_server_worker_state", (*label, state), states[state])
     newest = max(processes, key=lambda one: one.seen or 0.0)
-    kind = (newest.pool, newest.version)
+    kind = (newest.pool, newest.version, newest.machine)
     yield Value("task_server_worker_info", (*label, *kind), 1)
     drained = any(one.drained for one in processes)
     yield Value("task_server_worker_drained", label, drained)

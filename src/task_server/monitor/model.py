@@ -112,6 +112,11 @@ class Worker:
         run: The random id of its process; '' of one with Kombu's transport, of which
             only its node is known, and of an older version.
 
+        host: Its host name; in a pod that is the name of the pod.
+
+        machine: The machine that the host is on, such as the node of Kubernetes; '' if
+            nobody said.
+
         state: silent: it should have registered again by now.
 
         since: Since when it is in that state.
@@ -145,6 +150,7 @@ class Worker:
     node: str
     run: str = ""
     host: str = ""
+    machine: str = ""
     pid: int | None = None
     pool: str = ""
     version: str = ""
@@ -170,6 +176,12 @@ class Worker:
     def takes(self) -> bool:
         """Whether it takes messages: not one that starts, stops, is silent, or drained by hand."""
         return self.state == "ready" and not (self.drained is not None and self.obeys)
+
+    @property
+    def place(self) -> str:
+        """Where its process runs: the host, and the machine if that is another."""
+        is_other = self.machine and self.machine != self.host
+        return f"{self.host} on {self.machine}" if is_other else self.host
 
     def may_ignore_pause(self, queue: str) -> bool:
         """Whether it may take from *queue* though that is paused; a silent one takes nothing."""

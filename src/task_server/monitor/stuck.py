@@ -27,7 +27,7 @@ def stuck(worker: Worker, found: Snapshot, limits: Limits, say: Clock) -> Iterat
             level="error",
             what=worker.node,
             message=f"not ready: {worker.unready}",
-            repair=f"its health, on {worker.host}: {_health(worker)}",
+            repair=f"its health, on {worker.place}: {_health(worker)}",
         )
     yield from _long(worker, found, limits, {child.tag for child in worker.stopped})
 
@@ -46,7 +46,7 @@ def over_limit(worker: Worker, now: float) -> list[str]:
 def _silent(worker: Worker, since: float, found: Snapshot, say: Clock) -> Trouble:
     until = max((one.lease_until or 0.0 for one in worker.in_flight), default=0.0)
     count = len(worker.in_flight)
-    look = f"{_health(worker)} on {worker.host} says whether it is stopped, hangs or has ended"
+    look = f"{_health(worker)} on {worker.place} says whether it is stopped, hangs or has ended"
     if worker.renews:
         repair = f"restart it: until then nobody else gets what it has; {look}"
     elif count and until > found.at:
@@ -60,7 +60,8 @@ def _silent(worker: Worker, since: float, found: Snapshot, say: Clock) -> Troubl
     return Trouble(
         level="error" if count else "warning",
         what=worker.node,
-        message=f"silent since {say(since)}{lives}{held}" + (_held(worker, found) if count else ""),
+        message=f"silent since {say(since)}{_place(worker)}{lives}{held}"
+        + (_held(worker, found) if count else ""),
         repair=repair,
     )
 
@@ -95,7 +96,7 @@ def _stopped(worker: Worker, child: StoppedChild, say: Clock) -> Trouble:
         what=worker.node,
         message=f"pool child {child.pid} is stopped since {say(child.since)}, as by SIGSTOP"
         + (f", with {task}" if task else ""),
-        repair=f"on {worker.host}: kill -CONT {child.pid} lets it go on; kill -9 {child.pid} "
+        repair=f"on {worker.place}: kill -CONT {child.pid} lets it go on; kill -9 {child.pid} "
         "ends it, and what it has runs again",
     )
 
@@ -134,11 +135,11 @@ def _longest_run(limits: Limits, limit: float | None, usual: float | None) -> fl
 def _repair(worker: Worker, tag: str, limit: float | None, *, is_over: bool) -> str:
     child = worker.pids.get(tag)
     if child is None:
-        where = f"SIGUSR1 to pid {worker.pid} on {worker.host} logs all stacks"
+        where = f"SIGUSR1 to pid {worker.pid} on {worker.place} logs all stacks"
         end = "restart that worker"
     else:
         # To a child that signal is a soft time limit, and the main process knows nothing of it.
-        where = f"py-spy dump --pid {child} on {worker.host} shows it"
+        where = f"py-spy dump --pid {child} on {worker.place} shows it"
         end = f"kill -9 {child} ends it, and it runs again; a hard `time_limit` ends it for good"
     if is_over:
         return f"its limit does not end it, so it hangs in C code: {where}; {end}"
@@ -148,3 +149,8 @@ def _repair(worker: Worker, tag: str, limit: float | None, *, is_over: bool) -> 
 def _health(worker: Worker) -> str:
     """Return the command that says more, on its host."""
     return f"task-server health {worker.node.partition('@')[0]}"
+
+
+def _place(worker: Worker) -> str:
+    """Return on which machine *worker* is, for who looks for it; empty if nobody said."""
+    return f" on {worker.machine}" if worker.machine else ""

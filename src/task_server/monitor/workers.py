@@ -78,6 +78,7 @@ def _registered(one: Registered, messages: list[InFlight], now: float) -> Worker
         node=_text(values, "node"),
         run=one.run,
         host=_text(values, "host"),
+        machine=_text(values, "machine"),
         pid=_whole(values, "pid"),
         pool=_text(values, "pool"),
         version=_text(values, "version"),

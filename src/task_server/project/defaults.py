@@ -51,6 +51,7 @@ GOVERNED = {
     "worker_concurrency": "concurrency",
     "worker_prefetch_multiplier": "prefetch_multiplier",
     "worker_max_memory_per_child": "max_memory_per_child",
+    "worker_max_tasks_per_child": "max_tasks_per_child",
 }
 
 
@@ -240,6 +241,12 @@ def _numbers(spec: WorkerSpec) -> Iterator[Default]:
             "worker_max_memory_per_child",
             spec.max_memory_per_child // 1024,
             "in KiB: a child's share of the limit; it is replaced before the kernel kills it",
+        )
+    if spec.max_tasks_per_child:
+        yield Default(
+            "worker_max_tasks_per_child",
+            spec.max_tasks_per_child,
+            "a child is replaced after so many tasks",
         )
     # Not only arguments: to a task, `task_time_limit` counts more than those.
     if spec.time_limit:

@@ -56,8 +56,8 @@ def wrong(found: Snapshot, **limits: float) -> dict[str, str]:
 def busy(broker: Redis, start: Callable[..., Process], send: Callable[..., None]) -> Any:
     """Start a worker whose two places have a task each that waits; a third task waits too."""
 
-    def start_busy(pool: str) -> Process:
-        process = start(pool, prefetch_multiplier=1, timing=TIMING)
+    def start_busy(pool: str, **environ: str) -> Process:
+        process = start(pool, prefetch_multiplier=1, timing=TIMING, environ=environ)
         process.hear("READY=1")
         for number in range(2):
             send("wait_for", number, broker.url, GO)
@@ -113,9 +113,10 @@ def test_a_killed_worker_is_silent_and_what_it_has_is_told(
     pool: str, broker: Redis, busy: Any
 ) -> None:
     """
-    Since when it is silent, how many messages are its own, and until when.
+    Since when it is silent, how many messages are its own, and until when; and where it ran,
+    since whoever looks for it asks for the node.
     """
-    process = busy(pool)
+    process = busy(pool, TASK_SERVER_MACHINE="node-7")
     until(lambda: worker_in(look(broker)).active == 2)
     process.kill()
     until(lambda: "silent" == worker_in(look(broker)).state)
@@ -125,6 +126,8 @@ def test_a_killed_worker_is_silent_and_what_it_has_is_told(
     assert worker.seen == worker.since
     assert 2 == len(worker.in_flight)
     assert "2 messages are its own until" in wrong(found)[worker.node]
+    assert "on node-7; 2 messages" in wrong(found)[worker.node]
+    assert ("node-7", f"{worker.host} on node-7") == (worker.machine, worker.place)
 
 
 def test_a_stopped_worker_is_silent_until_it_goes_on(broker: Redis, busy: Any) -> None:

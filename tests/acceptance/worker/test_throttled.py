@@ -18,7 +18,7 @@ from tests.support.worker import EITHER, Worker
 STALE = 3.0
 
 #: What a task computes, in seconds of the clock; most of them it has no processor.
-SECONDS = 12.0
+SECONDS = 6.0
 
 
 @pytest.fixture

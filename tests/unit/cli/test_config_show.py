@@ -122,3 +122,18 @@ def test_each_switch_is_shown_with_its_origin_and_its_effect(pool: str, tmp_path
     assert "as in Kombu" in rows["transport"]["effect"]
     # What only the other transport has is not in force, and so not shown.
     assert not {SWITCHES[name][1] for name in ("delay_seconds", "prefetch_bytes")} & set(rows)
+
+
+def test_the_variables_of_todays_deployments_are_named(tmp_path: Path) -> None:
+    """
+    `config show NAME` answers for the worker that is launched with this environment.
+    """
+    today = {"CELERY_QUEUES": "batch1", "CELERY_PREFORK_CONCURRENCY": "6"}
+
+    rows = json.loads(show(tmp_path, "prefork", "--json", "--app", "cl", **today))
+    by_name = {row["setting"]: (row["value"], row["from"]) for row in rows}
+
+    assert (6, "CELERY_PREFORK_CONCURRENCY, instead of the project's 8") == (
+        by_name["worker_concurrency"]
+    )
+    assert (["batch1"], "CELERY_QUEUES") == by_name["workers.prefork.queues"]

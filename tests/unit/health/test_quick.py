@@ -94,8 +94,9 @@ def write(folder: Path, beat: Heartbeat | BeatHeartbeat, name: str = "prefork") 
 def imported(folder: Path, *arguments: str) -> set[str]:
     """Return the modules that `task-server ARGUMENTS` has imported when it ends well."""
     program = (
-        "import sys\nbefore = set(sys.modules)\nfrom task_server.__main__ import main\n"
-        "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code, end.code\n"
+        "import os, sys\nbefore = set(sys.modules)\nimport task_server.__main__\n"
+        "from task_server.health import quick\n"
+        "assert quick.main(sys.argv[2:], os.environ) == 0\n"
         "print(*set(sys.modules) - before, file=sys.stderr)"
     )
     ended = subprocess.run(

@@ -96,7 +96,7 @@ class WorkerAdmin(Page):
                 request.GET,
                 columns=COLUMNS,
                 filters=FILTERS,
-                text=lambda row: f"{row.worker.node} {row.worker.host} {row.queues}",
+                text=lambda row: f"{row.worker.node} {row.worker.place} {row.queues}",
             )
         return self.render(request, "workers", _("Workers"), context)
 
@@ -185,6 +185,7 @@ class WorkerAdmin(Page):
 def _pairs(worker: Found, found: Snapshot) -> Iterator[tuple[str, str]]:
     """Return what a worker says of its process."""
     yield _("Host"), short(worker.host)
+    yield _("Machine"), short(worker.machine)
     yield _("Process"), "" if worker.pid is None else str(worker.pid)
     yield _("Pool"), short(worker.pool)
     yield _("Version"), short(worker.version)

@@ -41,14 +41,20 @@ class Registration:
 
         statistics: What its processes have finished.
 
+        machine: Name of the machine, where the host is a container of it; else "".
+
     Attributes:
         obeys: Whether it takes nothing from a paused queue, nor while its node is drained.
     """
 
-    def __init__(self, interval: float, statistics: Statistics) -> None:
+    def __init__(self, interval: float, statistics: Statistics, *, machine: str = "") -> None:
         self.interval = interval
         self._statistics = statistics
-        self._constant = {"host": gethostname(), "version": version("task-server")}
+        self._constant = {
+            "host": gethostname(),
+            **({"machine": machine} if machine else {}),
+            "version": version("task-server"),
+        }
         self._at = 0.0
         self._is_first = True
         self._state: tuple[str, float] = ("", 0.0)

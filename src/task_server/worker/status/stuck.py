@@ -1,7 +1,7 @@
 """What keeps a worker from getting on, by its own health check."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Self
 
 from task_server.health import verdict
@@ -35,7 +35,7 @@ def _unready(heartbeat: Heartbeat, timing: Timing) -> str:
         return ""
     now = verdict.now()
     found = verdict.evaluate(
-        replace(heartbeat, time=now.time, monotonic=now.monotonic), now, timing
+        heartbeat._replace(time=now.time, monotonic=now.monotonic), now, timing
     )
     # So are the children that are stopped.
     is_said = bool(heartbeat.stopped) and found.reason.startswith(heartbeat.stopped or "")
