@@ -46,7 +46,8 @@ def pages(app: Any, spec: MetricsSpec, name: str) -> Pages:
         message = "the broker is no Redis, which is all that the metrics can read"
         raise ConfigError([Problem("broker_url", message)])
     workers = _queues(app, spec, name)
-    names = list(dict.fromkeys(queue for every in workers.values() for queue in every))
+    named = [queue for every in workers.values() for queue in every]
+    names = list(dict.fromkeys([*named, *_declared(app)]))
     client = BrokerClient(app, TIMEOUT)
 
     def take() -> Snapshot:
@@ -76,6 +77,15 @@ def _queues(app: Any, spec: MetricsSpec, name: str) -> dict[str, tuple[str, ...]
         )
         for kind, own in spec.workers.items()
     }
+
+
+def _declared(app: Any) -> list[str]:
+    """Return the queues of the project's settings, also those that no worker takes from."""
+    try:
+        return list(queues.declared(app))
+    except Exception as error:  # noqa: BLE001 - whatever a project's router does, the rest is shown
+        logger.warning("metrics: the queues of the project's settings cannot be listed: %s", error)
+        return []
 
 
 def listen(spec: MetricsSpec, found: Pages) -> Server:

@@ -173,7 +173,8 @@ def test_a_project_with_its_broker_a_prefix_and_every_queue(
     folder: Path, broker: Redis, serve: Serve
 ) -> None:
     """
-    The URL is in its settings; a worker that takes from `all` takes from those of the project.
+    The URL is in its settings; a worker that takes from `all` takes from those of the project,
+    which are shown also where no worker does.
     """
     (folder / "prefixed.py").write_text(PREFIXED.format(url=broker.database(3).url))
     client = broker.database(3).client
@@ -185,6 +186,9 @@ def test_a_project_with_its_broker_a_prefix_and_every_queue(
     )
     found = metrics.scrape()
 
+    known = serve(app="prefixed", code=folder, url=None).scrape()
+
+    assert 3 == known["celery_queue_length", ("kept",)]
     assert 3 == found["celery_queue_length", ("kept",)]
     assert 4 == metrics.json("/workers/every")["load"]
     assert {"celery", "kept"} == set(metrics.json("/workers/every")["queues"])
