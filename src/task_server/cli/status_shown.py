@@ -171,7 +171,8 @@ def _workers(found: Snapshot) -> RenderableType:
             *((shown(worker.machine or "?"),) if machines else ()),
         )
     if not found.workers:
-        return Text("no worker has registered\n")
+        is_one = len(found.queues) == 1
+        return Text(f"no worker {'takes from it' if is_one else 'has registered'}\n")
     return Group(table, Text(""))
 
 

@@ -119,8 +119,8 @@ def _oldest(lists: Sequence[Waiting]) -> Age:
 def _age(one: Waiting) -> Age | None:
     sent = sent_at({"headers": one.headers})
     if sent is None:
-        since = one.now if one.first_seen is None else one.first_seen
+        since = max(one.now if one.first_seen is None else one.first_seen, one.due or 0.0)
         return Age(seconds=max(0.0, one.now - since), is_exact=False)
-    # One that was delayed has waited here since it was due.
+    # One that was delayed has waited here since it was due, or does not wait yet.
     since = max(sent, one.due or 0.0)
     return Age(seconds=max(0.0, one.now - since), is_exact=True)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import redis
@@ -94,6 +95,25 @@ def test_an_age_counts_from_when_a_task_was_due(client: redis.Redis) -> None:
     assert 7200 <= found["large"].seconds < 7300
     assert 60 <= found["sentry"].seconds < 160, ago
     assert found["retried"].seconds < 100
+
+
+@pytest.mark.parametrize("stamp", [{}, {"task-server-sent": [1e9, 0]}], ids=["stock", "stamped"])
+def test_a_task_that_is_due_later_does_not_wait(
+    client: redis.Redis, stamp: dict[str, object]
+) -> None:
+    """
+    In its list it has lain since long, where no worker has come to take it out of that.
+    """
+    later = json.dumps(message("a", eta="2100-01-01T00:00:00+00:00", **stamp))
+    client.rpush("q", later)
+    look(client, "q")
+    # As if somebody had seen it first in 1970.
+    mark: Any = client.hget("unacked.tails", "q")
+    client.hset("unacked.tails", "q", mark.split()[0] + b" 1.0")
+    (queue,) = look(client, "q").queues
+
+    assert queue.oldest is not None
+    assert 0 == queue.oldest.seconds
 
 
 _QUEUES = ("sent", "due", "retried", "sentry", "large")
