@@ -78,7 +78,7 @@ def folder(engine: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "bakery" / "tasks.py").chmod(0o600)
     # What the line with `git clone` brings.
     image.copy_sources(folder / "task-server")
-    shutil.copytree(image.ROOT / "deploy", folder / "task-server" / "deploy")
+    shutil.copytree(image.ROOT / "deploy", folder / "task-server" / "deploy", dirs_exist_ok=True)
     return folder
 
 
