@@ -52,6 +52,10 @@ class Queue:
         dead, unreadable: Dead letters of it, and messages that cannot be delivered; None if there
             are too many of all queues to be counted by queue.
 
+        dead_tasks: Some of its dead letters, the last ones: TASK[ID].
+
+        why_unreadable: Why one of its messages cannot be delivered; empty if none is known.
+
         oldest: 0 seconds if nothing waits; None if it cannot be read.
 
         consumers: Nodes of our workers that take from it: none that stops or is drained. Redis
@@ -75,6 +79,8 @@ class Queue:
     due_soon: int = 0
     dead: int | None = None
     unreadable: int | None = None
+    dead_tasks: tuple[str, ...] = ()
+    why_unreadable: str = ""
     oldest: Age | None = None
     consumers: tuple[str, ...] = ()
     rate_in: Rate | None = None

@@ -1,8 +1,9 @@
 """What is wrong in a snapshot, worst first, each with what to do: pure."""
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
+from itertools import islice
 from typing import Final
 
 from task_server.monitor.counts import Counts, TaskStatistics
@@ -158,20 +159,27 @@ def _of(found: Snapshot, what: str) -> str:
     return f" of {', '.join(names[:3])}{more}" if names else ""
 
 
+def _first(details: Iterable[str]) -> str:
+    """Return the first of some *details*, after a colon."""
+    first = list(islice(details, 3))
+    return f": {', '.join(first)}" if first else ""
+
+
 def _messages(found: Snapshot) -> Iterator[Trouble]:
     if found.dead:
         yield Trouble(
             level="warning",
             what="dead letters",
             message=f"{found.dead}{_of(found, 'dead')}: they crashed their workers, or no code "
-            "registers them",
+            f"registers them{_first(one for queue in found.queues for one in queue.dead_tasks)}",
             repair="task-server dead list",
         )
     if found.unreadable:
         yield Trouble(
             level="warning",
             what="unreadable",
-            message=f"{found.unreadable}{_of(found, 'unreadable')} cannot be delivered",
+            message=f"{found.unreadable}{_of(found, 'unreadable')} cannot be delivered"
+            + _first(queue.why_unreadable for queue in found.queues if queue.why_unreadable),
             repair="the workers' log has the reasons; find what sends them",
         )
     for what, reason in found.troubles.items():

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.slow
 
 def test_a_task_that_kills_its_process(scene: Scene) -> None:
     """
-    That there is a dead letter, of which queue; and by what that says to run its id, and whom it
+    That there is a dead letter, of which queue, its id; and by what that says to run, whom it
     crashed when.
     """
     worker = scene.worker("prefork", poison_limit=1)
@@ -22,7 +22,7 @@ def test_a_task_that_kills_its_process(scene: Scene) -> None:
     said = scene.wrong("dead letters", "1 of celery: they crashed their workers")
 
     assert 1 == said.code
-    assert "-> task-server dead list" in said.wrong["dead letters"]
+    assert f": site1.tasks.die[{task}] -> task-server dead list" in said.wrong["dead letters"]
     listed = scene.run("dead", "list").stdout
     assert f"{task}  site1.tasks.die" in listed
     assert f"{node} (pid {worker.pid}): child died" in listed
@@ -36,7 +36,7 @@ def test_a_task_that_kills_its_process(scene: Scene) -> None:
 @pytest.mark.parametrize("pool", EITHER)
 def test_messages_that_cannot_be_read(pool: str, scene: Scene) -> None:
     """
-    How many, of which queue; the worker goes on, and its log says why they cannot be.
+    How many, of which queue, and why; the worker goes on, and its log says more.
     """
     worker = scene.worker(pool)
     scene.broker.client.lpush("celery", "no JSON", json.dumps({"body": "?"}))
@@ -45,6 +45,8 @@ def test_messages_that_cannot_be_read(pool: str, scene: Scene) -> None:
     said = scene.wrong("unreadable", "2 of celery cannot be delivered")
 
     assert 1 == said.code
+    assert "cannot be delivered: " in said.wrong["unreadable"]
+    assert "not JSON" in said.wrong["unreadable"] or "KeyError" in said.wrong["unreadable"]
     assert "the workers' log has the reasons" in said.wrong["unreadable"]
     reasons = [line for line in worker.output().splitlines() if "unacked.unreadable" in line]
     assert 2 == len(reasons)

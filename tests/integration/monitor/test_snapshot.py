@@ -124,17 +124,27 @@ def test_dead_letters_and_unreadable_messages_by_queue(client: redis.Redis) -> N
     Of each queue by itself, unless there are too many of all.
     """
     for number in range(3):
-        record = json.dumps({"queue": "a" if number else "b", "task": "t", "text": "{}"})
+        record = json.dumps(
+            {"queue": "a" if number else "b", "task": "t", "text": "{}", "at": number}
+        )
         client.hset("unacked.dead", f"tag-{number}", record)
     client.rpush("unacked.unreadable", "x", "y")
     for number, where in enumerate(("a\x06\x163", "b")):
-        client.hset("unacked.unreadable.reasons", f"sha {number}", json.dumps({"list": where}))
+        client.hset(
+            "unacked.unreadable.reasons",
+            f"sha {number}",
+            json.dumps({"list": where, "reason": f"odd {number}"}),
+        )
     client.hset("unacked.unreadable.reasons", "odd", "[1]")
+    told = {each.what: each.message for each in troubles(look(client, "a", "b"), Limits())}
     few = {queue.name: (queue.dead, queue.unreadable) for queue in look(client, "a", "b").queues}
     client.hset("unacked.dead", mapping={f"more {number}": "{}" for number in range(100)})
     (many,) = look(client, "a").queues
 
     assert {"a": (2, 1), "b": (1, 1)} == few
+    assert told["dead letters"].startswith("3 of a, b: they crashed their workers, or no code ")
+    assert 3 == told["dead letters"].count("t[")
+    assert "2 of a, b cannot be delivered: odd 0, odd 1" == told["unreadable"]
     assert (None, 1) == (many.dead, many.unreadable)
 
 
