@@ -29,7 +29,7 @@ EXTRAS = ",".join(sorted({*OURS["optional-dependencies"]} - {"embedded"}))
 #: What no worker needs: extras, and the reference project with its own needs.
 LEFT_OUT = (
     *("docket", "flower", "gevent", "prometheus_client", "psycopg2", "pypdfium2"),
-    *("dj_database_url", "requests"),
+    *("dj_database_url", "requests", "yaml"),
 )
 
 
