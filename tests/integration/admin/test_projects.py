@@ -247,10 +247,15 @@ def test_an_app_that_nobody_has_imported(tmp_path: Path, url: str) -> None:
 @pytest.mark.parametrize(
     ("broker", "said"),
     [
-        ("memory://", "is not a Redis"),
         ("redis://:secret@127.0.0.1:1/0", "nothing listens at 127.0.0.1:1"),
-        ("redis://:secret@nowhere.invalid/0", "does not resolve"),
-        ("redis://:secret@127.0.0.1:port/0", "not a valid Redis URL"),
+        *(
+            pytest.param(*one, marks=pytest.mark.slow)
+            for one in (
+                ("memory://", "is not a Redis"),
+                ("redis://:secret@nowhere.invalid/0", "does not resolve"),
+                ("redis://:secret@127.0.0.1:port/0", "not a valid Redis URL"),
+            )
+        ),
     ],
 )
 def test_a_broker_that_cannot_be_read(tmp_path: Path, broker: str, said: str) -> None:

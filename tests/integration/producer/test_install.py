@@ -104,7 +104,9 @@ def test_each_way_has_the_same_result(tmp_path: Path, server: Redis, way: str) -
     assert (said["other"] == "celery.app.amqp") is (way == "line")
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(
+    "way", [WAYS[0], *(pytest.param(one, marks=pytest.mark.slow) for one in WAYS[1:])]
+)
 def test_the_switch_leaves_everything_to_celery(tmp_path: Path, server: Redis, way: str) -> None:
     """
     Of each way; the file counts as the variable does.
