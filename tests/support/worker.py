@@ -46,6 +46,9 @@ TRANSPORTS = tuple(
     )
 )
 
+#: With WORKER_FETCH=direct children fetch for themselves, where they can.
+FETCH = {"fetch": os.environ["WORKER_FETCH"]} if "WORKER_FETCH" in os.environ else {}
+
 #: Runs a test with both, Kombu's own every night: what is lost or left in Redis is decided there.
 BOTH = pytest.mark.parametrize(
     "transport",
@@ -63,7 +66,9 @@ def at_rest(pool: str, transport: str, broker: Redis, places: int = 2) -> None:
     """
     # Under gevent it waits with one more for a free place; with the atomic
     # transport it has fetched more, which depends on when they were sent.
-    fewest = {"prefork": places * 4, "gevent": places + 1}[pool]
+    fewest = {"prefork": places * (1 if FETCH == {"fetch": "direct"} else 4), "gevent": places + 1}[
+        pool
+    ]
     until(
         lambda: broker.unacked() >= fewest if transport == "atomic" else broker.unacked() == fewest
     )
@@ -140,7 +145,7 @@ class Worker:
                 "visibility_timeout": visibility_timeout,
                 "runtime_dir": str(folder),
             }
-            defaults = {"concurrency": 2, "prefetch_multiplier": 4, "drain_seconds": 20}
+            defaults = {"concurrency": 2, "prefetch_multiplier": 4, "drain_seconds": 20, **FETCH}
             file = self._configured(project, {"pool": pool, **defaults, **settings})
             command = (
                 *(sys.executable, "-m", "task_server", "worker", name),

@@ -111,6 +111,7 @@ OURS = {
     "task_unready_seconds": "the health check is ours",
     "task_dead_seconds": "the health check is ours",
     "transport": "of this process; a project names none",
+    "fetch": "Celery's main process fetches for its children, always",
     "result_store": "of this process; a project names none, or a class of its own",
     "log_level": "Celery has an argument and no setting",
     "log_format": "Celery has no such setting",

@@ -54,7 +54,7 @@ LAYERS = (
         "launch.requirements",
         "launch.folders",
     },
-    {"launch.precedence", "launch.command"},
+    {"launch.precedence", "launch.command", "launch.engine"},
     {"launch", "project.import_errors"},
     {"project.import_watch", "project.defaults", "project.discovery", "project.queues"},
     {"project.celery_app"},
@@ -122,6 +122,7 @@ LAYERS = (
         "worker.broker.failed_tasks",
     },
     {"worker.shutdown", "worker.broker"},
+    {"worker.direct"},
     {
         *("worker.pools.base", "worker.pools.children", "worker.pools.memory"),
         *("worker.pools.gevent_limits", "worker.pools.gevent_asgiref"),

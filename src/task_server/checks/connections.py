@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from task_server.checks.facts import ProjectFacts
+from task_server.launch.engine import central_reasons
 from task_server.launch.spec import WorkerSpec
 
 #: Connections to Redis of a worker's main process. One each for BRPOP,
@@ -17,6 +18,9 @@ REDIS_WORKER = 11
 #: others: one to store, one to call. Measured with the main process: 12 at
 #: concurrency 1, 16 at 3; `celery worker` opens 13 at 1.
 REDIS_CHILD = 2
+
+#: One more for each child that fetches for itself (`fetch = "direct"`).
+REDIS_FETCHING_CHILD = 1
 
 #: Additional ones for each greenlet, one to acknowledge and one to store its
 #: result, up to the sizes of the two pools, which these settings give. Measured,
@@ -39,7 +43,9 @@ def redis_connections(spec: WorkerSpec, facts: ProjectFacts | None = None) -> in
             pools[-1] = spec.concurrency
         shared = sum(min(spec.concurrency, size) for size in pools)
         return REDIS_WORKER + REDIS_PRODUCERS + shared
-    return REDIS_WORKER + REDIS_CHILD * spec.concurrency
+    fetches = spec.fetch == "direct" and not any(central_reasons(spec))
+    child = REDIS_CHILD + (REDIS_FETCHING_CHILD if fetches else 0)
+    return REDIS_WORKER + child * spec.concurrency
 
 
 def postgres_connections(spec: WorkerSpec, aliases: Sequence[int]) -> int:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from task_server.config.model import Config
+from task_server.launch.engine import central_reasons
 from task_server.launch.spec import WorkerSpec
 
 
@@ -27,6 +28,17 @@ def _transport(value: str, _: WorkerSpec) -> str:
         "a message is fetched and registered in one step"
         if value == "atomic"
         else "as in Kombu: without leases, dead letters and delayed tasks in Redis"
+    )
+
+
+def _fetch(value: str, spec: WorkerSpec) -> str:
+    if value == "central":
+        return "the main process fetches each message, and gives it to a child or a greenlet"
+    if reasons := "; ".join(central_reasons(spec)):
+        return f"as with central, for this worker: {reasons}"
+    return (
+        "a child that has ended a task fetches the next one for itself; what that does not serve, "
+        "such as an ETA, a rate limit or events, passes through the main process"
     )
 
 
@@ -74,6 +86,7 @@ def _keeper(spec: WorkerSpec) -> str:
 
 EFFECTS = (
     Effect("transport", _transport),
+    Effect("fetch", _fetch),
     Effect("result_store", _result_store),
     Effect("database_max_age", _database_max_age),
     Effect("database_max_idle", _database_max_idle),

@@ -25,6 +25,7 @@ from task_server.config.tables import (
 Delivery = Literal["at-least-once", "at-most-once"]
 Transport = Literal["atomic", "kombu"]
 ResultStore = Literal["atomic", "celery"]
+Fetch = Literal["central", "direct"]
 EventLoops = Literal["per-task", "shared"]
 Media = Literal["writable", "read-only"]
 
@@ -150,6 +151,12 @@ class WorkerConfig:
         "atomic: a message is fetched and registered in one step; kombu: in two, as in Kombu.",
         values.choice(*get_args(Transport), aliases={"stock": "kombu"}),
         "atomic",
+    )
+    fetch: Fetch = setting(
+        "central: the main process fetches for its children, as in Celery; direct: a prefork child "
+        "that has ended a task fetches the next one itself, where it can (atomic transport).",
+        values.choice(*get_args(Fetch)),
+        "central",
     )
     result_store: ResultStore = setting(
         "atomic: a result is looked up, stored and counted for its chord in one step; celery: in "

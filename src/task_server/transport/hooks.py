@@ -16,6 +16,10 @@ def _nothing() -> tuple[()]:
     return ()
 
 
+def _no_bound() -> None:
+    return None
+
+
 def _log_lost(delivery_tags: Collection[str]) -> tuple[()]:
     if delivery_tags:
         logger.warning("%d unacknowledged messages now belong to other workers", len(delivery_tags))
@@ -43,6 +47,12 @@ class Hooks:
         started: Returns those of `running` that have said that they start, which may
             crash the worker; None if that is all of them.
 
+        held: Returns the delivery tags of the messages that children of this process have
+            fetched for themselves; any thread may ask.
+
+        room: Returns how many more messages the process may have; None is no bound but
+            those of its consumers.
+
         registered_tasks: Returns the names of the tasks that this process registers.
 
         on_lost_leases: Gets the delivery tags of messages that other workers own
@@ -60,6 +70,8 @@ class Hooks:
 
     running: Callable[[], Collection[str]] = _nothing
     started: Callable[[], Collection[str]] | None = None
+    held: Callable[[], Collection[str]] = _nothing
+    room: Callable[[], int | None] = _no_bound
     registered_tasks: Callable[[], Container[str]] = _nothing
     on_lost_leases: Callable[[Collection[str]], Collection[str]] = _log_lost
     on_dead_letter: Callable[[Any, "DeadLetter"], None] = _ignore

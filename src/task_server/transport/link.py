@@ -84,6 +84,8 @@ class ChannelLink:
             # With `worker_disable_prefetch` Celery puts its own test in the
             # place of can_consume: it must be asked before each message.
             return 1
+        room = self._hooks.room()
+        credit = credit if room is None else min(credit, room)
         return int(max(1, min(credit - len(channel.unacked.prefetched), channel.fetch_max)))
 
     def is_single(self) -> bool:

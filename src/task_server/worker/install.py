@@ -25,6 +25,7 @@ from task_server.worker.broker.failed_tasks import FailedTasks
 from task_server.worker.broker.leases import Leases
 from task_server.worker.broker.reconnect import PendingAcks
 from task_server.worker.broker.run_file import RunFile
+from task_server.worker.direct.start import engine_of
 from task_server.worker.foreign_requests import PoolJobs
 from task_server.worker.pools.base import module_of
 from task_server.worker.shutdown.drain import Drain
@@ -69,9 +70,12 @@ def install(app: Any, spec: WorkerSpec) -> None:
     failed = _watch_failures(spec, claims)
     cancelled.install(pending_acks, lambda: drain.tasks)
     leases = Leases(drain.received)
+    direct = engine_of(app, spec, drain, heartbeat)
     hooks = Hooks(
-        running=drain.running_tags,
-        started=drain.started_tags,
+        running=lambda: drain.running_tags() | direct.held(),
+        started=lambda: drain.started_tags() | direct.started(),
+        held=direct.held,
+        room=direct.room,
         registered_tasks=lambda: app.tasks,
         on_lost_leases=leases.on_lost,
         on_dead_letter=dead_letters.failing(app),
@@ -83,6 +87,7 @@ def install(app: Any, spec: WorkerSpec) -> None:
     run_file = RunFile(Path(spec.runtime_dir), spec.name).locked()
     pool = module_of(spec.pool)
     shared = {
+        "direct": direct,
         "drain": drain,
         "heartbeat": heartbeat,
         "leases": leases,

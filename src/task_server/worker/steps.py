@@ -17,6 +17,7 @@ from task_server.worker.broker.outage import BrokerOutage
 from task_server.worker.broker.quarantine import Quarantine
 from task_server.worker.broker.reconnect import PendingAcks
 from task_server.worker.broker.run_file import RunFile
+from task_server.worker.direct.engine import Engine
 from task_server.worker.foreign_requests import PoolJobs
 from task_server.worker.patching import patch
 from task_server.worker.pools import memory
@@ -33,6 +34,7 @@ class WorkerStep(bootsteps.StartStopStep):
 
     requires = ("celery.worker.components:Pool",)
 
+    direct: ClassVar[Engine]
     drain: ClassVar[Drain]
     heartbeat: ClassVar[HeartbeatWriter]
     foreign: ClassVar[PoolJobs]
@@ -61,6 +63,7 @@ class WorkerStep(bootsteps.StartStopStep):
         )
         self.drain.tasks, self._quarantine = self.pool.attach(parts)
         self.leases.guard(parent)
+        self.direct.attach(parent, self._quarantine)
         self.heartbeat.started(parent, self.drain.tasks.running)
         self.heartbeat.write()
 
@@ -73,6 +76,7 @@ class WorkerStep(bootsteps.StartStopStep):
     def register_with_event_loop(self, parent: Any, hub: Any) -> None:  # noqa: ARG002 - Celery's shape
         """Attach heartbeat and drain to the event loop, which a lost connection resets."""
         self._hub = hub
+        self.direct.register(hub)
         self.leases.guard_writes(hub)
         hub.add_reader(self.drain.wake.fileno(), self.drain.wake.clear)
         for entry in self._timers:
@@ -88,6 +92,7 @@ class WorkerStep(bootsteps.StartStopStep):
     def _tick(self) -> None:
         if not self.drain.requested:
             return
+        self.direct.adopt()
         if self._hub._ready:  # noqa: SLF001
             # Acknowledgements of tasks that have just ended; the next turn sends them.
             self.drain.wake.wake()
@@ -95,6 +100,7 @@ class WorkerStep(bootsteps.StartStopStep):
         self.drain.step()
 
     def _write(self) -> None:
+        self.direct.adopt()
         self.heartbeat.write()
         if not self.memory_limit or self.drain.requested:
             return
@@ -118,6 +124,7 @@ class ConsumerStep(bootsteps.StartStopStep):
 
     requires = ("celery.worker.consumer.tasks:Tasks",)
 
+    direct: ClassVar[Engine]
     drain: ClassVar[Drain]
     heartbeat: ClassVar[HeartbeatWriter]
     pending_acks: ClassVar[PendingAcks]
@@ -154,6 +161,7 @@ class ConsumerStep(bootsteps.StartStopStep):
         self.leases.attach(channel)
         self.run_file.attach(channel)
         self.failed.attach(parent)
+        self.direct.connect(parent)
         self.drain.attach(parent)
         self._hand_back.attach(parent)
         self.heartbeat.stops.hand_back = self._hand_back
@@ -162,6 +170,7 @@ class ConsumerStep(bootsteps.StartStopStep):
 
     def stop(self, parent: Any) -> None:
         """Drop the connection, which is lost or no longer needed."""
+        self.direct.disconnect()
         if self.pending_acks.is_lost:
             # Their messages are requeued; up to 5.6 Celery would run them as well.
             cancel_scheduled(parent.timer)

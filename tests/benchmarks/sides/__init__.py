@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, distribution
 
 from tests.benchmarks.sides.celery import (
+    DIRECT,
     OLD,
     OURS,
     REDIS_PLUS,
@@ -20,7 +21,7 @@ __all__ = ["SIDES", "Place", "Setup", "Side", "absent", "against", "missing", "s
 
 #: By name, in the order of the report.
 SIDES: dict[str, Side] = {
-    side.name: side for side in (OLD, STOCK, OURS, UNMONITORED, UNKEPT, REDIS_PLUS, *PEERS)
+    side.name: side for side in (OLD, STOCK, OURS, DIRECT, UNMONITORED, UNKEPT, REDIS_PLUS, *PEERS)
 }
 
 

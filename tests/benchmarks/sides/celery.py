@@ -37,6 +37,11 @@ def unmonitored(setup: Setup, place: Place) -> Sequence[str]:
     return ours(setup, place, "monitor = false")
 
 
+def direct(setup: Setup, place: Place) -> Sequence[str]:
+    """Return the same, whose children fetch for themselves."""
+    return ours(setup, place, 'fetch = "direct"')
+
+
 def ours(setup: Setup, place: Place, *more: str) -> Sequence[str]:
     """Return `task-server worker`, with nothing set but what the setup says, and *more*."""
     name = f"{setup.pool}{place.number}"
@@ -75,6 +80,13 @@ UNKEPT = Side(
     kinds=frozenset({"failing"}),
     producer=True,
     environ={"TASK_SERVER_FAILURES_KEEP": "0"},
+)
+DIRECT = Side(
+    name="direct",
+    words="task-server worker with fetch = direct",
+    command=direct,
+    kinds=frozenset({"noop", "results", "real"}),
+    producer=True,
 )
 REDIS_PLUS = Side(
     name="celery-redis-plus",

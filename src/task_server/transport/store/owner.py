@@ -46,16 +46,22 @@ def run_field(run: str) -> str:
     return f'"run": "{run}"'
 
 
-def owner_json(fetched_at: float, *, reports: bool, lease: float = 0) -> str:
+def owner_json(
+    fetched_at: float, *, reports: bool, lease: float = 0, pid: int = 0, child: int = 0
+) -> str:
     """
     Return this process as an owner since *fetched_at*, seconds: JSON, without its opening brace.
+
+    A *child* that fetches for the process *pid*, its parent, names both by their pids.
 
     Only one that *reports* which tasks have started has a `run`, or one with a
     *lease*, in seconds: a scan for expired leases needs both.
     """
     run = f", {run_field(RUN_ID)}" if reports or lease else ""
     until = f', "lease": {lease:g}' if lease else ""
-    return f'{_process(node_name(), os.getpid())}, "taken": {fetched_at!r}{run}{until}}}'
+    who = _process(node_name(), pid or os.getpid())
+    who = f'{who}, "child": {child}' if child else who
+    return f'{who}, "taken": {fetched_at!r}{run}{until}}}'
 
 
 @cache

@@ -101,6 +101,7 @@ class Ownership:
         tags.update(self._delivered.unacked())
         # Of finished tasks; the event loop may be blocked for long.
         tags.update(self._acks.unconfirmed)
+        tags.update(self._hooks.held())
         return tags
 
     # Renew

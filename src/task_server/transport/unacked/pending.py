@@ -31,6 +31,9 @@ class Pending:
             the one (by the monotonic clock) until which to search for it. A
             server that hung may run a fetch after its connection was lost.
 
+        orphaned_owners: The same of children of this process: what they wrote into entries,
+            see `owner_marker`, and until when to search for it.
+
         reported: The tasks whose start was reported to Redis.
 
         lease: The lease on the messages of this process.
@@ -45,6 +48,9 @@ class Pending:
     acks: deque[str] = field(default_factory=lambda: deque(maxlen=MAX_PENDING))
     restores: deque[tuple[str, float]] = field(default_factory=lambda: deque(maxlen=MAX_PENDING))
     orphaned_fetches: deque[tuple[float, float]] = field(
+        default_factory=lambda: deque(maxlen=MAX_FETCHES)
+    )
+    orphaned_owners: deque[tuple[str, float]] = field(
         default_factory=lambda: deque(maxlen=MAX_FETCHES)
     )
     reported: ReportedTasks = field(default_factory=ReportedTasks)

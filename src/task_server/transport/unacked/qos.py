@@ -69,7 +69,11 @@ class QoS(redis.QoS):  # type: ignore[misc]
 
     def can_consume(self) -> bool:
         """Return whether a consumer has room for one more: by their number, and their bytes."""
-        return bool(super().can_consume()) and not self.unacked.delivered.size.is_full
+        if not super().can_consume() or self.unacked.delivered.size.is_full:
+            return False
+        room = self.unacked.hooks.room()
+        # Remote control, which no list brings, needs none.
+        return room is None or room > 0 or not self.channel.active_queues
 
     # Acknowledge
 

@@ -174,23 +174,29 @@ class Restore:
 
     def _orphaned(self) -> None:
         """Redeliver messages of fetches whose replies were lost."""
-        fetches, keys = self._pending.orphaned_fetches, self._store.keys
+        fetches, owners = self._pending.orphaned_fetches, self._pending.orphaned_owners
+        reports, lease = self._hooks.reports_started, self._timing.lease
         for fetched_at, until in tuple(fetches):
-            marker = owner_marker(
-                fetched_at, reports=self._hooks.reports_started, lease=self._timing.lease
-            )
-            first, seen = 0, 1
-            while seen:
-                answer = ORPHANED.run(
-                    self._store.client, keys.unacked_and_times, [marker, first, BATCH * 10]
-                )
-                seen, those = int(answer[0]), [bytes_to_str(tag) for tag in answer[2:]]
-                first += seen
-                if those:
-                    latest = float(answer[1])
-                    first -= self._redelivery.redeliver(those, latest=latest, unchanged=True)
+            self._redeliver_of(owner_marker(fetched_at, reports=reports, lease=lease))
             if monotonic() > until and (fetched_at, until) in fetches:
                 fetches.remove((fetched_at, until))
+        for marker, until in tuple(owners):
+            self._redeliver_of(marker)
+            if monotonic() > until and (marker, until) in owners:
+                owners.remove((marker, until))
+
+    def _redeliver_of(self, marker: str) -> None:
+        """Redeliver the messages into whose entries a fetch has written *marker*."""
+        first, seen = 0, 1
+        while seen:
+            answer = ORPHANED.run(
+                self._store.client, self._store.keys.unacked_and_times, [marker, first, BATCH * 10]
+            )
+            seen, those = int(answer[0]), [bytes_to_str(tag) for tag in answer[2:]]
+            first += seen
+            if those:
+                latest = float(answer[1])
+                first -= self._redelivery.redeliver(those, latest=latest, unchanged=True)
 
 
 def _times(found: Sequence[bytes]) -> dict[str, float]:

@@ -52,6 +52,8 @@ class Drain:
 
         node: Name of the worker, once it is known.
 
+        is_settled: Whether no child has, or gets, a message that is not known here.
+
     Args:
         release_claims: Releases the chords that requests have claimed.
     """
@@ -69,6 +71,7 @@ class Drain:
         self._release_claims = release_claims
         self._consumer: Any = None
         self.node: str | None = None
+        self.is_settled: Callable[[], bool] = lambda: True
         self._green = spec.pool_row.green
         self._attached = False
         self._restarts = False
@@ -203,7 +206,9 @@ class Drain:
         running = self.tasks.running(self.received.all())
         if running and now < self._deadline:
             return
-        if self._is_fetching() and now < self._started_at + self._timing.last_answer:
+        if (
+            self._is_fetching() or not self.is_settled()
+        ) and now < self._started_at + self._timing.last_answer:
             return
         # Under gevent other greenlets run while this waits, and may call it again.
         self._finished = True

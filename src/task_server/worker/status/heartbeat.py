@@ -172,6 +172,10 @@ class HeartbeatWriter:
         self._last = (request.name, request.id, time.time())
         self._count_received += 1
 
+    def received_many(self, count: int) -> None:
+        """Record that *count* tasks were received, and run, by children for themselves."""
+        self._count_received += count
+
     def drain(self, reason: str, until: float, *, restart: bool = False) -> None:
         """
         Record that the worker stops, by *until* at the latest; nothing is written.

@@ -5,7 +5,8 @@
 --          of the queue cycle, then all of the second priority, and so on
 -- ARGV  1 most messages to move   2 number of queues
 --       3 '1' if the queue cycle rotates            4 this worker
---       5 seconds for which a worker that watches counts after its last fetch
+--       5 seconds for which a worker that watches counts after its last fetch; 0 if it does
+--         not wait, as one of a pool's children, whose parent does: the state is then 'poll'
 --       6 the owner of moved messages: JSON, without its opening brace
 --       7 '1' to try first whether each necessary command may be used
 --       8… optional keys, which are no KEYS since a server
@@ -119,6 +120,9 @@ end
 -- message wakes one worker, not all. A watcher that has not fetched for too long does
 -- not count, even if it is still listed.
 local function idle()
+  if lease == 0 then
+    return reply('poll', '')
+  end
   local watching = try('ZCOUNT', watchers, '(' .. now, '+inf')
   if refusal or not watching then
     return refusal or reply('poll', '')
