@@ -34,6 +34,9 @@ COSTLY = {
     *("logging", "pathlib", "pkgutil", "shutil", "ssl", "subprocess", "tempfile", "tomllib"),
     *("traceback", "unittest", "urllib", "uuid"),
 }
+if sys.version_info >= (3, 14):
+    # There `typing` itself reads annotations by it.
+    COSTLY.remove("ast")
 
 #: Ours, for a worker.
 OURS = {
