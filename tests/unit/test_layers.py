@@ -303,6 +303,7 @@ def test_a_health_check_does_not_even_import_click() -> None:
     [
         *("task_server.cli.worker", "task_server.cli.flower", "task_server.cli.beat"),
         "task_server.cli.metrics",
+        "task_server.cli.status",
         "task_server.launch.process",
     ],
 )

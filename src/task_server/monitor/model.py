@@ -49,8 +49,8 @@ class Queue:
 
         delayed: Tasks that are due later; *due_soon* of them within a minute.
 
-        dead, unreadable: Dead letters of it, and messages that cannot be delivered; None if there
-            are too many of all queues to be counted by queue.
+        dead, unreadable: Dead letters of it, and messages that cannot be delivered; None if those
+            of all queues are too many to be counted by queue, see `monitor.undelivered`.
 
         dead_tasks: Some of its dead letters, the last ones: TASK[ID].
 

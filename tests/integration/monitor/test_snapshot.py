@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import redis
 
-from task_server.monitor import Snapshot, snapshot
+from task_server.monitor import Snapshot, snapshot, undelivered
 from task_server.monitor.troubles import Limits, troubles
 from task_server.transport.store import stops, workers
 from task_server.transport.store.keys import Keys
@@ -119,10 +119,13 @@ def test_a_task_that_is_due_later_does_not_wait(
 _QUEUES = ("sent", "due", "retried", "sentry", "large")
 
 
-def test_dead_letters_and_unreadable_messages_by_queue(client: redis.Redis) -> None:
+def test_dead_letters_and_unreadable_messages_by_queue(
+    client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """
     Of each queue by itself, unless there are too many of all.
     """
+    monkeypatch.setattr(undelivered, "SECONDS", 60.0)
     for number in range(3):
         record = json.dumps(
             {"queue": "a" if number else "b", "task": "t", "text": "{}", "at": number}
@@ -138,14 +141,35 @@ def test_dead_letters_and_unreadable_messages_by_queue(client: redis.Redis) -> N
     client.hset("unacked.unreadable.reasons", "odd", "[1]")
     told = {each.what: each.message for each in troubles(look(client, "a", "b"), Limits())}
     few = {queue.name: (queue.dead, queue.unreadable) for queue in look(client, "a", "b").queues}
-    client.hset("unacked.dead", mapping={f"more {number}": "{}" for number in range(100)})
-    (many,) = look(client, "a").queues
+    letters = {f"more {number}": json.dumps({"queue": "b"}) for number in range(2_000)}
+    client.hset("unacked.dead", mapping=letters)
+    many = {queue.name: queue.dead for queue in look(client, "a", "b").queues}
+    monkeypatch.setattr(undelivered, "MOST", 2_000)
+    (more,) = look(client, "a").queues
+    monkeypatch.setattr(undelivered, "MOST", 10_000)
+    monkeypatch.setattr(undelivered, "SECONDS", 0.0)
+    (slow,) = look(client, "a").queues
 
     assert {"a": (2, 1), "b": (1, 1)} == few
     assert told["dead letters"].startswith("3 of a, b: they crashed their workers, or no code ")
     assert 3 == told["dead letters"].count("t[")
     assert "2 of a, b cannot be delivered: odd 0, odd 1" == told["unreadable"]
-    assert (None, 1) == (many.dead, many.unreadable)
+    assert {"a": 2, "b": 2_001} == many
+    assert (None, 1) == (more.dead, more.unreadable)
+    assert (None, 1) == (slow.dead, slow.unreadable)
+
+
+def test_unreadable_messages_that_are_the_same(client: redis.Redis) -> None:
+    """
+    They have one reason: of one queue they are all its own, of two that is not known.
+    """
+    client.rpush("unacked.unreadable", *["x"] * 5)
+    client.hset("unacked.unreadable.reasons", "sha 1", json.dumps({"list": "a"}))
+    one = {queue.name: queue.unreadable for queue in look(client, "a", "b").queues}
+    client.hset("unacked.unreadable.reasons", "sha 2", json.dumps({"list": "b"}))
+    two = {queue.name: queue.unreadable for queue in look(client, "a", "b").queues}
+
+    assert ({"a": 5, "b": 0}, {"a": None, "b": None}) == (one, two)
 
 
 FORGED = [
