@@ -51,5 +51,10 @@ def _policy(plan: Plan, component: str, pods: Object, ingress: list[Object]) -> 
         "apiVersion": "networking.k8s.io/v1",
         "kind": "NetworkPolicy",
         "metadata": metadata(own, name_of(own, component), component),
-        "spec": {"podSelector": pods, "policyTypes": ["Ingress"], "ingress": ingress},
+        # The server leaves an empty list out: each `apply` would write the object anew.
+        "spec": {
+            "podSelector": pods,
+            "policyTypes": ["Ingress"],
+            **({"ingress": ingress} if ingress else {}),
+        },
     }
