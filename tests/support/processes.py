@@ -13,11 +13,13 @@ from typing import Any
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
-#: One engine of containers, one theatre, and one pair of workers of docket serve all their tests.
+#: One engine of containers, one theatre, one cluster, and one pair of workers of docket serve all
+#: their tests.
 TOGETHER = (
     "tests/acceptance/docker/",
     "tests/acceptance/scenes/",
     "tests/integration/docket/",
+    "tests/kubernetes/",
 )
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from tests.unit.conftest import LEFT_OUT
 
-PLAIN = "not slow and not docker and not nightly"
+PLAIN = "not slow and not docker and not kubernetes and not nightly"
 
 
 @pytest.mark.nightly

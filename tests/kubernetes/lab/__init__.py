@@ -1,0 +1,1 @@
+"""A Kubernetes cluster of one node, as processes of this machine."""
