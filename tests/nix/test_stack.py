@@ -182,6 +182,14 @@ def test_a_service_may_do_nothing_it_need_not(
 
 
 @pytest.mark.parametrize("name", WORKERS)
+def test_a_worker_knows_its_node(services: dict[str, Any], name: str) -> None:
+    """
+    Swarm fills it in, so that status can say where a worker runs.
+    """
+    assert "{{.Node.Hostname}}" == services[name]["environment"]["TASK_SERVER_MACHINE"]
+
+
+@pytest.mark.parametrize("name", WORKERS)
 def test_a_worker_has_time_to_drain(services: dict[str, Any], name: str) -> None:
     """
     The engine kills a worker only after it should have exited.

@@ -77,6 +77,9 @@ def test_the_stack_works_off_both_queues(
     broker.result("write", "note.txt", "hello")
     assert "hello" == (stack_media / "note.txt").read_text()
     assert [] == stack.containers("bulk")
+    node = docker("info", "--format", "{{.Name}}").strip()
+    program = "import os; print(os.environ['TASK_SERVER_MACHINE'])"
+    assert node == prefork.execute("/opt/task-server/bin/python", "-c", program).strip()
     locked(prefork)
 
 
