@@ -5,8 +5,12 @@ from task_server.manifests.names import Object, digest, metadata, name_of
 from task_server.manifests.plan import SERVICE_CPU, SERVICE_MEMORY, Plan
 from task_server.manifests.pods import container, resources, template
 
-#: What new pods wait for the migrations, at most; then they end, say so, and begin anew.
+#: What migrations may take until a rollout is said not to come on.
 LIMIT_SECONDS = 600
+
+#: What new pods wait for them at a time; then they end, which is when `kubectl describe` has what
+#: they say, and are begun anew.
+WAIT_SECONDS = 60
 
 #: From SIGTERM on; PostgreSQL takes back a migration that is interrupted.
 GRACE = 30
@@ -89,7 +93,7 @@ def waits(
             plan,
             COMPONENT,
             image,
-            ("migrations", "wait", f"--timeout={LIMIT_SECONDS}"),
+            ("migrations", "wait", f"--timeout={WAIT_SECONDS}"),
             service=service,
             resources=resources(min(cpu, SERVICE_CPU), min(memory, SERVICE_MEMORY)),
         )

@@ -271,6 +271,20 @@ def test_pods_of_a_new_version_wait_for_its_migrations(full: dict[tuple[str, str
     assert name.startswith("parish-migrations-")
 
 
+def test_what_is_missing_is_said_while_the_rollout_may_still_end(
+    full: dict[tuple[str, str], Any],
+) -> None:
+    """
+    A container's last lines are shown when it ends: it waits for minutes, one at a time.
+    """
+    for deployment in ("parish-bulk-2", "parish-gevent", "parish-beat"):
+        spec = worker(full, deployment)
+        (wait,) = spec["template"]["spec"]["initContainers"]
+        assert ["migrations", "wait", "--timeout=60"] == wait["args"]
+        assert "FallbackToLogsOnError" == wait["terminationMessagePolicy"]
+        assert spec["progressDeadlineSeconds"] >= 600
+
+
 def test_another_image_is_another_job(tmp_path: Path) -> None:
     """
     The pods of a Job cannot be changed, so that its name goes with them.
