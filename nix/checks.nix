@@ -88,6 +88,26 @@ let
       bash tests/nix/image-contents.sh ${image} deploy/image.json ${toString largest}
     '';
 
+  # The reference project with a configuration, as its manifests are applied to k3s.
+  docket = self.lib.mkTaskServer (
+    import ../nix/self.nix { inherit lib self system; }
+    // {
+      settings = {
+        app = "docket";
+        kubernetes = {
+          services = [ ];
+          env_secrets = [ "docket" ];
+          media_claim = "media";
+        };
+        workers = lib.genAttrs [ "prefork" "gevent" ] (_: {
+          concurrency = 2;
+          # The machine has two processors, and pods of the update beside the others.
+          kubernetes.cpu = 0.1;
+        });
+      };
+    }
+  );
+
   # A file in tests/nix/vm is a test of one behaviour.
   machines = lib.mapAttrs' (
     file: _:
@@ -101,7 +121,10 @@ let
     pkgs.testers.runNixOSTest {
       imports = [ file ];
       defaults.imports = [ self.nixosModules.default ];
-      _module.args = { inherit (project) environment; };
+      _module.args = {
+        inherit (project) environment;
+        inherit (docket) kubernetes;
+      };
       globalTimeout = 900;
     };
 in
