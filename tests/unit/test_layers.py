@@ -38,7 +38,7 @@ LAYERS = (
     {"config.setting", "config.cluster_values"},
     {"config.tables", "config.kubernetes"},
     {"config.model"},
-    {"config.contradictions", "config.deployment"},
+    {"config.contradictions", "config.deployment", "config.unknown_variables"},
     {"transport", "results", "config", "settings", "health.private_folder", "health.published"},
     {"peers.deadline", "peers.redis", "peers.postgres"},
     {"peers"},

@@ -30,9 +30,10 @@ from task_server.config.model import (
 )
 from task_server.config.pools import DEFAULT
 from task_server.config.services import SERVICES
+from task_server.config.unknown_variables import unknown_variables
 from task_server.config.urls import MASK
 from task_server.config.values import Parser, shown, worker_name
-from task_server.config.variables import OTHERS, given, misspelt, suggestion, variable
+from task_server.config.variables import given, suggestion, variable
 from task_server.errors import ConfigError, Problem
 
 #: The table of a worker that is no setting of its process.
@@ -129,7 +130,7 @@ class _Reader:
             for name, kind in SECTIONS.items()
         }
         top = self._section(Config, table, "", skip=(*TABLES, "pods", "origins"))
-        self._unknown_variables(workers)
+        self.problems.extend(unknown_variables(self.environ, workers))
         return Config(
             **top,
             workers=MappingProxyType(workers),
@@ -292,37 +293,6 @@ class _Reader:
         except ValueError as error:
             self.problem(setting, f"{path} {error}; {origin} names it")
         return None
-
-    def _unknown_variables(self, workers: Mapping[str, WorkerConfig]) -> None:
-        """
-        A mistyped variable would be ignored in silence.
-
-        One of a table can be nothing else; another one may be anybody's, unless
-        it is nearly the variable of a setting.
-        """
-        tables = {
-            variable(f"{service}.{field.name}")
-            for service, kind in SECTIONS.items()
-            for field in fields(kind)
-        }
-        for name in workers:
-            tables |= {variable(f"workers.{name}.{field.name}") for field in fields(WorkerConfig)}
-            pods = PODS_TABLE.format(name)
-            tables |= {variable(f"{pods}.{field.name}") for field in fields(PodsConfig)}
-        top = {variable(field.name) for field in fields(Config) if "parser" in field.metadata}
-        prefixes = tuple(f"{variable(table)}_" for table in TABLES)
-        rest = []
-        for name in sorted(set(self.environ) - OTHERS):
-            if not name.startswith(prefixes):
-                rest.append(name)
-            elif name.removesuffix("_FILE") not in tables:
-                close = suggestion(name, tables)
-                self.problem(
-                    name,
-                    f"is the variable of no setting{close or '; see `task-server config show`'}",
-                )
-        for name, right in misspelt(rest, top).items():
-            self.problem(name, f"is the variable of no setting; did you mean {right}?")
 
 
 def _checked(parser: Parser, raw: Any) -> Any:
