@@ -12,12 +12,12 @@ def answer(name: str, found: Verdict, *, ready: bool, as_json: bool, where: str 
     Args:
         ready: Whether it must also be ready.
 
-        where: What else there is to say of it.
+        where: Added to the reason, such as whose process it is.
     """
     if as_json:
-        told = {"name": name, "alive": found.alive, "ready": found.ready}
-        print(json.dumps({**told, "reason": f"{found.reason}{where}", **found.details}))
+        values = {"name": name, "alive": found.alive, "ready": found.ready}
+        print(json.dumps({**values, "reason": f"{found.reason}{where}", **found.details}))
     else:
-        word = "ready" if found.ready else "alive, not ready" if found.alive else "dead"
-        print(f"{name}: {word}: {found.reason}{where}")
+        state = "ready" if found.ready else "alive, not ready" if found.alive else "dead"
+        print(f"{name}: {state}: {found.reason}{where}")
     return 0 if (found.ready if ready else found.alive) else 1

@@ -27,7 +27,7 @@ BROKER_PATH = "/healthcheck/broker"
 
 OK, UNAVAILABLE = 200, 503
 
-#: Bytes of an answer that are told.
+#: Bytes of an answer that are shown.
 MAX_TEXT = 4096
 
 
@@ -74,13 +74,8 @@ def ask(flower: Table, *, ready: bool) -> Verdict:
 
 
 def _where(flower: Table) -> str:
-    host = f"[{_host(flower)}]" if ":" in _host(flower) else _host(flower)
-    return f"{host}:{flower.port}{_prefix(flower)}{PAGE}"
-
-
-def _host(flower: Table) -> str:
-    """Return the address to connect to: loopback if Flower listens on every address."""
-    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(flower.address, flower.address)  # noqa: S104 - compared
+    where = http.authority(http.reachable(flower.address), flower.port)
+    return f"{where}{_prefix(flower)}{PAGE}"
 
 
 def _prefix(flower: Table) -> str:
@@ -115,7 +110,8 @@ def _broker_error(flower: Table) -> str:
 def _asked(flower: Table, path: str, seconds: float) -> tuple[int | None, str]:
     """Return the status and the text of the page *path*; None, and why there is no answer."""
     try:
-        status, body = http.get(_host(flower), flower.port, f"{_prefix(flower)}{path}", seconds)
+        host = http.reachable(flower.address)
+        status, body = http.get(host, flower.port, f"{_prefix(flower)}{path}", seconds)
     except TimeoutError:
         return None, f"no answer from {_where(flower)} within {seconds:g} s"
     except (OSError, ValueError) as error:

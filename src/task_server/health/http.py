@@ -3,22 +3,35 @@
 import socket
 import time
 
-#: Read of an answer, head included.
+#: Bytes that are read of an answer, head included.
 MAX_BYTES = 1 << 20
+
+
+def reachable(address: str) -> str:
+    """Return the host to connect to: loopback if a service listens on every *address*."""
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address, address)  # noqa: S104 - compared
+
+
+def authority(host: str, port: int) -> str:
+    """Return *host* and *port* as URLs have them: 127.0.0.1:5555, [::1]:5555."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def get(host: str, port: int, path: str, seconds: float) -> tuple[int, bytes]:
     """
     Return the status and the body of *path*.
 
+    Args:
+        seconds: For the connection and the answer together.
+
     Raises:
         TimeoutError: When it has not all come within *seconds*.
-        OSError: When nobody answers.
+        OSError: When there is no connection, or it is lost.
         ValueError: When the answer is not HTTP.
     """
     ends = time.monotonic() + seconds
-    named = f"[{host}]" if ":" in host else host
-    head = f"GET {path} HTTP/1.0\r\nHost: {named}:{port}\r\nConnection: close\r\n\r\n"
+    named = authority(host, port)
+    head = f"GET {path} HTTP/1.0\r\nHost: {named}\r\nConnection: close\r\n\r\n"
     data = b""
     with socket.create_connection((host, port), seconds) as connection:
         connection.sendall(head.encode("ascii", "replace"))

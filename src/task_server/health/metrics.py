@@ -50,9 +50,9 @@ def ask(table: Table, *, ready: bool) -> Verdict:
     if not table.port:
         reason = "metrics.port is 0, so its port is unknown; set metrics.port to a number"
         return Verdict(alive=False, ready=False, reason=reason)
-    where = f"[{_host(table)}]" if ":" in _host(table) else _host(table)
-    where = f"{where}:{table.port}"
-    found = _page(table, where)
+    host = http.reachable(table.address)
+    where = http.authority(host, table.port)
+    found = _page(host, table.port, where)
     if isinstance(found, str):
         return Verdict(alive=False, ready=False, reason=found)
     redis = found.get("redis")
@@ -62,15 +62,10 @@ def ask(table: Table, *, ready: bool) -> Verdict:
     return Verdict(alive=True, ready=True, reason=f"answers at {where}")
 
 
-def _host(table: Table) -> str:
-    """Return the address to connect to: loopback if they listen on every address."""
-    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(table.address, table.address)  # noqa: S104 - compared
-
-
-def _page(table: Table, where: str) -> dict[str, object] | str:
+def _page(host: str, port: int, where: str) -> dict[str, object] | str:
     """Return what they say of themselves, or why they do not answer."""
     try:
-        status, body = http.get(_host(table), table.port, PATH, TIMEOUT)
+        status, body = http.get(host, port, PATH, TIMEOUT)
     except TimeoutError:
         return f"no answer from {where} within {TIMEOUT:g} s"
     except (OSError, ValueError) as error:
