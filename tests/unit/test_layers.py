@@ -32,7 +32,7 @@ LAYERS = (
     {"results.backends"},
     {
         *("config.files", "config.urls", "config.variables", "config.pools", "config.services"),
-        "config.listening",
+        *("config.listening", "config.toml"),
     },
     {"config.values"},
     {"config.setting", "config.cluster_values"},

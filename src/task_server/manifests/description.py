@@ -1,14 +1,14 @@
 """The configuration of the processes, as the ConfigMap that they read: TOML, without secrets."""
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
 
 from task_server.config.model import SECTIONS, Config, WorkerConfig
+from task_server.config.toml import toml
 from task_server.manifests.names import Object, digest, metadata, name_of
 
-#: Tables that no process reads: a change of them is no reason to start one anew.
+#: Tables that no process reads: a change there must restart none.
 UNREAD = ("kubernetes", "check")
 
 FILE = "task-server.toml"
@@ -79,15 +79,6 @@ def _lines(tables: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
         if table and settings:
             yield f"[{table}]"
         for name, value in settings.items():
-            yield f"{name} = {_toml(value)}"
+            yield f"{name} = {toml(value)}"
         if settings:
             yield ""
-
-
-def _toml(value: Any) -> str:
-    """Return *value* as TOML; a string as JSON has it, which TOML reads likewise."""
-    if isinstance(value, tuple):
-        return f"[{', '.join(map(_toml, value))}]"
-    if isinstance(value, str):
-        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-    return json.dumps(value)

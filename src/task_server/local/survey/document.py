@@ -4,6 +4,7 @@ import textwrap
 from collections.abc import Iterator
 
 from task_server.config.services import SERVICES
+from task_server.config.toml import listed, quoted
 from task_server.local.survey.facts import Server, Survey
 from task_server.local.survey.workers import BY_DEFAULT, Division, divide, named, shortened
 
@@ -139,19 +140,3 @@ def _comment(text: str, indent: str = "") -> Iterator[str]:
     clean = clean.encode("utf-8", "replace").decode()
     for line in textwrap.wrap(clean, _WIDTH - len(indent), break_on_hyphens=False):
         yield f"# {indent}{line}"
-
-
-def listed(names: tuple[str, ...]) -> str:
-    """Return *names* as a list of TOML."""
-    return f"[{', '.join(quoted(name) for name in names)}]"
-
-
-def quoted(text: str) -> str:
-    """Return *text* as a string of TOML."""
-    escapes = {'"': '\\"', "\\": "\\\\"}
-    return '"{}"'.format(
-        "".join(
-            escapes.get(one, one) if one.isprintable() else f"\\U{ord(one):08X}"
-            for one in text.encode("utf-8", "replace").decode()
-        )
-    )
