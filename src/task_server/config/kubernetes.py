@@ -117,7 +117,7 @@ class KubernetesConfig:
         "NetworkPolicies: nothing reaches a worker, anybody the metrics.", values.boolean, False
     )
     spot_notice_seconds: float = setting(
-        "Between the word that a spot node will vanish and its end: 120 on AWS, 30 elsewhere.",
+        "Seconds from a spot node's notice to its end: 120 on AWS, 30 elsewhere.",
         values.seconds(1, values.DAY),
         120.0,
     )

@@ -1,4 +1,4 @@
-"""The alert rules, of which there is one source: deploy/prometheus; a wheel has a copy of it."""
+"""The alert rules: deploy/prometheus is their source, and a wheel has a copy of it."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""A folder of written files: what is there already is replaced only if it was written likewise."""
+"""A folder of written files: only files that an earlier run wrote are replaced or removed."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -5,14 +5,14 @@ from task_server.manifests.names import Object, digest, metadata, name_of
 from task_server.manifests.plan import SERVICE_CPU, SERVICE_MEMORY, Plan
 from task_server.manifests.pods import container, resources, template
 
-#: What migrations may take until a rollout is said not to come on.
+#: Seconds that migrations may take before the rollout counts as failed.
 LIMIT_SECONDS = 600
 
-#: What new pods wait for them at a time; then they end, which is when `kubectl describe` has what
-#: they say, and are begun anew.
+#: Seconds for which a container of a new pod waits for them; then it fails, so that `kubectl
+#: describe` shows what it said, and starts again.
 WAIT_SECONDS = 60
 
-#: From SIGTERM on; PostgreSQL takes back a migration that is interrupted.
+#: Seconds from SIGTERM to SIGKILL; PostgreSQL rolls back a migration that is interrupted.
 GRACE = 30
 
 #: Tries, ten seconds apart and then twice as long each: a database may still be starting.
@@ -28,8 +28,8 @@ def job(plan: Plan) -> Object:
     """
     Return the Job that applies the migrations, once for each image and settings.
 
-    Its name has the hash of its pods, which the cluster lets nobody change; and it stays when
-    it is done, or a second `apply` would run it again.
+    Its name has the hash of its pods, for the pods of a Job cannot be changed. It stays when it
+    is done, or a second `apply` would run it again.
     """
     own = plan.kubernetes
     running = container(

@@ -19,7 +19,7 @@ _PREFIX = "app.kubernetes.io"
 
 
 def name_of(kubernetes: KubernetesConfig, part: str = "") -> str:
-    """Return the name of the object of *part*: of a worker, of a service; the prefix without."""
+    """Return the name of the object of *part*, a worker or a service; without one, the prefix."""
     return "-".join(filter(None, (kubernetes.name, part.replace("_", "-"))))
 
 
@@ -46,7 +46,7 @@ def selector(kubernetes: KubernetesConfig, component: str) -> Object:
 
 
 def digest(*parts: Any) -> str:
-    """Return a short hash of *parts*, of which the same in JSON has the same."""
+    """Return a short hash of *parts*; equal JSON gives an equal hash."""
     text = json.dumps(parts, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()[:DIGITS]
 
@@ -57,6 +57,11 @@ def memory(size: int) -> str:
         if size and size % factor == 0:
             return f"{size // factor}{unit}"
     return str(size)
+
+
+def whole_mebibytes(size: int) -> int:
+    """Return *size*, in bytes, rounded up to whole mebibytes, so that `memory` says it shortly."""
+    return -(-size // 2**20) * 2**20
 
 
 def processors(number: float) -> str:

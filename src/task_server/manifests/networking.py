@@ -33,13 +33,13 @@ def host_of(plan: Plan, name: str) -> str:
 
 
 def policies(plan: Plan) -> Iterator[Object]:
-    """Return who reaches which pods: nobody but of the services; where pods go is left open."""
+    """Yield the policies: only services accept connections; those that pods open are left alone."""
     yield _policy(plan, "", {"matchLabels": labels(plan.kubernetes)}, [])
     for name in plan.services:
         port = port_of(plan, name)
         if port is None:
             continue
-        # Prometheus and KEDA have namespaces of their own; Flower asks for a password.
+        # Prometheus and KEDA have namespaces of their own; Flower is for this one.
         anybody: Object = {"namespaceSelector": {}} if name == "metrics" else {"podSelector": {}}
         allowed = {"from": [anybody], "ports": [{"port": port, "protocol": "TCP"}]}
         yield _policy(plan, name, selector(plan.kubernetes, name), [allowed])
@@ -51,7 +51,7 @@ def _policy(plan: Plan, component: str, pods: Object, ingress: list[Object]) -> 
         "apiVersion": "networking.k8s.io/v1",
         "kind": "NetworkPolicy",
         "metadata": metadata(own, name_of(own, component), component),
-        # The server leaves an empty list out: each `apply` would write the object anew.
+        # The API server drops an empty list, so that each `apply` would change the object.
         "spec": {
             "podSelector": pods,
             "policyTypes": ["Ingress"],

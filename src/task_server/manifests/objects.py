@@ -18,7 +18,7 @@ from task_server.manifests.plan import Plan
 
 def objects(plan: Plan, alerts: Mapping[str, Any]) -> list[Object]:
     """
-    Return every object of *plan*, of which no two have the same kind and name.
+    Return every object of *plan*; no two have the same kind and name.
 
     Args:
         alerts: The rules for Prometheus, as their file has them.

@@ -15,18 +15,19 @@ from task_server.launch.services.beat import STOP_SECONDS as BEAT_STOPS
 from task_server.launch.services.flower import STOP_SECONDS as FLOWER_STOPS
 from task_server.launch.services.metrics import STOP_SECONDS as METRICS_STOP
 from task_server.launch.spec import WorkerSpec
+from task_server.manifests.names import whole_mebibytes
 
 #: The built-in worker that replaces the other two in a single container.
 SINGLE = "all"
 
-#: Of a worker's pod where the configuration says nothing.
+#: Bytes of a worker's pod where the configuration says nothing.
 MEMORY = 2**30
 
-#: Of what runs beside the workers: it loads the project's app, and runs no task.
+#: Bytes and processors of a service: it loads the project's app, and runs no task.
 SERVICE_MEMORY = 512 * 2**20
 SERVICE_CPU = 0.1
 
-#: What each of them takes after SIGTERM, and time for the container's own end.
+#: Seconds that each of them takes after SIGTERM, and those of the container's own end.
 SERVICE_STOPS: Mapping[str, float] = {
     "beat": BEAT_STOPS,
     "flower": FLOWER_STOPS,
@@ -144,7 +145,7 @@ def _pods(config: Config, name: str) -> Pods:
     spec = worker_spec(config, name, Machine(cores=limit or cpu, memory=None))
     tmp = config.kubernetes.tmp
     child = worker.max_memory_per_child or 2 * SMALLEST_CHILD_BYTES
-    memory = pods.memory or max(MEMORY, _whole_mebibytes(needed_memory(worker, spec, tmp, child)))
+    memory = pods.memory or max(MEMORY, whole_mebibytes(needed_memory(worker, spec, tmp, child)))
     fewest = 1 if pods.min is None else pods.min
     if pods.max is None:
         fewest = 1 if pods.replicas is None else pods.replicas
@@ -159,8 +160,3 @@ def _pods(config: Config, name: str) -> Pods:
         memory=memory,
         grace=ceil(worker.stop_seconds),
     )
-
-
-def _whole_mebibytes(size: int) -> int:
-    """Return *size*, in bytes, rounded up to what is written as whole mebibytes."""
-    return -(-size // 2**20) * 2**20

@@ -12,12 +12,12 @@ from task_server.manifests.plan import Plan
 #: www-data, whom the images and the media files belong to.
 USER = 33
 
-#: rw for nobody else: its group is that of the pod.
+#: Read-only, for the pod's user and group; `fsGroup` makes the group the pod's.
 SECRET_MODE = 0o440
 
 NODE = {"fieldRef": {"fieldPath": "spec.nodeName"}}
 
-#: Where our secrets are, and below which those of the project are, by the names of their objects.
+#: Folder of our secrets, and that of the project's: a folder in it for each Secret, by its name.
 OURS = "/run/task-server"
 THEIRS = "/run/secrets"
 

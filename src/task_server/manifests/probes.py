@@ -5,19 +5,19 @@ from math import ceil
 from task_server.launch.timing import DEFAULT_TIMING
 from task_server.manifests.names import Object
 
-#: A start is looked at often, for a rollout waits for it; a running process seldom, for each
-#: look starts an interpreter.
+#: Seconds between two checks: short at the start, for a rollout waits for it; longer afterwards,
+#: for each check starts an interpreter.
 STARTUP_PERIOD = 3
 READINESS_PERIOD = 10
 LIVENESS_PERIOD = 30
 
-#: Of a pod without processor time to spare, an interpreter starts slowly.
+#: Seconds for a check: an interpreter starts slowly in a pod without processor time to spare.
 TIMEOUT = 10
 
-#: Looks that must fail, one after the other.
+#: Checks that must fail, one after the other.
 FAILURES = 3
 
-#: What a start may take: the import of a large project, and a Redis that drops packets.
+#: Seconds that a start may take: the import of a large project, and a Redis that drops packets.
 START_SECONDS = DEFAULT_TIMING.max_start + DEFAULT_TIMING.max_connect
 
 

@@ -6,10 +6,10 @@ from task_server.manifests.names import Object, metadata, name_of
 from task_server.manifests.networking import host_of
 from task_server.manifests.plan import Plan, Pods
 
-#: Seconds between two looks of KEDA's; each is one request, answered from one look at Redis.
+#: Seconds between two requests of KEDA's; each is answered from one snapshot of Redis.
 POLLING_SECONDS = 15
 
-#: Looks that must fail before KEDA goes by its fallback.
+#: Requests that must fail, one after the other, before KEDA takes its fallback.
 FAILURES = 3
 
 #: Processor time, of what a pod asks for, at which the cluster adds pods.
@@ -58,7 +58,7 @@ def _scaled_object(plan: Plan, pods: Pods) -> Object:
             "cooldownPeriod": window,
             "minReplicaCount": pods.fewest,
             "maxReplicaCount": pods.most,
-            # Metrics that are away stop nobody: what runs stays, and one works at least.
+            # Without an answer of the metrics no pod is stopped, and one at least runs.
             "fallback": {
                 "failureThreshold": FAILURES,
                 "replicas": max(1, pods.fewest),

@@ -11,11 +11,11 @@ from task_server.errors import Problem
 from task_server.launch.profiles.prefork import SMALLEST_CHILD_BYTES
 from task_server.manifests import migrations
 from task_server.manifests.description import FOLDER, given_secrets, secret_settings
-from task_server.manifests.names import LONGEST, memory, name_of, processors
+from task_server.manifests.names import LONGEST, memory, name_of, processors, whole_mebibytes
 from task_server.manifests.plan import Plan, Pods, needed_memory
 from task_server.manifests.pods import OURS, THEIRS
 
-#: Of the tasks that it sends or reads, each of the services beside the workers needs so many.
+#: Connections to each server that a service beside the workers may open.
 SERVICE_CONNECTIONS = 10
 
 #: During a rollout there are a quarter more, rounded up as the cluster does.
@@ -164,8 +164,8 @@ def _sizes(plan: Plan, pods: Pods) -> Iterator[Problem]:
             parts = f"{spec.concurrency} children of {memory(child)} each, {parts}"
         yield Problem(
             f"{pods.table}.memory",
-            f"{memory(pods.memory)} is below the {memory(_up(needed))} that it needs ({parts}); "
-            "raise it, or lower concurrency",
+            f"{memory(pods.memory)} is below the {memory(whole_mebibytes(needed))} that it needs "
+            f"({parts}); raise it, or lower concurrency",
         )
     if pods.cpu_limit is not None and pods.cpu > pods.cpu_limit:
         yield Problem(
@@ -222,7 +222,3 @@ def _connections(plan: Plan) -> Iterator[Problem]:
                 f"and there are {most}; lower max or concurrency of {largest}, or allow for "
                 "more (a pooler)",
             )
-
-
-def _up(size: int) -> int:
-    return -(-size // 2**20) * 2**20

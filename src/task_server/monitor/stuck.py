@@ -152,5 +152,5 @@ def _health(worker: Worker) -> str:
 
 
 def _place(worker: Worker) -> str:
-    """Return on which machine *worker* is, for who looks for it; empty if nobody said."""
+    """Return the machine that *worker* is on, as an addition; empty if that is unknown."""
     return f" on {worker.machine}" if worker.machine else ""

@@ -171,7 +171,7 @@ def check_code() -> None:
     Load the migrations of the code, whatever the databases have.
 
     Raises:
-        ConfigError: When `migrate` would refuse them, so that nobody will ever apply them.
+        ConfigError: When `migrate` would refuse them, so that waiting would never end.
     """
     from django.db.migrations.loader import MigrationLoader  # noqa: PLC0415 - needs settings
 
@@ -226,7 +226,7 @@ def _contradiction(message: str, setting: str = "migrations") -> ConfigError:
 
 def _prepare(connection: Any) -> None:
     """
-    Let a *connection* that nobody has opened yet come to an end, and leave no trace.
+    Make a look over *connection*, which is not open yet, end in time and create nothing.
 
     Raises:
         FileNotFoundError: When it is a file of SQLite that does not exist: a look would make one.

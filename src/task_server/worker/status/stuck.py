@@ -30,13 +30,13 @@ class Stuck:
 
 
 def _unready(heartbeat: Heartbeat, timing: Timing) -> str:
-    # One that starts or drains was told to, and what is drained is said by itself.
+    # A start and a drain are no fault; `status` has a line for a node that is drained by hand.
     if heartbeat.state != "ready" or heartbeat.drained:
         return ""
     now = verdict.now()
     found = verdict.evaluate(
         heartbeat._replace(time=now.time, monotonic=now.monotonic), now, timing
     )
-    # So are the children that are stopped.
+    # And one for stopped children.
     is_said = bool(heartbeat.stopped) and found.reason.startswith(heartbeat.stopped or "")
     return "" if found.ready or is_said else found.reason
