@@ -13,6 +13,9 @@ from typing import Any
 #: Of a file of settings; a larger one is none.
 MOST_BYTES = 2**20
 
+#: Of TCP; Python reads no number of thousands of digits.
+MOST_PORT, DIGITS = 2**16 - 1, 5
+
 #: How TOML writes a letter as a number, also in a name.
 ESCAPES = (b"\\u", b"\\U", b"\\x")
 
@@ -57,7 +60,8 @@ class Written:
         if given is None:
             return None
         text = str(given).strip()
-        if isinstance(given, bool) or not (text.isascii() and text.isdigit() and int(text) < 2**16):
+        is_short = text.isascii() and text.isdigit() and len(text) <= DIGITS
+        if isinstance(given, bool) or not is_short or int(text) > MOST_PORT:
             raise NotReadError(setting)
         return int(text)
 

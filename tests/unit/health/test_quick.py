@@ -216,6 +216,8 @@ def test_services_are_asked_where_they_listen(
         (("prefork",), {"TASK_SERVER_STATE": "."}),
         (("prefork",), {"TASK_SERVER_RUNTIME_DIR": ""}),
         (("flower",), {"TASK_SERVER_FLOWER_PORT": "tcp://10.0.0.7:5555"}),
+        (("metrics",), {"TASK_SERVER_METRICS_PORT": "65536"}),
+        (("metrics",), {"TASK_SERVER_METRICS_PORT": "9" * 5000}),
     ],
 )
 def test_the_unusual_is_left_to_the_complete_check(
