@@ -100,7 +100,9 @@ def shadowed() -> dict[str, str]:
     found = {}
     for one in gc.get_objects():
         kinds = type(one).__mro__
-        if is_a(one, type | ModuleType | FunctionType) or kinds[0].__module__.startswith(OURS):
+        # Classes of Cython and zope.interface may have no string there, but a slot.
+        module = str(kinds[0].__module__)
+        if is_a(one, type | ModuleType | FunctionType) or module.startswith(OURS):
             continue
         try:
             values = dict(vars(one))
