@@ -11,6 +11,9 @@ from task_server.manifests.names import Object, digest, metadata, name_of
 #: Tables that no process reads: a change there must restart none.
 UNREAD = ("kubernetes", "check")
 
+#: How the origin of a secret begins that is of who writes the manifests, and in no file of theirs.
+ELSEWHERE = ("TASK_SERVER_", "credential ")
+
 FILE = "task-server.toml"
 FOLDER = "/etc/task-server"
 
@@ -44,11 +47,12 @@ def description(config: Config) -> str:
 
 
 def given_secrets(config: Config) -> Iterator[str]:
-    """Return the settings that are secret and that a file gives, which a ConfigMap must not."""
+    """Yield the secret settings that stand in the configuration file, whatever its name is."""
     for table, part in (("", config), *((name, getattr(config, name)) for name in SECTIONS)):
         for field in fields(part):
             name = f"{table}.{field.name}" if table else field.name
-            if field.metadata.get("secret") and config.origins.get(name, "").endswith(".toml"):
+            origin = config.origins.get(name, "")
+            if field.metadata.get("secret") and origin and not origin.startswith(ELSEWHERE):
                 yield name
 
 

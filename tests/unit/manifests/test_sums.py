@@ -153,6 +153,18 @@ def test_a_sum_that_does_not_come_out_is_named_with_its_cure(case: str, tmp_path
     assert "pw" not in found
 
 
+def test_a_secret_is_found_in_a_file_of_any_name(tmp_path: Path) -> None:
+    """
+    Who names the file by --config may call it as they like.
+    """
+    path = tmp_path / "production.conf"
+    path.write_text('broker_url = "redis://u:pw@host/0"\n' + OWN)
+
+    (found,) = problems_of(load(path, {}))
+
+    assert found.startswith("kubernetes.secrets: broker_url stands in production.conf")
+
+
 def test_everything_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
     """
     So that one run of the command shows all there is to do.
