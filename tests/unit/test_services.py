@@ -36,6 +36,7 @@ def test_a_service_is_a_command_that_is_started_and_asked_for_its_health(service
     assert service.name in cli.COMMANDS
     assert callable(LAUNCHERS[service.name].process)
     assert callable(check_of(service))
+    assert service.per_worker == (LAUNCHERS[service.name].stop_seconds is None)
 
 
 @by_name(OTHERS)

@@ -1,6 +1,5 @@
 """What is deployed, decided: which workers and services, of what size, from which image."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from math import ceil
 
@@ -11,9 +10,7 @@ from task_server.config.services import WORKER
 from task_server.launch.precedence import worker_spec
 from task_server.launch.profiles import Machine
 from task_server.launch.profiles.prefork import MAIN_PROCESS_BYTES, SMALLEST_CHILD_BYTES
-from task_server.launch.services.beat import STOP_SECONDS as BEAT_STOPS
-from task_server.launch.services.flower import STOP_SECONDS as FLOWER_STOPS
-from task_server.launch.services.metrics import STOP_SECONDS as METRICS_STOP
+from task_server.launch.services import LAUNCHERS
 from task_server.launch.spec import WorkerSpec
 from task_server.manifests.names import whole_mebibytes
 
@@ -27,12 +24,7 @@ MEMORY = 2**30
 SERVICE_MEMORY = 512 * 2**20
 SERVICE_CPU = 0.1
 
-#: Seconds that each of them takes after SIGTERM, and those of the container's own end.
-SERVICE_STOPS: Mapping[str, float] = {
-    "beat": BEAT_STOPS,
-    "flower": FLOWER_STOPS,
-    "metrics": METRICS_STOP,
-}
+#: Seconds beyond what a service has after SIGTERM, for the container's own end.
 SERVICE_MARGIN = 5.0
 
 
@@ -115,7 +107,7 @@ def plan(config: Config) -> Plan:
 
 def service_grace(name: str) -> int:
     """Return the whole seconds from SIGTERM to SIGKILL of the service *name*."""
-    return ceil(SERVICE_STOPS[name] + SERVICE_MARGIN)
+    return ceil((LAUNCHERS[name].stop_seconds or 0.0) + SERVICE_MARGIN)
 
 
 def needed_memory(worker: WorkerConfig, spec: WorkerSpec, tmp: int, child: int) -> int:

@@ -7,9 +7,7 @@ from typing import Any
 import pytest
 
 from task_server.config.model import STOP_MARGIN_SECONDS
-from task_server.config.services import SERVICES
 from task_server.launch.services.beat import STOP_SECONDS
-from task_server.manifests.plan import SERVICE_STOPS
 from tests.unit.manifests.cases import FULL, IMAGE, config_of, objects_of, pods_of, problems_of
 
 
@@ -110,13 +108,6 @@ def test_a_pod_has_as_long_to_stop_as_its_worker_takes(full: dict[tuple[str, str
     assert 100 + STOP_MARGIN_SECONDS == pods["parish-bulk-2"]["terminationGracePeriodSeconds"]
     assert 30 + STOP_MARGIN_SECONDS == pods["parish-gevent"]["terminationGracePeriodSeconds"]
     assert pods["parish-beat"]["terminationGracePeriodSeconds"] > STOP_SECONDS
-
-
-def test_it_is_known_how_long_each_service_takes_to_stop() -> None:
-    """
-    A new row of services.toml needs one here.
-    """
-    assert {name for name, one in SERVICES.items() if not one.per_worker} == set(SERVICE_STOPS)
 
 
 def test_a_rollout_takes_no_worker_away_before_a_new_one_is_ready(

@@ -49,7 +49,11 @@ class Launcher:
         process: Decides on one of its processes.
 
         is_installed: Whether its packages are there, in whatever version.
+
+        stop_seconds: How long each process of a service has to stop after SIGTERM; None of
+            workers, whose own settings say so.
     """
 
     process: MakesProcess
     is_installed: Callable[[], bool]
+    stop_seconds: float | None = None

@@ -29,4 +29,4 @@ def _is_installed() -> bool:
     return True
 
 
-LAUNCHER = Launcher(process=_process, is_installed=_is_installed)
+LAUNCHER = Launcher(process=_process, is_installed=_is_installed, stop_seconds=STOP_SECONDS)

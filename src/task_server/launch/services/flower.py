@@ -27,4 +27,6 @@ def _process(
     )
 
 
-LAUNCHER = Launcher(process=_process, is_installed=requirements.has_flower)
+LAUNCHER = Launcher(
+    process=_process, is_installed=requirements.has_flower, stop_seconds=STOP_SECONDS
+)

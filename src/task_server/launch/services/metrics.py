@@ -25,4 +25,6 @@ def _process(
     )
 
 
-LAUNCHER = Launcher(process=_process, is_installed=requirements.has_metrics)
+LAUNCHER = Launcher(
+    process=_process, is_installed=requirements.has_metrics, stop_seconds=STOP_SECONDS
+)
