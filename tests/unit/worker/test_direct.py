@@ -58,6 +58,10 @@ def test_only_what_runs_is_adopted() -> None:
     slot.starts()
     assert slot.adopts(number, 6)
     assert (6, 6) == (slot.job, slot.hesitates())
+    slot.disowns()
+    assert 0 == slot.job
+    slot.ends()
+    assert not slot.adopts(number, 7)
     slot.takes(ONE)
 
     assert 0 == slot.job
@@ -69,10 +73,10 @@ def test_a_long_text_or_tag_is_not_written_into_a_slot() -> None:
     """
     slot = Slot()
     slot.takes(Fetched("celery", "tag", "celery", "", b"x" * (TEXT + 1)))
-    assert ("tag", b"") == (slot.held(), getattr(slot.message(), "text", None))
+    assert ("tag", b"", True) == (slot.held(), getattr(slot.message(), "text", None), slot.is_known)
     slot.takes(Fetched("celery", "t" * META, "celery", "", b"{}"))
 
-    assert slot.message() is None
+    assert (None, False) == (slot.message(), slot.is_known)
 
 
 def test_a_notice_is_read_as_it_was_told() -> None:

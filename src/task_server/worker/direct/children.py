@@ -78,13 +78,15 @@ class Children:
     def _adopt(self, process: Any, adoption: Adoption) -> None:
         slot = process.slot
         number, one, started = slot.number, slot.message(), slot.started
-        if one is None:
+        if one is None or getattr(process, "unwatched", 0) == number:
             return
         job = adoption.new_job()
-        if slot.adopts(number, job._job):  # noqa: SLF001 - billiard's
-            self._start(job, one, process, started)
-        else:
+        if not slot.adopts(number, job._job):  # noqa: SLF001 - billiard's
             job.discard()
+        elif not self._start(job, one, process, started):
+            # The child ends it for itself.
+            process.unwatched = number
+            slot.disowns()
 
     def _start(self, job: Any, one: Fetched, process: Any, started: float) -> bool:
         assert self.adoption is not None  # noqa: S101 - narrows for the type checker
@@ -112,7 +114,8 @@ class Children:
     def _end_if_settled(self, process: Any) -> None:
         """End the job of a child that ended it just before it saw that it was adopted."""
         number, job = process.slot.adopted
-        if not job or process.slot.settles != number:
+        # It may have settled others since.
+        if not number or process.slot.settles < number:
             return
         known = self.pool._cache.get(job)  # noqa: SLF001 - billiard's
         if known is not None and not known.ready():
@@ -143,10 +146,15 @@ class Children:
         request = known and getattr(known._callback, "__self__", None)  # noqa: SLF001
         if known is not None:
             known.discard()
+            # As when it had ended; it was taken when the task was adopted.
+            if self.pool._putlock is not None:  # noqa: SLF001 - billiard's
+                self.pool._putlock.release()  # noqa: SLF001
         if request is not None:
             request.acknowledged = True
             state.task_ready(request)
-            request.message.channel.qos._delivered.pop(request.message.delivery_tag, None)  # noqa: SLF001
+            qos, tag = request.message.channel.qos, request.message.delivery_tag
+            qos._delivered.pop(tag, None)  # noqa: SLF001
+            qos.unacked.delivered.size.remove(tag)
 
     def on_failed(self, process: Any, number: int, result: Any) -> None:
         """Let Celery deal with a task that has not succeeded."""
@@ -189,7 +197,7 @@ class Children:
             pending.acks.append(one.tag)
         if last == State.FETCHING:
             self._search(self._marker_of(process))
-        elif last == State.TAKEN and one is not None and not slot.was_received:
+        elif last == State.TAKEN and one is not None and not (slot.was_received or slot.job):
             self._requeue(one.tag)
         elif last == State.RUNNING and not slot.job:
             self._claim(process, slot.number)

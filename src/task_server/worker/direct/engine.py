@@ -223,5 +223,7 @@ class Engine:
             finally:
                 if self._conditions is not None:
                     self._conditions.forget_limits()
+                # The children know it before whoever has asked for it.
+                self.tick()
 
         return adopt_first

@@ -123,10 +123,13 @@ class Fetch:
             fetched_at, reports=True, lease=self._lease, pid=terms.pid, child=os.getpid()
         )
         self._slot.fetches(fetched_at)
+        sent_at = clock()
         reply = self._asked(keys, self._arguments(keys, owner, terms), owner)
         if reply is None:
             return None
-        found = None
+        found, marker = None, f"{MARKER.decode()}{owner}"
+        # This process, or the machine, may have been stopped meanwhile.
+        is_sure = not self._lease or clock() - sent_at <= self._lease / 2
         _, _, fields, *_ = reply
         for at in range(0, len(fields), 4):
             number, tag, text, reason = fields[at : at + 4]
@@ -135,8 +138,10 @@ class Fetch:
             if reason:
                 one = (queue, bytes_to_str(tag), text, bytes_to_str(reason))
                 self._tell(Lost(unreadable=[one]))
+            elif not is_sure:
+                # Others may have it by now: it is requeued if none has.
+                self._tell(Lost(marker=marker))
             else:
-                marker = f"{MARKER.decode()}{owner}"
                 found = Fetched(queue, bytes_to_str(tag), keys.lists[number], marker, text)
         return found
 

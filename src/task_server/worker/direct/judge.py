@@ -7,6 +7,7 @@ limits too short to be watched from outside, what was revoked, what is acknowled
 runs, tasks with a strategy or a request of their own, and whatever cannot be read.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -69,12 +70,18 @@ class Judge:
         self._revoked, self._limited = frozenset(terms.revoked), frozenset(terms.limited)
         self._stamps = terms.stamps
 
-    def call(self, one: Fetched) -> Call | None:
-        """Return how to call the task of *one*; None if it is not for a child."""
+    def call(self, one: Fetched, before_body: Callable[[], object] = lambda: None) -> Call | None:
+        """
+        Return how to call the task of *one*; None if it is not for a child.
+
+        Args:
+            before_body: Called before the arguments are read, which may run code of the project,
+                as with pickle, that ends this process, or never ends.
+        """
         if len(one.text) > TEXT:
             return None
         try:
-            return self._call(one)
+            return self._call(one, before_body)
         except Exception:  # noqa: BLE001 - the main process finds out what is wrong with it
             return None
 
@@ -86,7 +93,7 @@ class Judge:
             or (self._stamps and call.request.get("stamped_headers"))
         )
 
-    def _call(self, one: Fetched) -> Call | None:
+    def _call(self, one: Fetched, before_body: Callable[[], object]) -> Call | None:
         message = loaded(one.text)
         headers, properties = message["headers"], message["properties"]
         name, id_ = headers["task"], headers["id"]
@@ -98,6 +105,7 @@ class Judge:
             return None
         if not _is_watched(headers.get("timelimit")):
             return None
+        before_body()
         body = self._body(message, properties)
         if body is None:
             return None

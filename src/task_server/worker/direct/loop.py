@@ -154,10 +154,10 @@ class Loop:
         """Run *one*, or hand it over; return whether to go on."""
         slot, judge = self._slot, self._judge
         number = slot.takes(one)
-        call = judge.call(one) if judge is not None else None
+        # What is not in the slot nobody would renew, nor watch.
+        call = judge.call(one, slot.starts) if judge is not None and slot.is_known else None
         if call is None:
             return self._hand_over(number, one)
-        slot.starts()
         # Whoever revokes a task adopts first what runs, and then tells.
         if self._notice.revision != self._revision:
             self._look()
@@ -168,6 +168,7 @@ class Loop:
         return self._run_task(number, one, call)
 
     def _hand_over(self, number: int, one: Fetched) -> bool:
+        self._slot.hesitates()
         self._put((HANDED, (self._pid, number, one)))
         self._slot.rests(keep=True)
         return False
@@ -188,7 +189,7 @@ class Loop:
             self.is_in_task = False
         self._run += 1
         goes_on = True
-        if job := self._slot.job:
+        if job := self._slot.reports():
             # The main process acknowledges it; what it sends because of a time limit meanwhile
             # must not meet the next task.
             self._send(pool.READY, (job, None), result, (self._writes_to,))

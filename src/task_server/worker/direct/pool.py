@@ -179,8 +179,9 @@ class Pool(asynpool.AsynPool):  # type: ignore[misc]
         return super()._join_exited_workers(shutdown=shutdown)
 
     def _worker_active(self, worker: Any) -> bool:
-        """Whether it runs anything, so that a smaller pool must not end it."""
-        return not worker.slot.is_idle or bool(super()._worker_active(worker))
+        """Whether it runs, or may fetch, anything, so that a smaller pool must not end it."""
+        # A child that has ended a job fetches before it says that it is free.
+        return worker.inqW_fd in self._busy_workers or bool(super()._worker_active(worker))
 
     def flush(self) -> None:
         """Drop what has not started; children that fetch for themselves are not free by that."""

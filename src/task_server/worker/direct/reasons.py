@@ -8,6 +8,7 @@ from celery.concurrency import prefork
 from task_server import transport
 from task_server.launch.engine import central_reasons
 from task_server.launch.spec import WorkerSpec
+from task_server.worker.direct.judge import SHORTEST_LIMIT
 
 #: Celery's settings with which the main process must know each task: what they do.
 SETTINGS = {
@@ -24,6 +25,10 @@ def reasons(app: Any, spec: WorkerSpec, controller: Any) -> Iterator[str]:
     for name, does in SETTINGS.items():
         if conf.get(name):
             yield f"{does} ({name})"
+    for name in ("time_limit", "soft_time_limit"):
+        limit = getattr(controller, name, None)
+        if limit and limit < SHORTEST_LIMIT:
+            yield f"all tasks have a time limit below {SHORTEST_LIMIT:g} s (task_{name})"
     if not transport.installed():
         yield "the transport does not know this Kombu"
     if getattr(controller, "autoscale", None):

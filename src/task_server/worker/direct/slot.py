@@ -49,6 +49,8 @@ class _Word(IntEnum):
     #: Two real numbers.
     STARTED = 8
     FETCHED = 9
+    #: Number of the last one whose result the child gave to the job that it was adopted as.
+    REPORTED = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +90,11 @@ class Slot:
     def is_idle(self) -> bool:
         """Whether it waits for a job of the main process, or runs one."""
         return self._words[_Word.STATE] == State.IDLE
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the main process can read what the child has: the slot has room for it."""
+        return bool(self._words[_Word.META])
 
     @property
     def number(self) -> int:
@@ -144,6 +151,13 @@ class Slot:
             self._words[_Word.META] = 0
         self._words[_Word.STATE] = State.IDLE
 
+    def reports(self) -> int:
+        """Write that the child gives the result to the job that it was adopted as; return that."""
+        job = self.job
+        if job:
+            self._words[_Word.REPORTED] = self._words[_Word.NUMBER]
+        return job
+
     @property
     def job(self) -> int:
         """The job that the message was adopted as; 0 if it was not."""
@@ -178,14 +192,23 @@ class Slot:
         return self._words[_Word.ADOPTED], self._words[_Word.JOB]
 
     def adopts(self, number: int, job: int) -> bool:
-        """Write that the message of *number* is *job* now; return whether its task runs."""
+        """
+        Write that the message of *number* is *job* now; return whether it is.
+
+        Its task runs then, or its child has just given the result to the job.
+        """
         words = self._words
         words[_Word.JOB] = job
         words[_Word.ADOPTED] = number
-        if words[_Word.NUMBER] == number and words[_Word.STATE] == State.RUNNING:
+        runs = words[_Word.NUMBER] == number and words[_Word.STATE] == State.RUNNING
+        if runs or words[_Word.REPORTED] == number:
             return True
         words[_Word.ADOPTED] = 0
         return False
+
+    def disowns(self) -> None:
+        """Write that nothing is adopted."""
+        self._words[_Word.ADOPTED] = 0
 
     def claims(self, number: int, job: int) -> None:
         """Write that the message of *number*, which the child is done with, is *job* now."""
