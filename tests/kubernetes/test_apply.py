@@ -18,6 +18,7 @@ from tests.kubernetes.lab.pods import names
 from tests.kubernetes.lab.project import Project
 from tests.kubernetes.lab.servers import redis
 from tests.kubernetes.lab.shop import Shop
+from tests.support.redis import Redis
 
 #: All pods of docket share it; a claim is allowed where a path of the node is not.
 MEDIA = """
@@ -60,29 +61,21 @@ def test_docket_reads_documents(cluster: Cluster, tmp_path: Path) -> None:
     """
     Everything is ready, and the main job is done by the pods.
     """
-    cluster.database.create("docket", "docket")
-    broker = redis(tmp_path / "redis")
-    media = tmp_path / "media"
-    media.mkdir()
-    os.chown(media, 33, 33)
-    for path in (tmp_path, *tmp_path.parents):
-        if path != Path("/") and path.stat().st_uid == 0:
-            path.chmod(path.stat().st_mode | 0o055)
-    project = Project("docket", tmp_path / "docket", cluster.namespace("docket"))
-    broker_url = f"redis://{GATEWAY}:{broker.port}/0"
-    places = {"DATABASE_URL": cluster.database.url("docket", "docket"), "REDIS_URL": broker_url}
-    project.secret("broker", url=broker_url)
-    project.secret("docket", **places)
-    project.secret("flower", basic_auth="operator:correct-horse")
-    project.kubectl("apply", "--filename", "-", given=MEDIA.format(path=media))
-    project.describe(descriptions.docket("docket", cluster.images["worker"]))
-
-    project.apply()
-    project.rolled_out()
-
-    samples = tmp_path / "samples"
+    media, samples = tmp_path / "media", tmp_path / "samples"
+    _make_for_pods(media)
     write_samples(samples)
-    with served(samples) as url:
+    with (
+        redis(tmp_path / "redis") as broker,
+        cluster.namespace("docket") as kubectl,
+        served(samples) as url,
+    ):
+        project = Project("docket", tmp_path / "docket", kubectl)
+        places = _describe(project, cluster, broker)
+        kubectl("apply", "--filename", "-", given=MEDIA.format(path=media))
+
+        project.apply()
+        project.rolled_out()
+
         urls = [f"{url}/{path.name}" for path in sorted(samples.iterdir())]
         done = subprocess.run(
             [sys.executable, "-m", "docket", "ingest", "--wait", *urls],
@@ -92,14 +85,34 @@ def test_docket_reads_documents(cluster: Cluster, tmp_path: Path) -> None:
             text=True,
             timeout=600,
         )
-    broker.kill()
-    assert done.returncode == 0, f"{done.stdout}{done.stderr}\n{project.kubectl.shown()}"
+        assert done.returncode == 0, f"{done.stdout}{done.stderr}\n{kubectl.shown()}"
     with (
         cluster.database.connect("docket") as connection,
         connection.cursor() as cursor,
     ):
         cursor.execute("SELECT count(*) FROM docket_document WHERE text LIKE '%motion%'")
         assert cursor.fetchone() == (len(urls),)
+
+
+def _make_for_pods(folder: Path) -> None:
+    """Make a folder that is the pods' user's, who comes through all that are above it."""
+    folder.mkdir()
+    os.chown(folder, 33, 33)
+    for path in folder.parents:
+        if path != Path("/") and path.stat().st_uid == 0:
+            path.chmod(path.stat().st_mode | 0o055)
+
+
+def _describe(project: Project, cluster: Cluster, broker: Redis) -> dict[str, str]:
+    """Write the project's manifests and its Secrets; return the variables of its servers."""
+    cluster.database.create("docket", "docket")
+    broker_url = f"redis://{GATEWAY}:{broker.port}/0"
+    places = {"DATABASE_URL": cluster.database.url("docket", "docket"), "REDIS_URL": broker_url}
+    project.secret("broker", url=broker_url)
+    project.secret("docket", **places)
+    project.secret("flower", basic_auth="operator:correct-horse")
+    project.describe(descriptions.docket("docket", cluster.images["worker"]))
+    return places
 
 
 def test_a_foreign_project_runs_its_tasks(shop: Shop) -> None:

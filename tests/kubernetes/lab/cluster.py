@@ -1,5 +1,6 @@
 """All of it: control plane, nodes, images, and the servers that pods reach."""
 
+import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -27,10 +28,17 @@ class Cluster:
     def kubectl(self) -> Kubectl:
         return self.control.kubectl
 
-    def namespace(self, name: str) -> Kubectl:
-        """Make a namespace that enforces Pod Security `restricted`."""
+    @contextmanager
+    def namespace(self, name: str) -> Iterator[Kubectl]:
+        """Have a namespace that enforces Pod Security `restricted`; its pods end with it."""
         restrict(self.kubectl, name)
-        return self.kubectl.within(name)
+        kubectl = self.kubectl.within(name)
+        try:
+            yield kubectl
+        finally:
+            # Else pods would be made for those that go.
+            kubectl.run("delete", "namespace", name, "--wait=false")
+            kubectl.run("delete", "pods", "--all", "--force", "--grace-period=0")
 
     def log(self, name: str) -> str:
         """Return the end of a program's log."""
@@ -52,6 +60,8 @@ def running(folder: Path) -> Iterator[Cluster]:
         nodes = {}
         for name in NODES:
             nodes[name] = Node(name, folder / name, control)
+            # More than a gigabyte, of which no log is.
+            stack.callback(shutil.rmtree, nodes[name].images, ignore_errors=True)
             stack.callback(nodes[name].end)
             nodes[name].start(archive)
         archive.unlink()

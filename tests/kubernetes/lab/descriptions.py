@@ -3,6 +3,8 @@
 #: Its workers have queues of their own; everything optional is there.
 SHOP = """
 app = "shop"
+# The image names a folder for docket's files; the shop writes none.
+media = "read-only"
 
 [kubernetes]
 namespace = "{namespace}"

@@ -33,6 +33,7 @@ class Node:
         self.folder = folder
         self.control = control
         self.socket = folder / "containerd.sock"
+        self.images = folder / "containerd"
         self.room: Room | None = None
 
     def start(self, archive: Path | None = None) -> None:
@@ -78,7 +79,13 @@ class Node:
         programs = folder_of("containerd")
         settings = self.folder / "containerd.toml"
         settings.write_text(
-            _CONTAINERD.format(folder=self.folder, socket=self.socket, plugins=PLUGINS, pause=PAUSE)
+            _CONTAINERD.format(
+                folder=self.folder,
+                images=self.images,
+                socket=self.socket,
+                plugins=PLUGINS,
+                pause=PAUSE,
+            )
         )
         self._write_network()
         # It looks for the shim there.
@@ -147,7 +154,7 @@ class Node:
 
 _CONTAINERD = """
 version = 3
-root = "{folder}/containerd"
+root = "{images}"
 state = "{folder}/state"
 [grpc]
   address = "{socket}"

@@ -43,17 +43,18 @@ class Room:
         #: What the programs here read as /etc/hosts.
         self.hosts = Path(shutil.copy("/etc/hosts", folder / "hosts"))
         pause = folder_of("pause") / "pause"
-        self._first = subprocess.Popen(
-            [
-                # Whatever ends the tests ends all of it.
-                *("setpriv", "--pdeathsig", "KILL"),
-                *("unshare", "--mount", "--propagation", "private", "--pid", "--fork"),
-                *("--kill-child", "--mount-proc"),
-                *("sh", "-c", ENTER, "enter", *OWN, "--", pause),
-            ],
-            env={**os.environ, "HOSTS": str(self.hosts)},
-            stderr=(self.logs / "first.log").open("wb"),
-        )
+        with (self.logs / "first.log").open("wb") as log:
+            self._first = subprocess.Popen(
+                [
+                    # Whatever ends the tests ends all of it.
+                    *("setpriv", "--pdeathsig", "KILL"),
+                    *("unshare", "--mount", "--propagation", "private", "--pid", "--fork"),
+                    *("--kill-child", "--mount-proc"),
+                    *("sh", "-c", ENTER, "enter", *OWN, "--", pause),
+                ],
+                env={**os.environ, "HOSTS": str(self.hosts)},
+                stderr=log,
+            )
         self.pid = until(self._started, "the namespaces")
         self._programs: dict[str, subprocess.Popen[bytes]] = {}
 

@@ -17,10 +17,15 @@ from tests.support.ports import own_port
 from tests.support.redis import Redis
 
 
-def redis(folder: Path) -> Redis:
-    """Start a Redis that pods reach, too."""
+@contextmanager
+def redis(folder: Path) -> Iterator[Redis]:
+    """Run a Redis that pods reach, too."""
     folder.mkdir()
-    return Redis(folder, "--bind", "127.0.0.1", GATEWAY, "--protected-mode", "no").start()
+    server = Redis(folder, "--bind", "127.0.0.1", GATEWAY, "--protected-mode", "no").start()
+    try:
+        yield server
+    finally:
+        server.kill()
 
 
 @dataclass(frozen=True)

@@ -93,22 +93,18 @@ def opened(cluster: Cluster, name: str, folder: Path) -> Iterator[Shop]:
     """Have the shop in the new namespace *name*; its pods end with the context."""
     database = f"{name.replace('-', '_')}"
     cluster.database.create(database, "shop")
-    broker = servers.redis(folder / "redis")
-    url = f"redis://{GATEWAY}:{broker.port}/0"
-    kubectl = cluster.namespace(name)
-    with Celery(broker=broker.url, set_as_current=False) as celery:
+    with (
+        servers.redis(folder / "redis") as broker,
+        cluster.namespace(name) as kubectl,
+        Celery(broker=broker.url, set_as_current=False) as celery,
+    ):
         shop = Shop(
             *(name, folder / "shop", kubectl, cluster, broker, celery),
             servers.Runs(cluster.database, database),
         )
-        shop.secret("broker", url=url)
+        shop.secret("broker", url=f"redis://{GATEWAY}:{broker.port}/0")
         shop.secret("shop-database", **variables(cluster.database, database))
-        try:
-            yield shop
-        finally:
-            kubectl.run("delete", "pods", "--all", "--force", "--grace-period=0")
-            kubectl.run("delete", "namespace", name, "--wait=false")
-            broker.kill()
+        yield shop
 
 
 def variables(database: servers.Database, name: str) -> dict[str, str]:
