@@ -122,7 +122,7 @@ class Restore:
         for task, count in Counter(one.task for one in back).items():
             logger.info("%d messages of %s, which this worker registers, are requeued", count, task)
 
-    def one(self, tag: str, *, leftmost: bool = False) -> None:
+    def one(self, tag: str, *, leftmost: bool = False, unchanged: bool = False) -> None:
         """
         Redeliver one message, unless another worker owns it by now.
 
@@ -130,7 +130,7 @@ class Restore:
         any worker changes it: under load, endlessly.
         """
         if not self._ownership.is_lost(tag):
-            self._redelivery.redeliver([tag], leftmost=leftmost)
+            self._redelivery.redeliver([tag], leftmost=leftmost, unchanged=unchanged)
 
     def unacked(self, delivered: Delivered) -> None:
         """

@@ -206,14 +206,17 @@ class Children:
         """Requeue what has not started, now or with the next connection."""
         if self.adoption is None:
             return
-        unacked = self.adoption.channel.unacked
-        unacked.pending.restores.append((tag, monotonic()))
-        if not unacked.link.is_connected():
-            return
-        try:
-            unacked.restore.pending()
-        except unacked.store.errors as error:
-            logger.debug("a message is requeued later: %s", error)
+        unacked, now = self.adoption.channel.unacked, monotonic()
+        if unacked.link.is_connected():
+            try:
+                # Not as what an earlier connection left: of that, what was fetched a moment ago
+                # is taken for another worker's, as the clocks of two machines are not the same.
+                unacked.restore.one(tag, unchanged=True)
+            except unacked.store.errors as error:
+                logger.debug("a message is requeued later: %s", error)
+            else:
+                return
+        unacked.pending.restores.append((tag, now))
 
     def _search(self, marker: str) -> None:
         assert self.adoption is not None  # noqa: S101 - narrows for the type checker
