@@ -209,8 +209,8 @@ class Children:
         unacked, now = self.adoption.channel.unacked, monotonic()
         if unacked.link.is_connected():
             try:
-                # Not as what an earlier connection left: of that, what was fetched a moment ago
-                # is taken for another worker's, as the clocks of two machines are not the same.
+                # Not as what an earlier connection left: of that, what was fetched while the
+                # server's clock is asked is taken for another worker's.
                 unacked.restore.one(tag, unchanged=True)
             except unacked.store.errors as error:
                 logger.debug("a message is requeued later: %s", error)
