@@ -48,7 +48,7 @@ def _missing_migration(shop: Shop) -> None:
 FAULTS = (
     Fault("unknown app", _unknown_app, ("nowhere",)),
     Fault("missing secret", _missing_secret, ('secret "not-there" not found',)),
-    Fault("refused password", _refused_password, ("password authentication failed",)),
+    Fault("refused password", _refused_password, ("refuses the user or the password",)),
     Fault("missing migration", _missing_migration, ("0002_run_note",)),
 )
 
