@@ -10,6 +10,10 @@ from tests.support.wait import until
 
 BRIDGE = "tslab0"
 
+#: A bridge without one of its own has the lowest of its ports', which changes as pods come and
+#: go; those that are there then send to the old one for half a minute.
+ADDRESS = "02:74:73:6c:61:62"
+
 #: Every control group of a node is below one that begins so.
 GROUP = "task-server-lab-"
 
@@ -32,7 +36,7 @@ def kept(gateway: str) -> Iterator[None]:
     before = {path: path.read_text() for path in files if path.exists()}
     _clean()
     for words in (
-        ["link", "add", BRIDGE, "type", "bridge"],
+        ["link", "add", BRIDGE, "address", ADDRESS, "type", "bridge"],
         ["address", "add", f"{gateway}/16", "dev", BRIDGE],
         ["link", "set", BRIDGE, "up"],
     ):
