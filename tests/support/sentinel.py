@@ -43,7 +43,11 @@ class Cluster:
 
     def has_switched(self) -> bool:
         """Whether clients, who ask in another way, find the replica, and it takes writes."""
-        role: Any = self.replica.client.info("replication")
+        try:
+            role: Any = self.replica.client.info("replication")
+        except redis.ConnectionError:
+            # Sentinel ends all connections of whom it promotes.
+            return False
         with redis.Redis(port=self.watch.port, socket_timeout=30) as client:
             named: Any = client.sentinel_master(NAME)
         return named["port"] == self.replica.port and role["role"] == "master"
